@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+#
+# The front door. CMake does the work; `cmake --preset dev` and so on do as well without it.
+
+JOBS ?= $(shell nproc)
+PREFIX ?= /usr/local
+FUZZ_SECONDS ?= 60
+
+# Training logs for `make run`: yours, or those beside the checkout, or the sample in the tree.
+DATA ?= $(firstword $(wildcard $(PEAL_DATA) ../shared/data/mlperf) tests/data/mlperf)
+
+# Quicker than make where it is there; a folder configured before keeps what it has.
+ifneq ($(shell command -v ninja),)
+export CMAKE_GENERATOR ?= Ninja
+endif
+
+.PHONY: help deps build run test bench fuzz lint format coverage install clean
+
+help:
+	@echo "make deps      install what is missing (Debian packages; says which and why)"
+	@echo "make build     optimised libraries and examples, in build/release"
+	@echo "make run       build, and analyse real training logs (DATA=folder for yours)"
+	@echo "make test      everything: tests, sanitizers, fuzzing, lint, package"
+	@echo "make bench     how fast, with peers beside it (BENCH=\"arguments\", such as --json)"
+	@echo "make fuzz      look for crashes (FUZZ_SECONDS=$(FUZZ_SECONDS) for each target)"
+	@echo "make lint      layers, symbols, seams, layout, static analysis"
+	@echo "make format    lay out the source as clang-format says"
+	@echo "make coverage  which lines the tests run"
+	@echo "make install   install the release build (PREFIX=$(PREFIX), DESTDIR=)"
+	@echo "make clean     remove build/"
+
+deps:
+	@tools/deps
+
+build:
+	@tools/deps build
+	@cmake --preset release
+	@cmake --build --preset release --parallel $(JOBS) --target peal peal_static peal_examples
+
+run:
+	@tools/deps build
+	@cmake --preset release >/dev/null
+	@cmake --build --preset release --parallel $(JOBS) --target example_mlperf
+	@build/release/examples/mlperf $(DATA)
+
+test:
+	@tools/deps build test
+	@tools/test-all $(JOBS)
+
+bench:
+	@tools/deps build bench
+	@cmake --preset release
+	@cmake --build --preset release --parallel $(JOBS) --target peal_benches
+	@for program in build/release/bench/*; do "$$program" $(BENCH) || exit 1; done
+
+fuzz:
+	@tools/deps build test
+	@cmake --preset fuzz >/dev/null
+	@cmake --build --preset fuzz --parallel $(JOBS)
+	@tools/fuzz $(FUZZ_SECONDS)
+
+lint:
+	@tools/deps build test
+	@cmake --preset dev >/dev/null
+	@cmake --build --preset dev --parallel $(JOBS) --target peal peal_static
+	@ctest --preset dev --label-regex lint
+
+format:
+	@tools/deps test
+	@clang-format -i $$(tools/sources)
+
+coverage:
+	@tools/deps build test coverage
+	@cmake --preset coverage >/dev/null
+	@cmake --build --preset coverage --parallel $(JOBS)
+	@ctest --preset coverage
+	@gcovr --root . --filter src/ build/coverage
+
+install:
+	@tools/deps build
+	@cmake --preset release
+	@cmake --build --preset release --parallel $(JOBS) --target peal peal_static
+	@cmake --install build/release --prefix $(PREFIX)
+
+clean:
+	rm -rf build

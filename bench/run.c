@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+//
+// Runs one measurement once, in a child process that sends its values home through a pipe.
+//
+// The child starts with a heap nobody has used, which makes memory measurable, and takes its
+// threads and its mistakes with it when it goes. One that takes longer than DEADLINE_MS hangs: it
+// is killed and counts as failed.
+
+#include "bench.h"
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define DEADLINE_MS 60000
+
+void bench_die(const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    (void)fputs("peal-bench: ", stderr);
+    (void)vfprintf(stderr, format, arguments);
+    (void)fputs("\n", stderr);
+    va_end(arguments);
+    _exit(1);
+}
+
+// The values are far smaller than a pipe's buffer: one write carries them all.
+static void child(const struct bench_measurement *measurement, int out)
+{
+    double values[BENCH_FIGURES_MAX] = { 0 };
+    measurement->run(values, measurement->argument);
+    bool sent = write(out, values, sizeof values) == (ssize_t)sizeof values;
+    _exit(sent ? 0 : 1);
+}
+
+static bool receive(double *values, int in)
+{
+    struct pollfd waiting = { .fd = in, .events = POLLIN };
+    if (poll(&waiting, 1, DEADLINE_MS) != 1) {
+        return false;
+    }
+    size_t size = BENCH_FIGURES_MAX * sizeof(double);
+    return read(in, values, size) == (ssize_t)size;
+}
+
+static bool run_child(double *values, const struct bench_measurement *measurement)
+{
+    int ends[2];
+    if (pipe(ends)) {
+        bench_die("cannot make a pipe for %s", measurement->figures[0].name);
+    }
+    pid_t pid = fork();
+    if (pid < 0) {
+        bench_die("cannot start a process for %s", measurement->figures[0].name);
+    }
+    if (pid == 0) {
+        (void)close(ends[0]);
+        child(measurement, ends[1]);
+    }
+    (void)close(ends[1]);
+    bool ok = receive(values, ends[0]);
+    (void)close(ends[0]);
+    if (!ok) {
+        (void)kill(pid, SIGKILL); // It is gone already, or it hangs.
+    }
+    (void)waitpid(pid, NULL, 0);
+    return ok;
+}
+
+void bench_run(struct bench_result *result, bool in_process)
+{
+    double *values = result->values + result->repeats * BENCH_FIGURES_MAX;
+    if (in_process) {
+        cpu_set_t cpus;
+        bool known = sched_getaffinity(0, sizeof cpus, &cpus) == 0;
+        result->measurement->run(values, result->measurement->argument);
+        result->repeats++;
+        if (known) {
+            (void)sched_setaffinity(0, sizeof cpus, &cpus); // Was allowed before, so it is now.
+        }
+    } else if (run_child(values, result->measurement)) {
+        result->repeats++;
+    } else {
+        (void)fprintf(stderr, "peal-bench: %s: failed once\n",
+                      result->measurement->figures[0].name);
+    }
+}

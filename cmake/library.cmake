@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+#
+# libpeal. Its objects are compiled once, for the shared and the static library alike.
+find_path(PEAL_ISAL_INCLUDE isa-l/crc.h)
+find_library(PEAL_ISAL isal)
+if(NOT PEAL_ISAL OR NOT PEAL_ISAL_INCLUDE)
+    message(FATAL_ERROR "Peal needs isa-l for its checksums and cannot find it: "
+                        "run `make deps`, or install the package libisal-dev.")
+endif()
+
+file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*/*.c)
+add_library(peal_objects OBJECT ${sources})
+target_include_directories(peal_objects
+    PUBLIC ${PROJECT_SOURCE_DIR}/include
+    PRIVATE ${PROJECT_SOURCE_DIR}/src ${PEAL_ISAL_INCLUDE})
+target_link_libraries(peal_objects PRIVATE peal_flags)
+set_target_properties(peal_objects PROPERTIES
+    POSITION_INDEPENDENT_CODE ON C_VISIBILITY_PRESET hidden)
+
+# Three options against the price of being a shared library:
+# -fno-plt: a call to libc goes through the table of addresses, not through a stub before it.
+# -fno-semantic-interposition: our calls to our own public functions are ours, and may be inlined;
+#   -Bsymbolic-functions below says the same to the linker.
+# -ftls-model=initial-exec: a thread local is one load, not a call of __tls_get_addr (2 ns of the 6
+#   a publish may cost). Its price: a program that loads the library with dlopen takes them out of
+#   a reserve of about 1.5 KiB that glibc keeps, so they must stay small; tools/check-symbols says
+#   how small, and the package test loads the library that way.
+target_compile_options(peal_objects PRIVATE
+    -fno-plt -fno-semantic-interposition -ftls-model=initial-exec)
+
+function(peal_library name kind export)
+    add_library(${name} ${kind} $<TARGET_OBJECTS:peal_objects>)
+    add_library(peal::${export} ALIAS ${name})
+    target_include_directories(${name} PUBLIC
+        $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>
+        $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
+    set_target_properties(${name} PROPERTIES OUTPUT_NAME peal EXPORT_NAME ${export})
+endfunction()
+
+peal_library(peal_static STATIC peal_static)
+target_link_libraries(peal_static
+    PRIVATE $<BUILD_INTERFACE:${PEAL_ISAL}> $<INSTALL_INTERFACE:isal>
+    PUBLIC Threads::Threads)
+
+if(PEAL_SHARED)
+    peal_library(peal SHARED peal)
+    target_link_libraries(peal PRIVATE $<BUILD_INTERFACE:peal_flags> ${PEAL_ISAL})
+    target_link_options(peal PRIVATE LINKER:-Bsymbolic-functions LINKER:-z,defs)
+    set_target_properties(peal PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0)
+else()
+    add_library(peal::peal ALIAS peal_static)
+endif()

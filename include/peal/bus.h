@@ -1,0 +1,436 @@
+// SPDX-License-Identifier: MIT
+//
+// The bus: publish events, subscribe to them. Read this header first.
+//
+//     peal_bus *bus;
+//     peal_bus_open(&bus, "mem:", NULL);
+//     peal_subscribe(&sub, bus, "training.*", NULL, on_training, NULL);
+//     peal_emit(bus, "training.started", "{\"run\":7}", 9);
+//     peal_bus_close(bus);
+//
+// One idea carries it: **a log with ears**. Publishing appends an immutable event to a log.
+// Subscriptions are cursors on that log:
+//
+//     publisher ─► interceptors ─► log ─► inline handlers     in the publishing thread
+//                                   └───► mailboxes ─► workers ─► filter ─► middleware ─► handler
+//                                                                    │
+//                                  done ◄── retry (backoff) ◄── verdict ──► dead letters
+//
+// A URL says where events live. Today: `noop:` (every publish succeeds, nothing is kept, nobody
+// hears) and `mem:` (this process, bounded memory). Parameters of the URL are the options below by
+// their names: `mem:?workers=2&history_events=1000`.
+//
+// Guarantees
+// - Events of one key reach a worker subscription in log order, one at a time. A retry holds back
+// its
+//   own key and no other.
+// - Within a run, every event is settled exactly once by every subscription that matches it, unless
+//   the subscription asked to lose events; then it is told of each loss (`$peal.gap`).
+// - Inline handlers run before publish returns, in the publishing thread. Events of one publishing
+//   thread reach them in order; several publishing threads run them at the same time.
+// - No lock is held while your code runs. You may call any function of this header from a handler,
+//   except those that say otherwise; none of them blocks there: they return PEAL_EAGAIN.
+//
+// Threads: every function may be called by any thread at any time, except peal_bus_close.
+// Memory: what you pass in is borrowed for the call unless it says otherwise.
+// Results go first and are called `out`; a result nobody needs to ask for comes last and may be
+// NULL.
+#ifndef PEAL_BUS_H
+#define PEAL_BUS_H
+
+#include <peal/event.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct peal_subscription peal_subscription;
+typedef struct peal_delivery peal_delivery;
+struct peal_world; // see testing.h
+
+// ---- opening and closing ------------------------------------------------------------------------
+
+enum peal_level { PEAL_LEVEL_DEBUG = 0, PEAL_LEVEL_INFO, PEAL_LEVEL_WARNING, PEAL_LEVEL_ERROR };
+
+// Told what a person should know; runs on whatever thread found out, with no lock held. `text` is
+// one line without its end, borrowed for the call. It must not call the bus.
+typedef void peal_log_callback(enum peal_level level, const char *text, void *context);
+
+// What a publisher meets when the memory is full of events somebody has yet to read.
+enum peal_pressure {
+    PEAL_PRESSURE_BLOCK = 0, // wait up to `block_ms`, then PEAL_ETIMEDOUT; in a handler PEAL_EAGAIN
+    PEAL_PRESSURE_REJECT,    // PEAL_EAGAIN
+    PEAL_PRESSURE_DROP_OLDEST, // forget the oldest; who had not read it gets a `$peal.gap`
+};
+
+// The caller drives the bus: no thread is started. See peal_bus_run.
+#define PEAL_NO_WORKERS (-1)
+
+// A limit of the history that keeps nothing.
+#define PEAL_NO_HISTORY UINT64_MAX
+
+// Zero is the default everywhere. New members are only ever added at the end.
+struct peal_bus_options {
+    size_t struct_size; // sizeof(struct peal_bus_options), or 0 for that of this header
+    const char *source; // the `source` of events that bring none; default "/peal"
+    int workers;        // threads that run handlers; 0: one a CPU; PEAL_NO_WORKERS: none
+
+    // What is kept for those who come later, at most. PEAL_NO_HISTORY in any of the three: nothing.
+    uint64_t history_events; // default 1,000,000
+    uint64_t history_bytes;  // default 8 MiB; a whole segment (256 KiB) is forgotten at a time
+    uint64_t history_ms;     // age; default: any
+
+    uint64_t memory_max;         // bytes of all events, read or not; default 64 MiB
+    enum peal_pressure pressure; // when memory_max is reached
+    uint64_t block_ms;           // default 5,000
+
+    uint64_t data_max;          // bytes of data of an event; default 1 MiB, at most 64 MiB
+    uint64_t types_max;         // different types; default 1,000,000
+    uint64_t subscriptions_max; // default 10,000,000
+
+    uint64_t duplicate_events; // how many ids given by publishers are remembered; default 65,536
+    uint64_t duplicate_ms;     // for how long; default 600,000
+
+    uint64_t dead_max; // dead letters kept; when full, subscriptions pause; default 10,000
+    uint64_t dead_ms;  // age at which peal_dead_purge drops them by default; default 30 days
+
+    peal_log_callback *log; // default: silence
+    void *log_context;
+
+    struct peal_world *world; // a test's time, memory, chance and threads; see testing.h
+};
+
+// Opens a bus. PEAL_EURL (unknown scheme or parameter), PEAL_EINVAL, PEAL_ENOMEM.
+PEAL_API enum peal_err peal_bus_open(peal_bus **out, const char *url,
+                                     const struct peal_bus_options *options);
+
+// What was left when the bus stopped.
+struct peal_leftover {
+    uint64_t undelivered; // events waiting for a subscription, each counted for each
+    uint64_t retrying;    // of those: waiting for their next attempt
+    uint64_t unsettled;   // given to a handler that said PEAL_LATER or pulled, never settled
+    uint64_t running;     // handlers still running (and waited for)
+};
+
+// Stops accepting, lets handlers finish what is waiting for at most `deadline_ms`, stops the
+// workers. From then on every call returns PEAL_ECLOSED, and nothing of the bus runs. PEAL_OK even
+// if events were left: see `out` (may be NULL). PEAL_ESTATE from inside a handler. Idempotent.
+PEAL_API enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms,
+                                     struct peal_leftover *out);
+
+// Stops the bus if that was not done (with 5 s to drain) and frees it, its topics and
+// subscriptions. No other thread may be using the bus. Events kept by peal_event_ref stay valid.
+// NULL is fine.
+PEAL_API void peal_bus_close(peal_bus *bus);
+
+// ---- publishing ---------------------------------------------------------------------------------
+
+// Publishes one event. `receipt` may be NULL. The order of checks is the order of this list:
+// PEAL_EINVAL, PEAL_ECLOSED, PEAL_ETYPE, PEAL_ELIMIT, PEAL_ELOOP, PEAL_EUNSUPPORTED (a durability
+// the engine does not have), PEAL_EREFUSED, PEAL_ECONFLICT, PEAL_EAGAIN, PEAL_ETIMEDOUT,
+// PEAL_ENOMEM.
+PEAL_API enum peal_err peal_publish(peal_bus *bus, const struct peal_message *message,
+                                    struct peal_receipt *receipt);
+
+// All or none, with consecutive positions. `receipts` is NULL or an array of `count`. A message
+// that is a duplicate is left out of the log and marked so.
+PEAL_API enum peal_err peal_publish_batch(peal_bus *bus, const struct peal_message *messages,
+                                          size_t count, struct peal_receipt *receipts);
+
+// For code that must not care: cannot fail and cannot block. What is lost is counted by reason
+// (peal_bus_stats) and reported to the log callback, at most once a second.
+PEAL_API void peal_emit(peal_bus *bus, const char *type, const void *data, size_t size);
+
+// A type looked up once: publishing by it saves the look-up. *Borrowed* until the bus closes.
+// PEAL_ETYPE, PEAL_ELIMIT, PEAL_ENOMEM.
+PEAL_API enum peal_err peal_topic_open(const peal_topic **out, peal_bus *bus, const char *type);
+PEAL_API enum peal_err peal_topic_publish(const peal_topic *topic, const void *data, size_t size);
+PEAL_API const char *peal_topic_type(const peal_topic *topic);
+
+// Does anybody listen to this type, or keep it? So that an expensive payload need not be built.
+PEAL_API bool peal_wants(peal_bus *bus, const char *type);
+PEAL_API bool peal_topic_wants(const peal_topic *topic);
+
+// The version of a subject's stream: how many events it has; 0 if none. `mem:` knows the subjects
+// that still have an event in its history. PEAL_EUNSUPPORTED where nothing is kept.
+PEAL_API enum peal_err peal_stream_version(uint64_t *out, peal_bus *bus, const char *subject);
+
+// ---- interceptors: between the publisher and the log --------------------------------------------
+
+// The message on its way: read it like an event, change it with the functions below.
+typedef struct peal_draft peal_draft;
+
+// Runs in the publishing thread, higher priority first, then in the order added. PEAL_OK lets the
+// event pass; anything else refuses it, and the publish returns that code. PEAL_EREFUSED is the
+// usual one; `peal_draft_refuse` adds the sentence.
+typedef enum peal_err peal_interceptor(peal_draft *draft, void *context);
+
+PEAL_API const peal_event *peal_draft_event(const peal_draft *draft); // as it is now
+// Change an attribute: the value is *copied*. PEAL_EINVAL, PEAL_ELIMIT, PEAL_ENOMEM.
+PEAL_API enum peal_err peal_draft_set_metadata(peal_draft *draft, const char *name,
+                                               const char *value);
+PEAL_API enum peal_err peal_draft_set_data(peal_draft *draft, const void *data, size_t size);
+PEAL_API enum peal_err peal_draft_set_subject(peal_draft *draft, const char *subject);
+PEAL_API enum peal_err peal_draft_set_key(peal_draft *draft, const char *key);
+PEAL_API enum peal_err peal_draft_set_correlation(peal_draft *draft, const char *correlation);
+PEAL_API enum peal_err peal_draft_set_schema(peal_draft *draft, const char *schema);
+PEAL_API enum peal_err peal_draft_set_priority(peal_draft *draft, int priority); // 0 to 9
+// Returns PEAL_EREFUSED, with a sentence of yours: `return peal_draft_refuse(draft, "no user id");`
+PEAL_API enum peal_err peal_draft_refuse(peal_draft *draft, const char *why);
+
+// Adds an interceptor for the types a pattern matches. It stays until the bus closes.
+PEAL_API enum peal_err peal_bus_intercept(peal_bus *bus, const char *pattern, int priority,
+                                          peal_interceptor *interceptor, void *context);
+
+// ---- subscribing --------------------------------------------------------------------------------
+
+// What a handler says of an event.
+enum peal_verdict {
+    PEAL_DONE = 0, // handled
+    PEAL_RETRY,    // failed: again, after a backoff; counts as an attempt
+    PEAL_RELEASE,  // not now: give it back; does not count
+    PEAL_REJECT,   // will never work: to the dead letters now
+    PEAL_LATER,    // will be settled through a delivery taken with peal_delivery_take
+};
+
+typedef enum peal_verdict peal_handler(const peal_event *event, void *context);
+
+// Gets up to `batch_max` events; `verdicts` comes filled with PEAL_DONE. Events of one key stand in
+// order; a verdict settles its own event.
+typedef void peal_batch_handler(const peal_event *const *events, size_t count,
+                                enum peal_verdict *verdicts, void *context);
+
+// Does the subscription want this event? Must be quick, must not call the bus.
+typedef bool peal_filter(const peal_event *event, void *context);
+
+enum peal_mode {
+    PEAL_WORKER = 0, // a worker runs the handler (or whoever drives the bus)
+    PEAL_INLINE,     // the publisher runs it, before publish returns
+    PEAL_PULL,       // nobody runs it: peal_subscription_pull
+};
+
+enum peal_start {
+    PEAL_FROM_NOW = 0,
+    PEAL_FROM_BEGINNING, // of what is kept
+    PEAL_FROM_POSITION,  // `from_position`; what is gone of it is a gap
+    PEAL_FROM_TIME,      // the first event recorded at or after `from_time_ns`
+};
+
+enum peal_order {
+    PEAL_ORDER_KEY = 0, // events of one key in order, one at a time
+    PEAL_ORDER_NONE,    // as they come; only with concurrency above 1 is there a difference
+};
+
+// When the mailbox is full.
+enum peal_overflow {
+    PEAL_CATCH_UP = 0,   // leave live mode, read the log until caught up; loses nothing
+    PEAL_DROP_OLDEST,    // of the waiting ones
+    PEAL_DROP_NEWEST,    // those that find it full
+    PEAL_LATEST_PER_KEY, // of the waiting ones keep only the newest of each key
+    PEAL_FAIL,           // stop this subscription: PEAL_EOVERFLOW, reported to the log callback
+};
+
+// When the attempts are spent.
+enum peal_spent {
+    PEAL_SPENT_DEAD_LETTER = 0,
+    PEAL_SPENT_DROP,  // forget it, counted
+    PEAL_SPENT_BLOCK, // dead letter, and its key waits for a person
+    PEAL_SPENT_PAUSE, // dead letter, and the subscription pauses
+};
+
+// What later events of a key do while one of them is a dead letter.
+enum peal_after_dead {
+    PEAL_AFTER_DEAD_GO_ON = 0,
+    PEAL_AFTER_DEAD_PARK, // wait behind it; a retry or a discard releases them in order
+};
+
+// Delay before attempt n+1: jitter(min(max, initial * coefficient^(n-1))).
+struct peal_retry {
+    unsigned immediate;      // retries without a delay, first; default 0
+    uint64_t initial_ms;     // default 1,000
+    double coefficient;      // default 2.0
+    uint64_t max_ms;         // default 100 * initial
+    unsigned max_attempts;   // default 5; 1: no retry
+    bool unlimited;          // attempts without end
+    uint64_t max_elapsed_ms; // since the first failure; default: any
+    bool no_jitter;          // default: full jitter, a delay between 0 and the computed one
+    const char
+        *non_retryable; // comma list of reasons that go to the dead letters at once; *copied*
+};
+
+struct peal_subscribe_options {
+    size_t struct_size; // sizeof(struct peal_subscribe_options), or 0 for that of this header
+
+    // A durable name: the place in the log is kept under it, also while nobody is subscribed, as
+    // long as the engine keeps anything; several subscriptions of one name share the work.
+    // *Copied*.
+    const char *name;
+    enum peal_start from;
+    uint64_t from_position;
+    int64_t from_time_ns;
+
+    peal_filter *filter;
+    void *filter_context;
+
+    int priority; // of inline handlers: higher first; default 0
+    enum peal_mode mode;
+    unsigned concurrency; // handlers of it at a time; default 1, at most 1,024
+    enum peal_order order;
+
+    peal_batch_handler *batch; // instead of a handler
+    unsigned batch_max;        // default 64, at most 4,096
+    uint64_t batch_wait_ms;    // how long an incomplete batch may wait; default 0: not at all
+
+    unsigned mailbox; // waiting events, rounded up to a power of two; default 1,024
+    enum peal_overflow overflow;
+
+    uint64_t ack_wait_ms; // PEAL_LATER and pulled: unsettled for so long is a failed attempt;
+                          // default 30,000
+    struct peal_retry retry;
+    enum peal_spent spent;
+    enum peal_after_dead after_dead;
+
+    const char *label; // who is it, in reports; default "file:line", or the pattern. *Copied*.
+    const char *file;  // filled in by PEAL_SUBSCRIBE_HERE
+    int line;
+    uint64_t slow_ms; // report a handler that runs longer; default 1,000 (inline: only if set)
+};
+
+// `struct peal_subscribe_options o = { PEAL_SUBSCRIBE_HERE, .name = "billing" };`
+#define PEAL_SUBSCRIBE_HERE .file = __FILE__, .line = __LINE__
+
+// Subscribes. `options` may be NULL. The handler runs until peal_unsubscribe; `context` is borrowed
+// until then. `out` may be NULL: the subscription then lives as long as the bus. PEAL_EINVAL,
+// PEAL_EPATTERN, PEAL_ELIMIT, PEAL_ENOMEM, PEAL_ECLOSED, PEAL_EUNSUPPORTED (the engine keeps
+// nothing), PEAL_EEXISTS (the name is in use with another pattern or other options).
+PEAL_API enum peal_err peal_subscribe(peal_subscription **out, peal_bus *bus, const char *pattern,
+                                      const struct peal_subscribe_options *options,
+                                      peal_handler *handler, void *context);
+
+// Ends the subscription and frees it. Returns when no handler of it runs any more; inside its own
+// handler it returns at once and takes effect after. NULL is fine.
+PEAL_API void peal_unsubscribe(peal_subscription *subscription);
+
+// Stops and goes on with deliveries; what is published meanwhile waits. Pausing does not wait for a
+// running handler. PEAL_ESTATE for inline subscriptions.
+PEAL_API enum peal_err peal_subscription_pause(peal_subscription *subscription);
+PEAL_API enum peal_err peal_subscription_resume(peal_subscription *subscription);
+
+// ---- settling later -----------------------------------------------------------------------------
+
+// Inside a handler that will return PEAL_LATER: *given* to you, until it is settled. The event
+// stays readable through peal_delivery_event. PEAL_ESTATE outside a handler, in an inline or replay
+// one.
+PEAL_API enum peal_err peal_delivery_take(peal_delivery **out, const peal_event *event);
+PEAL_API const peal_event *peal_delivery_event(const peal_delivery *delivery); // borrowed
+
+// Settles it, from any thread, and frees the handle. Not PEAL_LATER (PEAL_EINVAL). PEAL_ETIMEDOUT:
+// the acknowledgement wait had passed and the event was given out again; the handle is freed all
+// the same.
+PEAL_API enum peal_err peal_delivery_settle(peal_delivery *delivery, enum peal_verdict verdict);
+
+// Why it failed, for the retry policy and the dead letter; text of at most 255 bytes, *copied*. In
+// a handler: peal_fail(event, "timeout", "..."); the code is matched with `non_retryable`.
+PEAL_API void peal_fail(const peal_event *event, const char *code, const char *text);
+
+// Starts the acknowledgement wait anew, from now.
+PEAL_API enum peal_err peal_delivery_extend(peal_delivery *delivery, uint64_t ack_wait_ms);
+
+// Takes up to `max` waiting events of a PEAL_PULL subscription, waiting up to `timeout_ms` for the
+// first. PEAL_ETIMEDOUT (PEAL_EAGAIN when the timeout is 0) if there is none. Each is settled with
+// peal_delivery_settle.
+PEAL_API enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
+                                              peal_subscription *subscription, size_t max,
+                                              uint64_t timeout_ms);
+
+// ---- middleware: around every handler -----------------------------------------------------------
+
+typedef struct peal_next peal_next;
+
+// Calls the rest of the chain and the handler. At most once in a middleware (more: PEAL_DONE).
+PEAL_API enum peal_verdict peal_next_call(peal_next *next, const peal_event *event);
+
+typedef enum peal_verdict peal_middleware(const peal_event *event, peal_next *next, void *context);
+
+// Adds a middleware around the handlers of every subscription, outermost first by priority, then in
+// the order added. It stays until the bus closes. Batch handlers and pull are not wrapped.
+PEAL_API enum peal_err peal_bus_use(peal_bus *bus, int priority, peal_middleware *middleware,
+                                    void *context);
+
+// ---- driving a bus without workers --------------------------------------------------------------
+
+// Runs what is ready: at most `budget` deliveries (0: no limit) without waiting for more. `done`
+// (may be NULL) says how many. PEAL_ESTATE if the bus has workers, or from inside a handler.
+PEAL_API enum peal_err peal_bus_dispatch(peal_bus *bus, size_t budget, size_t *done);
+
+// The same, waiting for work until `timeout_ms` have passed (UINT64_MAX: until the bus stops or
+// peal_bus_wake is called). PEAL_OK also when nothing came.
+PEAL_API enum peal_err peal_bus_run(peal_bus *bus, uint64_t timeout_ms);
+
+// Makes peal_bus_run return soon. Any thread, also a handler.
+PEAL_API void peal_bus_wake(peal_bus *bus);
+
+// A file descriptor that is readable (level-triggered) while peal_bus_dispatch has something to do,
+// timers included. *Borrowed* until the bus closes; only poll it. PEAL_ESTATE if the bus has
+// workers.
+PEAL_API enum peal_err peal_bus_fd(int *out, peal_bus *bus);
+
+// ---- watching -----------------------------------------------------------------------------------
+
+// A histogram with buckets at powers of two: bucket i counts values below 2^i ns, the last all
+// others.
+#define PEAL_HISTOGRAM_BUCKETS 40
+struct peal_histogram {
+    uint64_t buckets[PEAL_HISTOGRAM_BUCKETS];
+    uint64_t count;
+    uint64_t sum_ns;
+};
+// The value below which a share (0 to 1) of the values lie, by the bucket's upper bound, in ns.
+PEAL_API uint64_t peal_histogram_quantile(const struct peal_histogram *histogram, double share);
+
+struct peal_bus_stats {
+    uint64_t published;  // events accepted
+    uint64_t duplicates; // recognised and not appended
+    uint64_t refused;    // by interceptors
+    uint64_t rejected;   // by back-pressure, limits, conflicts
+    uint64_t emit_lost;  // peal_emit that did not get through
+    uint64_t delivered;  // settled as PEAL_DONE, all subscriptions together
+    uint64_t retried;
+    uint64_t dropped;      // by overflow, back-pressure, or PEAL_SPENT_DROP
+    uint64_t dead_letters; // there now
+    uint64_t last_position;
+    uint64_t first_position; // of what is kept; last + 1 if nothing is
+    uint64_t memory_bytes;   // of the log
+    uint64_t types;
+    uint64_t subscriptions;
+    uint64_t worker_parks;              // times a worker went to sleep
+    struct peal_histogram publish_wait; // of publishers that had to wait for memory
+};
+PEAL_API enum peal_err peal_bus_stats(struct peal_bus_stats *out, peal_bus *bus);
+
+struct peal_subscription_stats {
+    uint64_t delivered; // settled as PEAL_DONE
+    uint64_t filtered;  // the filter said no
+    uint64_t failed;    // verdicts PEAL_RETRY and missed acknowledgements
+    uint64_t released;
+    uint64_t rejected;
+    uint64_t dead; // sent to the dead letters
+    uint64_t dropped;
+    uint64_t slow;      // handlers that ran longer than `slow_ms`
+    uint64_t waiting;   // in the mailbox, or held back by their key
+    uint64_t in_flight; // with a handler, or to be settled later
+    uint64_t lag;       // events of the log not yet looked at
+    uint64_t lag_ns;    // age of the oldest waiting event; 0 if none waits
+    bool paused;
+    bool failed_overflow; // stopped by PEAL_FAIL
+    // One in sixteen deliveries is timed.
+    struct peal_histogram handler_time;
+    struct peal_histogram delivery_time; // from publish to the handler's start
+};
+PEAL_API enum peal_err peal_subscription_stats(struct peal_subscription_stats *out,
+                                               peal_subscription *subscription);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

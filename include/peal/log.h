@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+//
+// Reading back: query and replay what the log keeps.
+//
+//     struct peal_query query = { .pattern = "training.*", .correlation = run };
+//     peal_reader *reader;
+//     peal_reader_open(&reader, bus, &query);
+//     while (peal_reader_next(&event, reader) == PEAL_OK) {
+//         puts(peal_event_id(event));
+//     }
+//     peal_reader_close(reader);
+//
+// A reader sees the log as it was when it was opened: what is published later is not in it. It
+// keeps the part of the log it stands in, and no other; what is forgotten before the reader gets
+// there is skipped, and counted (peal_reader_skipped).
+//
+// Threads: a reader belongs to one thread at a time. Queries do not hold up publishers.
+#ifndef PEAL_LOG_H
+#define PEAL_LOG_H
+
+#include <peal/bus.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct peal_reader peal_reader;
+
+// All conditions must hold; zero and NULL mean "any". Ranges include their first, not their last.
+struct peal_query {
+    const char *pattern; // as in peal_subscribe; default: every type, also the system's
+    uint64_t from_position, to_position;
+    int64_t from_time_ns, to_time_ns; // by the event's time
+    const char *correlation;
+    const char *causation;
+    const char *subject;
+    const char *source;
+    const char *id;
+    peal_filter *filter; // a condition in C, looked at last
+    void *filter_context;
+    bool backwards; // newest first
+    uint64_t limit; // events at most; default: all
+    uint64_t after; // the cursor of a page before: goes on behind it, in the query's direction
+};
+
+// Opens a reader; the query is *copied*, with its strings. PEAL_EINVAL, PEAL_EPATTERN, PEAL_ENOMEM,
+// PEAL_ECLOSED, PEAL_EUNSUPPORTED (the engine keeps nothing).
+PEAL_API enum peal_err peal_reader_open(peal_reader **out, peal_bus *bus,
+                                        const struct peal_query *query);
+
+// The next event, borrowed until the next call on this reader. PEAL_ENOTFOUND at the end.
+PEAL_API enum peal_err peal_reader_next(const peal_event **out, peal_reader *reader);
+
+// The cursor behind the last event given: `after` of the next page. 0 before the first.
+PEAL_API uint64_t peal_reader_cursor(const peal_reader *reader);
+PEAL_API uint64_t peal_reader_skipped(const peal_reader *reader);
+PEAL_API void peal_reader_close(peal_reader *reader); // NULL is fine
+
+struct peal_replay {
+    struct peal_query query; // forwards only
+    double speed; // 0: as fast as the handler; 1: at the original pace; 2: twice that; ...
+    // Called now and then with how far it is; false stops the replay. May be NULL.
+    bool (*progress)(uint64_t position, uint64_t last, void *context);
+    void *progress_context;
+};
+
+// Gives the events of a query to a handler, in the calling thread, in log order. The handler sees
+// peal_event_is_replay() true; any verdict but PEAL_DONE stops the replay (PEAL_ESTATE). What the
+// handler publishes is new and real. `count` (may be NULL) says how many were given.
+PEAL_API enum peal_err peal_replay(peal_bus *bus, const struct peal_replay *replay, uint64_t *count,
+                                   peal_handler *handler, void *context);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

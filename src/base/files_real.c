@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MIT
+//
+// The files of the real machine. The number of a file is its descriptor and one, so that zero is
+// free to mean "not open".
+//
+// A call that a signal interrupts is made again: handlers of the program must not become errors of
+// the log.
+#include "base/files.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+// The owner writes, the group may read: events are nobody else's business. The umask takes more.
+#define FILE_RIGHTS      0640
+#define DIRECTORY_RIGHTS 0750
+
+static int descriptor(struct pl_file file)
+{
+    return file.number - 1;
+}
+
+static int result_of(int returned)
+{
+    return returned < 0 ? -errno : 0;
+}
+
+static bool too_far(uint64_t offset, size_t size)
+{
+    return size > SSIZE_MAX || offset > INT64_MAX - size;
+}
+
+static int open_again(const char *path, int flags)
+{
+    int fd = -1;
+    do {
+        fd = open(path, flags | O_CLOEXEC, FILE_RIGHTS);
+    } while (fd < 0 && errno == EINTR);
+    return fd < 0 ? -errno : fd;
+}
+
+static int real_open(void *world, struct pl_file *out, const char *path, enum pl_file_mode mode)
+{
+    static const int flags[] = {
+        [PL_FILE_READ] = O_RDONLY,
+        [PL_FILE_WRITE] = O_RDWR,
+        [PL_FILE_CREATE] = O_RDWR | O_CREAT | O_EXCL,
+    };
+    (void)world;
+    int fd = open_again(path, flags[mode]);
+    if (fd < 0) {
+        return fd;
+    }
+    // The system opens a directory for reading, and says so at the first read only.
+    struct stat facts;
+    if (fstat(fd, &facts) == 0 && S_ISDIR(facts.st_mode)) {
+        (void)close(fd); // nothing was written
+        return -EISDIR;
+    }
+    out->number = fd + 1;
+    return 0;
+}
+
+static void real_close(void *world, struct pl_file *file)
+{
+    (void)world;
+    if (file->number) {
+        (void)close(descriptor(*file)); // its errors are of writes that nobody synced
+        file->number = 0;
+    }
+}
+
+static int64_t real_pread(void *world, struct pl_file file, void *out, size_t size, uint64_t offset)
+{
+    (void)world;
+    if (too_far(offset, size)) {
+        return -EINVAL;
+    }
+    size_t done = 0;
+    while (done < size) {
+        ssize_t count =
+            pread(descriptor(file), (char *)out + done, size - done, (off_t)(offset + done));
+        if (count == 0) {
+            break;
+        }
+        if (count > 0) {
+            done += (size_t)count;
+        } else if (errno != EINTR) {
+            return -errno;
+        }
+    }
+    return (int64_t)done;
+}
+
+static int64_t real_pwrite(void *world, struct pl_file file, const void *bytes, size_t size,
+                           uint64_t offset)
+{
+    (void)world;
+    if (too_far(offset, size)) {
+        return -EFBIG;
+    }
+    ssize_t count = 0;
+    do {
+        count = pwrite(descriptor(file), bytes, size, (off_t)offset);
+    } while (count < 0 && errno == EINTR);
+    if (count == 0 && size > 0) {
+        return -EIO; // never seen; but a caller that tries again must not spin
+    }
+    return count < 0 ? -errno : count;
+}
+
+static int real_sync(void *world, struct pl_file file)
+{
+    (void)world;
+    int returned = 0;
+    do {
+        returned = fdatasync(descriptor(file));
+    } while (returned < 0 && errno == EINTR);
+    return result_of(returned);
+}
+
+static int real_sync_directory(void *world, const char *path)
+{
+    (void)world;
+    int fd = open_again(path, O_RDONLY | O_DIRECTORY);
+    if (fd < 0) {
+        return fd;
+    }
+    int returned = 0;
+    do {
+        returned = fsync(fd);
+    } while (returned < 0 && errno == EINTR);
+    int result = result_of(returned);
+    (void)close(fd); // nothing was written through it
+    return result;
+}
+
+static int64_t real_size(void *world, struct pl_file file)
+{
+    (void)world;
+    struct stat facts;
+    return fstat(descriptor(file), &facts) < 0 ? -errno : facts.st_size;
+}
+
+static int real_truncate(void *world, struct pl_file file, uint64_t size)
+{
+    (void)world;
+    if (size > INT64_MAX) {
+        return -EFBIG;
+    }
+    int returned = 0;
+    do {
+        returned = ftruncate(descriptor(file), (off_t)size);
+    } while (returned < 0 && errno == EINTR);
+    return result_of(returned);
+}
+
+// libc's, because it writes zeros where the file system cannot reserve.
+static int real_allocate(void *world, struct pl_file file, uint64_t size)
+{
+    (void)world;
+    if (size > INT64_MAX) {
+        return -EFBIG;
+    }
+    int error = 0;
+    do {
+        error = size ? posix_fallocate(descriptor(file), 0, (off_t)size) : 0;
+    } while (error == EINTR);
+    return -error;
+}
+
+static int real_rename(void *world, const char *from, const char *to)
+{
+    (void)world;
+    return result_of(rename(from, to));
+}
+
+static int real_unlink(void *world, const char *path)
+{
+    (void)world;
+    return result_of(unlink(path));
+}
+
+static int real_make_directory(void *world, const char *path)
+{
+    (void)world;
+    return result_of(mkdir(path, DIRECTORY_RIGHTS));
+}
+
+static int real_list(void *world, const char *path, int (*each)(void *context, const char *name),
+                     void *context)
+{
+    (void)world;
+    DIR *directory = opendir(path);
+    if (!directory) {
+        return -errno;
+    }
+    int result = 0;
+    while (result == 0) {
+        errno = 0;
+        // One thread reads a DIR of its own: that is all readdir asks for.
+        const struct dirent *entry = readdir(directory); // NOLINT(concurrency-mt-unsafe)
+        if (!entry) {
+            result = -errno;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+            result = each(context, entry->d_name);
+        }
+    }
+    (void)closedir(directory);
+    return result;
+}
+
+// Of the whole file, tied to this opening: unlike POSIX locks it does not vanish when the program
+// closes another descriptor of the same file.
+static int real_lock(void *world, struct pl_file file)
+{
+    (void)world;
+    int returned = 0;
+    do {
+        returned = flock(descriptor(file), LOCK_EX | LOCK_NB);
+    } while (returned < 0 && errno == EINTR);
+    return result_of(returned);
+}
+
+const struct pl_files pl_files_real = {
+    .open = real_open,
+    .close = real_close,
+    .pread = real_pread,
+    .pwrite = real_pwrite,
+    .sync = real_sync,
+    .sync_directory = real_sync_directory,
+    .size = real_size,
+    .truncate = real_truncate,
+    .allocate = real_allocate,
+    .rename = real_rename,
+    .unlink = real_unlink,
+    .make_directory = real_make_directory,
+    .list = real_list,
+    .lock = real_lock,
+};
+
+const char *pl_files_text(int64_t result)
+{
+    const char *text = NULL;
+    if (result < 0 && result >= INT_MIN) {
+        text = strerrordesc_np(-(int)result); // the one that needs no buffer and no lock
+    }
+    return text ? text : "an unknown error";
+}

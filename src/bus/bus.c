@@ -1,0 +1,578 @@
+// SPDX-License-Identifier: MIT
+//
+// Opening, stopping and closing a bus.
+//
+// Opening: options (the caller's, then the URL's, then the defaults), the engine, the workers. Any
+// failure goes through peal_bus_close, which takes half a bus.
+//
+// Stopping, in this order: no new publishes (the version moves on, so that every publisher meets
+// the closed gate); those under way end; workers drain the mailboxes until the deadline; workers
+// end. From then on only memory is left.
+#include "bus/internal.h"
+
+#include "base/error.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define DRAIN_MS 5000
+
+void pl_bus_say(struct peal_bus *bus, enum peal_level level, const char *format, ...)
+{
+    if (!bus->options.log) {
+        return;
+    }
+    char text[PL_SENTENCE_MAX];
+    va_list args;
+    va_start(args, format);
+    (void)vsnprintf(text, sizeof text, format, args); // cut is better than nothing
+    va_end(args);
+    bus->options.log(level, text, bus->options.log_context);
+}
+
+enum peal_err pl_bus_check_open(struct peal_bus *bus)
+{
+    // Acquire: who sees it closed sees why.
+    if (atomic_load_explicit(&bus->state, memory_order_acquire) == PL_BUS_OPEN) {
+        return PEAL_OK;
+    }
+    return pl_fail(PEAL_ECLOSED, "the bus has been stopped");
+}
+
+int64_t pl_deadline(struct peal_bus *bus, uint64_t timeout_ms)
+{
+    int64_t now = pl_bus_ticks(bus);
+    if (timeout_ms >= (uint64_t)(PL_FOREVER - now) / (uint64_t)PL_NS_PER_MS) {
+        return PL_FOREVER;
+    }
+    return now + (int64_t)timeout_ms * PL_NS_PER_MS;
+}
+
+// ---- options ------------------------------------------------------------------------------------
+
+enum kind { NUMBER, SIZE, MILLISECONDS, WORKERS, PRESSURE, TEXT };
+
+// The options a URL may set, by their names.
+static const struct {
+    const char *name;
+    enum kind kind;
+    size_t offset;
+} parameters[] = {
+    { "source", TEXT, offsetof(struct peal_bus_options, source) },
+    { "workers", WORKERS, offsetof(struct peal_bus_options, workers) },
+    { "history_events", NUMBER, offsetof(struct peal_bus_options, history_events) },
+    { "history_bytes", SIZE, offsetof(struct peal_bus_options, history_bytes) },
+    { "history_ms", MILLISECONDS, offsetof(struct peal_bus_options, history_ms) },
+    { "memory_max", SIZE, offsetof(struct peal_bus_options, memory_max) },
+    { "pressure", PRESSURE, offsetof(struct peal_bus_options, pressure) },
+    { "block_ms", MILLISECONDS, offsetof(struct peal_bus_options, block_ms) },
+    { "data_max", SIZE, offsetof(struct peal_bus_options, data_max) },
+    { "types_max", NUMBER, offsetof(struct peal_bus_options, types_max) },
+    { "subscriptions_max", NUMBER, offsetof(struct peal_bus_options, subscriptions_max) },
+    { "duplicate_events", NUMBER, offsetof(struct peal_bus_options, duplicate_events) },
+    { "duplicate_ms", MILLISECONDS, offsetof(struct peal_bus_options, duplicate_ms) },
+    { "dead_max", NUMBER, offsetof(struct peal_bus_options, dead_max) },
+    { "dead_ms", MILLISECONDS, offsetof(struct peal_bus_options, dead_ms) },
+};
+
+#define PARAMETERS (sizeof parameters / sizeof parameters[0])
+
+static enum peal_err set_pressure(struct peal_bus_options *options, const char *text)
+{
+    static const char *const names[] = { "block", "reject", "drop_oldest" };
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            options->pressure = (enum peal_pressure)i;
+            return PEAL_OK;
+        }
+    }
+    return pl_fail(PEAL_EURL, "pressure=%s: must be block, reject or drop_oldest", text);
+}
+
+static enum peal_err set_workers(struct peal_bus_options *options, const struct pl_url *url)
+{
+    uint64_t count;
+    enum peal_err err = pl_url_size(&count, url, "workers");
+    if (!err && count > 1024) {
+        err = pl_fail(PEAL_EURL, "workers=%" PRIu64 ": at most 1024", count);
+    }
+    if (!err) {
+        // In a URL 0 means what it says: no threads.
+        options->workers = count == 0 ? PEAL_NO_WORKERS : (int)count;
+    }
+    return err;
+}
+
+// "none" keeps nothing; a plain number of a *_ms parameter is milliseconds.
+static enum peal_err set_number(uint64_t *out, const struct pl_url *url, const char *name,
+                                enum kind kind)
+{
+    const char *text = pl_url_parameter(url, name);
+    if (strcmp(text, "none") == 0) {
+        *out = PEAL_NO_HISTORY;
+        return PEAL_OK;
+    }
+    size_t digits = strspn(text, "0123456789");
+    if (kind == MILLISECONDS && text[digits] != '\0') {
+        int64_t ns;
+        enum peal_err err = pl_url_duration(&ns, url, name);
+        if (!err) {
+            *out = (uint64_t)(ns / PL_NS_PER_MS);
+        }
+        return err;
+    }
+    return pl_url_size(out, url, name);
+}
+
+static enum peal_err set_parameter(struct peal_bus_options *options, const struct pl_url *url,
+                                   size_t index)
+{
+    const char *name = parameters[index].name;
+    const char *text = pl_url_parameter(url, name);
+    char *member = (char *)options + parameters[index].offset;
+    if (!text) {
+        return PEAL_OK;
+    }
+    if (parameters[index].kind == TEXT) {
+        memcpy(member, &text, sizeof text);
+        return PEAL_OK;
+    }
+    if (parameters[index].kind == PRESSURE) {
+        return set_pressure(options, text);
+    }
+    if (parameters[index].kind == WORKERS) {
+        return set_workers(options, url);
+    }
+    uint64_t number;
+    enum peal_err err = set_number(&number, url, name, parameters[index].kind);
+    if (!err) {
+        memcpy(member, &number, sizeof number);
+    }
+    return err;
+}
+
+static enum peal_err read_url(struct peal_bus_options *options, const struct pl_url *url)
+{
+    const char *known[PARAMETERS + 1] = { NULL };
+    for (size_t i = 0; i < PARAMETERS; i++) {
+        known[i] = parameters[i].name;
+        enum peal_err err = set_parameter(options, url, i);
+        if (err) {
+            return err;
+        }
+    }
+    const char *unknown = pl_url_unknown(url, known);
+    if (unknown) {
+        return pl_fail(
+            PEAL_EURL,
+            "\"%s\" is not an option of a bus: see struct peal_bus_options in peal/bus.h", unknown);
+    }
+    return PEAL_OK;
+}
+
+static void set_default(uint64_t *option, uint64_t value)
+{
+    if (*option == 0) {
+        *option = value;
+    }
+}
+
+static int cpus(void)
+{
+    long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count < 1 ? 1 : count > 64 ? 64 : (int)count;
+}
+
+static enum peal_err fill_defaults(struct peal_bus_options *options)
+{
+    if (!options->source) {
+        options->source = "/peal";
+    }
+    if (options->workers == 0) {
+        // In a test's world the number must not depend on the machine.
+        options->workers = options->world ? 2 : cpus();
+    }
+    if (options->workers < PEAL_NO_WORKERS || options->workers > 1024) {
+        return pl_fail(PEAL_EINVAL, "workers %d: must be 1 to 1024, 0 or PEAL_NO_WORKERS",
+                       options->workers);
+    }
+    bool none = options->history_events == PEAL_NO_HISTORY ||
+                options->history_bytes == PEAL_NO_HISTORY || options->history_ms == PEAL_NO_HISTORY;
+    if (none) {
+        options->history_bytes = PEAL_NO_HISTORY;
+    }
+    set_default(&options->history_events, 1000000);
+    set_default(&options->history_bytes, 8 << 20);
+    uint64_t least = none ? 0 : options->history_bytes * 2;
+    set_default(&options->memory_max, least > 64 << 20 ? least : 64 << 20);
+    if (options->memory_max < 1 << 20) {
+        return pl_fail(PEAL_EINVAL, "memory_max %" PRIu64 ": at least 1 MiB is needed",
+                       options->memory_max);
+    }
+    if (!none && (options->history_bytes > UINT64_MAX / 2 || options->memory_max < least)) {
+        return pl_fail(PEAL_EINVAL,
+                       "history_bytes %" PRIu64 ": may be half of memory_max (%" PRIu64
+                       "); the other half is for events yet to be read",
+                       options->history_bytes, options->memory_max);
+    }
+    set_default(&options->block_ms, 5000);
+    set_default(&options->data_max, PEAL_DATA_DEFAULT_MAX);
+    if (options->data_max > PEAL_DATA_MAX || options->data_max * 2 > options->memory_max) {
+        return pl_fail(PEAL_EINVAL,
+                       "data_max %" PRIu64 ": may be %d, and half of memory_max (%" PRIu64 ")",
+                       options->data_max, PEAL_DATA_MAX, options->memory_max);
+    }
+    if ((unsigned)options->pressure > PEAL_PRESSURE_DROP_OLDEST) {
+        return pl_fail(PEAL_EINVAL, "pressure %d is none", (int)options->pressure);
+    }
+    set_default(&options->types_max, 1000000);
+    set_default(&options->subscriptions_max, 10000000);
+    set_default(&options->duplicate_events, 65536);
+    set_default(&options->duplicate_ms, 600000);
+    set_default(&options->dead_max, 10000);
+    set_default(&options->dead_ms, 30ULL * 24 * 3600 * 1000);
+    return PEAL_OK;
+}
+
+// ---- opening ------------------------------------------------------------------------------------
+
+static uint64_t next_bus_id(void)
+{
+    // The one mutable global: the numbers by which threads remember their buses must never repeat.
+    static _Atomic uint64_t last;
+    return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+}
+
+static enum peal_err open_engine(struct peal_bus *bus, const struct pl_url *url)
+{
+    const struct pl_engine_ops *ops = pl_engine_find(url->scheme);
+    if (!ops) {
+        return pl_fail(PEAL_EURL, "\"%s:\" is not an engine; there are %s", url->scheme,
+                       pl_engine_schemes());
+    }
+    const struct peal_bus_options *options = &bus->options;
+    bool history = options->history_bytes != PEAL_NO_HISTORY;
+    struct pl_engine_config config = {
+        .seams = bus->seams,
+        .source = options->source,
+        .limits = { .history = history,
+                    .history_events = options->history_events,
+                    .history_bytes = options->history_bytes,
+                    .history_ns = options->history_ms && options->history_ms < INT64_MAX / 1000000
+                                      ? options->history_ms * (uint64_t)PL_NS_PER_MS
+                                      : UINT64_MAX,
+                    .memory_max = options->memory_max,
+                    .drop_oldest = options->pressure == PEAL_PRESSURE_DROP_OLDEST },
+        .state = { .duplicate_events = options->duplicate_events,
+                   .duplicate_ns = options->duplicate_ms < INT64_MAX / 1000000
+                                       ? (int64_t)options->duplicate_ms * PL_NS_PER_MS
+                                       : INT64_MAX },
+    };
+    enum peal_err err = ops->open(&bus->engine, url, &config);
+    if (err) {
+        return err;
+    }
+    bus->log = bus->engine->log;
+    bus->silent = !(ops->capabilities & PL_CAN_DELIVER);
+    bus->keeps = (ops->capabilities & PL_CAN_KEEP) && history;
+    if (bus->log) {
+        bus->log->find_floor = pl_mailboxes_floor;
+        bus->log->floor_context = bus;
+    }
+    return PEAL_OK;
+}
+
+static void init(struct peal_bus *bus, const struct pl_seams *seams)
+{
+    bus->seams = seams;
+    bus->id = next_bus_id();
+    bus->event_fd = -1;
+    bus->timer_fd = -1;
+    bus->poll_fd = -1;
+    bus->hash_seed = seams->random(seams->world);
+    bus->origin.seams = seams;
+    bus->origin.seed[0] = seams->random(seams->world);
+    bus->origin.seed[1] = seams->random(seams->world);
+    bus->next_serial = 1;
+    bus->dead.next_id = 1;
+    pl_list_init(&bus->mailboxes);
+    pl_list_init(&bus->interceptors);
+    pl_list_init(&bus->active);
+    pl_list_init(&bus->runs.queue);
+    pl_list_init(&bus->dead.letters);
+    pl_heap_init(&bus->timers.heap, seams);
+    pl_match_init(&bus->match, seams);
+    atomic_init(&bus->version, 1);
+    atomic_init(&bus->timers.earliest, PL_FOREVER);
+    bus->runs.sleep_until = PL_FOREVER;
+}
+
+static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
+{
+    enum peal_err err = read_url(&bus->options, url);
+    if (!err) {
+        err = fill_defaults(&bus->options);
+    }
+    if (err) {
+        return err;
+    }
+    if (strnlen(bus->options.source, PEAL_ATTRIBUTE_MAX + 1) > PEAL_ATTRIBUTE_MAX) {
+        return pl_fail(PEAL_ELIMIT, "source: longer than %d bytes", PEAL_ATTRIBUTE_MAX);
+    }
+    bus->options.source =
+        pl_copy_bytes(bus->seams, bus->options.source, strlen(bus->options.source));
+    bus->origin.source = bus->options.source;
+    if (!bus->options.source) {
+        return pl_fail(PEAL_ENOMEM, "no memory to open a bus");
+    }
+    bus->data_max = bus->options.data_max;
+    err = open_engine(bus, url);
+    bus->workers = bus->options.workers;
+    if (bus->silent) {
+        bus->workers = PEAL_NO_WORKERS; // nothing is ever delivered
+    }
+    return err ? err : pl_workers_start(bus);
+}
+
+enum peal_err peal_bus_open(peal_bus **out, const char *url, const struct peal_bus_options *options)
+{
+    if (!out || !url) {
+        return pl_fail(PEAL_EINVAL, "peal_bus_open needs a URL (\"mem:\") and a place for the bus");
+    }
+    struct peal_bus_options wanted = { 0 };
+    if (options) {
+        size_t size = options->struct_size ? options->struct_size : sizeof wanted;
+        if (size > sizeof wanted) {
+            return pl_fail(PEAL_EINVAL,
+                           "options of %zu bytes: from a newer header than this "
+                           "library",
+                           size);
+        }
+        memcpy(&wanted, options, size);
+    }
+    const struct pl_seams *seams = wanted.world ? pl_world_seams(wanted.world) : &pl_seams_real;
+    struct pl_url *parsed;
+    enum peal_err err = pl_url_create(&parsed, seams, url);
+    if (err) {
+        return err;
+    }
+    // Cache lines of its own: the fields that publishers read stand apart from those that change.
+    void *memory = pl_new(seams, sizeof(struct peal_bus) + 64);
+    if (!memory) {
+        pl_url_destroy(parsed);
+        return pl_fail(PEAL_ENOMEM, "no memory to open a bus");
+    }
+    struct peal_bus *bus = pl_align64(memory);
+    bus->memory = memory;
+    bus->options = wanted;
+    init(bus, seams);
+    if (wanted.world) {
+        pl_world_attach(wanted.world, bus);
+    }
+    err = open_with(bus, parsed);
+    pl_url_destroy(parsed);
+    if (err) {
+        bus->options.source = bus->origin.source; // the copy, or none: all that is ours
+        peal_bus_close(bus);
+        return err;
+    }
+    *out = bus;
+    return PEAL_OK;
+}
+
+// ---- stopping -----------------------------------------------------------------------------------
+
+static bool anybody_inside(struct peal_bus *bus)
+{
+    if (atomic_load_explicit(&bus->batching, memory_order_acquire) != 0) {
+        return true;
+    }
+    for (const struct pl_slot *slot = bus->slots; slot; slot = slot->next) {
+        for (size_t i = 0; i < PL_DEPTH_MAX; i++) {
+            if (atomic_load_explicit(&slot->hazards[i], memory_order_acquire)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+// Waits until no publisher is inside. The gate is closed; workers may still run.
+static void wait_for_publishers(struct peal_bus *bus)
+{
+    atomic_fetch_add_explicit(&bus->quiet_wanted, 1, memory_order_seq_cst);
+    bus->seams->barrier(bus->seams->world);
+    for (;;) {
+        unsigned word = atomic_load_explicit(&bus->quiet_word, memory_order_acquire);
+        // Publishers that wait for memory must see that nobody will come.
+        atomic_fetch_add_explicit(&bus->space_word, 1, memory_order_release);
+        bus->seams->wake(bus->seams->world, &bus->space_word, UINT32_MAX);
+        pl_mutex_lock(&bus->lock, bus->seams);
+        bool inside = anybody_inside(bus);
+        pl_mutex_unlock(&bus->lock, bus->seams);
+        if (!inside) {
+            break;
+        }
+        // A publisher between its look at the gate and its sleep may have missed the wake: look
+        // again soon.
+        bus->seams->wait(bus->seams->world, &bus->quiet_word, word,
+                         pl_bus_ticks(bus) + 10 * PL_NS_PER_MS);
+    }
+    atomic_fetch_sub_explicit(&bus->quiet_wanted, 1, memory_order_seq_cst);
+}
+
+static void count_leftover(struct peal_bus *bus, struct peal_leftover *out)
+{
+    *out = (struct peal_leftover){ 0 };
+    pl_mutex_lock(&bus->lock, bus->seams);
+    struct pl_mailbox *mailbox;
+    PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
+        struct peal_subscription_stats stats;
+        struct pl_hold_numbers numbers;
+        pl_mailbox_stats(mailbox, &stats, &numbers);
+        pl_mutex_lock(&bus->runs.lock, bus->seams);
+        uint64_t running = mailbox->running;
+        pl_mutex_unlock(&bus->runs.lock, bus->seams);
+        out->undelivered += stats.waiting;
+        out->retrying += numbers.retrying;
+        out->unsettled += numbers.in_flight > running ? numbers.in_flight - running : 0;
+        out->running += running;
+    }
+    pl_mutex_unlock(&bus->lock, bus->seams);
+}
+
+// Nothing is ready, and nobody runs: what is left waits for time or for a person.
+static bool is_drained(struct peal_bus *bus)
+{
+    bool drained = true;
+    pl_mutex_lock(&bus->lock, bus->seams);
+    struct pl_mailbox *mailbox;
+    PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
+        struct peal_subscription_stats stats;
+        struct pl_hold_numbers numbers;
+        pl_mailbox_stats(mailbox, &stats, &numbers);
+        pl_mutex_lock(&bus->runs.lock, bus->seams);
+        bool busy = mailbox->running > 0 || mailbox->queued;
+        pl_mutex_unlock(&bus->runs.lock, bus->seams);
+        bool can_go_on = !stats.paused && mailbox->mode != PEAL_PULL && mailbox->member_count > 0;
+        drained = drained && !busy && !(can_go_on && (stats.waiting > 0 || numbers.in_flight > 0));
+    }
+    pl_mutex_unlock(&bus->lock, bus->seams);
+    return drained;
+}
+
+static void drain(struct peal_bus *bus, struct pl_slot *slot, int64_t deadline)
+{
+    while (!is_drained(bus) && pl_bus_ticks(bus) < deadline) {
+        if (bus->workers < 0) {
+            if (slot && pl_runs_dispatch(bus, slot, 0) > 0) {
+                continue;
+            }
+            pl_runs_park(bus, deadline);
+        } else {
+            // Woken by nobody: it looks each millisecond, until the deadline, once in its life.
+            int64_t soon = pl_bus_ticks(bus) + PL_NS_PER_MS;
+            atomic_uint never = 0;
+            bus->seams->wait(bus->seams->world, &never, 0, soon < deadline ? soon : deadline);
+        }
+    }
+}
+
+enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms, struct peal_leftover *out)
+{
+    if (!bus) {
+        return pl_fail(PEAL_EINVAL, "peal_bus_stop needs a bus");
+    }
+    struct pl_slot *slot = pl_slot_mine(bus);
+    if (slot && slot->handling > 0) {
+        return pl_fail(PEAL_ESTATE, "a handler cannot stop the bus that waits for it: do it from "
+                                    "another thread, or set a flag");
+    }
+    unsigned open = PL_BUS_OPEN;
+    if (!atomic_compare_exchange_strong(&bus->state, &open, PL_BUS_STOPPING)) {
+        if (out && open == PL_BUS_STOPPED) {
+            count_leftover(bus, out);
+        }
+        return PEAL_OK;
+    }
+    int64_t deadline = pl_deadline(bus, deadline_ms);
+    pl_mutex_lock(&bus->lock, bus->seams);
+    atomic_fetch_add_explicit(&bus->version, 1, memory_order_release); // the gate
+    pl_mutex_unlock(&bus->lock, bus->seams);
+    wait_for_publishers(bus);
+    if (!bus->silent) {
+        drain(bus, slot, deadline);
+    }
+    struct peal_leftover left;
+    count_leftover(bus, &left);
+    pl_workers_stop(bus);
+    atomic_store_explicit(&bus->state, PL_BUS_STOPPED, memory_order_release);
+    pl_pulls_wake(bus);
+    if (out) {
+        *out = left;
+    }
+    return PEAL_OK;
+}
+
+static void free_mailboxes(struct peal_bus *bus)
+{
+    struct pl_mailbox *mailbox, *after;
+    PL_LIST_EACH_SAFE (mailbox, after, &bus->mailboxes, link) {
+        pl_list_remove(&mailbox->link);
+        pl_subscriptions_free(mailbox);
+        pl_mutex_lock(&mailbox->lock, bus->seams);
+        pl_hold_finish(mailbox);
+        pl_mutex_unlock(&mailbox->lock, bus->seams);
+        pl_mailbox_unref(mailbox);
+    }
+    while (bus->retired_boxes) {
+        mailbox = bus->retired_boxes;
+        bus->retired_boxes = mailbox->next_retired;
+        pl_mailbox_unref(mailbox);
+    }
+}
+
+static void free_interceptors(struct peal_bus *bus)
+{
+    struct pl_interceptor *interceptor, *after;
+    PL_LIST_EACH_SAFE (interceptor, after, &bus->interceptors, link) {
+        pl_pattern_free(interceptor->pattern);
+        pl_release(bus->seams, interceptor);
+    }
+    struct pl_middlewares *list = atomic_load_explicit(&bus->middlewares, memory_order_relaxed);
+    while (list) {
+        struct pl_middlewares *older = list->older;
+        pl_release(bus->seams, list);
+        list = older;
+    }
+}
+
+void peal_bus_close(peal_bus *bus)
+{
+    if (!bus) {
+        return;
+    }
+    if (peal_bus_stop(bus, DRAIN_MS, NULL)) {
+        return; // from inside a handler: freeing it would pull the ground away
+    }
+    if (bus->options.world) {
+        pl_world_detach(bus->options.world, bus);
+    }
+    const struct pl_seams *seams = bus->seams;
+    pl_poll_close(bus);
+    pl_dead_finish(bus);
+    pl_match_finish(&bus->match);
+    free_mailboxes(bus);
+    free_interceptors(bus);
+    pl_topics_finish(bus);
+    pl_heap_finish(&bus->timers.heap);
+    pl_slots_finish(bus);
+    if (bus->engine) {
+        bus->engine->ops->close(bus->engine);
+    }
+    pl_release(seams, (void *)(uintptr_t)bus->options.source);
+    pl_release(seams, bus->memory);
+}

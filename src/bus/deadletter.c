@@ -1,0 +1,552 @@
+// SPDX-License-Identifier: MIT
+//
+// Dead letters: a list, oldest first, of copies of events.
+//
+// A letter borrows nothing from the log, so that it may stay for weeks. It holds a reference to its
+// mailbox, so that a retry finds the way back; when the subscription is gone the retry says so.
+//
+// dead.lock guards the list and is taken last; a mailbox that buries an event holds its own lock.
+// So whatever touches a mailbox here collects under dead.lock and acts after it.
+#include "bus/internal.h"
+
+#include "base/error.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct pl_dead_letter {
+    struct pl_list link;
+    uint64_t id;
+    const struct peal_event *event; // a reference
+    struct pl_mailbox *mailbox;     // a reference
+    unsigned attempts;
+    int64_t first_failure, last_failure;
+    bool edited, retrying;
+    char code[32];
+    char text[256];
+};
+
+static struct pl_dead_letter *find(struct peal_bus *bus, uint64_t id)
+{
+    struct pl_dead_letter *letter;
+    PL_LIST_EACH (letter, &bus->dead.letters, link) {
+        if (letter->id == id) {
+            return letter;
+        }
+    }
+    return NULL;
+}
+
+static void free_letter(struct peal_bus *bus, struct pl_dead_letter *letter)
+{
+    peal_event_unref(letter->event);
+    pl_mailbox_unref(letter->mailbox);
+    pl_release(bus->seams, letter);
+}
+
+static void write_reason(struct pl_dead_letter *letter, const struct pl_obituary *obituary)
+{
+    letter->attempts = obituary->attempts;
+    letter->first_failure = obituary->first_failure;
+    letter->last_failure = obituary->last_failure;
+    letter->retrying = false;
+    (void)snprintf(letter->code, sizeof letter->code, "%s", obituary->code); // cut is better
+    (void)snprintf(letter->text, sizeof letter->text, "%s", obituary->text);
+}
+
+enum peal_err pl_dead_add(uint64_t *out, struct peal_bus *bus, const struct pl_obituary *obituary)
+{
+    struct pl_dead *dead = &bus->dead;
+    pl_mutex_lock(&dead->lock, bus->seams);
+    struct pl_dead_letter *letter = obituary->again ? find(bus, obituary->again) : NULL;
+    if (letter) {
+        write_reason(letter, obituary);
+        *out = letter->id;
+    }
+    bool full = !letter && dead->count + dead->reserved >= bus->options.dead_max;
+    dead->reserved += !letter && !full;
+    pl_mutex_unlock(&dead->lock, bus->seams);
+    if (letter || full) {
+        return full ? PEAL_ELIMIT : PEAL_OK;
+    }
+
+    letter = pl_new(bus->seams, sizeof *letter);
+    enum peal_err err =
+        letter ? pl_event_copy(&letter->event, obituary->event, NULL, 0) : PEAL_ENOMEM;
+    pl_mutex_lock(&dead->lock, bus->seams);
+    dead->reserved--;
+    if (!err) {
+        letter->id = dead->next_id++;
+        pl_mailbox_ref(obituary->mailbox);
+        letter->mailbox = obituary->mailbox;
+        write_reason(letter, obituary);
+        pl_list_add_tail(&dead->letters, &letter->link);
+        dead->count++;
+        *out = letter->id;
+    }
+    pl_mutex_unlock(&dead->lock, bus->seams);
+    if (err) {
+        pl_release(bus->seams, letter);
+    }
+    return err;
+}
+
+void pl_dead_done(struct peal_bus *bus, uint64_t id)
+{
+    pl_mutex_lock(&bus->dead.lock, bus->seams);
+    struct pl_dead_letter *letter = find(bus, id);
+    if (letter) {
+        pl_list_remove(&letter->link);
+        bus->dead.count--;
+    }
+    pl_mutex_unlock(&bus->dead.lock, bus->seams);
+    if (letter) {
+        free_letter(bus, letter);
+    }
+}
+
+void pl_dead_finish(struct peal_bus *bus)
+{
+    struct pl_dead_letter *letter, *after;
+    PL_LIST_EACH_SAFE (letter, after, &bus->dead.letters, link) {
+        free_letter(bus, letter);
+    }
+    pl_list_init(&bus->dead.letters);
+}
+
+// ---- selecting ----------------------------------------------------------------------------------
+
+struct selection {
+    struct peal_bus *bus;
+    const struct peal_dead_filter *filter;
+    struct pl_pattern *pattern;
+    int64_t newest; // last failure at the latest
+};
+
+static enum peal_err select_by(struct selection *out, struct peal_bus *bus,
+                               const struct peal_dead_filter *filter)
+{
+    static const struct peal_dead_filter all;
+    if (!bus) {
+        return pl_fail(PEAL_EINVAL, "the dead letters of which bus?");
+    }
+    enum peal_err err = pl_bus_check_open(bus);
+    *out = (struct selection){ bus, filter ? filter : &all, NULL, INT64_MAX };
+    if (!err && out->filter->pattern) {
+        err = pl_pattern_parse(&out->pattern, bus->seams, out->filter->pattern);
+    }
+    if (out->filter->older_than_ms) {
+        uint64_t most = INT64_MAX / (uint64_t)PL_NS_PER_MS / 4;
+        uint64_t ms = out->filter->older_than_ms < most ? out->filter->older_than_ms : most;
+        out->newest = pl_bus_now(bus) - (int64_t)ms * PL_NS_PER_MS;
+    }
+    return err;
+}
+
+static bool selects(const struct selection *selection, const struct pl_dead_letter *letter)
+{
+    const struct peal_dead_filter *filter = selection->filter;
+    const char *type = peal_event_type(letter->event);
+    return (!filter->id || filter->id == letter->id) && letter->last_failure <= selection->newest &&
+           (!filter->reason || strcmp(filter->reason, letter->code) == 0) &&
+           (!filter->subscription ||
+            strcmp(filter->subscription, pl_mailbox_label(letter->mailbox)) == 0) &&
+           (!selection->pattern || pl_pattern_match(selection->pattern, type, strlen(type)));
+}
+
+// How many are selected, at most filter->limit. With dead.lock.
+static size_t count_selected(const struct selection *selection)
+{
+    uint64_t limit = selection->filter->limit ? selection->filter->limit : UINT64_MAX;
+    size_t count = 0;
+    struct pl_dead_letter *letter;
+    PL_LIST_EACH (letter, &selection->bus->dead.letters, link) {
+        count += count < limit && selects(selection, letter);
+    }
+    return count;
+}
+
+static enum peal_err not_found(const struct selection *selection)
+{
+    return pl_fail(PEAL_ENOTFOUND, "there is no dead letter %llu (any more)",
+                   (unsigned long long)selection->filter->id);
+}
+
+// ---- listing ------------------------------------------------------------------------------------
+
+struct list_owner {
+    const struct pl_seams *seams;
+    size_t count;
+    struct {
+        struct pl_mailbox *mailbox;
+        char code[32];
+        char text[256];
+    } entries[];
+};
+
+static void fill_list(struct peal_dead_list *list, struct list_owner *owner,
+                      const struct selection *selection)
+{
+    struct pl_dead_letter *letter;
+    PL_LIST_EACH (letter, &selection->bus->dead.letters, link) {
+        if (list->count == owner->count || !selects(selection, letter)) {
+            continue;
+        }
+        size_t i = list->count++;
+        pl_mailbox_ref(letter->mailbox);
+        owner->entries[i].mailbox = letter->mailbox;
+        memcpy(owner->entries[i].code, letter->code, sizeof letter->code);
+        memcpy(owner->entries[i].text, letter->text, sizeof letter->text);
+        struct peal_dead_letter *out = &list->letters[i];
+        *out = (struct peal_dead_letter){
+            .id = letter->id,
+            .subscription = pl_mailbox_label(letter->mailbox),
+            .reason = owner->entries[i].code,
+            .text = owner->entries[i].text,
+            .attempts = letter->attempts,
+            .first_failure_ns = letter->first_failure,
+            .last_failure_ns = letter->last_failure,
+            .edited = letter->edited,
+            .retrying = letter->retrying,
+        };
+        (void)peal_event_ref(&out->event, letter->event); // a reference already: cannot fail
+    }
+}
+
+enum peal_err peal_dead_list(struct peal_dead_list *out, peal_bus *bus,
+                             const struct peal_dead_filter *filter)
+{
+    if (!out) {
+        return pl_fail(PEAL_EINVAL, "peal_dead_list needs a place for the list");
+    }
+    struct selection selection;
+    enum peal_err err = select_by(&selection, bus, filter);
+    if (err) {
+        return err;
+    }
+    pl_mutex_lock(&bus->dead.lock, bus->seams);
+    size_t count = count_selected(&selection);
+    pl_mutex_unlock(&bus->dead.lock, bus->seams);
+    struct list_owner *owner = pl_new(bus->seams, sizeof *owner + count * sizeof owner->entries[0]);
+    struct peal_dead_list list = { .letters =
+                                       pl_new(bus->seams, (count + 1) * sizeof *list.letters) };
+    if (!owner || !list.letters) {
+        pl_release(bus->seams, owner);
+        pl_release(bus->seams, list.letters);
+        pl_pattern_free(selection.pattern);
+        return pl_fail(PEAL_ENOMEM, "no memory to list %zu dead letters", count);
+    }
+    owner->seams = bus->seams;
+    owner->count = count;
+    list.owner = owner;
+    pl_mutex_lock(&bus->dead.lock, bus->seams);
+    fill_list(&list, owner, &selection);
+    pl_mutex_unlock(&bus->dead.lock, bus->seams);
+    for (size_t i = 0; i < list.count; i++) {
+        list.letters[i].parked = pl_hold_parked(owner->entries[i].mailbox, list.letters[i].id);
+    }
+    pl_pattern_free(selection.pattern);
+    *out = list;
+    return PEAL_OK;
+}
+
+void peal_dead_list_finish(struct peal_dead_list *list)
+{
+    if (!list || !list->owner) {
+        return;
+    }
+    struct list_owner *owner = list->owner;
+    for (size_t i = 0; i < list->count; i++) {
+        peal_event_unref(list->letters[i].event);
+        pl_mailbox_unref(owner->entries[i].mailbox);
+    }
+    const struct pl_seams *seams = owner->seams;
+    pl_release(seams, list->letters);
+    pl_release(seams, owner);
+    *list = (struct peal_dead_list){ 0 };
+}
+
+// ---- counting -----------------------------------------------------------------------------------
+
+static const char *group_name(const struct pl_dead_letter *letter, enum peal_dead_group group)
+{
+    if (group == PEAL_DEAD_BY_TYPE) {
+        return peal_event_type(letter->event);
+    }
+    return group == PEAL_DEAD_BY_REASON ? letter->code : pl_mailbox_label(letter->mailbox);
+}
+
+static int larger_first(const void *left, const void *right)
+{
+    const struct peal_dead_count *a = left, *b = right;
+    if (a->count != b->count) {
+        return a->count > b->count ? -1 : 1;
+    }
+    return strcmp(a->name, b->name);
+}
+
+// Counts into `rows`, which has room for every letter. With dead.lock. Returns the number of rows.
+static size_t count_groups(struct peal_bus *bus, enum peal_dead_group group,
+                           struct peal_dead_count *rows, size_t room)
+{
+    size_t count = 0;
+    struct pl_dead_letter *letter;
+    PL_LIST_EACH (letter, &bus->dead.letters, link) {
+        const char *name = group_name(letter, group);
+        size_t i = 0;
+        while (i < count && strncmp(rows[i].name, name, sizeof rows[i].name - 1) != 0) {
+            i++;
+        }
+        if (i == count && count < room) {
+            (void)snprintf(rows[i].name, sizeof rows[i].name, "%s", name);
+            rows[i].count = 0;
+            count++;
+        }
+        if (i < count) {
+            rows[i].count++;
+        }
+    }
+    return count;
+}
+
+enum peal_err peal_dead_count(struct peal_dead_count *out, size_t *out_count, peal_bus *bus,
+                              enum peal_dead_group group, size_t max)
+{
+    if ((!out && max > 0) || !out_count || !bus || (unsigned)group > PEAL_DEAD_BY_SUBSCRIPTION) {
+        return pl_fail(PEAL_EINVAL, "peal_dead_count needs a bus, a group and a place for rows");
+    }
+    enum peal_err err = pl_bus_check_open(bus);
+    if (err) {
+        return err;
+    }
+    pl_mutex_lock(&bus->dead.lock, bus->seams);
+    size_t letters = bus->dead.count;
+    pl_mutex_unlock(&bus->dead.lock, bus->seams);
+    struct peal_dead_count *rows = pl_new(bus->seams, (letters + 1) * sizeof *rows);
+    if (!rows) {
+        return pl_fail(PEAL_ENOMEM, "no memory to count %zu dead letters", letters);
+    }
+    pl_mutex_lock(&bus->dead.lock, bus->seams);
+    size_t count = count_groups(bus, group, rows, letters);
+    pl_mutex_unlock(&bus->dead.lock, bus->seams);
+    qsort(rows, count, sizeof *rows, larger_first);
+    for (size_t i = 0; i < count && i < max; i++) {
+        out[i] = rows[i];
+    }
+    pl_release(bus->seams, rows);
+    *out_count = count;
+    return PEAL_OK;
+}
+
+// ---- retrying, editing, discarding --------------------------------------------------------------
+
+// What is to be done, collected under the lock.
+struct errand {
+    uint64_t id;
+    struct pl_mailbox *mailbox;     // a reference
+    const struct peal_event *event; // a reference
+};
+
+static void finish_errands(struct peal_bus *bus, struct errand *errands, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        peal_event_unref(errands[i].event);
+        pl_mailbox_unref(errands[i].mailbox);
+    }
+    pl_release(bus->seams, errands);
+}
+
+// Collects the selected letters that are not being retried; takes them off the list if `remove`.
+static enum peal_err collect(struct selection *selection, bool remove, struct errand **out,
+                             size_t *out_count)
+{
+    struct peal_bus *bus = selection->bus;
+    pl_mutex_lock(&bus->dead.lock, bus->seams);
+    size_t room = count_selected(selection);
+    pl_mutex_unlock(&bus->dead.lock, bus->seams);
+    struct errand *errands = pl_new(bus->seams, (room + 1) * sizeof *errands);
+    if (!errands) {
+        return pl_fail(PEAL_ENOMEM, "no memory to handle %zu dead letters", room);
+    }
+    size_t count = 0;
+    pl_mutex_lock(&bus->dead.lock, bus->seams);
+    struct pl_dead_letter *letter, *after;
+    PL_LIST_EACH_SAFE (letter, after, &bus->dead.letters, link) {
+        if (count == room || letter->retrying || !selects(selection, letter)) {
+            continue;
+        }
+        struct errand *errand = &errands[count++];
+        pl_mailbox_ref(letter->mailbox);
+        *errand = (struct errand){ .id = letter->id, .mailbox = letter->mailbox };
+        (void)peal_event_ref(&errand->event, letter->event); // a reference already: cannot fail
+        if (remove) {
+            pl_list_remove(&letter->link);
+            bus->dead.count--;
+            pl_mailbox_unref(letter->mailbox); // the errand holds both
+            peal_event_unref(letter->event);
+            pl_release(bus->seams, letter);
+        } else {
+            letter->retrying = true;
+        }
+    }
+    pl_mutex_unlock(&bus->dead.lock, bus->seams);
+    *out = errands;
+    *out_count = count;
+    return PEAL_OK;
+}
+
+static void set_retrying(struct peal_bus *bus, uint64_t id, bool retrying)
+{
+    pl_mutex_lock(&bus->dead.lock, bus->seams);
+    struct pl_dead_letter *letter = find(bus, id);
+    if (letter) {
+        letter->retrying = retrying;
+    }
+    pl_mutex_unlock(&bus->dead.lock, bus->seams);
+}
+
+static enum peal_err send_back(struct peal_bus *bus, struct errand *errands, size_t count)
+{
+    enum peal_err err = PEAL_OK;
+    for (size_t i = 0; i < count && !err; i++) {
+        const struct peal_event *event;
+        (void)peal_event_ref(&event, errands[i].event); // a reference already: cannot fail
+        err = pl_mailbox_is_gone(errands[i].mailbox)
+                  ? pl_fail(PEAL_ENOTFOUND,
+                            "subscription %s of dead letter %llu is gone; subscribe "
+                            "anew and publish the event again, or discard it",
+                            pl_mailbox_label(errands[i].mailbox), (unsigned long long)errands[i].id)
+                  : pl_hold_revive(errands[i].mailbox, errands[i].id, event);
+        if (err) {
+            peal_event_unref(event);
+            for (size_t j = i; j < count; j++) {
+                set_retrying(bus, errands[j].id, false);
+            }
+        }
+    }
+    return err;
+}
+
+static enum peal_err dry(const struct selection *selection, uint64_t *affected)
+{
+    struct peal_bus *bus = selection->bus;
+    pl_mutex_lock(&bus->dead.lock, bus->seams);
+    size_t count = count_selected(selection);
+    pl_mutex_unlock(&bus->dead.lock, bus->seams);
+    if (count == 0 && selection->filter->id) {
+        return not_found(selection);
+    }
+    if (affected) {
+        *affected = count;
+    }
+    return PEAL_OK;
+}
+
+enum peal_err peal_dead_retry(peal_bus *bus, const struct peal_dead_filter *filter, bool dry_run,
+                              uint64_t *affected)
+{
+    struct selection selection;
+    enum peal_err err = select_by(&selection, bus, filter);
+    if (err) {
+        return err;
+    }
+    if (dry_run) {
+        err = dry(&selection, affected);
+    } else {
+        struct errand *errands;
+        size_t count;
+        err = collect(&selection, false, &errands, &count);
+        if (!err) {
+            err = count == 0 && selection.filter->id ? not_found(&selection)
+                                                     : send_back(bus, errands, count);
+            finish_errands(bus, errands, count);
+            if (!err && affected) {
+                *affected = count;
+            }
+        }
+    }
+    pl_pattern_free(selection.pattern);
+    return err;
+}
+
+enum peal_err peal_dead_edit(peal_bus *bus, uint64_t id, const void *data, size_t size)
+{
+    if (!bus || id == 0 || (!data && size > 0)) {
+        return pl_fail(PEAL_EINVAL, "peal_dead_edit needs a bus, a dead letter's id and data");
+    }
+    enum peal_err err = pl_bus_check_open(bus);
+    if (!err && size > bus->data_max) {
+        err = pl_fail(PEAL_ELIMIT, "data of %zu bytes: at most %llu are allowed (data_max)", size,
+                      (unsigned long long)bus->data_max);
+    }
+    if (err) {
+        return err;
+    }
+    struct peal_dead_filter filter = { .id = id };
+    struct selection selection = { bus, &filter, NULL, INT64_MAX };
+    struct errand *errands;
+    size_t count;
+    err = collect(&selection, false, &errands, &count);
+    if (err) {
+        return err;
+    }
+    const struct peal_event *edited = NULL;
+    err = count == 0 ? not_found(&selection)
+                     : pl_event_copy(&edited, errands[0].event, data ? data : "", size);
+    if (!err) {
+        pl_mutex_lock(&bus->dead.lock, bus->seams);
+        struct pl_dead_letter *letter = find(bus, id);
+        if (letter) {
+            peal_event_unref(letter->event);
+            (void)peal_event_ref(&letter->event, edited); // a reference already: cannot fail
+            letter->edited = true;
+        }
+        pl_mutex_unlock(&bus->dead.lock, bus->seams);
+        peal_event_unref(errands[0].event);
+        errands[0].event = edited;
+        err = send_back(bus, errands, 1);
+    } else if (count > 0) {
+        set_retrying(bus, id, false);
+    }
+    finish_errands(bus, errands, count);
+    return err;
+}
+
+enum peal_err peal_dead_discard(peal_bus *bus, const struct peal_dead_filter *filter, bool dry_run,
+                                uint64_t *affected)
+{
+    struct selection selection;
+    enum peal_err err = select_by(&selection, bus, filter);
+    if (err) {
+        return err;
+    }
+    if (dry_run) {
+        err = dry(&selection, affected);
+    } else {
+        struct errand *errands;
+        size_t count;
+        err = collect(&selection, true, &errands, &count);
+        if (!err) {
+            for (size_t i = 0; i < count; i++) {
+                pl_hold_release_key(errands[i].mailbox, errands[i].id);
+            }
+            err = count == 0 && selection.filter->id ? not_found(&selection) : PEAL_OK;
+            finish_errands(bus, errands, count);
+            if (!err && affected) {
+                *affected = count;
+            }
+        }
+    }
+    pl_pattern_free(selection.pattern);
+    return err;
+}
+
+enum peal_err peal_dead_purge(peal_bus *bus, uint64_t age_ms, uint64_t *affected)
+{
+    if (!bus) {
+        return pl_fail(PEAL_EINVAL, "peal_dead_purge needs a bus");
+    }
+    struct peal_dead_filter filter = { .older_than_ms = age_ms ? age_ms : bus->options.dead_ms };
+    return peal_dead_discard(bus, &filter, false, affected);
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: MIT
+//
+// Delivering: from an event to a handler's verdict.
+//
+//     filter ─► middleware ... ─► handler ─► verdict
+//
+// The thread's slot says meanwhile which event is being handled, so that what the handler publishes
+// inherits its correlation and trace, and whose handler runs, so that it may unsubscribe itself.
+//
+// One delivery in sixteen is timed to the nanosecond for the histograms. That a handler was slow is
+// seen by the coarse clock, which is read once a delivery: its end is the next one's start.
+#include "bus/internal.h"
+
+#include "base/error.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define SAMPLE_EVERY 16
+
+void pl_bus_view(struct peal_event *event, struct peal_bus *bus, const struct pl_frame *frame,
+                 struct pl_segment *segment)
+{
+    pl_event_from_frame(event, frame, pl_topic_by_id(bus, frame->type)->type, &bus->origin);
+    event->owner = segment;
+    event->owner_ops = segment ? &pl_segment_owner : NULL;
+}
+
+void pl_histogram_add(struct pl_histogram *histogram, int64_t ns)
+{
+    uint64_t value = ns > 0 ? (uint64_t)ns : 0;
+    size_t bucket = value ? (size_t)(64 - __builtin_clzll(value)) : 0;
+    bucket = bucket < PEAL_HISTOGRAM_BUCKETS ? bucket : PEAL_HISTOGRAM_BUCKETS - 1;
+    pl_count_shared(&histogram->buckets[bucket], 1);
+    pl_count_shared(&histogram->count, 1);
+    pl_count_shared(&histogram->sum_ns, value);
+}
+
+void pl_histogram_read(struct peal_histogram *out, const struct pl_histogram *histogram)
+{
+    for (size_t i = 0; i < PEAL_HISTOGRAM_BUCKETS; i++) {
+        out->buckets[i] = atomic_load_explicit(&histogram->buckets[i], memory_order_relaxed);
+    }
+    out->count = atomic_load_explicit(&histogram->count, memory_order_relaxed);
+    out->sum_ns = atomic_load_explicit(&histogram->sum_ns, memory_order_relaxed);
+}
+
+void pl_report_slow(struct pl_mailbox *mailbox, const struct peal_event *event, int64_t ns)
+{
+    pl_count_shared(&mailbox->counts.slow, 1);
+    pl_bus_say(mailbox->bus, PEAL_LEVEL_WARNING,
+               "subscription %s: its handler took %lld ms for an event of type %s (position %llu)",
+               pl_mailbox_label(mailbox), (long long)(ns / PL_NS_PER_MS), peal_event_type(event),
+               (unsigned long long)peal_event_position(event));
+}
+
+// ---- middleware ---------------------------------------------------------------------------------
+
+struct peal_next {
+    const struct pl_middleware *rest;
+    size_t count;
+    const struct peal_subscription *member;
+    bool called;
+};
+
+enum peal_verdict peal_next_call(peal_next *next, const peal_event *event)
+{
+    if (!next || !event || next->called) {
+        return PEAL_DONE;
+    }
+    next->called = true;
+    if (next->count == 0) {
+        return next->member->handler(event, next->member->context);
+    }
+    struct peal_next inner = { next->rest + 1, next->count - 1, next->member, false };
+    return next->rest->run(event, &inner, next->rest->context);
+}
+
+static enum peal_verdict run_chain(struct peal_bus *bus, const struct peal_subscription *member,
+                                   const struct peal_event *event)
+{
+    // Acquire: the list was filled before it was stored.
+    const struct pl_middlewares *middlewares =
+        atomic_load_explicit(&bus->middlewares, memory_order_acquire);
+    if (__builtin_expect(!middlewares, 1)) {
+        return member->handler(event, member->context);
+    }
+    struct peal_next next = { middlewares->list, middlewares->count, member, false };
+    return peal_next_call(&next, event);
+}
+
+// ---- one event ----------------------------------------------------------------------------------
+
+static struct pl_timings *timings_of(struct pl_mailbox *mailbox)
+{
+    struct pl_timings *timings = atomic_load_explicit(&mailbox->timings, memory_order_acquire);
+    if (timings) {
+        return timings;
+    }
+    struct pl_timings *made = pl_new(mailbox->seams, sizeof *made);
+    if (made &&
+        !atomic_compare_exchange_strong_explicit(&mailbox->timings, &timings, made,
+                                                 memory_order_acq_rel, memory_order_acquire)) {
+        pl_release(mailbox->seams, made); // another worker was quicker
+        return timings;
+    }
+    return made; // NULL: without memory nothing is timed
+}
+
+static enum peal_verdict run_timed(struct pl_mailbox *mailbox,
+                                   const struct peal_subscription *member,
+                                   const struct peal_event *event)
+{
+    struct peal_bus *bus = mailbox->bus;
+    int64_t waited = pl_bus_now(bus) - peal_event_recorded_time(event);
+    int64_t start = pl_bus_ticks(bus);
+    enum peal_verdict verdict = run_chain(bus, member, event);
+    int64_t took = pl_bus_ticks(bus) - start;
+    struct pl_timings *timings = timings_of(mailbox);
+    if (timings) {
+        pl_histogram_add(&timings->handler, took);
+        pl_histogram_add(&timings->delivery, waited);
+    }
+    return verdict;
+}
+
+static void enter_handler(struct pl_slot *slot, struct pl_mailbox *mailbox,
+                          const struct peal_event *event)
+{
+    if (slot->handling < PL_DEPTH_MAX) {
+        slot->running[slot->handling] = mailbox;
+    }
+    slot->handling++;
+    slot->current = event;
+}
+
+static void leave_handler(struct pl_slot *slot, const struct peal_event *before)
+{
+    slot->handling--;
+    slot->current = before;
+}
+
+// Relaxed, and not one step: if two workers count the same delivery, one more or less is timed.
+static bool sample_now(struct pl_mailbox *mailbox)
+{
+    uint8_t sample = atomic_load_explicit(&mailbox->sample, memory_order_relaxed);
+    atomic_store_explicit(&mailbox->sample, (uint8_t)(sample + 1), memory_order_relaxed);
+    return sample % SAMPLE_EVERY == 0;
+}
+
+static void count_for(struct pl_mailbox *mailbox, _Atomic uint64_t *counter)
+{
+    if (mailbox->running_max > 1) {
+        pl_count_shared(counter, 1);
+    } else {
+        pl_count(counter, 1);
+    }
+}
+
+enum peal_verdict pl_deliver(struct pl_call *call, struct pl_slot *slot, struct peal_event *event)
+{
+    struct pl_mailbox *mailbox = call->mailbox;
+    const struct peal_subscribe_options *options = &mailbox->settings->options;
+    struct peal_bus *bus = mailbox->bus;
+    if (options->filter && !options->filter(event, options->filter_context)) {
+        count_for(mailbox, &mailbox->counts.filtered);
+        return PEAL_DONE;
+    }
+    const struct peal_event *before = slot->current;
+    enter_handler(slot, mailbox, event);
+    int64_t start = bus->seams->coarse(bus->seams->world);
+    enum peal_verdict verdict;
+    if (__builtin_expect(sample_now(mailbox), 0)) {
+        verdict = run_timed(mailbox, call->member, event);
+    } else {
+        verdict = run_chain(bus, call->member, event);
+    }
+    int64_t took = bus->seams->coarse(bus->seams->world) - start;
+    leave_handler(slot, before);
+    if (__builtin_expect(took >= (int64_t)options->slow_ms * PL_NS_PER_MS, 0)) {
+        pl_report_slow(mailbox, event, took);
+    }
+    if (__builtin_expect(verdict == PEAL_DONE && !call->taken, 1)) {
+        count_for(mailbox, &mailbox->counts.delivered);
+    }
+    return verdict;
+}
+
+void pl_deliver_batch(struct pl_call *call, struct pl_slot *slot,
+                      const struct peal_event *const *events, size_t count,
+                      enum peal_verdict *verdicts)
+{
+    struct pl_mailbox *mailbox = call->mailbox;
+    struct peal_bus *bus = mailbox->bus;
+    const struct peal_event *before = slot->current;
+    enter_handler(slot, mailbox, events[0]);
+    int64_t start = pl_bus_ticks(bus);
+    call->member->batch(events, count, verdicts, call->member->context);
+    int64_t took = pl_bus_ticks(bus) - start;
+    leave_handler(slot, before);
+    struct pl_timings *timings = timings_of(mailbox);
+    if (timings) {
+        pl_histogram_add(&timings->handler, took);
+    }
+    if (took >= (int64_t)mailbox->settings->options.slow_ms * PL_NS_PER_MS) {
+        pl_report_slow(mailbox, events[0], took);
+    }
+}
+
+// ---- inline handlers ----------------------------------------------------------------------------
+
+// The route counts every inline handler it calls as delivered; here is what was not.
+static void not_delivered(struct pl_mailbox *mailbox, _Atomic uint64_t *instead)
+{
+    pl_count_shared(&mailbox->counts.delivered, UINT64_MAX); // minus one
+    if (instead) {
+        pl_count_shared(instead, 1);
+    }
+}
+
+enum peal_verdict pl_inline_full(const peal_event *event, void *context)
+{
+    struct pl_mailbox *mailbox = context;
+    struct peal_bus *bus = mailbox->bus;
+    const struct peal_subscribe_options *options = &mailbox->settings->options;
+    if (options->filter && !options->filter(event, options->filter_context)) {
+        not_delivered(mailbox, &mailbox->counts.filtered);
+        return PEAL_DONE;
+    }
+    if (atomic_load_explicit(&mailbox->holding, memory_order_acquire) &&
+        pl_hold_behind(mailbox, event)) {
+        not_delivered(mailbox, NULL);
+        return PEAL_DONE;
+    }
+    if (options->slow_ms == 0) {
+        return run_chain(bus, &mailbox->only, event);
+    }
+    int64_t start = pl_bus_ticks(bus);
+    enum peal_verdict verdict = run_chain(bus, &mailbox->only, event);
+    int64_t took = pl_bus_ticks(bus) - start;
+    if (took >= (int64_t)options->slow_ms * PL_NS_PER_MS) {
+        pl_report_slow(mailbox, event, took);
+    }
+    return verdict;
+}
+
+// From now on its events are looked at before they run.
+static void guard(struct pl_mailbox *mailbox)
+{
+    struct peal_bus *bus = mailbox->bus;
+    pl_mutex_lock(&bus->lock, bus->seams);
+    if (!mailbox->guarded) {
+        mailbox->guarded = true;
+        pl_routes_changed(bus, mailbox->pattern);
+    }
+    pl_mutex_unlock(&bus->lock, bus->seams);
+}
+
+static void inline_failed(struct pl_call *call, struct peal_event *event, enum peal_verdict verdict)
+{
+    struct pl_mailbox *mailbox = call->mailbox;
+    not_delivered(mailbox, NULL);
+    guard(mailbox);
+    pl_hold_failed(call, event, verdict);
+}
+
+void pl_deliver_inline(struct peal_bus *bus, struct pl_slot *slot, struct pl_route *route,
+                       struct peal_event *event)
+{
+    struct pl_call call;
+    const struct peal_event *before = slot->current;
+    slot->current = event;
+    unsigned depth = slot->handling++;
+    event->delivery = &call;
+    event->attempt = 1;
+    pl_call_start(&call, NULL, NULL, NULL);
+    call.segment = event->owner;
+    const struct pl_inline *handlers = route->inlines;
+    uint32_t count = route->inline_count;
+    for (uint32_t i = 0; i < count; i++) {
+        if (depth < PL_DEPTH_MAX) {
+            slot->running[depth] = route->inline_boxes[i];
+        }
+        enum peal_verdict verdict = handlers[i].handler(event, handlers[i].context);
+        if (__builtin_expect(verdict != PEAL_DONE, 0)) {
+            call.mailbox = route->inline_boxes[i];
+            call.member = &call.mailbox->only;
+            inline_failed(&call, event, verdict);
+            pl_call_start(&call, NULL, NULL, NULL);
+            call.segment = event->owner;
+        }
+    }
+    slot->handling--;
+    slot->current = before;
+    pl_slot_count(slot, route->counter, 1, bus);
+}
+
+// ---- what a handler may say about its event -----------------------------------------------------
+
+void peal_fail(const peal_event *event, const char *code, const char *text)
+{
+    struct pl_call *call = event ? event->delivery : NULL;
+    if (!call) {
+        return; // outside a handler there is nobody to tell
+    }
+    call->failed = true;
+    (void)snprintf(call->code, sizeof call->code, "%s", code ? code : ""); // cut, as documented
+    (void)snprintf(call->text, sizeof call->text, "%s", text ? text : "");
+}

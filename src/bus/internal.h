@@ -1,0 +1,727 @@
+// SPDX-License-Identifier: MIT
+//
+// The inside of a bus: what its files share.
+//
+//     publish.c ─► interceptor.c ─► engine ─► (turn) mailbox push ─► run queue ─► worker.c
+//         │                                                                          │
+//         └─► route.c: who listens to a type                deliver.c ◄── mailbox.c ◄┘
+//                                                               │
+//                                              pending.c: retry, later, order of keys
+//                                                               │
+//                                                         deadletter.c
+//
+// Locks, in the order in which they may be taken, none across user code:
+//
+//     bus->lock      topics, routes, subscriptions, interceptors: what changes seldom
+//     mailbox->lock  its pending events
+//     log->turn      the log's tail, the producer's side of every mailbox, the active list
+//     bus->runs.lock, bus->timers.lock, bus->dead.lock   leaves: nothing is taken under them
+//
+// Publishers read routes without a lock: a hazard pointer in the thread's slot (slot.h) keeps a
+// route from being freed, and the barrier that makes it safe is paid by whoever changes the routes.
+#ifndef PL_BUS_INTERNAL_H
+#define PL_BUS_INTERNAL_H
+
+#include "base/heap.h"
+#include "base/list.h"
+#include "base/lock.h"
+#include "engine/engine.h"
+#include "event/match.h"
+#include "event/pattern.h"
+#include "log/cursor.h"
+
+#include <peal/bus.h>
+#include <peal/deadletter.h>
+
+// ---- topics and routes (route.c) ----------------------------------------------------------------
+
+struct pl_mailbox;
+struct pl_route;
+
+struct peal_topic {
+    struct peal_bus *bus;
+    _Atomic(struct pl_route *) route; // NULL: to be built
+    uint64_t hash;
+    uint32_t id;
+    uint32_t length;
+    char type[];
+};
+
+// A handler the publisher runs.
+struct pl_inline {
+    peal_handler *handler;
+    void *context;
+};
+
+struct pl_interceptor {
+    struct pl_list link; // bus->interceptors, in the order they run
+    struct pl_pattern *pattern;
+    int priority;
+    peal_interceptor *run;
+    void *context;
+};
+
+// Who gets the events of one type. Immutable; replaced as a whole when somebody comes or goes.
+struct pl_route {
+    uint64_t birth;   // bus->changes when it was built
+    uint64_t version; // bus->version when it was built; another one: out of date
+    uint32_t counter; // its number among the per-thread counters
+    bool plain;       // only inline handlers, and nothing kept: no log, no interceptor
+    uint32_t inline_count, mailbox_count, interceptor_count;
+    struct pl_route *next_retired;
+    uint64_t retired; // bus->changes when it was replaced
+    struct pl_mailbox **inline_boxes;
+    struct pl_mailbox **mailboxes;
+    struct pl_interceptor **interceptors;
+    struct pl_inline inlines[]; // by priority, then by age
+};
+
+// Open addressing; slots are only ever filled. A full one is replaced by one of twice the size and
+// kept until the bus closes, for those who still look into it.
+struct pl_topic_slot {
+    _Atomic uint64_t hash;
+    _Atomic(struct peal_topic *) topic; // stored after the hash
+};
+
+struct pl_topic_table {
+    struct pl_topic_table *older;
+    size_t mask;
+    struct pl_topic_slot slots[];
+};
+
+#define PL_CHUNK_BITS 10
+#define PL_CHUNK      (1u << PL_CHUNK_BITS)
+#define PL_CHUNKS     4096u // so many times PL_CHUNK types, and routes, at most
+
+// ---- per thread (slot.c) ------------------------------------------------------------------------
+
+// As deep as inline handlers can nest, and one for the publish that is refused.
+#define PL_DEPTH_MAX (PEAL_HOPS_MAX + 2)
+
+struct pl_slot {
+    struct pl_slot *next;
+    struct peal_bus *bus;
+    const void *owner;                // the thread
+    unsigned depth;                   // hazards in use
+    unsigned handling;                // handlers of this bus running in this thread
+    const struct peal_event *current; // the event being handled, for its causal heirs
+    uint64_t number;                  // of the next event without a position
+    _Atomic(struct pl_route *) hazards[PL_DEPTH_MAX];
+    _Atomic uint64_t births[PL_DEPTH_MAX];    // of the route, once it is confirmed; else 0
+    struct pl_mailbox *running[PL_DEPTH_MAX]; // whose handler runs, innermost last
+    _Atomic(_Atomic uint64_t *) counters[PL_CHUNKS];
+};
+
+// ---- subscriptions and mailboxes ----------------------------------------------------------------
+
+// What a subscription asked for, when it asked for anything but the defaults.
+struct pl_settings {
+    struct peal_subscribe_options options; // with every default filled in, strings owned
+    bool simple; // one at a time, no batch: events need not become pending before they run
+};
+
+// Counters of one mailbox. Written by whoever runs it (one at a time, or under its lock): relaxed.
+struct pl_box_counts {
+    _Atomic uint64_t delivered, filtered, failed, released, rejected, dead, dropped, slow;
+};
+
+// A histogram that several threads add to while others look.
+struct pl_histogram {
+    _Atomic uint64_t buckets[PEAL_HISTOGRAM_BUCKETS];
+    _Atomic uint64_t count, sum_ns;
+};
+
+struct pl_timings {
+    struct pl_histogram handler, delivery;
+};
+
+struct peal_subscription {
+    struct pl_list member; // of its mailbox
+    struct pl_mailbox *mailbox;
+    peal_handler *handler;
+    peal_batch_handler *batch;
+    void *context;
+    unsigned running; // calls under way, of several members; with the mailbox's lock
+    bool orphan;      // left inside its own handler: freed when that returns
+};
+
+// What a subscription has lost and has not been told of.
+struct pl_loss {
+    uint64_t count, first, last;
+};
+
+struct pl_hold;
+
+struct pl_mailbox {
+    // The producer's side: with the turn. `live` and `mixed` are read by the consumer.
+    _Alignas(64) _Atomic uint64_t *ring; // position << 4 | priority
+    _Atomic uint64_t tail;
+    uint64_t head_seen;
+    uint32_t mask;
+    _Atomic bool live;  // pushes go into the ring; else the log is read from `cursor`
+    _Atomic bool mixed; // priorities differ: order by them
+    bool active;        // it has or may have work; in bus->active
+    bool closed;        // no pushes
+    uint8_t overflow;   // enum peal_overflow
+    struct pl_list active_link;
+    struct pl_loss loss;
+
+    // The consumer's side: whoever runs it; several: under its lock.
+    _Alignas(64) _Atomic uint64_t head;
+    uint64_t tail_seen;
+    _Atomic uint64_t floor;  // the position being handled; UINT64_MAX: none
+    _Atomic uint64_t cursor; // not live: the next position to read
+    uint64_t end_seen;
+    struct pl_cursor place;
+    struct pl_hold *hold; // pending events; its content with `lock`
+    struct pl_mutex lock;
+    _Atomic bool holding; // hold has something: events may not pass it unseen
+    _Atomic bool lost;    // `loss` has something
+    _Atomic bool paused;
+    _Atomic bool overflowed; // stopped by PEAL_FAIL
+    _Atomic bool dead_full;  // paused because the dead letters are full, and not said yet
+    uint8_t mode;            // enum peal_mode
+    _Atomic uint8_t sample;  // counts deliveries up to the next timed one
+    bool guarded;            // an inline one that has held an event: look before each
+
+    // With bus->runs.lock.
+    bool queued, wanted;
+    bool forgotten; // never to be run again
+    bool orphan;    // unsubscribed by its own handler: its last run lets go of it
+    uint16_t running;
+    uint16_t running_max;
+    struct pl_list run_link;
+    atomic_uint word; // woken when `running` falls, and when a pull has something to take
+
+    atomic_uint refs;
+    struct peal_bus *bus;
+    const struct pl_seams *seams; // also when the bus is gone and a delivery is not
+    void *memory;                 // what was allocated: the mailbox begins at a cache line of it
+    struct pl_pattern *pattern;
+    const struct pl_settings *settings;
+    uint64_t serial;     // age
+    struct pl_list link; // bus->mailboxes; bus->lock
+    // With `lock`: the handlers, in turn.
+    struct pl_list members;
+    atomic_uint member_count;
+    struct peal_subscription only; // the first member: most have no other
+    struct pl_heap_node timer;     // bus->timers
+    bool timeless;                 // no more timers; with timers.lock
+    struct pl_mailbox *next_woken; // of one publisher, between its turn and its notifications
+    uint8_t *types;                // by type id: 0 not asked yet, 1 no, 2 yes
+    uint32_t types_size;
+    struct pl_box_counts counts;
+    _Atomic(struct pl_timings *) timings;
+    struct pl_mailbox *next_retired;
+    uint64_t retired;
+};
+
+// ---- the bus ------------------------------------------------------------------------------------
+
+struct pl_runs {
+    struct pl_mutex lock;
+    struct pl_list queue; // of mailboxes
+    atomic_uint length;   // of the queue, to look at without the lock
+    atomic_uint signal;   // changes when a sleeper must look again
+    unsigned sleeping;    // under the lock
+    int64_t sleep_until;  // the earliest deadline of a sleeper
+    atomic_bool stopping;
+};
+
+struct pl_timers {
+    struct pl_mutex lock;
+    struct pl_heap heap;      // of mailboxes
+    _Atomic int64_t earliest; // PL_FOREVER: none
+};
+
+struct pl_middleware {
+    peal_middleware *run;
+    void *context;
+    int priority;
+};
+
+struct pl_middlewares {
+    struct pl_middlewares *older; // kept for those who still walk it, until the bus closes
+    size_t count;
+    struct pl_middleware list[];
+};
+
+struct pl_dead_letter;
+
+struct pl_dead {
+    struct pl_mutex lock;
+    struct pl_list letters; // oldest first
+    uint64_t count;
+    uint64_t reserved; // places promised to letters on their way
+    uint64_t next_id;
+};
+
+enum pl_bus_state { PL_BUS_OPEN = 0, PL_BUS_STOPPING, PL_BUS_STOPPED };
+
+struct peal_bus {
+    // Read by every publish; changed seldom.
+    struct pl_engine *engine;
+    struct pl_log *log; // of the engine
+    bool silent;        // nothing is delivered or kept: noop
+    bool keeps;         // there is a history
+    uint64_t id;        // no two buses of a process share one
+    _Atomic(struct pl_topic_table *) table;
+    _Atomic uint64_t version; // changes when every route is out of date
+    uint64_t data_max;
+    uint64_t hash_seed;
+    struct pl_origin origin;
+    const struct pl_seams *seams;
+    struct peal_bus_options options; // with every default filled in
+    atomic_uint state;               // enum pl_bus_state
+    atomic_uint batching;            // batches hold routes without hazards: nothing is freed
+    atomic_uint quiet_wanted;        // somebody waits for a hazard to go
+    atomic_uint quiet_word;
+    atomic_uint space_wanted; // publishers that wait for memory
+    atomic_uint space_word;
+
+    _Alignas(64) struct pl_mutex lock;
+    // Under `lock`.
+    struct pl_match match;
+    struct pl_list mailboxes;
+    struct pl_list interceptors;
+    uint64_t changes; // counts everything below being changed
+    _Atomic(struct peal_topic **) topics[PL_CHUNKS];
+    atomic_uint topic_count;
+    uint64_t subscription_count;
+    uint64_t next_serial;
+    struct pl_route *retired_routes;
+    struct pl_mailbox *retired_boxes;
+    uint32_t *free_counters;
+    uint32_t free_counter_count, free_counter_capacity, counter_count;
+    uint64_t folded_published; // counts of routes that are gone
+    struct pl_slot *slots;     // prepended with release; read without the lock
+
+    _Atomic(struct pl_middlewares *) middlewares; // immutable; replaced under `lock`
+
+    struct pl_list active; // mailboxes; with the turn
+    struct pl_runs runs;
+    struct pl_timers timers;
+    struct pl_dead dead;
+
+    int workers;
+    struct pl_thread **threads;
+    _Atomic int event_fd, timer_fd, poll_fd; // of peal_bus_fd; -1 until asked for
+    void *memory;      // what was allocated: the bus begins at a cache line of it
+    atomic_bool woken; // peal_bus_wake
+
+    _Atomic uint64_t duplicates, refused, rejected, emit_lost, parks;
+    _Atomic int64_t last_complaint;
+    struct pl_histogram publish_wait;
+};
+
+// The first cache line in memory of 64 bytes too many.
+static inline void *pl_align64(void *memory)
+{
+    return (char *)memory + (64 - (uintptr_t)memory % 64) % 64;
+}
+
+// A test's world, where this bus lives in one: src/testing/, which stands above the bus.
+const struct pl_seams *pl_world_seams(struct peal_world *world);
+void pl_world_attach(struct peal_world *world, struct peal_bus *bus);
+void pl_world_detach(struct peal_world *world, struct peal_bus *bus);
+
+// Tells the log callback, if there is one.
+void pl_bus_say(struct peal_bus *bus, enum peal_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+// PEAL_OK while the bus is open; else PEAL_ECLOSED with its sentence.
+enum peal_err pl_bus_check_open(struct peal_bus *bus);
+
+static inline int64_t pl_bus_now(struct peal_bus *bus)
+{
+    return bus->seams->realtime(bus->seams->world);
+}
+
+static inline int64_t pl_bus_ticks(struct peal_bus *bus)
+{
+    return bus->seams->monotonic(bus->seams->world);
+}
+
+// A moment `timeout_ms` from now, on the monotonic clock; PL_FOREVER if that is too far.
+int64_t pl_deadline(struct peal_bus *bus, uint64_t timeout_ms);
+
+static inline void pl_count(_Atomic uint64_t *counter, uint64_t more)
+{
+    // Relaxed, and not one atomic step: one thread at a time writes it, others only look.
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + more,
+                          memory_order_relaxed);
+}
+
+static inline void pl_count_shared(_Atomic uint64_t *counter, uint64_t more)
+{
+    atomic_fetch_add_explicit(counter, more, memory_order_relaxed); // many threads write it
+}
+
+// ---- slot.c -------------------------------------------------------------------------------------
+
+struct pl_slot *pl_slot_find(struct peal_bus *bus);
+
+// What a thread remembers: its slots on the buses it used last. A test's fibers have one each.
+struct pl_thread_slots {
+    const void *self; // NULL: the thread itself
+    struct {
+        uint64_t bus;
+        struct pl_slot *slot;
+    } known[4];
+};
+extern _Thread_local struct pl_thread_slots pl_my_slots;
+
+// This thread's slot. NULL without memory.
+static inline struct pl_slot *pl_slot_mine(struct peal_bus *bus)
+{
+    uint64_t id = bus->id;
+    if (__builtin_expect(pl_my_slots.known[id & 3].bus == id, 1)) {
+        return pl_my_slots.known[id & 3].slot;
+    }
+    return pl_slot_find(bus);
+}
+
+void pl_slots_finish(struct peal_bus *bus);
+
+// The counter of a route in this slot. NULL without memory.
+_Atomic uint64_t *pl_slot_counter_create(struct pl_slot *slot, uint32_t index,
+                                         struct peal_bus *bus);
+
+static inline void pl_slot_count(struct pl_slot *slot, uint32_t index, uint64_t more,
+                                 struct peal_bus *bus)
+{
+    _Atomic uint64_t *chunk =
+        atomic_load_explicit(&slot->counters[index >> PL_CHUNK_BITS], memory_order_relaxed);
+    if (__builtin_expect(chunk != NULL, 1)) {
+        pl_count(&chunk[index & (PL_CHUNK - 1)], more);
+        return;
+    }
+    _Atomic uint64_t *counter = pl_slot_counter_create(slot, index, bus);
+    if (counter) {
+        pl_count(counter, more);
+    }
+}
+
+// The sum of a counter over all slots; `clear` sets it to zero (nobody may be counting).
+uint64_t pl_slots_sum(struct peal_bus *bus, uint32_t index, bool clear);
+
+// ---- route.c ------------------------------------------------------------------------------------
+
+// The topic of a type, made if it is new. PEAL_ETYPE, PEAL_ELIMIT, PEAL_ENOMEM.
+enum peal_err pl_topic_get(struct peal_topic **out, struct peal_bus *bus, const char *type);
+
+const struct peal_topic *pl_topic_by_id(struct peal_bus *bus, uint32_t id);
+
+// Enters a topic: its current route, protected by the slot's next hazard until pl_route_leave.
+// PEAL_ECLOSED, PEAL_ENOMEM, PEAL_ELOOP.
+enum peal_err pl_route_enter_slow(struct pl_route **out, struct pl_slot *slot,
+                                  struct peal_topic *topic);
+
+static inline enum peal_err pl_route_enter(struct pl_route **out, struct pl_slot *slot,
+                                           struct peal_topic *topic)
+{
+    struct peal_bus *bus = topic->bus;
+    if (__builtin_expect(slot->depth < PL_DEPTH_MAX, 1)) {
+        struct pl_route *route = atomic_load_explicit(&topic->route, memory_order_acquire);
+        atomic_store_explicit(&slot->hazards[slot->depth], route, memory_order_relaxed);
+        // The compiler must not look before it has stored; that the processor may is repaired by
+        // the barrier of whoever replaces the route (bus->seams->barrier).
+        atomic_signal_fence(memory_order_seq_cst);
+        pl_point(bus->seams);
+        if (__builtin_expect(
+                route && atomic_load_explicit(&topic->route, memory_order_acquire) == route &&
+                    route->version == atomic_load_explicit(&bus->version, memory_order_acquire),
+                1)) {
+            atomic_store_explicit(&slot->births[slot->depth], route->birth, memory_order_release);
+            slot->depth++;
+            *out = route;
+            return PEAL_OK;
+        }
+    }
+    return pl_route_enter_slow(out, slot, topic);
+}
+
+void pl_quiet_wake(struct peal_bus *bus);
+
+static inline void pl_route_leave(struct peal_bus *bus, struct pl_slot *slot)
+{
+    slot->depth--;
+    // Release: our use of the route comes before its free.
+    atomic_store_explicit(&slot->births[slot->depth], 0, memory_order_release);
+    atomic_store_explicit(&slot->hazards[slot->depth], NULL, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (__builtin_expect(atomic_load_explicit(&bus->quiet_wanted, memory_order_relaxed) != 0, 0)) {
+        pl_quiet_wake(bus);
+    }
+}
+
+// Makes the routes that a pattern touches out of date. With bus->lock.
+void pl_routes_changed(struct peal_bus *bus, const struct pl_pattern *pattern);
+
+// Frees retired routes and mailboxes nobody looks at any more. With bus->lock.
+void pl_routes_reclaim(struct peal_bus *bus);
+
+// Is a thread in a route that leads to this mailbox (`all`: in any route as old as now)? Threads
+// whose own stack runs the mailbox's handler are left out. With bus->lock.
+bool pl_route_busy(struct peal_bus *bus, const struct pl_mailbox *mailbox,
+                   const struct pl_slot *me);
+
+void pl_topics_finish(struct peal_bus *bus);
+
+// Events published so far, and of one inline mailbox: delivered so far. With bus->lock.
+uint64_t pl_routes_published(struct peal_bus *bus);
+uint64_t pl_routes_delivered(struct peal_bus *bus, const struct pl_mailbox *mailbox);
+
+// ---- mailbox.c ----------------------------------------------------------------------------------
+
+// What somebody has still to read starts here. With the turn.
+uint64_t pl_mailboxes_floor(void *bus);
+
+// Hands a position to a mailbox that needs attention. With the turn. True: it has to be scheduled.
+bool pl_mailbox_push_slow(struct pl_mailbox *mailbox, uint64_t position, unsigned priority);
+
+// Hands a position to a mailbox. With the turn. True: somebody has to run it (pl_runs_notify, after
+// the turn).
+static inline bool pl_mailbox_push(struct pl_mailbox *mailbox, uint64_t position, unsigned priority)
+{
+    uint64_t tail = atomic_load_explicit(&mailbox->tail, memory_order_relaxed);
+    if (__builtin_expect(atomic_load_explicit(&mailbox->live, memory_order_relaxed) &&
+                             mailbox->active && tail - mailbox->head_seen <= mailbox->mask &&
+                             priority == PEAL_PRIORITY_DEFAULT,
+                         1)) {
+        atomic_store_explicit(&mailbox->ring[tail & mailbox->mask],
+                              position << 4 | PEAL_PRIORITY_DEFAULT, memory_order_relaxed);
+        // Release: the frame and the ring's entry come before the new tail.
+        atomic_store_explicit(&mailbox->tail, tail + 1, memory_order_release);
+        return false;
+    }
+    return pl_mailbox_push_slow(mailbox, position, priority);
+}
+
+enum pl_run_result {
+    PL_RUN_MORE,    // the budget is spent, there is more
+    PL_RUN_DRAINED, // nothing is waiting
+    PL_RUN_STUCK,   // something waits that only a notification can free
+};
+
+// Runs a mailbox: at most `budget` deliveries; adds what it did to `done`.
+enum pl_run_result pl_mailbox_run(struct pl_mailbox *mailbox, struct pl_slot *slot, size_t budget,
+                                  size_t *done);
+
+// Anything new since it was drained? Cheap, for a spinning worker.
+bool pl_mailbox_has_news(struct pl_mailbox *mailbox);
+
+// Nothing is waiting: let the next push wake somebody. False: something came meanwhile. Whoever
+// runs it; if several may, pl_mailbox_rest_shared.
+bool pl_mailbox_rest(struct pl_mailbox *mailbox);
+bool pl_mailbox_rest_shared(struct pl_mailbox *mailbox);
+
+// The next of a mailbox's events, from the ring or the log; the mailbox's place keeps it. NULL:
+// none. Only whoever runs it (several: under its lock).
+const struct pl_frame *pl_mailbox_draw(struct pl_mailbox *mailbox);
+
+// Tells a subscription of what it has lost, if it has.
+void pl_mailbox_tell_loss(struct pl_mailbox *mailbox, struct pl_slot *slot);
+// Counts one of its events as lost. Takes the turn.
+void pl_mailbox_lose(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last);
+bool pl_mailbox_take_loss(struct pl_mailbox *mailbox, struct pl_loss *out);
+// The data of a gap event. Returns its length.
+size_t pl_gap_text(char *out, size_t size, const struct pl_loss *loss);
+
+// Into the ring again, once all of the log has been read.
+void pl_mailbox_go_live(struct pl_mailbox *mailbox);
+
+// Who is it, for people: label, name, file and line, or pattern.
+const char *pl_mailbox_label(const struct pl_mailbox *mailbox);
+
+void pl_settings_free(const struct pl_settings *settings, const struct pl_seams *seams);
+
+// Has it been unsubscribed? Any thread.
+bool pl_mailbox_is_gone(struct pl_mailbox *mailbox);
+
+void pl_mailbox_ref(struct pl_mailbox *mailbox);
+void pl_mailbox_unref(struct pl_mailbox *mailbox);
+
+// ---- subscription.c, stats.c --------------------------------------------------------------------
+
+// Frees the handles of a mailbox's members that were allocated.
+void pl_subscriptions_free(struct pl_mailbox *mailbox);
+
+// Lets everybody who pulls look again.
+void pl_pulls_wake(struct peal_bus *bus);
+
+struct pl_hold_numbers {
+    uint64_t waiting, in_flight, retrying;
+    int64_t oldest; // recorded time of the oldest; INT64_MAX: none
+};
+
+// With bus->lock.
+void pl_mailbox_stats(struct pl_mailbox *mailbox, struct peal_subscription_stats *out,
+                      struct pl_hold_numbers *numbers);
+
+// ---- deliver.c ----------------------------------------------------------------------------------
+
+struct pl_pending;
+
+// What a handler's call carries: behind event->delivery.
+struct pl_call {
+    struct pl_mailbox *mailbox; // NULL: a replay
+    struct peal_subscription *member;
+    struct pl_pending *pending; // NULL: not pending yet
+    struct pl_segment *segment; // of the event; NULL: not in a log
+    bool taken;                 // peal_delivery_take
+    bool failed;                // peal_fail
+    char code[32];
+    char text[256];
+};
+
+static inline void pl_call_start(struct pl_call *call, struct pl_mailbox *mailbox,
+                                 struct peal_subscription *member, struct pl_pending *pending)
+{
+    call->mailbox = mailbox;
+    call->member = member;
+    call->pending = pending;
+    call->segment = NULL;
+    call->taken = false;
+    call->failed = false;
+}
+
+// Runs a handler with filter and middleware, and counts. The event's `delivery` is the call.
+enum peal_verdict pl_deliver(struct pl_call *call, struct pl_slot *slot, struct peal_event *event);
+
+// The same for several at once.
+void pl_deliver_batch(struct pl_call *call, struct pl_slot *slot,
+                      const struct peal_event *const *events, size_t count,
+                      enum peal_verdict *verdicts);
+
+// The handlers of inline mailboxes that are more than a handler: filter, middleware, timing, guard.
+enum peal_verdict pl_inline_full(const peal_event *event, void *mailbox);
+
+// Runs the inline handlers of a route.
+void pl_deliver_inline(struct peal_bus *bus, struct pl_slot *slot, struct pl_route *route,
+                       struct peal_event *event);
+
+// A view of a frame of this bus's log. `segment` may be NULL.
+void pl_bus_view(struct peal_event *event, struct peal_bus *bus, const struct pl_frame *frame,
+                 struct pl_segment *segment);
+
+void pl_histogram_add(struct pl_histogram *histogram, int64_t ns);
+void pl_histogram_read(struct peal_histogram *out, const struct pl_histogram *histogram);
+
+// Says that a handler was slow, and counts it.
+void pl_report_slow(struct pl_mailbox *mailbox, const struct peal_event *event, int64_t ns);
+
+// ---- pending.c ----------------------------------------------------------------------------------
+
+// Before an event is run there is always memory to hold it, should it fail. False: no memory; the
+// mailbox tries again in a while. Whoever runs it.
+bool pl_hold_prepare(struct pl_mailbox *mailbox);
+
+// An event that was run without being pending did not end as done: holds it. Whoever runs it.
+void pl_hold_failed(struct pl_call *call, struct peal_event *event, enum peal_verdict verdict);
+
+// Runs a mailbox through its pending events.
+enum pl_run_result pl_hold_run(struct pl_mailbox *mailbox, struct pl_slot *slot, size_t budget,
+                               size_t *done);
+
+// An inline event whose key is held goes behind it. True: it did.
+bool pl_hold_behind(struct pl_mailbox *mailbox, const struct peal_event *event);
+
+void pl_hold_finish(struct pl_mailbox *mailbox); // frees it all; nobody runs it
+
+void pl_hold_numbers(struct pl_mailbox *mailbox, struct pl_hold_numbers *out);
+
+// A dead letter is tried again: its event is *taken* (a reference). PEAL_ENOMEM.
+enum peal_err pl_hold_revive(struct pl_mailbox *mailbox, uint64_t dead_id,
+                             const struct peal_event *event);
+// What waits behind a dead letter may go on. And how many do wait.
+void pl_hold_release_key(struct pl_mailbox *mailbox, uint64_t dead_id);
+uint64_t pl_hold_parked(struct pl_mailbox *mailbox, uint64_t dead_id);
+
+// ---- deadletter.c -------------------------------------------------------------------------------
+
+struct pl_obituary {
+    struct pl_mailbox *mailbox;
+    const struct peal_event *event;
+    const char *code, *text;
+    unsigned attempts;
+    int64_t first_failure, last_failure;
+    uint64_t again; // the letter that was retried and died again; 0: none
+};
+
+// Writes a dead letter, or rewrites the one that was retried. `out` its id. PEAL_ELIMIT: full.
+// PEAL_ENOMEM.
+enum peal_err pl_dead_add(uint64_t *out, struct peal_bus *bus, const struct pl_obituary *obituary);
+void pl_dead_done(struct peal_bus *bus, uint64_t id); // a retry succeeded
+void pl_dead_finish(struct peal_bus *bus);
+
+// ---- worker.c -----------------------------------------------------------------------------------
+
+// Somebody should run this mailbox. Any thread, no lock held but bus->lock or a mailbox's.
+void pl_runs_notify(struct pl_mailbox *mailbox);
+
+// When a mailbox wants to be run next because of time; PL_FOREVER: not. Any thread.
+void pl_timer_set(struct pl_mailbox *mailbox, int64_t when);
+
+// ---- drive.c: buses without workers ----------------------------------------------------------
+
+// The descriptor of peal_bus_fd is to be readable now; or at a time. Nothing if nobody asked for
+// it.
+void pl_poll_signal(struct peal_bus *bus);
+void pl_poll_timer(struct peal_bus *bus, int64_t when);
+void pl_poll_close(struct peal_bus *bus);
+
+// Sleeps until there is something to run, a timer, or the deadline.
+void pl_runs_park(struct peal_bus *bus, int64_t deadline);
+
+enum peal_err pl_workers_start(struct peal_bus *bus);
+void pl_workers_stop(struct peal_bus *bus);
+
+// Runs what is ready on this thread, at most `budget` deliveries (0: all). Returns how many.
+size_t pl_runs_dispatch(struct peal_bus *bus, struct pl_slot *slot, size_t budget);
+
+// The monotonic time of the next timer; PL_FOREVER: none.
+int64_t pl_bus_next_timer(struct peal_bus *bus);
+
+// Waits until nobody runs a mailbox that is closed, leaving out what this thread runs itself.
+void pl_runs_wait_gone(struct pl_mailbox *mailbox, const struct pl_slot *me);
+
+// Waits until a member that has left is not called any more. True: it is this thread's own handler
+// that runs; the member is freed when it returns.
+bool pl_hold_wait_member(struct peal_subscription *member, const struct pl_slot *me);
+
+// Takes a mailbox out of the queue and the timers. Nothing pushes to it any more.
+void pl_runs_forget(struct pl_mailbox *mailbox);
+
+// ---- interceptor.c ------------------------------------------------------------------------------
+
+// A message on its way, and what interceptors made of it.
+struct peal_draft {
+    struct peal_bus *bus;
+    const char *type;
+    struct peal_message message;   // as it is now
+    struct peal_pair *metadata;    // PEAL_METADATA_MAX, once one is set
+    struct pl_draft_block *blocks; // what the message points into
+    struct peal_event event;
+    bool refused_with_sentence;
+};
+
+// Runs the interceptors of a route over a message. `draft` is filled in and must be finished.
+enum peal_err pl_draft_run(struct peal_draft *draft, struct pl_slot *slot,
+                           const struct pl_route *route, const struct peal_message *message,
+                           const char *type);
+void pl_draft_finish(struct peal_draft *draft); // fine on zeros
+
+// ---- publish.c ----------------------------------------------------------------------------------
+
+// Some memory may have become free: let waiting publishers look. Any thread, no lock held.
+void pl_space_freed(struct peal_bus *bus);
+
+static inline void pl_space_check(struct peal_bus *bus)
+{
+    if (__builtin_expect(atomic_load_explicit(&bus->space_wanted, memory_order_relaxed) != 0, 0)) {
+        pl_space_freed(bus);
+    }
+}
+
+#endif

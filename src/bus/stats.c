@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+//
+// Looking at a bus: sums of what its threads have counted.
+//
+// Nothing here is exact while others publish; each number is one that was true at some moment of
+// the call. Once the bus is quiet, all are.
+#include "bus/internal.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+uint64_t peal_histogram_quantile(const struct peal_histogram *histogram, double share)
+{
+    if (!histogram || histogram->count == 0 || !(share >= 0)) {
+        return 0;
+    }
+    double wanted = share * (double)histogram->count;
+    uint64_t seen = 0;
+    for (size_t i = 0; i < PEAL_HISTOGRAM_BUCKETS; i++) {
+        seen += histogram->buckets[i];
+        if (seen > 0 && (double)seen >= wanted) {
+            return (uint64_t)1 << i;
+        }
+    }
+    return (uint64_t)1 << (PEAL_HISTOGRAM_BUCKETS - 1);
+}
+
+static uint64_t read_count(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed);
+}
+
+// What waits in the ring, or is still to be looked at in the log; and since when.
+static uint64_t waiting_in_log(struct pl_mailbox *mailbox, uint64_t *lag, int64_t *oldest)
+{
+    struct peal_bus *bus = mailbox->bus;
+    if (!bus->log || mailbox->mode == PEAL_INLINE) {
+        return 0;
+    }
+    pl_turn_take(&bus->log->turn, bus->seams);
+    uint64_t end = atomic_load_explicit(&bus->log->end, memory_order_relaxed);
+    uint64_t head = atomic_load_explicit(&mailbox->head, memory_order_acquire);
+    uint64_t waiting = atomic_load_explicit(&mailbox->tail, memory_order_relaxed) - head;
+    uint64_t first = UINT64_MAX;
+    if (waiting > 0) {
+        first =
+            atomic_load_explicit(&mailbox->ring[head & mailbox->mask], memory_order_relaxed) >> 4;
+    }
+    if (mailbox->active && !atomic_load_explicit(&mailbox->live, memory_order_relaxed)) {
+        uint64_t cursor = atomic_load_explicit(&mailbox->cursor, memory_order_relaxed);
+        waiting += end > cursor ? end - cursor : 0;
+        first = cursor < first ? cursor : first;
+    }
+    *lag = first < end ? end - first : 0;
+    struct pl_segment *segment = first < end ? pl_log_find(bus->log, first) : NULL;
+    if (segment) {
+        uint64_t at = first < segment->first ? segment->first : first;
+        int64_t recorded = pl_segment_frame(segment, at)->recorded;
+        *oldest = recorded < *oldest ? recorded : *oldest;
+    }
+    pl_turn_give(&bus->log->turn, bus->seams);
+    return waiting;
+}
+
+void pl_mailbox_stats(struct pl_mailbox *mailbox, struct peal_subscription_stats *out,
+                      struct pl_hold_numbers *numbers)
+{
+    const struct pl_box_counts *counts = &mailbox->counts;
+    memset(out, 0, sizeof *out);
+    out->delivered = read_count(&counts->delivered);
+    if (mailbox->mode == PEAL_INLINE) {
+        out->delivered += pl_routes_delivered(mailbox->bus, mailbox);
+    }
+    out->filtered = read_count(&counts->filtered);
+    out->failed = read_count(&counts->failed);
+    out->released = read_count(&counts->released);
+    out->rejected = read_count(&counts->rejected);
+    out->dead = read_count(&counts->dead);
+    out->dropped = read_count(&counts->dropped);
+    out->slow = read_count(&counts->slow);
+    pl_hold_numbers(mailbox, numbers);
+    int64_t oldest = numbers->oldest;
+    out->waiting = numbers->waiting + waiting_in_log(mailbox, &out->lag, &oldest);
+    out->in_flight = numbers->in_flight;
+    if (oldest != INT64_MAX && out->waiting + out->in_flight > 0) {
+        int64_t age = pl_bus_now(mailbox->bus) - oldest;
+        out->lag_ns = age > 0 ? (uint64_t)age : 0;
+    }
+    out->paused = atomic_load_explicit(&mailbox->paused, memory_order_relaxed);
+    out->failed_overflow = atomic_load_explicit(&mailbox->overflowed, memory_order_relaxed);
+    const struct pl_timings *timings =
+        atomic_load_explicit(&mailbox->timings, memory_order_acquire);
+    if (timings) {
+        pl_histogram_read(&out->handler_time, &timings->handler);
+        pl_histogram_read(&out->delivery_time, &timings->delivery);
+    }
+}
+
+enum peal_err peal_subscription_stats(struct peal_subscription_stats *out,
+                                      peal_subscription *subscription)
+{
+    if (!out || !subscription) {
+        return pl_fail(PEAL_EINVAL, "peal_subscription_stats needs a subscription and a place");
+    }
+    struct peal_bus *bus = subscription->mailbox->bus;
+    struct pl_hold_numbers numbers;
+    pl_mutex_lock(&bus->lock, bus->seams);
+    pl_mailbox_stats(subscription->mailbox, out, &numbers);
+    pl_mutex_unlock(&bus->lock, bus->seams);
+    return PEAL_OK;
+}
+
+static void add_mailboxes(struct peal_bus *bus, struct peal_bus_stats *out)
+{
+    struct pl_mailbox *mailbox;
+    PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
+        const struct pl_box_counts *counts = &mailbox->counts;
+        out->delivered += read_count(&counts->delivered);
+        if (mailbox->mode == PEAL_INLINE) {
+            out->delivered += pl_routes_delivered(bus, mailbox);
+        }
+        out->retried += read_count(&counts->failed) - read_count(&counts->dead);
+        out->dropped += read_count(&counts->dropped);
+    }
+}
+
+enum peal_err peal_bus_stats(struct peal_bus_stats *out, peal_bus *bus)
+{
+    if (!out || !bus) {
+        return pl_fail(PEAL_EINVAL, "peal_bus_stats needs a bus and a place");
+    }
+    memset(out, 0, sizeof *out);
+    pl_mutex_lock(&bus->lock, bus->seams);
+    out->published = pl_routes_published(bus);
+    add_mailboxes(bus, out);
+    out->subscriptions = bus->subscription_count;
+    pl_mutex_unlock(&bus->lock, bus->seams);
+    out->types = atomic_load_explicit(&bus->topic_count, memory_order_relaxed);
+    out->duplicates = read_count(&bus->duplicates);
+    out->refused = read_count(&bus->refused);
+    out->rejected = read_count(&bus->rejected);
+    out->emit_lost = read_count(&bus->emit_lost);
+    out->worker_parks = read_count(&bus->parks);
+    pl_histogram_read(&out->publish_wait, &bus->publish_wait);
+    pl_mutex_lock(&bus->dead.lock, bus->seams);
+    out->dead_letters = bus->dead.count;
+    pl_mutex_unlock(&bus->dead.lock, bus->seams);
+    if (bus->log) {
+        uint64_t end = pl_log_end(bus->log);
+        out->last_position = end - 1;
+        out->first_position = pl_log_first(bus->log, end);
+        out->memory_bytes = pl_log_memory(bus->log);
+    }
+    return PEAL_OK;
+}

@@ -1,0 +1,637 @@
+// SPDX-License-Identifier: MIT
+//
+// Subscriptions: who wants what, and how they come and go.
+//
+// A subscription is a member of a mailbox. Usually the only one, and then it is part of the
+// mailbox's memory; with a durable name a mailbox may have several members, which share its events,
+// or none: it then stays where it is in the log until somebody subscribes by that name again.
+//
+// Leaving, in this order: out of the patterns, so that no new route leads here; closed with the
+// turn, so that nothing is pushed; out of the run queue and the timers; wait for those who run it;
+// retired, and freed when no thread can hold a route that knows it.
+#include "bus/internal.h"
+
+#include "base/error.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CONCURRENCY_MAX 1024
+#define BATCH_MOST      4096
+#define MAILBOX_MOST    (1u << 24)
+
+// ---- settings -----------------------------------------------------------------------------------
+
+// What most subscriptions have: shared, never freed.
+static const struct pl_settings plain_settings = {
+    .options = { .concurrency = 1,
+                 .mailbox = 1024,
+                 .ack_wait_ms = 30000,
+                 .slow_ms = 1000,
+                 .retry = { .initial_ms = 1000,
+                            .coefficient = 2.0,
+                            .max_ms = 100000,
+                            .max_attempts = 5 } },
+    .simple = true,
+};
+
+static const struct pl_settings inline_settings = {
+    .options = { .mode = PEAL_INLINE,
+                 .concurrency = 1,
+                 .mailbox = 1024,
+                 .ack_wait_ms = 30000,
+                 .retry = { .initial_ms = 1000,
+                            .coefficient = 2.0,
+                            .max_ms = 100000,
+                            .max_attempts = 5 } },
+    .simple = true,
+};
+
+void pl_settings_free(const struct pl_settings *settings, const struct pl_seams *seams)
+{
+    if (!settings || settings == &plain_settings || settings == &inline_settings) {
+        return;
+    }
+    pl_release(seams, (void *)(uintptr_t)settings->options.name);
+    pl_release(seams, (void *)(uintptr_t)settings->options.label);
+    pl_release(seams, (void *)(uintptr_t)settings->options.retry.non_retryable);
+    pl_release(seams, (void *)(uintptr_t)settings);
+}
+
+const char *pl_mailbox_label(const struct pl_mailbox *mailbox)
+{
+    const struct peal_subscribe_options *options = &mailbox->settings->options;
+    if (options->label) {
+        return options->label;
+    }
+    return options->name ? options->name : pl_pattern_text(mailbox->pattern);
+}
+
+static enum peal_err check_retry(const struct peal_retry *retry)
+{
+    if (!(retry->coefficient >= 1.0 && retry->coefficient <= 1000.0)) {
+        return pl_fail(PEAL_EINVAL, "retry coefficient %g: must be 1 to 1000", retry->coefficient);
+    }
+    uint64_t most = INT64_MAX / (uint64_t)PL_NS_PER_MS / 4;
+    if (retry->initial_ms > most || retry->max_ms > most || retry->max_elapsed_ms > most) {
+        return pl_fail(PEAL_EINVAL, "retry: intervals must be below 70 years");
+    }
+    return PEAL_OK;
+}
+
+static enum peal_err check_ranges(const struct peal_subscribe_options *options)
+{
+    if ((unsigned)options->mode > PEAL_PULL || (unsigned)options->from > PEAL_FROM_TIME ||
+        (unsigned)options->order > PEAL_ORDER_NONE || (unsigned)options->overflow > PEAL_FAIL ||
+        (unsigned)options->spent > PEAL_SPENT_PAUSE ||
+        (unsigned)options->after_dead > PEAL_AFTER_DEAD_PARK) {
+        return pl_fail(PEAL_EINVAL, "subscribe options: mode, from, order, overflow, spent or "
+                                    "after_dead is none of its values");
+    }
+    if (options->concurrency > CONCURRENCY_MAX || options->batch_max > BATCH_MOST ||
+        options->mailbox > MAILBOX_MOST) {
+        return pl_fail(PEAL_ELIMIT,
+                       "subscribe options: concurrency is at most %d, batch_max %d, mailbox %u",
+                       CONCURRENCY_MAX, BATCH_MOST, MAILBOX_MOST);
+    }
+    uint64_t most = INT64_MAX / (uint64_t)PL_NS_PER_MS / 4;
+    if (options->ack_wait_ms > most || options->batch_wait_ms > most || options->slow_ms > most) {
+        return pl_fail(PEAL_EINVAL, "subscribe options: waits must be below 70 years");
+    }
+    if (options->name && strnlen(options->name, PEAL_ID_MAX + 1) > PEAL_ID_MAX) {
+        return pl_fail(PEAL_ELIMIT, "subscription name \"%.40s...\": at most %d bytes",
+                       options->name, PEAL_ID_MAX);
+    }
+    if (options->label && strnlen(options->label, PEAL_TYPE_MAX + 1) > PEAL_TYPE_MAX) {
+        return pl_fail(PEAL_ELIMIT, "subscription label \"%.40s...\": at most %d bytes",
+                       options->label, PEAL_TYPE_MAX);
+    }
+    return check_retry(&options->retry);
+}
+
+static enum peal_err check_mode(const struct peal_subscribe_options *options, peal_handler *handler)
+{
+    int ways = (handler != NULL) + (options->batch != NULL);
+    if (options->mode == PEAL_PULL ? ways != 0 : ways != 1) {
+        return pl_fail(PEAL_EINVAL, options->mode == PEAL_PULL
+                                        ? "a PEAL_PULL subscription takes no handler"
+                                        : "a subscription takes a handler, or a batch handler");
+    }
+    bool worker_only = options->name || options->from || options->batch ||
+                       options->concurrency > 1 || options->overflow;
+    if (options->mode == PEAL_INLINE && worker_only) {
+        return pl_fail(PEAL_EINVAL, "an inline subscription runs in the publisher: it has no name, "
+                                    "start, batch, concurrency or overflow");
+    }
+    return PEAL_OK;
+}
+
+static void fill_defaults(struct peal_subscribe_options *options)
+{
+    const struct peal_subscribe_options *plain = &plain_settings.options;
+    options->concurrency = options->concurrency ? options->concurrency : plain->concurrency;
+    options->mailbox = options->mailbox ? options->mailbox : plain->mailbox;
+    uint32_t size = 2;
+    while (size < options->mailbox) {
+        size *= 2;
+    }
+    options->mailbox = size;
+    options->batch_max = options->batch_max ? options->batch_max : 64;
+    options->ack_wait_ms = options->ack_wait_ms ? options->ack_wait_ms : plain->ack_wait_ms;
+    if (options->mode != PEAL_INLINE && options->slow_ms == 0) {
+        options->slow_ms = plain->slow_ms;
+    }
+    struct peal_retry *retry = &options->retry;
+    retry->initial_ms = retry->initial_ms ? retry->initial_ms : plain->retry.initial_ms;
+    retry->coefficient = retry->coefficient != 0 ? retry->coefficient : plain->retry.coefficient;
+    retry->max_ms = retry->max_ms ? retry->max_ms : retry->initial_ms * 100;
+    retry->max_attempts = retry->max_attempts ? retry->max_attempts : plain->retry.max_attempts;
+}
+
+static bool copy_text(const char **text, const struct pl_seams *seams)
+{
+    if (*text) {
+        *text = pl_copy_bytes(seams, *text, strlen(*text));
+        return *text != NULL;
+    }
+    return true;
+}
+
+static bool copy_label(struct peal_subscribe_options *options, const struct pl_seams *seams)
+{
+    char place[PEAL_TYPE_MAX + 1];
+    if (!options->label && options->file) {
+        (void)snprintf(place, sizeof place, "%s:%d", options->file, options->line); // cut is fine
+        options->label = place;
+    }
+    return copy_text(&options->label, seams);
+}
+
+static enum peal_err make_settings(const struct pl_settings **out, const struct pl_seams *seams,
+                                   const struct peal_subscribe_options *given)
+{
+    static const struct peal_subscribe_options zero;
+    if (!given || memcmp(given, &zero, sizeof zero) == 0) {
+        *out = &plain_settings;
+        return PEAL_OK;
+    }
+    static const struct peal_subscribe_options bare_inline = { .mode = PEAL_INLINE };
+    if (memcmp(given, &bare_inline, sizeof bare_inline) == 0) {
+        *out = &inline_settings;
+        return PEAL_OK;
+    }
+    struct pl_settings *made = pl_new(seams, sizeof *made);
+    if (!made) {
+        return pl_fail(PEAL_ENOMEM, "no memory for a subscription's options");
+    }
+    made->options = *given;
+    struct peal_subscribe_options *options = &made->options;
+    fill_defaults(options);
+    made->simple = !options->batch && !options->name && options->concurrency == 1 &&
+                   options->mode != PEAL_PULL && options->overflow != PEAL_LATEST_PER_KEY;
+    // Each becomes a copy, or the freeing function must not see it.
+    const char *name = options->name, *words = options->retry.non_retryable;
+    options->name = NULL;
+    options->retry.non_retryable = NULL;
+    bool copied = copy_label(options, seams);
+    if (!copied) {
+        options->label = NULL;
+    }
+    copied = copied && copy_text(&name, seams);
+    options->name = copied ? name : NULL;
+    copied = copied && copy_text(&words, seams);
+    options->retry.non_retryable = copied ? words : NULL;
+    if (!copied) {
+        pl_settings_free(made, seams);
+        return pl_fail(PEAL_ENOMEM, "no memory for a subscription's options");
+    }
+    *out = made;
+    return PEAL_OK;
+}
+
+// ---- coming -------------------------------------------------------------------------------------
+
+static enum peal_err create_mailbox(struct pl_mailbox **out, struct peal_bus *bus,
+                                    const char *pattern, const struct pl_settings *settings)
+{
+    const struct pl_seams *seams = bus->seams;
+    void *memory = pl_new(seams, sizeof(struct pl_mailbox) + 48);
+    if (!memory) {
+        return pl_fail(PEAL_ENOMEM, "no memory to subscribe to %s", pattern);
+    }
+    struct pl_mailbox *mailbox = pl_align64(memory);
+    mailbox->memory = memory;
+    mailbox->bus = bus;
+    mailbox->seams = seams;
+    enum peal_err err = pl_pattern_parse(&mailbox->pattern, seams, pattern);
+    if (err) {
+        pl_release(seams, memory);
+        return err;
+    }
+    mailbox->settings = settings;
+    const struct peal_subscribe_options *options = &settings->options;
+    mailbox->mode = (uint8_t)options->mode;
+    mailbox->overflow = (uint8_t)options->overflow;
+    mailbox->running_max = (uint16_t)options->concurrency;
+    atomic_init(&mailbox->refs, 1);
+    atomic_init(&mailbox->floor, UINT64_MAX);
+    pl_list_init(&mailbox->members);
+    *out = mailbox;
+    return PEAL_OK;
+}
+
+static uint64_t start_position(struct pl_mailbox *mailbox)
+{
+    const struct peal_subscribe_options *options = &mailbox->settings->options;
+    struct pl_log *log = mailbox->bus->log;
+    uint64_t end = pl_log_end(log);
+    switch (options->from) {
+    case PEAL_FROM_NOW:
+        return end;
+    case PEAL_FROM_BEGINNING:
+        return pl_log_first(log, end);
+    case PEAL_FROM_POSITION:
+        return options->from_position ? options->from_position : 1;
+    case PEAL_FROM_TIME:
+        return pl_log_find_time(log, options->from_time_ns);
+    }
+    return end;
+}
+
+// Where it starts to read. True: there is something to read already.
+static bool start(struct pl_mailbox *mailbox)
+{
+    struct peal_bus *bus = mailbox->bus;
+    uint64_t position = start_position(mailbox);
+    pl_turn_take(&bus->log->turn, bus->seams);
+    uint64_t end = atomic_load_explicit(&bus->log->end, memory_order_relaxed);
+    // What was published since start_position looked is looked at too: it was after the call began.
+    bool behind = position < end;
+    atomic_store_explicit(&mailbox->cursor, behind ? position : end, memory_order_relaxed);
+    if (behind && !mailbox->active) {
+        mailbox->active = true;
+        pl_list_add_tail(&bus->active, &mailbox->active_link);
+    }
+    pl_turn_give(&bus->log->turn, bus->seams);
+    return behind;
+}
+
+static void add_member(struct pl_mailbox *mailbox, struct peal_subscription *member)
+{
+    member->mailbox = mailbox;
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    pl_list_add_tail(&mailbox->members, &member->member);
+    mailbox->member_count++;
+    unsigned each = mailbox->settings->options.concurrency;
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    pl_mutex_lock(&mailbox->bus->runs.lock, mailbox->seams);
+    unsigned most = each * mailbox->member_count;
+    mailbox->running_max = (uint16_t)(most < UINT16_MAX ? most : UINT16_MAX);
+    pl_mutex_unlock(&mailbox->bus->runs.lock, mailbox->seams);
+}
+
+static struct pl_mailbox *find_named(struct peal_bus *bus, const char *name)
+{
+    struct pl_mailbox *mailbox;
+    PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
+        const char *its = mailbox->settings->options.name;
+        if (its && strcmp(its, name) == 0) {
+            return mailbox;
+        }
+    }
+    return NULL;
+}
+
+static bool same_text(const char *left, const char *right)
+{
+    return left == right || (left && right && strcmp(left, right) == 0);
+}
+
+static bool same_settings(const struct peal_subscribe_options *a,
+                          const struct peal_subscribe_options *b)
+{
+    return a->mode == b->mode && a->concurrency == b->concurrency && a->order == b->order &&
+           (a->batch != NULL) == (b->batch != NULL) && a->batch_max == b->batch_max &&
+           a->mailbox == b->mailbox && a->overflow == b->overflow && a->spent == b->spent &&
+           a->after_dead == b->after_dead && a->filter == b->filter &&
+           a->filter_context == b->filter_context && a->ack_wait_ms == b->ack_wait_ms &&
+           a->retry.max_attempts == b->retry.max_attempts &&
+           a->retry.initial_ms == b->retry.initial_ms &&
+           same_text(a->retry.non_retryable, b->retry.non_retryable);
+}
+
+// Joins those who have the name already, if there are any. With bus->lock. *out NULL: there are
+// none.
+static enum peal_err join(struct peal_subscription **out, struct pl_mailbox *wanted,
+                          const struct peal_subscription *as)
+{
+    struct peal_bus *bus = wanted->bus;
+    const char *name = wanted->settings->options.name;
+    struct pl_mailbox *mailbox = name ? find_named(bus, name) : NULL;
+    *out = NULL;
+    if (!mailbox) {
+        return PEAL_OK;
+    }
+    if (strcmp(pl_pattern_text(mailbox->pattern), pl_pattern_text(wanted->pattern)) != 0 ||
+        !same_settings(&mailbox->settings->options, &wanted->settings->options)) {
+        return pl_fail(PEAL_EEXISTS,
+                       "subscription \"%s\" exists, with pattern %s, and other options than these",
+                       name, pl_pattern_text(mailbox->pattern));
+    }
+    struct peal_subscription *member = pl_new(bus->seams, sizeof *member);
+    if (!member) {
+        return pl_fail(PEAL_ENOMEM, "no memory to join subscription \"%s\"", name);
+    }
+    member->handler = as->handler;
+    member->batch = as->batch;
+    member->context = as->context;
+    add_member(mailbox, member);
+    *out = member;
+    return PEAL_OK;
+}
+
+// Makes the mailbox known. With bus->lock.
+static enum peal_err enter(struct pl_mailbox *mailbox)
+{
+    struct peal_bus *bus = mailbox->bus;
+    if (bus->subscription_count >= bus->options.subscriptions_max) {
+        return pl_fail(PEAL_ELIMIT, "the bus has subscriptions_max (%llu) subscriptions",
+                       (unsigned long long)bus->options.subscriptions_max);
+    }
+    pl_mutex_lock(&bus->timers.lock, bus->seams);
+    size_t more = bus->subscription_count + 1 - bus->timers.heap.count;
+    enum peal_err err = pl_heap_reserve(&bus->timers.heap, more);
+    pl_mutex_unlock(&bus->timers.lock, bus->seams);
+    if (!err) {
+        err = pl_match_add(&bus->match, mailbox->pattern, mailbox);
+    }
+    if (err) {
+        return err == PEAL_ENOMEM
+                   ? pl_fail(err, "no memory to subscribe to %s", pl_pattern_text(mailbox->pattern))
+                   : err;
+    }
+    mailbox->serial = bus->next_serial++;
+    bus->subscription_count++;
+    pl_list_add_tail(&bus->mailboxes, &mailbox->link);
+    pl_routes_changed(bus, mailbox->pattern);
+    return PEAL_OK;
+}
+
+static enum peal_err check_subscribe(struct peal_bus *bus, const char *pattern,
+                                     const struct peal_subscribe_options *options,
+                                     peal_handler *handler)
+{
+    if (!bus || !pattern) {
+        return pl_fail(PEAL_EINVAL, "peal_subscribe needs a bus and a pattern");
+    }
+    static const struct peal_subscribe_options zero;
+    enum peal_err err = check_mode(options ? options : &zero, handler);
+    if (!err && options) {
+        struct peal_subscribe_options filled = *options;
+        fill_defaults(&filled);
+        err = check_ranges(&filled);
+    }
+    if (!err) {
+        err = pl_bus_check_open(bus);
+    }
+    if (err) {
+        return err;
+    }
+    bool reads_back = options && (options->name || options->from != PEAL_FROM_NOW);
+    if (reads_back && !bus->keeps && (bus->silent || options->from != PEAL_FROM_NOW)) {
+        return pl_fail(PEAL_EUNSUPPORTED,
+                       "subscription to %s: this bus keeps no events, so there is no name to come "
+                       "back to and nothing to start from but now",
+                       pattern);
+    }
+    return PEAL_OK;
+}
+
+// noop: nobody ever hears anything, and a subscription is a name for that.
+static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mailbox *mailbox,
+                                  const struct peal_subscription *as)
+{
+    struct peal_bus *bus = mailbox->bus;
+    struct peal_subscription *joined = NULL;
+    pl_mutex_lock(&bus->lock, bus->seams);
+    enum peal_err err = join(&joined, mailbox, as);
+    bool fresh = !err && !joined;
+    bool behind = false;
+    if (fresh) {
+        mailbox->only.handler = as->handler;
+        mailbox->only.batch = as->batch;
+        mailbox->only.context = as->context;
+        add_member(mailbox, &mailbox->only);
+        if (bus->log && mailbox->mode != PEAL_INLINE) {
+            behind = start(mailbox);
+        }
+        err = enter(mailbox);
+        if (err && behind) {
+            pl_turn_take(&bus->log->turn, bus->seams);
+            pl_list_remove(&mailbox->active_link);
+            pl_turn_give(&bus->log->turn, bus->seams);
+        }
+        joined = &mailbox->only;
+    }
+    pl_routes_reclaim(bus);
+    pl_mutex_unlock(&bus->lock, bus->seams);
+    if (err || !fresh) {
+        pl_mailbox_unref(mailbox);
+    }
+    if (err) {
+        return err;
+    }
+    if (behind || !fresh) {
+        pl_runs_notify(joined->mailbox);
+    }
+    *out = joined;
+    return PEAL_OK;
+}
+
+enum peal_err peal_subscribe(peal_subscription **out, peal_bus *bus, const char *pattern,
+                             const struct peal_subscribe_options *options, peal_handler *handler,
+                             void *context)
+{
+    struct peal_subscribe_options given = { 0 };
+    if (options) {
+        size_t size = options->struct_size ? options->struct_size : sizeof given;
+        if (size > sizeof given) {
+            return pl_fail(PEAL_EINVAL,
+                           "subscribe options of %zu bytes: from a newer header than "
+                           "this library",
+                           size);
+        }
+        memcpy(&given, options, size);
+        given.struct_size = 0;
+    }
+    enum peal_err err = check_subscribe(bus, pattern, options ? &given : NULL, handler);
+    const struct pl_settings *settings = NULL;
+    if (!err) {
+        err = make_settings(&settings, bus->seams, &given);
+    }
+    if (err) {
+        return err;
+    }
+    struct pl_mailbox *mailbox = NULL;
+    err = create_mailbox(&mailbox, bus, pattern, settings);
+    if (err) {
+        pl_settings_free(settings, bus->seams);
+        return err;
+    }
+    struct peal_subscription as = { .handler = handler, .batch = given.batch, .context = context };
+    struct peal_subscription *made;
+    err = subscribe_on(&made, mailbox, &as);
+    if (!err && out) {
+        *out = made;
+    }
+    return err;
+}
+
+// ---- going --------------------------------------------------------------------------------------
+
+void pl_subscriptions_free(struct pl_mailbox *mailbox)
+{
+    struct peal_subscription *member, *after;
+    PL_LIST_EACH_SAFE (member, after, &mailbox->members, member) {
+        pl_list_remove(&member->member);
+        if (member != &mailbox->only) {
+            pl_release(mailbox->seams, member);
+        }
+    }
+}
+
+// Nothing is pushed from now on.
+static void close_mailbox(struct pl_mailbox *mailbox)
+{
+    struct peal_bus *bus = mailbox->bus;
+    atomic_store_explicit(&mailbox->paused, true, memory_order_relaxed);
+    if (!bus->log) {
+        return;
+    }
+    pl_turn_take(&bus->log->turn, bus->seams);
+    mailbox->closed = true;
+    atomic_store_explicit(&mailbox->live, false, memory_order_release);
+    if (mailbox->active) {
+        mailbox->active = false;
+        pl_list_remove(&mailbox->active_link);
+    }
+    pl_turn_give(&bus->log->turn, bus->seams);
+}
+
+// Waits until no other thread runs an inline handler of it.
+static void wait_for_inline(struct pl_mailbox *mailbox, const struct pl_slot *me)
+{
+    struct peal_bus *bus = mailbox->bus;
+    atomic_fetch_add_explicit(&bus->quiet_wanted, 1, memory_order_seq_cst);
+    bus->seams->barrier(bus->seams->world);
+    for (;;) {
+        unsigned word = atomic_load_explicit(&bus->quiet_word, memory_order_acquire);
+        pl_mutex_lock(&bus->lock, bus->seams);
+        bool busy = pl_route_busy(bus, mailbox, me);
+        pl_mutex_unlock(&bus->lock, bus->seams);
+        if (!busy) {
+            break;
+        }
+        bus->seams->wait(bus->seams->world, &bus->quiet_word, word, PL_FOREVER);
+    }
+    atomic_fetch_sub_explicit(&bus->quiet_wanted, 1, memory_order_seq_cst);
+}
+
+// A member of several leaves, or the last one of a durable name. The mailbox stays.
+static void leave(struct pl_mailbox *mailbox, struct peal_subscription *member)
+{
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    pl_list_remove(&member->member);
+    mailbox->member_count--;
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+}
+
+static void remove_mailbox(struct pl_mailbox *mailbox, const struct pl_slot *me)
+{
+    struct peal_bus *bus = mailbox->bus;
+    pl_mutex_lock(&bus->lock, bus->seams);
+    pl_match_remove(&bus->match, mailbox->pattern, mailbox);
+    pl_routes_changed(bus, mailbox->pattern);
+    pl_list_remove(&mailbox->link);
+    bus->subscription_count--;
+    pl_mutex_unlock(&bus->lock, bus->seams);
+
+    close_mailbox(mailbox);
+    pl_runs_forget(mailbox);
+    pl_runs_wait_gone(mailbox, me);
+    if (mailbox->mode == PEAL_INLINE) {
+        wait_for_inline(mailbox, me);
+    }
+
+    pl_mutex_lock(&bus->lock, bus->seams);
+    mailbox->retired = ++bus->changes;
+    mailbox->next_retired = bus->retired_boxes;
+    bus->retired_boxes = mailbox;
+    pl_routes_reclaim(bus);
+    pl_mutex_unlock(&bus->lock, bus->seams);
+}
+
+void peal_unsubscribe(peal_subscription *subscription)
+{
+    if (!subscription) {
+        return;
+    }
+    struct pl_mailbox *mailbox = subscription->mailbox;
+    struct peal_bus *bus = mailbox->bus;
+    const struct pl_slot *me = pl_slot_mine(bus);
+    if (mailbox->settings->options.name || mailbox->member_count > 1) {
+        leave(mailbox, subscription);
+        if (!pl_hold_wait_member(subscription, me) && subscription != &mailbox->only) {
+            pl_release(mailbox->seams, subscription);
+        }
+        return;
+    }
+    remove_mailbox(mailbox, me);
+}
+
+// ---- pausing ------------------------------------------------------------------------------------
+
+static enum peal_err check_pause(struct peal_subscription *subscription)
+{
+    if (!subscription) {
+        return pl_fail(PEAL_EINVAL, "pausing and resuming need a subscription");
+    }
+    enum peal_err err = pl_bus_check_open(subscription->mailbox->bus);
+    if (!err && subscription->mailbox->mode == PEAL_INLINE) {
+        err = pl_fail(PEAL_ESTATE, "subscription %s is inline: its publisher does not wait",
+                      pl_mailbox_label(subscription->mailbox));
+    }
+    return err;
+}
+
+enum peal_err peal_subscription_pause(peal_subscription *subscription)
+{
+    enum peal_err err = check_pause(subscription);
+    if (!err) {
+        atomic_store_explicit(&subscription->mailbox->paused, true, memory_order_release);
+    }
+    return err;
+}
+
+enum peal_err peal_subscription_resume(peal_subscription *subscription)
+{
+    enum peal_err err = check_pause(subscription);
+    if (!err) {
+        atomic_store_explicit(&subscription->mailbox->paused, false, memory_order_release);
+        pl_runs_notify(subscription->mailbox);
+    }
+    return err;
+}
+
+void pl_pulls_wake(struct peal_bus *bus)
+{
+    pl_mutex_lock(&bus->lock, bus->seams);
+    struct pl_mailbox *mailbox;
+    PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
+        if (mailbox->mode == PEAL_PULL) {
+            atomic_fetch_add_explicit(&mailbox->word, 1, memory_order_release);
+            bus->seams->wake(bus->seams->world, &mailbox->word, UINT32_MAX);
+        }
+    }
+    pl_mutex_unlock(&bus->lock, bus->seams);
+}

@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+//
+// The engines' contract: where events live, and what a bus may ask of it.
+//
+// A bus does everything else itself: interceptors, routing, mailboxes, retries, dead letters, order
+// per key, metrics. So they mean the same on every engine. An engine gives it
+//
+//     a log       the events this process knows of, in order (log/log.h); the bus routes from it.
+//                 For `mem:` it is the store; an engine elsewhere fills it with what comes back.
+//     append      puts messages into the store
+//
+// What an engine cannot do stands in its capabilities; asking for it is PEAL_EUNSUPPORTED when the
+// bus or the subscription is opened, never a silent difference.
+//
+// Every engine is a row of pl_engines (table.c) and passes tests/contract/.
+#ifndef PL_ENGINE_ENGINE_H
+#define PL_ENGINE_ENGINE_H
+
+#include "base/url.h"
+#include "log/log.h"
+
+enum pl_capability {
+    PL_CAN_DELIVER = 1, // what is published reaches subscriptions
+    PL_CAN_KEEP = 2,    // events stay, for queries, replay and those who come later
+    PL_CAN_EXPECT = 4,  // expected stream versions
+    PL_CAN_DEDUPLICATE = 8,
+};
+
+struct pl_engine_config {
+    const struct pl_seams *seams;
+    struct pl_log_limits limits;
+    struct pl_state_limits state;
+    const char *source; // of messages that bring none; borrowed as long as the engine
+};
+
+// One message of a batch, and what became of it.
+struct pl_request {
+    struct pl_append append;
+    bool conditional; // has an id, a subject or an expectation
+    // Filled in:
+    const struct pl_frame *frame; // NULL: a duplicate
+    uint64_t position;            // the event's, or the first one's
+    uint64_t version;
+    int64_t recorded;
+};
+
+struct pl_engine {
+    const struct pl_engine_ops *ops;
+    struct pl_log *log; // NULL: nothing is ever delivered
+};
+
+struct pl_engine_ops {
+    const char *scheme;
+    unsigned capabilities;
+    enum peal_durability durability; // the best it has
+
+    // Opens the store. May block and do I/O. On failure nothing stays. PEAL_EURL with a sentence
+    // for what the URL says and the engine does not understand.
+    enum peal_err (*open)(struct pl_engine **out, const struct pl_url *url,
+                          const struct pl_engine_config *config);
+
+    // Appends all or none, in order, checking each condition as if the ones before had happened.
+    // The caller holds log->turn, publishes the end and routes; the member must not block, call
+    // back or take another lock. PEAL_ECONFLICT, PEAL_EAGAIN (memory), PEAL_ENOMEM,
+    // PEAL_EUNSUPPORTED: all as before, outside blocks are the caller's again. NULL in an engine
+    // without a log.
+    enum peal_err (*append)(struct pl_engine *engine, struct pl_request *requests, size_t count);
+
+    // Closes; the bus has stopped. Frees the engine. NULL is fine.
+    void (*close)(struct pl_engine *engine);
+};
+
+extern const struct pl_engine_ops pl_engine_noop;
+extern const struct pl_engine_ops pl_engine_mem;
+
+// The engine of a scheme, or NULL. And all of them for a sentence: "noop:, mem:".
+const struct pl_engine_ops *pl_engine_find(const char *scheme);
+const char *pl_engine_schemes(void);
+
+#endif

@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+//
+// The engine that is the log itself: mem: today.
+//
+// Its work is the conditions. They are looked at in the order of the batch and applied at once, so
+// that each sees the ones before it; when one fails, what was applied is taken back, last first,
+// and the log is rewound. Nobody sees any of it: the end of the log is published by the bus, after.
+#include "engine/engine.h"
+
+#include "base/error.h"
+
+#include <inttypes.h>
+
+struct local {
+    struct pl_engine engine; // first: the engine is the local
+    struct pl_log log;
+    const char *source;
+};
+
+static enum peal_err mem_open(struct pl_engine **out, const struct pl_url *url,
+                              const struct pl_engine_config *config)
+{
+    (void)url; // the bus has read the parameters
+    struct local *local = pl_new(config->seams, sizeof *local);
+    if (!local) {
+        return pl_fail(PEAL_ENOMEM, "no memory to open mem:");
+    }
+    enum peal_err err = pl_log_init(&local->log, config->seams, &config->limits);
+    if (err) {
+        pl_release(config->seams, local);
+        return err;
+    }
+    local->log.state.limits = config->state;
+    local->source = config->source;
+    local->engine = (struct pl_engine){ &pl_engine_mem, &local->log };
+    *out = &local->engine;
+    return PEAL_OK;
+}
+
+static void mem_close(struct pl_engine *engine)
+{
+    if (engine) {
+        struct local *local = (struct local *)(void *)engine;
+        const struct pl_seams *seams = local->log.seams;
+        pl_log_finish(&local->log);
+        pl_release(seams, local);
+    }
+}
+
+// What a request looks at and changes beside the log.
+struct condition {
+    struct pl_hash128 id, subject;
+    uint64_t first; // of the log: streams that end below are forgotten
+    bool has_id, has_subject;
+};
+
+static struct condition condition_of(const struct local *local, const struct pl_request *request)
+{
+    const struct peal_message *message = request->append.message;
+    struct condition condition = { .first = 0 };
+    condition.has_id = message->id && *message->id;
+    if (condition.has_id) {
+        const char *source = message->source && *message->source ? message->source : local->source;
+        condition.id = pl_state_id_key(&local->log.state, source, message->id);
+    }
+    condition.has_subject = message->subject && *message->subject && local->log.limits.history;
+    if (condition.has_subject) {
+        condition.subject = pl_state_subject_key(&local->log.state, message->subject);
+        condition.first = local->log.count ? local->log.segments[local->log.oldest]->first : 0;
+    }
+    return condition;
+}
+
+static enum peal_err check_version(const struct peal_message *message, uint64_t version)
+{
+    bool holds = true;
+    if (message->expect == PEAL_EXPECT_NONE) {
+        holds = version == 0;
+    } else if (message->expect == PEAL_EXPECT_EXISTS) {
+        holds = version > 0;
+    } else if (message->expect == PEAL_EXPECT_VERSION) {
+        holds = version == message->expected_version;
+    }
+    if (holds) {
+        return PEAL_OK;
+    }
+    return pl_fail(PEAL_ECONFLICT,
+                   "stream \"%.100s\" is at version %" PRIu64
+                   ", which is not what was expected: read it again and decide anew",
+                   message->subject, version);
+}
+
+static uint64_t next_position(const struct local *local)
+{
+    const struct pl_segment *tail = local->log.tail;
+    if (!tail) {
+        return atomic_load_explicit(&local->log.end, memory_order_relaxed);
+    }
+    return tail->first + atomic_load_explicit(&tail->count, memory_order_relaxed);
+}
+
+static enum peal_err append_conditional(struct local *local, struct pl_request *request)
+{
+    struct pl_state *state = &local->log.state;
+    const struct peal_message *message = request->append.message;
+    struct condition condition = condition_of(local, request);
+    int64_t now = condition.has_id ? pl_clock_now(&local->log.clock) : 0;
+    uint64_t seen = condition.has_id ? pl_state_seen(state, condition.id, now) : 0;
+    if (seen) {
+        request->frame = NULL;
+        request->position = seen;
+        request->version = 0;
+        return PEAL_OK;
+    }
+    uint64_t version =
+        condition.has_subject ? pl_state_version(state, condition.subject, condition.first) : 0;
+    if (message->expect != PEAL_EXPECT_ANY) {
+        if (!condition.has_subject) {
+            return pl_fail(PEAL_EUNSUPPORTED, "an expected version needs a subject and a bus that "
+                                              "keeps a history");
+        }
+        enum peal_err err = check_version(message, version);
+        if (err) {
+            return err;
+        }
+    }
+    uint64_t position = next_position(local);
+    enum peal_err err =
+        condition.has_id ? pl_state_see(state, condition.id, position, now) : PEAL_OK;
+    if (!err && condition.has_subject) {
+        err = pl_state_set(state, condition.subject, version + 1, position, condition.first);
+    }
+    request->version = condition.has_subject ? version + 1 : 0;
+    if (!err) {
+        err = pl_log_append(&local->log, &request->append, request->version, &request->frame);
+    }
+    if (err && condition.has_id) {
+        pl_state_unsee(state, condition.id);
+    }
+    if (err && condition.has_subject &&
+        pl_state_version(state, condition.subject, 0) == version + 1) {
+        (void)pl_state_set(state, condition.subject, version, position, 0); // known: cannot fail
+    }
+    if (!err) {
+        request->position = request->frame->position;
+        request->recorded = request->frame->recorded;
+    }
+    return err;
+}
+
+static void take_back(struct local *local, const struct pl_request *request)
+{
+    if (!request->conditional || !request->frame) {
+        return;
+    }
+    struct condition condition = condition_of(local, request);
+    if (condition.has_id) {
+        pl_state_unsee(&local->log.state, condition.id);
+    }
+    if (condition.has_subject) {
+        // The position stays the rewound one until the stream's next event: it only says that the
+        // stream is not forgotten yet.
+        (void)pl_state_set(&local->log.state, condition.subject, request->version - 1,
+                           request->position, 0); // known: cannot fail
+    }
+}
+
+static enum peal_err append_one(struct local *local, struct pl_request *request)
+{
+    if (request->conditional) {
+        return append_conditional(local, request);
+    }
+    enum peal_err err = pl_log_append(&local->log, &request->append, 0, &request->frame);
+    if (!err) {
+        request->position = request->frame->position;
+        request->recorded = request->frame->recorded;
+        request->version = 0;
+    }
+    return err;
+}
+
+static enum peal_err mem_append(struct pl_engine *engine, struct pl_request *requests, size_t count)
+{
+    struct local *local = (struct local *)(void *)engine;
+    if (count == 1) {
+        return append_one(local, requests);
+    }
+    struct pl_log_mark mark = pl_log_mark(&local->log);
+    for (size_t i = 0; i < count; i++) {
+        enum peal_err err = append_one(local, &requests[i]);
+        if (err) {
+            while (i-- > 0) {
+                take_back(local, &requests[i]);
+            }
+            pl_log_rewind(&local->log, &mark);
+            return err;
+        }
+    }
+    return PEAL_OK;
+}
+
+const struct pl_engine_ops pl_engine_mem = {
+    .scheme = "mem",
+    .capabilities = PL_CAN_DELIVER | PL_CAN_KEEP | PL_CAN_EXPECT | PL_CAN_DEDUPLICATE,
+    .durability = PEAL_DURABILITY_MEMORY,
+    .open = mem_open,
+    .append = mem_append,
+    .close = mem_close,
+};

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: MIT
+//
+// Cursor: somebody's place in the log. It holds the segment it stands in, so that its frames stay.
+//
+// Threads: one at a time. Going to a frame of the same segment costs a subtraction; to another
+// segment, one turn of the log.
+#ifndef PL_LOG_CURSOR_H
+#define PL_LOG_CURSOR_H
+
+#include "log/log.h"
+
+struct pl_cursor {
+    struct pl_segment *segment; // NULL: nowhere
+};
+
+const struct pl_frame *pl_cursor_seek(struct pl_cursor *cursor, struct pl_log *log,
+                                      uint64_t position);
+
+// Lets go of its segment. Fine on zeros.
+void pl_cursor_rest(struct pl_cursor *cursor);
+
+// The frame at a position below the log's end; if that is forgotten, the first one behind it that
+// is not; NULL if there is none. Borrowed until the cursor moves or rests.
+static inline const struct pl_frame *pl_cursor_at(struct pl_cursor *cursor, struct pl_log *log,
+                                                  uint64_t position)
+{
+    struct pl_segment *segment = cursor->segment;
+    if (__builtin_expect(segment && pl_segment_has(segment, position), 1)) {
+        return pl_segment_frame(segment, position);
+    }
+    return pl_cursor_seek(cursor, log, position);
+}
+
+#endif

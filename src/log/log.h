@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+//
+// Log: events in the order they were accepted, from position 1, without holes.
+//
+//     forgotten ◄─ │ segment │ segment │ segment │ tail ◄─ append
+//                  ▲                   ▲              ▲
+//                  first kept          a reader       end (the next position)
+//
+// One publisher at a time appends: it holds the **turn**. Under the turn an event is given its
+// position and time, copied and committed, and its position handed to the mailboxes, so that their
+// order is the log's. All of it is some 30 ns for a small event; data above PL_INSIDE_MAX is copied
+// before the turn is taken.
+//
+// Readers take no turn: they hold a reference to the segment they stand in (cursor.h).
+//
+// The log keeps what the limits of the history say, and what `floor` says somebody has yet to read,
+// but never more than memory_max. What then happens is the publisher's business: PEAL_EAGAIN.
+#ifndef PL_LOG_LOG_H
+#define PL_LOG_LOG_H
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "log/segment.h"
+#include "log/state.h"
+
+struct pl_log_limits {
+    uint64_t history_events; // UINT64_MAX: any number
+    uint64_t history_bytes;
+    uint64_t history_ns;
+    uint64_t memory_max;
+    bool history;     // keep any at all
+    bool drop_oldest; // at memory_max forget the oldest, read or not
+};
+
+struct pl_log {
+    const struct pl_seams *seams;
+    struct pl_log_limits limits;
+    size_t segment_size;
+
+    // The position the next event gets. Written with the turn; release, so that who reads it may
+    // read every event below it.
+    _Alignas(64) _Atomic uint64_t end;
+
+    _Alignas(64) struct pl_turn turn;
+
+    // All below: with the turn.
+    struct pl_segment *tail;
+    struct pl_clock clock;
+    struct pl_segment **segments;   // a ring: the oldest at `oldest`, `count` of them
+    size_t oldest, count, capacity; // capacity is a power of two
+    struct pl_segment *spare;
+    size_t spare_count;
+    uint64_t floor; // nobody needs a position below it
+    // Asks for a new floor; called with the turn, takes no lock.
+    uint64_t (*find_floor)(void *context);
+    void *floor_context;
+    struct pl_state state; // duplicates and stream versions
+
+    struct pl_budget *budget; // all segments and blocks, spare ones and those kept by others too
+};
+
+// The log starts empty. PEAL_ENOMEM.
+enum peal_err pl_log_init(struct pl_log *log, const struct pl_seams *seams,
+                          const struct pl_log_limits *limits);
+void pl_log_finish(struct pl_log *log); // nobody uses it any more; kept segments live on
+
+// What one append needs to know.
+struct pl_append {
+    const struct peal_message *message; // checked
+    size_t attributes;                  // from the check
+    struct pl_outside_block *outside;   // the data, copied; taken if the append succeeds
+    uint32_t type;
+    uint16_t hops;
+};
+
+// Appends one event, with the turn held. The result is committed but not yet visible:
+// pl_log_publish. PEAL_EAGAIN: memory_max is reached and somebody needs all of it. PEAL_ENOMEM.
+enum peal_err pl_log_append(struct pl_log *log, const struct pl_append *append, uint64_t version,
+                            const struct pl_frame **out);
+
+// Makes all that was appended visible to readers. With the turn.
+static inline void pl_log_publish(struct pl_log *log, uint64_t end)
+{
+    atomic_store_explicit(&log->end, end, memory_order_release);
+}
+
+static inline uint64_t pl_log_end(struct pl_log *log)
+{
+    return atomic_load_explicit(&log->end, memory_order_acquire);
+}
+
+// Bytes allocated, by the log and by those who keep events of it. Any thread.
+static inline size_t pl_log_memory(const struct pl_log *log)
+{
+    // Relaxed: a count.
+    return atomic_load_explicit(&log->budget->bytes, memory_order_relaxed);
+}
+
+// Where the log stands, to go back to if a batch cannot be completed. With the turn, before
+// publish. Outside blocks taken since then are the caller's again.
+struct pl_log_mark {
+    size_t segments;
+    uint32_t used, events;
+    int64_t newest;
+    const struct pl_outside_block *outside;
+};
+struct pl_log_mark pl_log_mark(const struct pl_log *log);
+void pl_log_rewind(struct pl_log *log, const struct pl_log_mark *mark);
+
+// Forgets what the limits say and nobody needs. With the turn. Returns the bytes it freed.
+size_t pl_log_retain(struct pl_log *log);
+
+// The first position a reader may see: what the limits of the history leave, to the event.
+uint64_t pl_log_first(struct pl_log *log, uint64_t end);
+
+// The segment of a position, or the oldest one behind it. With the turn. NULL: behind the end.
+struct pl_segment *pl_log_find(const struct pl_log *log, uint64_t position);
+
+// The first kept position recorded at or after a time; the end if there is none. Takes the turn.
+uint64_t pl_log_find_time(struct pl_log *log, int64_t time_ns);
+
+// Copies data to a block outside the segments. Without the turn. NULL without memory.
+struct pl_outside_block *pl_outside_copy(const struct pl_seams *seams, const void *data,
+                                         size_t size);
+
+#endif

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+//
+// State beside the log: which ids were seen lately, and at what version each stream is.
+//
+// Both are looked at and changed under the log's turn, together with the append they belong to, so
+// that a condition and its event are one step. Both know strings by a seeded 128-bit hash and do
+// not keep them.
+//
+// Only events whose publisher gave an id are remembered: ids made here never come twice. A stream
+// is known as long as its last event is in the log's memory; after that it starts again at 1.
+#ifndef PL_LOG_STATE_H
+#define PL_LOG_STATE_H
+
+#include "base/map.h"
+
+struct pl_state_limits {
+    uint64_t duplicate_events;
+    int64_t duplicate_ns;
+};
+
+struct pl_seen {
+    struct pl_hash128 key;
+    int64_t time;
+};
+
+struct pl_state {
+    const struct pl_seams *seams;
+    uint64_t seed;
+    struct pl_state_limits limits;
+    struct pl_map ids;      // hash of source and id → position
+    struct pl_seen *window; // a ring of the keys of `ids`, oldest first
+    size_t window_first, window_count, window_capacity;
+    struct pl_map streams; // hash of subject → version, position of its last event
+};
+
+void pl_state_init(struct pl_state *state, const struct pl_seams *seams);
+void pl_state_finish(struct pl_state *state);
+
+struct pl_hash128 pl_state_id_key(const struct pl_state *state, const char *source, const char *id);
+struct pl_hash128 pl_state_subject_key(const struct pl_state *state, const char *subject);
+
+// The position of the event with that id, if it is in the window; else 0.
+uint64_t pl_state_seen(struct pl_state *state, struct pl_hash128 key, int64_t now);
+
+// Remembers, forgetting the oldest if need be. PEAL_ENOMEM. Forget: takes back the newest.
+enum peal_err pl_state_see(struct pl_state *state, struct pl_hash128 key, uint64_t position,
+                           int64_t now);
+void pl_state_unsee(struct pl_state *state, struct pl_hash128 key);
+
+// The version of a stream: 0 when it is not known, or its last event lies below `first`.
+uint64_t pl_state_version(const struct pl_state *state, struct pl_hash128 key, uint64_t first);
+
+// Sets a stream's version and last position (version 0: forgets it). Streams whose last event lies
+// below `first` are swept when the table is full. PEAL_ENOMEM for a new stream.
+enum peal_err pl_state_set(struct pl_state *state, struct pl_hash128 key, uint64_t version,
+                           uint64_t position, uint64_t first);
+
+#endif
