@@ -423,7 +423,7 @@ struct peal_subscription_stats {
     uint64_t lag_ns;    // age of the oldest waiting event; 0 if none waits
     bool paused;
     bool failed_overflow; // stopped by PEAL_FAIL
-    // One in sixteen deliveries is timed.
+    // One in 64 deliveries is timed.
     struct peal_histogram handler_time;
     struct peal_histogram delivery_time; // from publish to the handler's start
 };

@@ -88,6 +88,12 @@ void *pl_new(const struct pl_seams *seams, size_t size);
 // A copy of `size` bytes with a zero byte behind it, or NULL.
 char *pl_copy_bytes(const struct pl_seams *seams, const void *bytes, size_t size);
 
+// The first cache line in memory of 64 bytes too many.
+static inline void *pl_align64(void *memory)
+{
+    return (char *)memory + (64 - (uintptr_t)memory % 64) % 64;
+}
+
 static inline void pl_point(const struct pl_seams *seams)
 {
     if (__builtin_expect(seams->point != NULL, 0)) {

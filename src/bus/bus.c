@@ -457,28 +457,54 @@ static bool is_drained(struct peal_bus *bus)
         pl_mutex_lock(&bus->runs.lock, bus->seams);
         bool busy = mailbox->running > 0 || mailbox->queued;
         pl_mutex_unlock(&bus->runs.lock, bus->seams);
-        bool can_go_on = !stats.paused && mailbox->mode != PEAL_PULL && mailbox->member_count > 0;
+        bool can_go_on = !stats.paused && !stats.failed_overflow && mailbox->mode != PEAL_PULL &&
+                         mailbox->member_count > 0;
         drained = drained && !busy && !(can_go_on && (stats.waiting > 0 || numbers.in_flight > 0));
     }
     pl_mutex_unlock(&bus->lock, bus->seams);
     return drained;
 }
 
+// Deliveries between two looks at the deadline.
+#define DRAIN_BUDGET 64
+
 static void drain(struct peal_bus *bus, struct pl_slot *slot, int64_t deadline)
 {
     while (!is_drained(bus) && pl_bus_ticks(bus) < deadline) {
-        if (bus->workers < 0) {
-            if (slot && pl_runs_dispatch(bus, slot, 0) > 0) {
-                continue;
-            }
-            pl_runs_park(bus, deadline);
-        } else {
-            // Woken by nobody: it looks each millisecond, until the deadline, once in its life.
-            int64_t soon = pl_bus_ticks(bus) + PL_NS_PER_MS;
-            atomic_uint never = 0;
-            bus->seams->wait(bus->seams->world, &never, 0, soon < deadline ? soon : deadline);
+        if (bus->workers < 0 && slot && pl_runs_dispatch(bus, slot, DRAIN_BUDGET) > 0) {
+            continue;
         }
+        // Nobody says that a handler of another thread has ended: it looks each millisecond, until
+        // the deadline, once in its life.
+        int64_t soon = pl_bus_ticks(bus) + PL_NS_PER_MS;
+        atomic_uint never = 0;
+        bus->seams->wait(bus->seams->world, &never, 0, soon < deadline ? soon : deadline);
     }
+}
+
+// Who runs a mailbox leaves it after the handler that runs now.
+static void halt(struct peal_bus *bus)
+{
+    pl_mutex_lock(&bus->lock, bus->seams);
+    struct pl_mailbox *mailbox;
+    PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
+        atomic_store_explicit(&mailbox->paused, true, memory_order_relaxed);
+    }
+    pl_mutex_unlock(&bus->lock, bus->seams);
+}
+
+// Another thread stops the bus: waits until it has.
+static void wait_for_stop(struct peal_bus *bus)
+{
+    while (atomic_load_explicit(&bus->state, memory_order_acquire) == PL_BUS_STOPPING) {
+        bus->seams->wait(bus->seams->world, &bus->state, PL_BUS_STOPPING, PL_FOREVER);
+    }
+}
+
+static void set_state(struct peal_bus *bus, enum pl_bus_state state)
+{
+    atomic_store_explicit(&bus->state, state, memory_order_release);
+    bus->seams->wake(bus->seams->world, &bus->state, UINT32_MAX);
 }
 
 enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms, struct peal_leftover *out)
@@ -487,17 +513,19 @@ enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms, struct peal_lef
         return pl_fail(PEAL_EINVAL, "peal_bus_stop needs a bus");
     }
     struct pl_slot *slot = pl_slot_mine(bus);
-    if (slot && slot->handling > 0) {
+    if (slot && (slot->current || slot->depth > 0)) { // a handler, or an interceptor
         return pl_fail(PEAL_ESTATE, "a handler cannot stop the bus that waits for it: do it from "
                                     "another thread, or set a flag");
     }
     unsigned open = PL_BUS_OPEN;
     if (!atomic_compare_exchange_strong(&bus->state, &open, PL_BUS_STOPPING)) {
-        if (out && open == PL_BUS_STOPPED) {
+        wait_for_stop(bus);
+        if (out) {
             count_leftover(bus, out);
         }
         return PEAL_OK;
     }
+    set_state(bus, PL_BUS_STOPPING); // who waits for a replay's pace looks again
     int64_t deadline = pl_deadline(bus, deadline_ms);
     pl_mutex_lock(&bus->lock, bus->seams);
     atomic_fetch_add_explicit(&bus->version, 1, memory_order_release); // the gate
@@ -506,10 +534,13 @@ enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms, struct peal_lef
     if (!bus->silent) {
         drain(bus, slot, deadline);
     }
-    struct peal_leftover left;
-    count_leftover(bus, &left);
+    struct peal_leftover running, left;
+    count_leftover(bus, &running);
+    halt(bus);
     pl_workers_stop(bus);
-    atomic_store_explicit(&bus->state, PL_BUS_STOPPED, memory_order_release);
+    count_leftover(bus, &left);
+    left.running = running.running;
+    set_state(bus, PL_BUS_STOPPED);
     pl_pulls_wake(bus);
     if (out) {
         *out = left;
@@ -565,10 +596,10 @@ void peal_bus_close(peal_bus *bus)
     pl_poll_close(bus);
     pl_dead_finish(bus);
     pl_match_finish(&bus->match);
+    pl_heap_finish(&bus->timers.heap); // the timers are in the mailboxes
     free_mailboxes(bus);
     free_interceptors(bus);
     pl_topics_finish(bus);
-    pl_heap_finish(&bus->timers.heap);
     pl_slots_finish(bus);
     if (bus->engine) {
         bus->engine->ops->close(bus->engine);

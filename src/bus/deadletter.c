@@ -48,7 +48,9 @@ static void free_letter(struct peal_bus *bus, struct pl_dead_letter *letter)
 static void write_reason(struct pl_dead_letter *letter, const struct pl_obituary *obituary)
 {
     letter->attempts = obituary->attempts;
-    letter->first_failure = obituary->first_failure;
+    if (!letter->first_failure) { // of one that was retried, it stays
+        letter->first_failure = obituary->first_failure;
+    }
     letter->last_failure = obituary->last_failure;
     letter->retrying = false;
     (void)snprintf(letter->code, sizeof letter->code, "%s", obituary->code); // cut is better
@@ -136,12 +138,15 @@ static enum peal_err select_by(struct selection *out, struct peal_bus *bus,
     if (!err && out->filter->pattern) {
         err = pl_pattern_parse(&out->pattern, bus->seams, out->filter->pattern);
     }
+    if (err) {
+        return err;
+    }
     if (out->filter->older_than_ms) {
         uint64_t most = INT64_MAX / (uint64_t)PL_NS_PER_MS / 4;
         uint64_t ms = out->filter->older_than_ms < most ? out->filter->older_than_ms : most;
-        out->newest = pl_bus_now(bus) - (int64_t)ms * PL_NS_PER_MS;
+        out->newest = pl_bus_now(bus) - (int64_t)ms * PL_NS_PER_MS - 1; // older than that
     }
-    return err;
+    return PEAL_OK;
 }
 
 static bool selects(const struct selection *selection, const struct pl_dead_letter *letter)
@@ -165,12 +170,6 @@ static size_t count_selected(const struct selection *selection)
         count += count < limit && selects(selection, letter);
     }
     return count;
-}
-
-static enum peal_err not_found(const struct selection *selection)
-{
-    return pl_fail(PEAL_ENOTFOUND, "there is no dead letter %llu (any more)",
-                   (unsigned long long)selection->filter->id);
 }
 
 // ---- listing ------------------------------------------------------------------------------------
@@ -346,53 +345,96 @@ struct errand {
     uint64_t id;
     struct pl_mailbox *mailbox;     // a reference
     const struct peal_event *event; // a reference
+    struct pl_pending *place;       // in the mailbox, so that sending back cannot fail
 };
 
-static void finish_errands(struct peal_bus *bus, struct errand *errands, size_t count)
+struct errands {
+    struct errand *list;
+    size_t count;
+};
+
+// What happens to a letter that is selected.
+enum purpose { LOOK, RETRY, REMOVE };
+
+static void finish_errands(struct peal_bus *bus, struct errands *errands)
 {
-    for (size_t i = 0; i < count; i++) {
-        peal_event_unref(errands[i].event);
-        pl_mailbox_unref(errands[i].mailbox);
+    for (size_t i = 0; i < errands->count; i++) {
+        struct errand *errand = &errands->list[i];
+        pl_hold_unreserve(errand->mailbox, errand->place);
+        peal_event_unref(errand->event);
+        pl_mailbox_unref(errand->mailbox);
     }
-    pl_release(bus->seams, errands);
+    pl_release(bus->seams, errands->list);
 }
 
-// Collects the selected letters that are not being retried; takes them off the list if `remove`.
-static enum peal_err collect(struct selection *selection, bool remove, struct errand **out,
-                             size_t *out_count)
+static int in_log_order(const void *left, const void *right)
+{
+    const struct errand *a = left, *b = right;
+    uint64_t first = peal_event_position(a->event), second = peal_event_position(b->event);
+    if (first != second) {
+        return first < second ? -1 : 1;
+    }
+    return a->id < b->id ? -1 : a->id > b->id;
+}
+
+static void take_letter(struct peal_bus *bus, struct pl_dead_letter *letter, enum purpose purpose,
+                        struct errand *errand)
+{
+    *errand = (struct errand){ .id = letter->id, .mailbox = letter->mailbox };
+    pl_mailbox_ref(letter->mailbox);
+    (void)peal_event_ref(&errand->event, letter->event); // a reference already: cannot fail
+    if (purpose == RETRY) {
+        letter->retrying = true;
+    } else if (purpose == REMOVE) {
+        pl_list_remove(&letter->link);
+        bus->dead.count--;
+        pl_mailbox_unref(letter->mailbox); // the errand holds both
+        peal_event_unref(letter->event);
+        pl_release(bus->seams, letter);
+    }
+}
+
+static enum peal_err nothing_selected(const struct selection *selection, bool retrying)
+{
+    unsigned long long id = selection->filter->id;
+    if (id == 0) {
+        return PEAL_OK;
+    }
+    return retrying ? pl_fail(PEAL_ESTATE, "dead letter %llu is being retried: wait for it", id)
+                    : pl_fail(PEAL_ENOTFOUND, "there is no dead letter %llu (any more)", id);
+}
+
+// Collects the selected letters that are not being retried, in log order. PEAL_ENOTFOUND or
+// PEAL_ESTATE if it is one, and not to be had.
+static enum peal_err collect(struct selection *selection, enum purpose purpose, struct errands *out)
 {
     struct peal_bus *bus = selection->bus;
     pl_mutex_lock(&bus->dead.lock, bus->seams);
     size_t room = count_selected(selection);
     pl_mutex_unlock(&bus->dead.lock, bus->seams);
-    struct errand *errands = pl_new(bus->seams, (room + 1) * sizeof *errands);
-    if (!errands) {
+    struct errands errands = { pl_new(bus->seams, (room + 1) * sizeof(struct errand)), 0 };
+    if (!errands.list) {
         return pl_fail(PEAL_ENOMEM, "no memory to handle %zu dead letters", room);
     }
-    size_t count = 0;
+    bool retrying = false;
     pl_mutex_lock(&bus->dead.lock, bus->seams);
     struct pl_dead_letter *letter, *after;
     PL_LIST_EACH_SAFE (letter, after, &bus->dead.letters, link) {
-        if (count == room || letter->retrying || !selects(selection, letter)) {
-            continue;
-        }
-        struct errand *errand = &errands[count++];
-        pl_mailbox_ref(letter->mailbox);
-        *errand = (struct errand){ .id = letter->id, .mailbox = letter->mailbox };
-        (void)peal_event_ref(&errand->event, letter->event); // a reference already: cannot fail
-        if (remove) {
-            pl_list_remove(&letter->link);
-            bus->dead.count--;
-            pl_mailbox_unref(letter->mailbox); // the errand holds both
-            peal_event_unref(letter->event);
-            pl_release(bus->seams, letter);
-        } else {
-            letter->retrying = true;
+        if (errands.count < room && selects(selection, letter)) {
+            retrying = retrying || letter->retrying;
+            if (!letter->retrying) {
+                take_letter(bus, letter, purpose, &errands.list[errands.count++]);
+            }
         }
     }
     pl_mutex_unlock(&bus->dead.lock, bus->seams);
+    enum peal_err err = errands.count ? PEAL_OK : nothing_selected(selection, retrying);
+    if (err) {
+        finish_errands(bus, &errands);
+        return err;
+    }
+    qsort(errands.list, errands.count, sizeof *errands.list, in_log_order);
     *out = errands;
-    *out_count = count;
     return PEAL_OK;
 }
 
@@ -406,41 +448,97 @@ static void set_retrying(struct peal_bus *bus, uint64_t id, bool retrying)
     pl_mutex_unlock(&bus->dead.lock, bus->seams);
 }
 
-static enum peal_err send_back(struct peal_bus *bus, struct errand *errands, size_t count)
+void pl_dead_orphan(struct pl_mailbox *mailbox)
 {
-    enum peal_err err = PEAL_OK;
-    for (size_t i = 0; i < count && !err; i++) {
-        const struct peal_event *event;
-        (void)peal_event_ref(&event, errands[i].event); // a reference already: cannot fail
-        err = pl_mailbox_is_gone(errands[i].mailbox)
-                  ? pl_fail(PEAL_ENOTFOUND,
-                            "subscription %s of dead letter %llu is gone; subscribe "
-                            "anew and publish the event again, or discard it",
-                            pl_mailbox_label(errands[i].mailbox), (unsigned long long)errands[i].id)
-                  : pl_hold_revive(errands[i].mailbox, errands[i].id, event);
-        if (err) {
-            peal_event_unref(event);
-            for (size_t j = i; j < count; j++) {
-                set_retrying(bus, errands[j].id, false);
-            }
+    struct peal_bus *bus = mailbox->bus;
+    pl_mutex_lock(&bus->dead.lock, bus->seams);
+    struct pl_dead_letter *letter;
+    PL_LIST_EACH (letter, &bus->dead.letters, link) {
+        if (letter->mailbox == mailbox) {
+            letter->retrying = false;
         }
     }
-    return err;
+    pl_mutex_unlock(&bus->dead.lock, bus->seams);
 }
 
-static enum peal_err dry(const struct selection *selection, uint64_t *affected)
+static enum peal_err say_gone(const struct errand *errand)
 {
-    struct peal_bus *bus = selection->bus;
-    pl_mutex_lock(&bus->dead.lock, bus->seams);
-    size_t count = count_selected(selection);
-    pl_mutex_unlock(&bus->dead.lock, bus->seams);
-    if (count == 0 && selection->filter->id) {
-        return not_found(selection);
+    return pl_fail(PEAL_ENOTFOUND,
+                   "subscription %s of dead letter %llu is gone; subscribe anew and publish the "
+                   "event again, or discard it",
+                   pl_mailbox_label(errand->mailbox), (unsigned long long)errand->id);
+}
+
+// Drops those whose subscription is gone: nobody is there to try again.
+static void leave_out_the_gone(struct errands *errands, struct peal_bus *bus)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < errands->count; i++) {
+        struct errand *errand = &errands->list[i];
+        if (pl_mailbox_is_gone(errand->mailbox)) {
+            set_retrying(bus, errand->id, false);
+            peal_event_unref(errand->event);
+            pl_mailbox_unref(errand->mailbox);
+        } else {
+            errands->list[kept++] = *errand;
+        }
     }
-    if (affected) {
-        *affected = count;
+    errands->count = kept;
+}
+
+// A place in its mailbox for each. PEAL_ENOMEM: nothing is being retried.
+static enum peal_err reserve_places(struct peal_bus *bus, struct errands *errands)
+{
+    for (size_t i = 0; i < errands->count; i++) {
+        errands->list[i].place = pl_hold_reserve(errands->list[i].mailbox);
+        if (!errands->list[i].place) {
+            for (size_t j = 0; j < errands->count; j++) {
+                set_retrying(bus, errands->list[j].id, false);
+            }
+            return pl_fail(PEAL_ENOMEM, "no memory to retry %zu dead letters", errands->count);
+        }
     }
     return PEAL_OK;
+}
+
+static void send_back(struct peal_bus *bus, struct errands *errands)
+{
+    for (size_t i = 0; i < errands->count; i++) {
+        struct errand *errand = &errands->list[i];
+        const struct peal_event *event;
+        (void)peal_event_ref(&event, errand->event); // a reference already: cannot fail
+        pl_hold_revive(errand->mailbox, errand->place, errand->id, event);
+        errand->place = NULL;
+        if (pl_mailbox_is_gone(errand->mailbox)) {
+            set_retrying(bus, errand->id, false); // unsubscribed meanwhile
+        }
+    }
+}
+
+static enum peal_err retry(struct selection *selection, bool dry_run, uint64_t *affected)
+{
+    struct peal_bus *bus = selection->bus;
+    struct errands errands;
+    enum peal_err err = collect(selection, dry_run ? LOOK : RETRY, &errands);
+    if (err) {
+        return err;
+    }
+    if (selection->filter->id && pl_mailbox_is_gone(errands.list[0].mailbox)) {
+        err = say_gone(&errands.list[0]);
+    }
+    leave_out_the_gone(&errands, bus);
+    size_t count = errands.count;
+    if (!err && !dry_run) {
+        err = reserve_places(bus, &errands);
+        if (!err) {
+            send_back(bus, &errands);
+        }
+    }
+    finish_errands(bus, &errands);
+    if (!err && affected) {
+        *affected = count;
+    }
+    return err;
 }
 
 enum peal_err peal_dead_retry(peal_bus *bus, const struct peal_dead_filter *filter, bool dry_run,
@@ -448,26 +546,42 @@ enum peal_err peal_dead_retry(peal_bus *bus, const struct peal_dead_filter *filt
 {
     struct selection selection;
     enum peal_err err = select_by(&selection, bus, filter);
+    if (!err) {
+        err = retry(&selection, dry_run, affected);
+        pl_pattern_free(selection.pattern);
+    }
+    return err;
+}
+
+// Gives a letter other data, and sends it back. The letter is marked as being retried.
+static enum peal_err edit(struct peal_bus *bus, struct errands *errands, const void *data,
+                          size_t size)
+{
+    struct errand *errand = &errands->list[0];
+    const struct peal_event *edited = NULL;
+    enum peal_err err = pl_mailbox_is_gone(errand->mailbox)
+                            ? say_gone(errand)
+                            : pl_event_copy(&edited, errand->event, data ? data : "", size);
+    if (err) {
+        set_retrying(bus, errand->id, false);
+        return err;
+    }
+    peal_event_unref(errand->event);
+    errand->event = edited;
+    err = reserve_places(bus, errands);
     if (err) {
         return err;
     }
-    if (dry_run) {
-        err = dry(&selection, affected);
-    } else {
-        struct errand *errands;
-        size_t count;
-        err = collect(&selection, false, &errands, &count);
-        if (!err) {
-            err = count == 0 && selection.filter->id ? not_found(&selection)
-                                                     : send_back(bus, errands, count);
-            finish_errands(bus, errands, count);
-            if (!err && affected) {
-                *affected = count;
-            }
-        }
+    pl_mutex_lock(&bus->dead.lock, bus->seams);
+    struct pl_dead_letter *letter = find(bus, errand->id);
+    if (letter) {
+        peal_event_unref(letter->event);
+        (void)peal_event_ref(&letter->event, edited); // a reference already: cannot fail
+        letter->edited = true;
     }
-    pl_pattern_free(selection.pattern);
-    return err;
+    pl_mutex_unlock(&bus->dead.lock, bus->seams);
+    send_back(bus, errands);
+    return PEAL_OK;
 }
 
 enum peal_err peal_dead_edit(peal_bus *bus, uint64_t id, const void *data, size_t size)
@@ -485,32 +599,30 @@ enum peal_err peal_dead_edit(peal_bus *bus, uint64_t id, const void *data, size_
     }
     struct peal_dead_filter filter = { .id = id };
     struct selection selection = { bus, &filter, NULL, INT64_MAX };
-    struct errand *errands;
-    size_t count;
-    err = collect(&selection, false, &errands, &count);
+    struct errands errands;
+    err = collect(&selection, RETRY, &errands);
+    if (!err) {
+        err = edit(bus, &errands, data, size);
+        finish_errands(bus, &errands);
+    }
+    return err;
+}
+
+static enum peal_err discard(struct selection *selection, bool dry_run, uint64_t *affected)
+{
+    struct errands errands;
+    enum peal_err err = collect(selection, dry_run ? LOOK : REMOVE, &errands);
     if (err) {
         return err;
     }
-    const struct peal_event *edited = NULL;
-    err = count == 0 ? not_found(&selection)
-                     : pl_event_copy(&edited, errands[0].event, data ? data : "", size);
-    if (!err) {
-        pl_mutex_lock(&bus->dead.lock, bus->seams);
-        struct pl_dead_letter *letter = find(bus, id);
-        if (letter) {
-            peal_event_unref(letter->event);
-            (void)peal_event_ref(&letter->event, edited); // a reference already: cannot fail
-            letter->edited = true;
-        }
-        pl_mutex_unlock(&bus->dead.lock, bus->seams);
-        peal_event_unref(errands[0].event);
-        errands[0].event = edited;
-        err = send_back(bus, errands, 1);
-    } else if (count > 0) {
-        set_retrying(bus, id, false);
+    for (size_t i = 0; i < errands.count && !dry_run; i++) {
+        pl_hold_release_key(errands.list[i].mailbox, errands.list[i].id);
     }
-    finish_errands(bus, errands, count);
-    return err;
+    if (affected) {
+        *affected = errands.count;
+    }
+    finish_errands(selection->bus, &errands);
+    return PEAL_OK;
 }
 
 enum peal_err peal_dead_discard(peal_bus *bus, const struct peal_dead_filter *filter, bool dry_run,
@@ -518,27 +630,10 @@ enum peal_err peal_dead_discard(peal_bus *bus, const struct peal_dead_filter *fi
 {
     struct selection selection;
     enum peal_err err = select_by(&selection, bus, filter);
-    if (err) {
-        return err;
+    if (!err) {
+        err = discard(&selection, dry_run, affected);
+        pl_pattern_free(selection.pattern);
     }
-    if (dry_run) {
-        err = dry(&selection, affected);
-    } else {
-        struct errand *errands;
-        size_t count;
-        err = collect(&selection, true, &errands, &count);
-        if (!err) {
-            for (size_t i = 0; i < count; i++) {
-                pl_hold_release_key(errands[i].mailbox, errands[i].id);
-            }
-            err = count == 0 && selection.filter->id ? not_found(&selection) : PEAL_OK;
-            finish_errands(bus, errands, count);
-            if (!err && affected) {
-                *affected = count;
-            }
-        }
-    }
-    pl_pattern_free(selection.pattern);
     return err;
 }
 

@@ -7,7 +7,7 @@
 // The thread's slot says meanwhile which event is being handled, so that what the handler publishes
 // inherits its correlation and trace, and whose handler runs, so that it may unsubscribe itself.
 //
-// One delivery in sixteen is timed to the nanosecond for the histograms. That a handler was slow is
+// One delivery in 64 is timed to the nanosecond for the histograms. That a handler was slow is
 // seen by the coarse clock, which is read once a delivery: its end is the next one's start.
 #include "bus/internal.h"
 
@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define SAMPLE_EVERY 16
+#define SAMPLE_EVERY 64
 
 void pl_bus_view(struct peal_event *event, struct peal_bus *bus, const struct pl_frame *frame,
                  struct pl_segment *segment)
@@ -124,8 +124,8 @@ static enum peal_verdict run_timed(struct pl_mailbox *mailbox,
     return verdict;
 }
 
-static void enter_handler(struct pl_slot *slot, struct pl_mailbox *mailbox,
-                          const struct peal_event *event)
+void pl_handler_enter(struct pl_slot *slot, struct pl_mailbox *mailbox,
+                      const struct peal_event *event)
 {
     if (slot->handling < PL_DEPTH_MAX) {
         slot->running[slot->handling] = mailbox;
@@ -134,7 +134,7 @@ static void enter_handler(struct pl_slot *slot, struct pl_mailbox *mailbox,
     slot->current = event;
 }
 
-static void leave_handler(struct pl_slot *slot, const struct peal_event *before)
+void pl_handler_leave(struct pl_slot *slot, const struct peal_event *before)
 {
     slot->handling--;
     slot->current = before;
@@ -148,9 +148,11 @@ static bool sample_now(struct pl_mailbox *mailbox)
     return sample % SAMPLE_EVERY == 0;
 }
 
+// Several write it while several run, and while somebody may settle what is held.
 static void count_for(struct pl_mailbox *mailbox, _Atomic uint64_t *counter)
 {
-    if (mailbox->running_max > 1) {
+    if (!mailbox->settings->simple ||
+        atomic_load_explicit(&mailbox->holding, memory_order_relaxed)) {
         pl_count_shared(counter, 1);
     } else {
         pl_count(counter, 1);
@@ -167,16 +169,17 @@ enum peal_verdict pl_deliver(struct pl_call *call, struct pl_slot *slot, struct 
         return PEAL_DONE;
     }
     const struct peal_event *before = slot->current;
-    enter_handler(slot, mailbox, event);
-    int64_t start = bus->seams->coarse(bus->seams->world);
+    pl_handler_enter(slot, mailbox, event);
     enum peal_verdict verdict;
     if (__builtin_expect(sample_now(mailbox), 0)) {
         verdict = run_timed(mailbox, call->member, event);
     } else {
         verdict = run_chain(bus, call->member, event);
     }
-    int64_t took = bus->seams->coarse(bus->seams->world) - start;
-    leave_handler(slot, before);
+    int64_t now = bus->seams->coarse(bus->seams->world);
+    int64_t took = now - call->since;
+    call->since = now;
+    pl_handler_leave(slot, before);
     if (__builtin_expect(took >= (int64_t)options->slow_ms * PL_NS_PER_MS, 0)) {
         pl_report_slow(mailbox, event, took);
     }
@@ -193,11 +196,11 @@ void pl_deliver_batch(struct pl_call *call, struct pl_slot *slot,
     struct pl_mailbox *mailbox = call->mailbox;
     struct peal_bus *bus = mailbox->bus;
     const struct peal_event *before = slot->current;
-    enter_handler(slot, mailbox, events[0]);
+    pl_handler_enter(slot, mailbox, events[0]);
     int64_t start = pl_bus_ticks(bus);
     call->member->batch(events, count, verdicts, call->member->context);
     int64_t took = pl_bus_ticks(bus) - start;
-    leave_handler(slot, before);
+    pl_handler_leave(slot, before);
     struct pl_timings *timings = timings_of(mailbox);
     if (timings) {
         pl_histogram_add(&timings->handler, took);
@@ -256,43 +259,31 @@ static void guard(struct pl_mailbox *mailbox)
     pl_mutex_unlock(&bus->lock, bus->seams);
 }
 
-static void inline_failed(struct pl_call *call, struct peal_event *event, enum peal_verdict verdict)
+bool pl_inline_is_gone(struct pl_mailbox *mailbox)
 {
-    struct pl_mailbox *mailbox = call->mailbox;
+    if (!pl_mailbox_is_gone(mailbox)) {
+        return false;
+    }
+    struct peal_bus *bus = mailbox->bus;
+    pl_mutex_lock(&bus->lock, bus->seams);
+    bus->folded.delivered--; // the route counts it
+    pl_mutex_unlock(&bus->lock, bus->seams);
+    return true;
+}
+
+void pl_inline_failed(struct pl_call *call, const struct pl_route *route, size_t index,
+                      struct peal_event *event, enum peal_verdict verdict)
+{
+    struct pl_mailbox *mailbox = route->rest->inline_boxes[index];
+    bool failed = call->failed;
+    pl_call_start(call, mailbox, &mailbox->only, NULL);
+    call->failed = failed;
+    call->segment = event->owner;
     not_delivered(mailbox, NULL);
     guard(mailbox);
     pl_hold_failed(call, event, verdict);
-}
-
-void pl_deliver_inline(struct peal_bus *bus, struct pl_slot *slot, struct pl_route *route,
-                       struct peal_event *event)
-{
-    struct pl_call call;
-    const struct peal_event *before = slot->current;
-    slot->current = event;
-    unsigned depth = slot->handling++;
-    event->delivery = &call;
-    event->attempt = 1;
-    pl_call_start(&call, NULL, NULL, NULL);
-    call.segment = event->owner;
-    const struct pl_inline *handlers = route->inlines;
-    uint32_t count = route->inline_count;
-    for (uint32_t i = 0; i < count; i++) {
-        if (depth < PL_DEPTH_MAX) {
-            slot->running[depth] = route->inline_boxes[i];
-        }
-        enum peal_verdict verdict = handlers[i].handler(event, handlers[i].context);
-        if (__builtin_expect(verdict != PEAL_DONE, 0)) {
-            call.mailbox = route->inline_boxes[i];
-            call.member = &call.mailbox->only;
-            inline_failed(&call, event, verdict);
-            pl_call_start(&call, NULL, NULL, NULL);
-            call.segment = event->owner;
-        }
-    }
-    slot->handling--;
-    slot->current = before;
-    pl_slot_count(slot, route->counter, 1, bus);
+    call->mailbox = NULL;
+    call->failed = false; // what the next handler says is its own
 }
 
 // ---- what a handler may say about its event -----------------------------------------------------

@@ -36,12 +36,18 @@ void pl_poll_signal(struct peal_bus *bus)
     }
 }
 
-void pl_poll_timer(struct peal_bus *bus, int64_t when)
+void pl_poll_timer(struct peal_bus *bus)
 {
     int fd = atomic_load_explicit(&bus->timer_fd, memory_order_acquire);
-    if (fd >= 0) {
-        arm(fd, when);
+    if (fd < 0) {
+        return;
     }
+    // Several may arm it. Whoever does looks again after: the last one armed it with the newest.
+    int64_t when;
+    do {
+        when = pl_bus_next_timer(bus);
+        arm(fd, when);
+    } while (when != pl_bus_next_timer(bus));
 }
 
 // Nothing is left: not readable, until there is something.
@@ -118,7 +124,7 @@ enum peal_err peal_bus_fd(int *out, peal_bus *bus)
     if (err) {
         return err;
     }
-    pl_poll_timer(bus, pl_bus_next_timer(bus));
+    pl_poll_timer(bus);
     if (atomic_load_explicit(&bus->runs.length, memory_order_acquire) > 0) {
         pl_poll_signal(bus);
     }
@@ -145,7 +151,7 @@ static enum peal_err check_driver(struct peal_bus *bus, struct pl_slot **out)
     if (!slot) {
         return PEAL_ENOMEM;
     }
-    if (slot->handling > 0) {
+    if (slot->current) {
         return pl_fail(PEAL_ESTATE, "a handler cannot drive the bus that runs it");
     }
     *out = slot;
@@ -162,8 +168,10 @@ enum peal_err peal_bus_dispatch(peal_bus *bus, size_t budget, size_t *done)
     size_t count = pl_runs_dispatch(bus, slot, budget);
     if (atomic_load_explicit(&bus->runs.length, memory_order_acquire) == 0) {
         quieten(bus);
+    } else {
+        pl_poll_signal(bus); // another thread that dispatches may have found it quiet
     }
-    pl_poll_timer(bus, pl_bus_next_timer(bus));
+    pl_poll_timer(bus);
     if (done) {
         *done = count;
     }
@@ -192,6 +200,7 @@ enum peal_err peal_bus_run(peal_bus *bus, uint64_t timeout_ms)
             pl_runs_park(bus, deadline);
         }
     }
+    pl_runs_pass_on(bus);
     return PEAL_OK;
 }
 

@@ -47,7 +47,7 @@ enum peal_err pl_draft_run(struct peal_draft *draft, struct pl_slot *slot,
     *draft = (struct peal_draft){ .bus = bus, .type = type, .message = *message };
     pl_event_from_message(&draft->event, &draft->message, type, &bus->origin, slot->number++);
     for (uint32_t i = 0; i < route->interceptor_count; i++) {
-        struct pl_interceptor *interceptor = route->interceptors[i];
+        struct pl_interceptor *interceptor = route->rest->interceptors[i];
         enum peal_err err = interceptor->run(draft, interceptor->context);
         if (err) {
             pl_count_shared(&bus->refused, 1);

@@ -41,10 +41,10 @@ struct pl_route;
 struct peal_topic {
     struct peal_bus *bus;
     _Atomic(struct pl_route *) route; // NULL: to be built
-    uint64_t hash;
+    void *memory;                     // what was allocated: the topic begins at a cache line of it
     uint32_t id;
     uint32_t length;
-    char type[];
+    char type[]; // of up to 31 bytes, in that line too
 };
 
 // A handler the publisher runs.
@@ -62,18 +62,24 @@ struct pl_interceptor {
 };
 
 // Who gets the events of one type. Immutable; replaced as a whole when somebody comes or goes.
+// What a publisher of a type with one inline handler reads lies in one cache line.
 struct pl_route {
-    uint64_t birth;   // bus->changes when it was built
     uint64_t version; // bus->version when it was built; another one: out of date
+    uint64_t birth;   // bus->changes when it was built
     uint32_t counter; // its number among the per-thread counters
-    bool plain;       // only inline handlers, and nothing kept: no log, no interceptor
-    uint32_t inline_count, mailbox_count, interceptor_count;
-    struct pl_route *next_retired;
-    uint64_t retired; // bus->changes when it was replaced
-    struct pl_mailbox **inline_boxes;
+    uint32_t inline_count, mailbox_count;
+    uint16_t interceptor_count;
+    bool plain; // only inline handlers, and nothing kept: no log, no interceptor
     struct pl_mailbox **mailboxes;
-    struct pl_interceptor **interceptors;
+    struct pl_route_rest *rest;
     struct pl_inline inlines[]; // by priority, then by age
+};
+
+struct pl_route_rest {
+    void *memory; // what was allocated: the route begins at a cache line of it
+    struct pl_route *next_retired;
+    struct pl_mailbox **inline_boxes;
+    struct pl_interceptor **interceptors;
 };
 
 // Open addressing; slots are only ever filled. A full one is replaced by one of twice the size and
@@ -106,8 +112,8 @@ struct pl_slot {
     unsigned handling;                // handlers of this bus running in this thread
     const struct peal_event *current; // the event being handled, for its causal heirs
     uint64_t number;                  // of the next event without a position
-    _Atomic(struct pl_route *) hazards[PL_DEPTH_MAX];
-    _Atomic uint64_t births[PL_DEPTH_MAX];    // of the route, once it is confirmed; else 0
+    // The route it is in; one byte further once it is confirmed (pl_route_confirmed).
+    _Atomic(const char *) hazards[PL_DEPTH_MAX];
     struct pl_mailbox *running[PL_DEPTH_MAX]; // whose handler runs, innermost last
     _Atomic(_Atomic uint64_t *) counters[PL_CHUNKS];
 };
@@ -122,7 +128,7 @@ struct pl_settings {
 
 // Counters of one mailbox. Written by whoever runs it (one at a time, or under its lock): relaxed.
 struct pl_box_counts {
-    _Atomic uint64_t delivered, filtered, failed, released, rejected, dead, dropped, slow;
+    _Atomic uint64_t delivered, filtered, failed, retried, released, rejected, dead, dropped, slow;
 };
 
 // A histogram that several threads add to while others look.
@@ -158,11 +164,12 @@ struct pl_mailbox {
     _Atomic uint64_t tail;
     uint64_t head_seen;
     uint32_t mask;
-    _Atomic bool live;  // pushes go into the ring; else the log is read from `cursor`
-    _Atomic bool mixed; // priorities differ: order by them
-    bool active;        // it has or may have work; in bus->active
-    bool closed;        // no pushes
-    uint8_t overflow;   // enum peal_overflow
+    _Atomic bool live;       // pushes go into the ring; else the log is read from `cursor`
+    _Atomic bool mixed;      // priorities differ: order by them
+    _Atomic bool overflowed; // stopped by PEAL_FAIL
+    bool active;             // it has or may have work; in bus->active
+    bool closed;             // no pushes
+    uint8_t overflow;        // enum peal_overflow
     struct pl_list active_link;
     struct pl_loss loss;
 
@@ -173,23 +180,23 @@ struct pl_mailbox {
     _Atomic uint64_t cursor; // not live: the next position to read
     uint64_t end_seen;
     struct pl_cursor place;
-    struct pl_hold *hold; // pending events; its content with `lock`
+    uint32_t passed, drawn; // of the log's events since it last tried to go live
+    struct pl_hold *hold;   // pending events; its content with `lock`
     struct pl_mutex lock;
     _Atomic bool holding; // hold has something: events may not pass it unseen
     _Atomic bool lost;    // `loss` has something
     _Atomic bool paused;
-    _Atomic bool overflowed; // stopped by PEAL_FAIL
-    _Atomic bool dead_full;  // paused because the dead letters are full, and not said yet
-    uint8_t mode;            // enum peal_mode
-    _Atomic uint8_t sample;  // counts deliveries up to the next timed one
-    bool guarded;            // an inline one that has held an event: look before each
+    _Atomic bool dead_full; // paused because the dead letters are full, and not said yet
+    uint8_t mode;           // enum peal_mode
+    _Atomic uint8_t sample; // counts deliveries up to the next timed one
+    bool guarded;           // an inline one that has held an event: look before each
 
     // With bus->runs.lock.
     bool queued, wanted;
     bool forgotten; // never to be run again
     bool orphan;    // unsubscribed by its own handler: its last run lets go of it
     uint16_t running;
-    uint16_t running_max;
+    _Atomic uint16_t running_max; // written with it, read also without
     struct pl_list run_link;
     atomic_uint word; // woken when `running` falls, and when a pull has something to take
 
@@ -208,9 +215,11 @@ struct pl_mailbox {
     struct pl_heap_node timer;     // bus->timers
     bool timeless;                 // no more timers; with timers.lock
     struct pl_mailbox *next_woken; // of one publisher, between its turn and its notifications
+    atomic_bool waking;            // it is in such a list
     uint8_t *types;                // by type id: 0 not asked yet, 1 no, 2 yes
     uint32_t types_size;
     struct pl_box_counts counts;
+    uint64_t routed; // delivered inline by routes that are gone; bus->lock
     _Atomic(struct pl_timings *) timings;
     struct pl_mailbox *next_retired;
     uint64_t retired;
@@ -224,6 +233,7 @@ struct pl_runs {
     atomic_uint length;   // of the queue, to look at without the lock
     atomic_uint signal;   // changes when a sleeper must look again
     unsigned sleeping;    // under the lock
+    unsigned running;     // threads that run a mailbox; under the lock
     int64_t sleep_until;  // the earliest deadline of a sleeper
     atomic_bool stopping;
 };
@@ -266,7 +276,8 @@ struct peal_bus {
     bool keeps;         // there is a history
     uint64_t id;        // no two buses of a process share one
     _Atomic(struct pl_topic_table *) table;
-    _Atomic uint64_t version; // changes when every route is out of date
+    _Atomic uint64_t version;  // changes when every route is out of date
+    _Atomic uint64_t removals; // of inline subscriptions
     uint64_t data_max;
     uint64_t hash_seed;
     struct pl_origin origin;
@@ -294,7 +305,11 @@ struct peal_bus {
     uint32_t *free_counters;
     uint32_t free_counter_count, free_counter_capacity, counter_count;
     uint64_t folded_published; // counts of routes that are gone
-    struct pl_slot *slots;     // prepended with release; read without the lock
+    uint64_t folded_routed;    // the same, once for each inline handler they called
+    struct {
+        uint64_t delivered, retried, dropped; // of subscriptions that are gone
+    } folded;
+    struct pl_slot *slots; // prepended with release; read without the lock
 
     _Atomic(struct pl_middlewares *) middlewares; // immutable; replaced under `lock`
 
@@ -313,12 +328,6 @@ struct peal_bus {
     _Atomic int64_t last_complaint;
     struct pl_histogram publish_wait;
 };
-
-// The first cache line in memory of 64 bytes too many.
-static inline void *pl_align64(void *memory)
-{
-    return (char *)memory + (64 - (uintptr_t)memory % 64) % 64;
-}
 
 // A test's world, where this bus lives in one: src/testing/, which stands above the bus.
 const struct pl_seams *pl_world_seams(struct peal_world *world);
@@ -423,7 +432,8 @@ static inline enum peal_err pl_route_enter(struct pl_route **out, struct pl_slot
     struct peal_bus *bus = topic->bus;
     if (__builtin_expect(slot->depth < PL_DEPTH_MAX, 1)) {
         struct pl_route *route = atomic_load_explicit(&topic->route, memory_order_acquire);
-        atomic_store_explicit(&slot->hazards[slot->depth], route, memory_order_relaxed);
+        atomic_store_explicit(&slot->hazards[slot->depth], (const char *)route,
+                              memory_order_relaxed);
         // The compiler must not look before it has stored; that the processor may is repaired by
         // the barrier of whoever replaces the route (bus->seams->barrier).
         atomic_signal_fence(memory_order_seq_cst);
@@ -432,7 +442,8 @@ static inline enum peal_err pl_route_enter(struct pl_route **out, struct pl_slot
                 route && atomic_load_explicit(&topic->route, memory_order_acquire) == route &&
                     route->version == atomic_load_explicit(&bus->version, memory_order_acquire),
                 1)) {
-            atomic_store_explicit(&slot->births[slot->depth], route->birth, memory_order_release);
+            atomic_store_explicit(&slot->hazards[slot->depth], (const char *)route + 1,
+                                  memory_order_release);
             slot->depth++;
             *out = route;
             return PEAL_OK;
@@ -443,11 +454,27 @@ static inline enum peal_err pl_route_enter(struct pl_route **out, struct pl_slot
 
 void pl_quiet_wake(struct peal_bus *bus);
 
+// Holds a route that cannot be freed now, for its inline handlers: who unsubscribes one after this
+// waits for pl_route_leave; one that went before is seen in pl_removals.
+static inline void pl_route_hold(struct pl_slot *slot, const struct pl_route *route)
+{
+    atomic_store_explicit(&slot->hazards[slot->depth], (const char *)route + 1,
+                          memory_order_release);
+    slot->depth++;
+    atomic_signal_fence(memory_order_seq_cst); // as in pl_route_enter
+}
+
+// How often an inline subscription has gone. Relaxed: our own removals are in order, and those of
+// others are behind their barrier.
+static inline uint64_t pl_removals(struct peal_bus *bus)
+{
+    return atomic_load_explicit(&bus->removals, memory_order_relaxed);
+}
+
 static inline void pl_route_leave(struct peal_bus *bus, struct pl_slot *slot)
 {
     slot->depth--;
     // Release: our use of the route comes before its free.
-    atomic_store_explicit(&slot->births[slot->depth], 0, memory_order_release);
     atomic_store_explicit(&slot->hazards[slot->depth], NULL, memory_order_release);
     atomic_signal_fence(memory_order_seq_cst);
     if (__builtin_expect(atomic_load_explicit(&bus->quiet_wanted, memory_order_relaxed) != 0, 0)) {
@@ -461,6 +488,9 @@ void pl_routes_changed(struct peal_bus *bus, const struct pl_pattern *pattern);
 // Frees retired routes and mailboxes nobody looks at any more. With bus->lock.
 void pl_routes_reclaim(struct peal_bus *bus);
 
+// Does this thread run a handler of an inline mailbox, innermost?
+bool pl_route_runs(const struct pl_slot *me, const struct pl_mailbox *mailbox);
+
 // Is a thread in a route that leads to this mailbox (`all`: in any route as old as now)? Threads
 // whose own stack runs the mailbox's handler are left out. With bus->lock.
 bool pl_route_busy(struct peal_bus *bus, const struct pl_mailbox *mailbox,
@@ -471,6 +501,8 @@ void pl_topics_finish(struct peal_bus *bus);
 // Events published so far, and of one inline mailbox: delivered so far. With bus->lock.
 uint64_t pl_routes_published(struct peal_bus *bus);
 uint64_t pl_routes_delivered(struct peal_bus *bus, const struct pl_mailbox *mailbox);
+// And of all inline mailboxes there are and were.
+uint64_t pl_routes_delivered_all(struct peal_bus *bus);
 
 // ---- mailbox.c ----------------------------------------------------------------------------------
 
@@ -493,6 +525,11 @@ static inline bool pl_mailbox_push(struct pl_mailbox *mailbox, uint64_t position
                               position << 4 | PEAL_PRIORITY_DEFAULT, memory_order_relaxed);
         // Release: the frame and the ring's entry come before the new tail.
         atomic_store_explicit(&mailbox->tail, tail + 1, memory_order_release);
+        return false;
+    }
+    // One that reads the log by itself will come by.
+    if (mailbox->active && !atomic_load_explicit(&mailbox->live, memory_order_relaxed) &&
+        priority == PEAL_PRIORITY_DEFAULT) {
         return false;
     }
     return pl_mailbox_push_slow(mailbox, position, priority);
@@ -521,7 +558,8 @@ bool pl_mailbox_rest_shared(struct pl_mailbox *mailbox);
 const struct pl_frame *pl_mailbox_draw(struct pl_mailbox *mailbox);
 
 // Tells a subscription of what it has lost, if it has.
-void pl_mailbox_tell_loss(struct pl_mailbox *mailbox, struct pl_slot *slot);
+// False: it has not, or nobody is there to be told.
+bool pl_mailbox_tell_loss(struct pl_mailbox *mailbox, struct pl_slot *slot);
 // Counts one of its events as lost. Takes the turn.
 void pl_mailbox_lose(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last);
 bool pl_mailbox_take_loss(struct pl_mailbox *mailbox, struct pl_loss *out);
@@ -547,6 +585,9 @@ void pl_mailbox_unref(struct pl_mailbox *mailbox);
 // Frees the handles of a mailbox's members that were allocated.
 void pl_subscriptions_free(struct pl_mailbox *mailbox);
 
+// It has been unsubscribed and nobody runs it any more: lets go of what it held. No lock held.
+void pl_mailbox_end(struct pl_mailbox *mailbox);
+
 // Lets everybody who pulls look again.
 void pl_pulls_wake(struct peal_bus *bus);
 
@@ -567,10 +608,12 @@ struct pl_pending;
 struct pl_call {
     struct pl_mailbox *mailbox; // NULL: a replay
     struct peal_subscription *member;
-    struct pl_pending *pending; // NULL: not pending yet
-    struct pl_segment *segment; // of the event; NULL: not in a log
-    bool taken;                 // peal_delivery_take
-    bool failed;                // peal_fail
+    struct pl_pending *pending;      // NULL: not pending yet
+    struct pl_segment *segment;      // of the event; NULL: not in a log
+    int64_t since;                   // coarse time when the delivery before ended, or the run began
+    const struct pl_inline *inlined; // the inline handler that runs; NULL: it is not one
+    bool taken;                      // peal_delivery_take
+    bool failed;                     // peal_fail
     char code[32];
     char text[256];
 };
@@ -582,9 +625,16 @@ static inline void pl_call_start(struct pl_call *call, struct pl_mailbox *mailbo
     call->member = member;
     call->pending = pending;
     call->segment = NULL;
+    call->inlined = NULL;
     call->taken = false;
     call->failed = false;
 }
+
+// Between the two the thread runs a handler of the mailbox: it may unsubscribe itself, does not
+// wait in a publish, and what it publishes inherits from the event. `before` was slot->current.
+void pl_handler_enter(struct pl_slot *slot, struct pl_mailbox *mailbox,
+                      const struct peal_event *event);
+void pl_handler_leave(struct pl_slot *slot, const struct peal_event *before);
 
 // Runs a handler with filter and middleware, and counts. The event's `delivery` is the call.
 enum peal_verdict pl_deliver(struct pl_call *call, struct pl_slot *slot, struct peal_event *event);
@@ -597,9 +647,43 @@ void pl_deliver_batch(struct pl_call *call, struct pl_slot *slot,
 // The handlers of inline mailboxes that are more than a handler: filter, middleware, timing, guard.
 enum peal_verdict pl_inline_full(const peal_event *event, void *mailbox);
 
-// Runs the inline handlers of a route.
-void pl_deliver_inline(struct peal_bus *bus, struct pl_slot *slot, struct pl_route *route,
-                       struct peal_event *event);
+// An inline handler did not say done.
+void pl_inline_failed(struct pl_call *call, const struct pl_route *route, size_t index,
+                      struct peal_event *event, enum peal_verdict verdict);
+
+// Was it unsubscribed since its route was entered? Then it is not called any more.
+bool pl_inline_is_gone(struct pl_mailbox *mailbox);
+
+// Runs the inline handlers of a route; `removals` is from before it was entered, or at least from
+// before another thread could unsubscribe one without waiting. The event came with attempt 1. Here,
+// and as bare as can be, because it is a good part of what an inline publish costs.
+static inline void pl_deliver_inline(struct peal_bus *bus, struct pl_slot *slot,
+                                     const struct pl_route *route, struct peal_event *event,
+                                     uint64_t removals)
+{
+    struct pl_call call; // the rest is filled in when something fails
+    call.mailbox = NULL;
+    call.taken = false;
+    call.failed = false;
+    const struct peal_event *before = slot->current;
+    slot->current = event;
+    event->delivery = &call;
+    uint32_t count = route->inline_count;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct pl_inline *handler = &route->inlines[i];
+        if (__builtin_expect(pl_removals(bus) != removals, 0) &&
+            pl_inline_is_gone(route->rest->inline_boxes[i])) {
+            continue;
+        }
+        call.inlined = handler;
+        enum peal_verdict verdict = handler->handler(event, handler->context);
+        if (__builtin_expect(verdict != PEAL_DONE, 0)) {
+            pl_inline_failed(&call, route, i, event, verdict);
+        }
+    }
+    slot->current = before;
+    pl_slot_count(slot, route->counter, 1, bus);
+}
 
 // A view of a frame of this bus's log. `segment` may be NULL.
 void pl_bus_view(struct peal_event *event, struct peal_bus *bus, const struct pl_frame *frame,
@@ -629,11 +713,24 @@ bool pl_hold_behind(struct pl_mailbox *mailbox, const struct peal_event *event);
 
 void pl_hold_finish(struct pl_mailbox *mailbox); // frees it all; nobody runs it
 
+// Looks at what is due of a mailbox that nobody runs: PEAL_PULL.
+void pl_hold_tick(struct pl_mailbox *mailbox);
+
+// Says, once, that a mailbox paused because the dead letters are full. No lock held.
+void pl_hold_say_full(struct pl_mailbox *mailbox);
+
 void pl_hold_numbers(struct pl_mailbox *mailbox, struct pl_hold_numbers *out);
 
-// A dead letter is tried again: its event is *taken* (a reference). PEAL_ENOMEM.
-enum peal_err pl_hold_revive(struct pl_mailbox *mailbox, uint64_t dead_id,
-                             const struct peal_event *event);
+// The member whose turn it is; NULL: nobody is there. It is not freed until the call has ended.
+struct peal_subscription *pl_hold_call_member(struct pl_mailbox *mailbox);
+void pl_hold_end_call(struct pl_mailbox *mailbox, struct peal_subscription *member);
+
+// A place for a dead letter that is to be tried again; NULL without memory.
+struct pl_pending *pl_hold_reserve(struct pl_mailbox *mailbox);
+void pl_hold_unreserve(struct pl_mailbox *mailbox, struct pl_pending *place); // NULL is fine
+// Tries it again: the place and the event (a reference) are *taken*.
+void pl_hold_revive(struct pl_mailbox *mailbox, struct pl_pending *place, uint64_t dead_id,
+                    const struct peal_event *event);
 // What waits behind a dead letter may go on. And how many do wait.
 void pl_hold_release_key(struct pl_mailbox *mailbox, uint64_t dead_id);
 uint64_t pl_hold_parked(struct pl_mailbox *mailbox, uint64_t dead_id);
@@ -653,6 +750,8 @@ struct pl_obituary {
 // PEAL_ENOMEM.
 enum peal_err pl_dead_add(uint64_t *out, struct peal_bus *bus, const struct pl_obituary *obituary);
 void pl_dead_done(struct peal_bus *bus, uint64_t id); // a retry succeeded
+// The subscription is gone: no letter of it is being retried any more.
+void pl_dead_orphan(struct pl_mailbox *mailbox);
 void pl_dead_finish(struct peal_bus *bus);
 
 // ---- worker.c -----------------------------------------------------------------------------------
@@ -668,11 +767,14 @@ void pl_timer_set(struct pl_mailbox *mailbox, int64_t when);
 // The descriptor of peal_bus_fd is to be readable now; or at a time. Nothing if nobody asked for
 // it.
 void pl_poll_signal(struct peal_bus *bus);
-void pl_poll_timer(struct peal_bus *bus, int64_t when);
+void pl_poll_timer(struct peal_bus *bus);
 void pl_poll_close(struct peal_bus *bus);
 
 // Sleeps until there is something to run, a timer, or the deadline.
 void pl_runs_park(struct peal_bus *bus, int64_t deadline);
+
+// This thread stops driving: if it was woken for something it has not run, another one is.
+void pl_runs_pass_on(struct peal_bus *bus);
 
 enum peal_err pl_workers_start(struct peal_bus *bus);
 void pl_workers_stop(struct peal_bus *bus);

@@ -37,6 +37,12 @@ static bool is_lossy(const struct pl_mailbox *mailbox)
            mailbox->overflow == PEAL_LATEST_PER_KEY;
 }
 
+// What waits for it is counted by its ring: it needs one of its full size, and from the start.
+static bool has_exact_limit(const struct pl_mailbox *mailbox)
+{
+    return is_lossy(mailbox) || mailbox->overflow == PEAL_FAIL;
+}
+
 // ---- the producer's side: with the turn ---------------------------------------------------------
 
 static void activate(struct pl_mailbox *mailbox)
@@ -162,8 +168,9 @@ uint64_t pl_mailboxes_floor(void *context)
     struct pl_mailbox *mailbox;
     PL_LIST_EACH (mailbox, &bus->active, active_link) {
         // Who asked to lose events rather than wait does not hold up the others.
-        // Nor does a durable name that nobody has.
+        // Nor does a durable name that nobody has, nor one that PEAL_FAIL has stopped for good.
         if (!is_lossy(mailbox) &&
+            !atomic_load_explicit(&mailbox->overflowed, memory_order_relaxed) &&
             atomic_load_explicit(&mailbox->member_count, memory_order_relaxed) > 0) {
             uint64_t its = floor_of(mailbox);
             floor = its < floor ? its : floor;
@@ -250,7 +257,18 @@ static bool take_entry(struct pl_mailbox *mailbox, uint64_t *out)
     }
 }
 
-static const struct pl_frame *draw_from_ring(struct pl_mailbox *mailbox)
+// Is the ring's next entry a position below `end`?
+static bool next_is_below(struct pl_mailbox *mailbox, uint64_t end)
+{
+    uint64_t head = atomic_load_explicit(&mailbox->head, memory_order_relaxed);
+    return head != atomic_load_explicit(&mailbox->tail, memory_order_acquire) &&
+           atomic_load_explicit(&mailbox->ring[head & mailbox->mask], memory_order_relaxed) >> 4 <
+               end;
+}
+
+// NULL with a *hole: what was next has been forgotten, under memory pressure; the subscription is
+// to be told before it is given more.
+static const struct pl_frame *draw_from_ring(struct pl_mailbox *mailbox, bool *hole)
 {
     uint64_t entry;
     while (take_entry(mailbox, &entry)) {
@@ -259,12 +277,16 @@ static const struct pl_frame *draw_from_ring(struct pl_mailbox *mailbox)
         if (frame && frame->position == position) {
             return frame;
         }
-        pl_mailbox_lose(mailbox, 1, position, position); // forgotten under memory pressure
+        pl_mailbox_lose(mailbox, 1, position, position);
+        *hole = true;
+        if (!next_is_below(mailbox, frame ? frame->position : UINT64_MAX)) {
+            return NULL;
+        }
     }
     return NULL;
 }
 
-static const struct pl_frame *draw_from_log(struct pl_mailbox *mailbox)
+static const struct pl_frame *draw_from_log(struct pl_mailbox *mailbox, bool *hole)
 {
     struct pl_log *log = mailbox->bus->log;
     uint64_t position = atomic_load_explicit(&mailbox->cursor, memory_order_relaxed);
@@ -279,17 +301,19 @@ static const struct pl_frame *draw_from_log(struct pl_mailbox *mailbox)
         if (!frame || frame->position > position) {
             uint64_t next = frame ? frame->position : mailbox->end_seen;
             pl_mailbox_lose(mailbox, next - position, position, next - 1);
-            position = next;
-            atomic_store_explicit(&mailbox->cursor, position, memory_order_relaxed);
-            continue;
+            atomic_store_explicit(&mailbox->cursor, next, memory_order_relaxed);
+            *hole = true;
+            return NULL;
         }
         position++;
         if (wants_type(mailbox, frame->type)) {
             atomic_store_explicit(&mailbox->floor, position - 1, memory_order_relaxed);
             // Release: the floor comes first.
             atomic_store_explicit(&mailbox->cursor, position, memory_order_release);
+            mailbox->drawn++;
             return frame;
         }
+        mailbox->passed++;
         atomic_store_explicit(&mailbox->cursor, position, memory_order_relaxed);
     }
 }
@@ -298,18 +322,19 @@ const struct pl_frame *pl_mailbox_draw(struct pl_mailbox *mailbox)
 {
     // Acquire, and before the tail: once it is not live, the tail is final.
     bool live = atomic_load_explicit(&mailbox->live, memory_order_acquire);
-    const struct pl_frame *frame = draw_from_ring(mailbox);
-    if (!frame && !live) {
-        frame = draw_from_log(mailbox);
+    bool hole = false;
+    const struct pl_frame *frame = draw_from_ring(mailbox, &hole);
+    if (!frame && !live && !hole) {
+        frame = draw_from_log(mailbox, &hole);
     }
-    return frame;
+    return frame; // NULL at a hole too: then there is a loss, and without telling it nobody rests
 }
 
 // A ring for the next live time: the first, a larger one, or NULL if it is large enough.
 static _Atomic uint64_t *larger_ring(const struct pl_mailbox *mailbox, uint32_t *out_size)
 {
     uint32_t size = mailbox->ring ? (mailbox->mask + 1) * 4 : RING_FIRST;
-    if (is_lossy(mailbox) || size > ring_max(mailbox)) {
+    if (has_exact_limit(mailbox) || size > ring_max(mailbox)) {
         size = ring_max(mailbox);
     }
     if (mailbox->ring && size <= mailbox->mask + 1) {
@@ -349,6 +374,26 @@ void pl_mailbox_go_live(struct pl_mailbox *mailbox)
     pl_release(bus->seams, (void *)ring);
 }
 
+// Reading the log oneself is as quick as a ring as long as most of it is wanted; and a limit on
+// what waits, for those who asked to lose the rest, needs a ring to be counted in.
+static bool should_go_live(struct pl_mailbox *mailbox)
+{
+    if (mailbox->mode == PEAL_INLINE ||
+        atomic_load_explicit(&mailbox->live, memory_order_relaxed)) {
+        return false;
+    }
+    bool sparse = mailbox->passed > mailbox->drawn * 4 + 64;
+    mailbox->passed = 0;
+    mailbox->drawn = 0;
+    return sparse || has_exact_limit(mailbox);
+}
+
+// Can only one worker at a time run it? Of a durable name never: others may join at any moment.
+static bool is_alone(const struct pl_mailbox *mailbox)
+{
+    return mailbox->settings->options.concurrency == 1 && !mailbox->settings->options.name;
+}
+
 bool pl_mailbox_has_news(struct pl_mailbox *mailbox)
 {
     if (mailbox->mode == PEAL_INLINE) {
@@ -367,7 +412,9 @@ bool pl_mailbox_rest(struct pl_mailbox *mailbox)
     struct peal_bus *bus = mailbox->bus;
     pl_cursor_rest(&mailbox->place);
     pl_turn_take(&bus->log->turn, bus->seams);
-    bool rests = !pl_mailbox_has_news(mailbox);
+    // What it has lost it is to be told, also when nothing comes after it.
+    bool rests = !pl_mailbox_has_news(mailbox) &&
+                 !atomic_load_explicit(&mailbox->lost, memory_order_relaxed);
     if (rests && mailbox->active) {
         mailbox->active = false;
         pl_list_remove(&mailbox->active_link);
@@ -380,7 +427,7 @@ bool pl_mailbox_rest(struct pl_mailbox *mailbox)
 
 bool pl_mailbox_rest_shared(struct pl_mailbox *mailbox)
 {
-    if (mailbox->running_max <= 1) {
+    if (is_alone(mailbox)) {
         return pl_mailbox_rest(mailbox);
     }
     pl_mutex_lock(&mailbox->lock, mailbox->seams);
@@ -399,11 +446,16 @@ size_t pl_gap_text(char *out, size_t size, const struct pl_loss *loss)
     return length > 0 ? (size_t)length : 0;
 }
 
-void pl_mailbox_tell_loss(struct pl_mailbox *mailbox, struct pl_slot *slot)
+bool pl_mailbox_tell_loss(struct pl_mailbox *mailbox, struct pl_slot *slot)
 {
     struct pl_loss loss;
+    struct peal_subscription *member = pl_hold_call_member(mailbox);
+    if (!member) {
+        return false; // nobody has the durable name: who comes next is told
+    }
     if (!pl_mailbox_take_loss(mailbox, &loss)) {
-        return;
+        pl_hold_end_call(mailbox, member);
+        return false;
     }
     char data[128];
     size_t size = pl_gap_text(data, sizeof data, &loss);
@@ -414,7 +466,8 @@ void pl_mailbox_tell_loss(struct pl_mailbox *mailbox, struct pl_slot *slot)
     pl_call_start(&call, NULL, NULL, NULL); // nothing to settle: the verdict does not matter
     event.delivery = &call;
     event.attempt = 1;
-    struct peal_subscription *member = &mailbox->only;
+    const struct peal_event *before = slot->current;
+    pl_handler_enter(slot, mailbox, &event);
     if (member->batch) {
         const struct peal_event *events[] = { &event };
         enum peal_verdict verdict = PEAL_DONE;
@@ -422,6 +475,9 @@ void pl_mailbox_tell_loss(struct pl_mailbox *mailbox, struct pl_slot *slot)
     } else if (member->handler) {
         (void)member->handler(&event, member->context);
     }
+    pl_handler_leave(slot, before);
+    pl_hold_end_call(mailbox, member);
+    return true;
 }
 
 // The fast path: events go from the log to the handler and are done, one after the other.
@@ -432,9 +488,13 @@ static enum pl_run_result run_fast(struct pl_mailbox *mailbox, struct pl_slot *s
     struct pl_call call;
     struct peal_event event;
     pl_call_start(&call, mailbox, &mailbox->only, NULL);
+    call.since = bus->seams->coarse(bus->seams->world);
     for (size_t i = 0; i < budget; i++) {
         if (atomic_load_explicit(&mailbox->paused, memory_order_relaxed)) {
             return PL_RUN_STUCK;
+        }
+        if (__builtin_expect(atomic_load_explicit(&mailbox->lost, memory_order_relaxed), 0)) {
+            return PL_RUN_MORE; // the next run begins with telling it
         }
         const struct pl_frame *frame = pl_mailbox_draw(mailbox);
         if (!frame) {
@@ -454,6 +514,32 @@ static enum pl_run_result run_fast(struct pl_mailbox *mailbox, struct pl_slot *s
     return PL_RUN_MORE;
 }
 
+// Stuck: what it was handling is done or pending, and keeps its own segment. It may be stuck for
+// long, and must not keep the log from forgetting all that came after.
+static void stand_still(struct pl_mailbox *mailbox)
+{
+    pl_cursor_rest(&mailbox->place);
+    // Relaxed: what keeps its segment is a reference, not the floor.
+    atomic_store_explicit(&mailbox->floor, UINT64_MAX, memory_order_relaxed);
+}
+
+// What a run that has ended as `result` leaves to be done.
+static void settle_down(struct pl_mailbox *mailbox, enum pl_run_result result)
+{
+    bool alone = is_alone(mailbox);
+    if (!alone) {
+        pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    }
+    if (result == PL_RUN_STUCK) {
+        stand_still(mailbox);
+    } else if (result == PL_RUN_DRAINED && should_go_live(mailbox)) {
+        pl_mailbox_go_live(mailbox);
+    }
+    if (!alone) {
+        pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    }
+}
+
 enum pl_run_result pl_mailbox_run(struct pl_mailbox *mailbox, struct pl_slot *slot, size_t budget,
                                   size_t *done)
 {
@@ -464,38 +550,29 @@ enum pl_run_result pl_mailbox_run(struct pl_mailbox *mailbox, struct pl_slot *sl
         return PL_RUN_STUCK;
     }
     if (atomic_load_explicit(&mailbox->paused, memory_order_relaxed)) {
+        pl_hold_say_full(mailbox);
+        settle_down(mailbox, PL_RUN_STUCK);
         return PL_RUN_STUCK;
     }
     if (!pl_hold_prepare(mailbox)) {
         return PL_RUN_STUCK;
     }
     if (atomic_load_explicit(&mailbox->lost, memory_order_relaxed)) {
-        pl_mailbox_tell_loss(mailbox, slot);
+        (void)pl_mailbox_tell_loss(mailbox, slot); // nobody there: the loss waits
     }
     enum pl_run_result result;
-    if (mailbox->settings->simple && mailbox->running_max == 1 &&
-        !atomic_load_explicit(&mailbox->holding, memory_order_relaxed) &&
+    // Acquire: who settled the last of what was held has counted it before.
+    if (mailbox->settings->simple && mailbox->mode != PEAL_INLINE &&
+        !atomic_load_explicit(&mailbox->holding, memory_order_acquire) &&
         !atomic_load_explicit(&mailbox->mixed, memory_order_relaxed)) {
         result = run_fast(mailbox, slot, budget, done);
     } else {
         result = pl_hold_run(mailbox, slot, budget, done);
     }
-    if (result == PL_RUN_DRAINED && mailbox->mode != PEAL_INLINE) {
-        if (mailbox->running_max > 1) {
-            pl_mutex_lock(&mailbox->lock, mailbox->seams);
-            pl_mailbox_go_live(mailbox);
-            pl_mutex_unlock(&mailbox->lock, mailbox->seams);
-        } else {
-            pl_mailbox_go_live(mailbox);
-        }
+    if (result != PL_RUN_MORE) {
+        settle_down(mailbox, result);
     }
-    if (atomic_exchange_explicit(&mailbox->dead_full, false, memory_order_relaxed)) {
-        pl_bus_say(
-            mailbox->bus, PEAL_LEVEL_ERROR,
-            "subscription %s: paused, because the dead letters are full (dead_max); retry or "
-            "discard some, then resume it",
-            pl_mailbox_label(mailbox));
-    }
+    pl_hold_say_full(mailbox);
     return result;
 }
 

@@ -45,13 +45,20 @@
 
 enum pending_state { UNUSED = 0, WAITING, READY, RUNNING, RETRYING, LATER, BLOCKED };
 
+struct pl_reason {
+    char code[32];
+    char text[256];
+};
+
 struct pl_pending {
     struct pl_heap_node node;  // in hold->ready or hold->due
     struct pl_list link;       // hold->all, by age; or hold->unused
     struct pl_pending *behind; // the next of its key
     struct pl_hash128 key;
     bool keyed;
-    bool dying; // its attempts are spent, but the dead letters had no room
+    bool dying;             // its attempts are spent, but the dead letters had no room
+    const char *code;       // of a dying one: why, unless `said` says it
+    struct pl_reason *said; // what the handler said of it; NULL: nothing
     uint8_t state;
     uint64_t position;
     int64_t score;
@@ -65,6 +72,7 @@ struct pl_pending {
     struct peal_delivery *delivery; // given away; NULL: not, or settled
     bool settled_early;             // before its handler returned
     uint8_t early;                  // the verdict
+    int64_t extended; // until then its settling may take, said before the handler returned; or 0
 };
 
 struct pl_hold {
@@ -75,6 +83,7 @@ struct pl_hold {
     size_t waiting; // WAITING and READY
     size_t running;
     int64_t batch_since; // when the batch that is not full yet began; 0: none
+    int64_t trouble;     // there was no memory to draw more: try again then; 0: there was
 };
 
 struct peal_delivery {
@@ -159,6 +168,7 @@ static void free_pending(struct pl_mailbox *mailbox, struct pl_pending *pending)
 {
     struct pl_hold *hold = mailbox->hold;
     let_go(pending);
+    pl_release(mailbox->seams, pending->said);
     pl_list_remove(&pending->link);
     *pending = (struct pl_pending){ .state = UNUSED };
     if (hold->unused_count < PL_FREE_MAX) {
@@ -187,6 +197,7 @@ void pl_hold_finish(struct pl_mailbox *mailbox)
             pending->delivery->pending = NULL;
         }
         let_go(pending);
+        pl_release(seams, pending->said);
         pl_release(seams, pending);
     }
     PL_LIST_EACH_SAFE (pending, after, &hold->unused, link) {
@@ -356,7 +367,9 @@ static bool listed(const char *list, const char *word)
 {
     size_t length = strlen(word);
     while (list && length > 0) {
-        if (strncmp(list, word, length) == 0 && (list[length] == ',' || list[length] == '\0')) {
+        list += strspn(list, " ");
+        if (strncmp(list, word, length) == 0 &&
+            strchr(",", list[length + strspn(list + length, " ")])) { // or the end
             return true;
         }
         list = strchr(list, ',');
@@ -379,6 +392,20 @@ static void view_of(struct pl_mailbox *mailbox, struct pl_pending *pending,
     event->attempt = pending->attempt;
 }
 
+// A dying one remembers why. Without memory it forgets what its handler said.
+static void keep_reason(struct pl_mailbox *mailbox, struct pl_pending *pending,
+                        const struct pl_call *call, const char *code)
+{
+    pending->code = code;
+    if (call && call->failed && !pending->said) {
+        pending->said = pl_new(mailbox->seams, sizeof *pending->said);
+        if (pending->said) {
+            memcpy(pending->said->code, call->code, sizeof pending->said->code);
+            memcpy(pending->said->text, call->text, sizeof pending->said->text);
+        }
+    }
+}
+
 static enum peal_err bury(struct pl_mailbox *mailbox, struct pl_pending *pending,
                           const struct pl_call *call, const char *code)
 {
@@ -387,13 +414,21 @@ static enum peal_err bury(struct pl_mailbox *mailbox, struct pl_pending *pending
     struct pl_obituary obituary = {
         .mailbox = mailbox,
         .event = pending->kept ? pending->kept : &event,
-        .code = call && call->failed && call->code[0] ? call->code : code,
-        .text = call && call->failed ? call->text : "",
+        .code = code,
+        .text = "",
         .attempts = pending->attempt,
         .first_failure = pending->first_failure,
         .last_failure = pending->last_failure,
         .again = pending->dead,
     };
+    const struct pl_reason *said = pending->said;
+    if (call && call->failed) {
+        obituary.code = call->code[0] ? call->code : code;
+        obituary.text = call->text;
+    } else if (said) {
+        obituary.code = said->code[0] ? said->code : code;
+        obituary.text = said->text;
+    }
     return pl_dead_add(&pending->dead, mailbox->bus, &obituary);
 }
 
@@ -410,16 +445,27 @@ static void die(struct pl_mailbox *mailbox, struct pl_pending *pending, const st
     enum peal_err err = bury(mailbox, pending, call, code);
     if (err) {
         // Nothing is dropped silently: it stays, and dies when there is room.
-        pending->dying = true;
-        if (err == PEAL_ELIMIT) {
-            atomic_store_explicit(&mailbox->paused, true, memory_order_relaxed);
+        bool pauses = err == PEAL_ELIMIT && mailbox->mode != PEAL_INLINE;
+        if (pauses || (err == PEAL_ELIMIT && !pending->dying)) {
             atomic_store_explicit(&mailbox->dead_full, true, memory_order_relaxed);
+        }
+        pending->dying = true;
+        keep_reason(mailbox, pending, call, code);
+        if (pauses) {
+            atomic_store_explicit(&mailbox->paused, true, memory_order_relaxed);
+            // Behind all others: a dead letter that is retried makes room for it.
+            int64_t score = pending->score;
+            pending->score = INT64_MAX;
             make_ready(mailbox->hold, pending);
+            pending->score = score;
             return;
         }
         make_due(mailbox, pending, RETRYING, pl_bus_ticks(mailbox->bus) + PL_TROUBLE_AFTER);
         return;
     }
+    pending->dying = false;
+    pl_release(mailbox->seams, pending->said);
+    pending->said = NULL;
     pl_count_shared(&mailbox->counts.dead, 1);
     if (options->spent == PEAL_SPENT_PAUSE) {
         atomic_store_explicit(&mailbox->paused, true, memory_order_relaxed);
@@ -455,6 +501,7 @@ static void fail(struct pl_mailbox *mailbox, struct pl_pending *pending, const s
         die(mailbox, pending, call, code);
         return;
     }
+    pl_count_shared(&mailbox->counts.retried, 1);
     make_due(mailbox, pending, RETRYING, pl_bus_ticks(mailbox->bus) + delay);
 }
 
@@ -485,11 +532,13 @@ static void apply(struct pl_mailbox *mailbox, struct pl_pending *pending,
         }
         die(mailbox, pending, call, "rejected");
         return;
-    case PEAL_LATER:
-        make_due(mailbox, pending, LATER,
-                 pl_bus_ticks(mailbox->bus) +
-                     (int64_t)mailbox->settings->options.ack_wait_ms * PL_NS_PER_MS);
+    case PEAL_LATER: {
+        int64_t wait = (int64_t)mailbox->settings->options.ack_wait_ms * PL_NS_PER_MS;
+        int64_t until = pl_bus_ticks(mailbox->bus) + wait;
+        make_due(mailbox, pending, LATER, pending->extended ? pending->extended : until);
+        pending->extended = 0;
         return;
+    }
     case PEAL_RETRY:
         break;
     }
@@ -501,13 +550,14 @@ static void returned(struct pl_mailbox *mailbox, struct pl_pending *pending,
                      const struct pl_call *call, enum peal_verdict verdict)
 {
     mailbox->hold->running--;
+    bool settled = pending->settled_early;
+    pending->settled_early = false; // whatever the handler says: the next attempt starts anew
     if (call->taken && verdict == PEAL_LATER) {
-        if (!pending->settled_early) {
+        if (!settled) {
             apply(mailbox, pending, call, PEAL_LATER);
             return;
         }
         verdict = (enum peal_verdict)pending->early;
-        pending->settled_early = false;
         if (verdict == PEAL_DONE) {
             pl_count_shared(&mailbox->counts.delivered, 1);
         }
@@ -534,7 +584,8 @@ static void set_timer(struct pl_mailbox *mailbox)
         int64_t batch = mailbox->hold->batch_since + (int64_t)wait_ms * PL_NS_PER_MS;
         when = batch < when ? batch : when;
     }
-    pl_timer_set(mailbox, when);
+    int64_t trouble = mailbox->hold->trouble;
+    pl_timer_set(mailbox, trouble && trouble < when ? trouble : when);
 }
 
 static void say_lost(struct pl_mailbox *mailbox, const struct peal_event *event)
@@ -665,9 +716,10 @@ static bool draw(struct pl_mailbox *mailbox)
     size_t wanted = wanted_ready(mailbox);
     size_t most = mailbox->settings->options.mailbox;
     bool conflates = mailbox->overflow == PEAL_LATEST_PER_KEY;
+    hold->trouble = 0;
     while (hold->ready.count < wanted && (conflates || hold->count < most)) {
         if (!prepare(mailbox)) {
-            pl_timer_set(mailbox, pl_bus_ticks(mailbox->bus) + PL_TROUBLE_AFTER);
+            hold->trouble = pl_bus_ticks(mailbox->bus) + PL_TROUBLE_AFTER; // see set_timer
             return false;
         }
         const struct pl_frame *frame = pl_mailbox_draw(mailbox);
@@ -719,6 +771,30 @@ static void collect_due(struct pl_mailbox *mailbox)
     }
 }
 
+void pl_hold_tick(struct pl_mailbox *mailbox)
+{
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    if (mailbox->hold) {
+        collect_due(mailbox);
+        set_timer(mailbox);
+    }
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    pl_hold_say_full(mailbox);
+}
+
+void pl_hold_say_full(struct pl_mailbox *mailbox)
+{
+    if (!atomic_exchange_explicit(&mailbox->dead_full, false, memory_order_relaxed)) {
+        return;
+    }
+    bool waits = mailbox->mode == PEAL_INLINE; // its publishers go on
+    pl_bus_say(mailbox->bus, PEAL_LEVEL_ERROR,
+               "subscription %s: %s, because the dead letters are full (dead_max); retry or "
+               "discard some%s",
+               pl_mailbox_label(mailbox), waits ? "a failed event waits" : "paused",
+               waits ? "" : ", then resume it");
+}
+
 // Takes the next ready event. NULL: none. It is RUNNING.
 static struct pl_pending *pick(struct pl_mailbox *mailbox)
 {
@@ -755,10 +831,9 @@ static bool die_again(struct pl_mailbox *mailbox, struct pl_pending *pending)
     if (!pending->dying) {
         return false;
     }
-    pending->dying = false;
     pending->attempt--;
     mailbox->hold->running--;
-    die(mailbox, pending, NULL, "attempts");
+    die(mailbox, pending, NULL, pending->code);
     return true;
 }
 
@@ -786,6 +861,21 @@ static void end_call(struct pl_mailbox *mailbox, struct peal_subscription *membe
             pl_release(mailbox->seams, member);
         }
     }
+}
+
+struct peal_subscription *pl_hold_call_member(struct pl_mailbox *mailbox)
+{
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    struct peal_subscription *member = call_member(mailbox);
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    return member;
+}
+
+void pl_hold_end_call(struct pl_mailbox *mailbox, struct peal_subscription *member)
+{
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    end_call(mailbox, member);
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
 }
 
 bool pl_hold_wait_member(struct peal_subscription *member, const struct pl_slot *me)
@@ -820,11 +910,30 @@ static enum peal_verdict run_one(struct pl_mailbox *mailbox, struct pl_slot *slo
     view_of(mailbox, pending, &event);
     call->segment = pending->segment;
     event.delivery = call;
-    // Several workers may count at once.
+    call->since = mailbox->seams->coarse(mailbox->seams->world);
     return pl_deliver(call, slot, &event);
 }
 
-// The next event to run and who runs it; NULL: none. With the lock.
+// A loss is told before what comes after it is run.
+static bool is_to_be_told(const struct pl_mailbox *mailbox)
+{
+    return mailbox->mode != PEAL_INLINE &&
+           atomic_load_explicit(&mailbox->lost, memory_order_relaxed);
+}
+
+// Tells it. With the lock, which is given up meanwhile. False: there is nothing to tell, or nobody.
+static bool tell_loss(struct pl_mailbox *mailbox, struct pl_slot *slot)
+{
+    if (!is_to_be_told(mailbox) || atomic_load_explicit(&mailbox->paused, memory_order_relaxed)) {
+        return false;
+    }
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    bool told = pl_mailbox_tell_loss(mailbox, slot);
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    return told;
+}
+
+// The next event to run and who runs it; NULL: none, or a loss is to be told. With the lock.
 static struct pl_pending *next_run(struct pl_mailbox *mailbox, struct peal_subscription **member,
                                    bool *drained)
 {
@@ -835,7 +944,8 @@ static struct pl_pending *next_run(struct pl_mailbox *mailbox, struct peal_subsc
     for (;;) {
         collect_due(mailbox);
         *drained = draw(mailbox);
-        if (atomic_load_explicit(&mailbox->paused, memory_order_relaxed)) {
+        if (atomic_load_explicit(&mailbox->paused, memory_order_relaxed) ||
+            is_to_be_told(mailbox)) {
             return NULL;
         }
         struct pl_pending *pending = pick(mailbox);
@@ -849,6 +959,19 @@ static struct pl_pending *next_run(struct pl_mailbox *mailbox, struct peal_subsc
     }
 }
 
+// One of several workers is about to run a handler, for who knows how long. True: there is more for
+// another one to do. If not, the next push and the next timer must fetch one. With the lock.
+static bool needs_help(struct pl_mailbox *mailbox, bool drained)
+{
+    if (mailbox->running_max <= 1) {
+        return false;
+    }
+    if (pl_heap_peek(&mailbox->hold->due)) {
+        set_timer(mailbox);
+    }
+    return mailbox->hold->ready.count > 0 || (drained && !pl_mailbox_rest(mailbox));
+}
+
 static enum pl_run_result run_singly(struct pl_mailbox *mailbox, struct pl_slot *slot,
                                      size_t budget, size_t *done)
 {
@@ -860,11 +983,14 @@ static enum pl_run_result run_singly(struct pl_mailbox *mailbox, struct pl_slot 
         bool drained;
         struct peal_subscription *member;
         struct pl_pending *pending = next_run(mailbox, &member, &drained);
+        if (!pending && tell_loss(mailbox, slot)) {
+            continue;
+        }
         if (!pending) {
             result = drained ? PL_RUN_DRAINED : PL_RUN_STUCK;
             break;
         }
-        bool help = mailbox->running_max > 1 && mailbox->hold->ready.count > 0;
+        bool help = needs_help(mailbox, drained);
         pl_mutex_unlock(&mailbox->lock, seams);
         if (help) {
             pl_runs_notify(mailbox);
@@ -913,7 +1039,9 @@ static void fill_batch(struct pl_mailbox *mailbox, struct batch *batch)
     batch->count = 0;
     mailbox->hold->batch_since = 0;
     struct pl_pending *pending;
-    while (batch->count < most && (pending = pick(mailbox)) != NULL) {
+    // Paused: one that dies found no room among the dead letters, and is ready again.
+    while (batch->count < most && !atomic_load_explicit(&mailbox->paused, memory_order_relaxed) &&
+           (pending = pick(mailbox)) != NULL) {
         while (pending && batch->count < most) {
             if (die_again(mailbox, pending)) {
                 break;
@@ -982,6 +1110,9 @@ static enum pl_run_result run_batches(struct pl_mailbox *mailbox, struct pl_slot
     while (*done - before < budget) {
         collect_due(mailbox);
         bool drained = !pl_list_empty(&mailbox->members) && draw(mailbox);
+        if (tell_loss(mailbox, slot)) {
+            continue;
+        }
         if (pl_list_empty(&mailbox->members) ||
             atomic_load_explicit(&mailbox->paused, memory_order_relaxed) ||
             !batch_is_due(mailbox)) {
@@ -990,7 +1121,7 @@ static enum pl_run_result run_batches(struct pl_mailbox *mailbox, struct pl_slot
         }
         fill_batch(mailbox, &batch);
         struct peal_subscription *member = call_member(mailbox);
-        bool help = mailbox->running_max > 1 && mailbox->hold->ready.count > 0;
+        bool help = needs_help(mailbox, drained);
         pl_mutex_unlock(&mailbox->lock, seams);
         if (help) {
             pl_runs_notify(mailbox);
@@ -1060,7 +1191,11 @@ static void free_delivery(struct peal_delivery *delivery)
 
 enum peal_err peal_delivery_take(peal_delivery **out, const peal_event *event)
 {
-    struct pl_call *call = out && event ? event->delivery : NULL;
+    if (!out || !event) {
+        return pl_fail(PEAL_EINVAL, "peal_delivery_take needs an event and a place for the "
+                                    "delivery");
+    }
+    struct pl_call *call = event->delivery;
     if (!call || !call->mailbox || !call->member || call->taken || call->member->batch ||
         call->mailbox->mode == PEAL_INLINE) {
         return pl_fail(PEAL_ESTATE, "peal_delivery_take: call it once, inside a worker's handler, "
@@ -1120,6 +1255,7 @@ enum peal_err peal_delivery_settle(peal_delivery *delivery, enum peal_verdict ve
     pl_mutex_unlock(&mailbox->lock, mailbox->seams);
     if (pending) {
         pl_runs_notify(mailbox);
+        pl_hold_say_full(mailbox);
     }
     free_delivery(delivery);
     return pending ? PEAL_OK
@@ -1137,26 +1273,31 @@ enum peal_err peal_delivery_extend(peal_delivery *delivery, uint64_t ack_wait_ms
     pl_mutex_lock(&mailbox->lock, mailbox->seams);
     struct pl_pending *pending = delivery->pending;
     bool late = !pending;
+    int64_t until = pl_bus_ticks(mailbox->bus) + (int64_t)ack_wait_ms * PL_NS_PER_MS;
     if (pending && pending->state == LATER) {
         pl_heap_remove(&mailbox->hold->due, &pending->node);
-        make_due(mailbox, pending, LATER,
-                 pl_bus_ticks(mailbox->bus) + (int64_t)ack_wait_ms * PL_NS_PER_MS);
+        make_due(mailbox, pending, LATER, until);
         set_timer(mailbox);
+    } else if (pending) {
+        pending->extended = until; // its handler has yet to return
     }
     pl_mutex_unlock(&mailbox->lock, mailbox->seams);
     return late ? pl_fail(PEAL_ETIMEDOUT, "the event's acknowledgement wait has passed") : PEAL_OK;
 }
 
-// Takes what is ready for a pull. With the lock.
+// Takes what is ready for a pull. `died`: there may be more to draw. With the lock.
 static enum peal_err take_ready(struct pl_mailbox *mailbox, peal_delivery **out, size_t max,
-                                size_t *count)
+                                size_t *count, bool *died)
 {
-    while (*count < max) {
+    *died = false;
+    // Paused: one that dies found no room among the dead letters, and is ready again.
+    while (*count < max && !atomic_load_explicit(&mailbox->paused, memory_order_relaxed)) {
         struct peal_delivery *delivery = pl_new(mailbox->seams, sizeof *delivery);
         struct pl_pending *pending = delivery ? pick(mailbox) : NULL;
         if (!pending || die_again(mailbox, pending)) {
             pl_release(mailbox->seams, delivery);
             if (pending) {
+                *died = true;
                 continue;
             }
             return delivery ? PEAL_OK : PEAL_ENOMEM;
@@ -1169,12 +1310,15 @@ static enum peal_err take_ready(struct pl_mailbox *mailbox, peal_delivery **out,
     return PEAL_OK;
 }
 
-// A loss is an event like others for who pulls.
-static void hold_loss(struct pl_mailbox *mailbox)
+// A loss is an event like others for who pulls. PEAL_ENOMEM: it is told another time.
+static enum peal_err hold_loss(struct pl_mailbox *mailbox)
 {
     struct pl_loss loss;
-    if (!prepare(mailbox) || !pl_mailbox_take_loss(mailbox, &loss)) {
-        return;
+    if (!prepare(mailbox)) {
+        return PEAL_ENOMEM;
+    }
+    if (!pl_mailbox_take_loss(mailbox, &loss)) {
+        return PEAL_OK;
     }
     char data[128];
     size_t size = pl_gap_text(data, sizeof data, &loss);
@@ -1184,33 +1328,56 @@ static void hold_loss(struct pl_mailbox *mailbox)
     struct pl_pending *pending = hold_event(mailbox, &event);
     if (pl_event_copy(&pending->kept, &event, NULL, 0)) {
         free_pending(mailbox, pending);
-        pl_mailbox_lose(mailbox, loss.count, loss.first, loss.last); // told another time
-        return;
+        pl_mailbox_lose(mailbox, loss.count, loss.first, loss.last);
+        return PEAL_ENOMEM;
     }
     make_ready(mailbox->hold, pending);
+    return PEAL_OK;
 }
 
+// Takes what there is, up to `max`. True: nothing more is waiting. With the lock.
+static bool take_all(struct pl_mailbox *mailbox, peal_delivery **out, size_t max, size_t *count,
+                     enum peal_err *err)
+{
+    bool drained = false, died;
+    size_t before;
+    *err = hold_loss(mailbox);
+    collect_due(mailbox);
+    do { // a draw looks for one that is ready, not for `max`
+        before = *count;
+        drained = draw(mailbox);
+        enum peal_err taken = take_ready(mailbox, out, max, count, &died);
+        *err = taken ? taken : *err;
+    } while (!*err && *count < max && (died || *count > before) &&
+             !atomic_load_explicit(&mailbox->paused, memory_order_relaxed));
+    return drained && !*err;
+}
+
+// `due`: when time brings back something of what is pending; PL_FOREVER: never.
 static enum peal_err pull_now(struct pl_mailbox *mailbox, peal_delivery **out, size_t max,
-                              size_t *count)
+                              size_t *count, int64_t *due)
 {
     struct peal_bus *bus = mailbox->bus;
     enum peal_err err = PEAL_ENOMEM;
     pl_mutex_lock(&mailbox->lock, bus->seams);
     if (prepare(mailbox)) {
-        hold_loss(mailbox);
-        collect_due(mailbox);
-        bool drained = false;
+        bool rests = true;
         do {
-            drained = draw(mailbox);
-            err = take_ready(mailbox, out, max, count);
-        } while (!err && *count < max && pl_heap_peek(&mailbox->hold->ready) != NULL);
-        if (drained) {
-            pl_mailbox_go_live(mailbox);
-            (void)pl_mailbox_rest(mailbox); // if something came, the next pull finds it
-        }
+            if (take_all(mailbox, out, max, count, &err)) {
+                pl_mailbox_go_live(mailbox);
+                rests = pl_mailbox_rest(mailbox);
+            }
+            // What came meanwhile woke nobody, because the mailbox did not rest: who is about to
+            // sleep looks again. Who has something leaves it to the next pull.
+        } while (!rests && !err && *count == 0);
+        // Relaxed: what was taken is pending, and keeps its own segment.
+        atomic_store_explicit(&mailbox->floor, UINT64_MAX, memory_order_relaxed);
         set_timer(mailbox);
+        const struct pl_heap_node *node = pl_heap_peek(&mailbox->hold->due);
+        *due = node ? node->key : PL_FOREVER;
     }
     pl_mutex_unlock(&mailbox->lock, bus->seams);
+    pl_hold_say_full(mailbox);
     pl_space_check(bus);
     return err && *count == 0 ? pl_fail(PEAL_ENOMEM, "no memory to pull events") : PEAL_OK;
 }
@@ -1233,13 +1400,14 @@ enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
     }
     int64_t deadline = pl_deadline(bus, timeout_ms);
     const struct pl_slot *slot = pl_slot_mine(bus);
-    bool may_wait = timeout_ms > 0 && slot && slot->handling == 0;
+    bool may_wait = timeout_ms > 0 && slot && !slot->current;
     for (;;) {
         unsigned word = atomic_load_explicit(&mailbox->word, memory_order_acquire);
         enum peal_err err = pl_bus_check_open(bus);
         size_t count = 0;
+        int64_t due = PL_FOREVER;
         if (!err && !atomic_load_explicit(&mailbox->paused, memory_order_relaxed)) {
-            err = pull_now(mailbox, out, max, &count);
+            err = pull_now(mailbox, out, max, &count, &due);
         }
         if (err || count > 0) {
             *out_count = err ? *out_count : count;
@@ -1250,54 +1418,116 @@ enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
                            pl_mailbox_label(mailbox));
         }
         // A retry may be due before; nobody else may be there to tell us.
-        int64_t due = atomic_load_explicit(&bus->timers.earliest, memory_order_relaxed);
-        int64_t until = due > pl_bus_ticks(bus) && due < deadline ? due : deadline;
-        bus->seams->wait(bus->seams->world, &mailbox->word, word, until);
+        bus->seams->wait(bus->seams->world, &mailbox->word, word, due < deadline ? due : deadline);
     }
 }
 
 // ---- dead letters come back ---------------------------------------------------------------------
 
-static struct pl_pending *blocked_by(const struct pl_hold *hold, uint64_t dead)
+// What is held of a dead letter: it blocks its key, or is being retried. NULL: nothing.
+static struct pl_pending *held_for(const struct pl_hold *hold, uint64_t dead)
 {
     struct pl_pending *pending;
     struct pl_list *all = (struct pl_list *)(uintptr_t)&hold->all;
     PL_LIST_EACH (pending, all, link) {
-        if (pending->state == BLOCKED && pending->dead == dead) {
+        if (pending->dead == dead) {
             return pending;
         }
     }
     return NULL;
 }
 
-enum peal_err pl_hold_revive(struct pl_mailbox *mailbox, uint64_t dead_id,
-                             const struct peal_event *event)
+static struct pl_pending *blocked_by(const struct pl_hold *hold, uint64_t dead)
+{
+    struct pl_pending *pending = held_for(hold, dead);
+    return pending && pending->state == BLOCKED ? pending : NULL;
+}
+
+struct pl_pending *pl_hold_reserve(struct pl_mailbox *mailbox)
+{
+    struct pl_pending *place = NULL;
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    if (provide(mailbox, 1) && create_pending(mailbox)) {
+        struct pl_list *link = pl_list_pop_head(&mailbox->hold->unused);
+        mailbox->hold->unused_count--;
+        place = pl_container_of(link, struct pl_pending, link);
+    }
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    return place;
+}
+
+// With the lock. The hold is gone if the subscription is.
+static void give_back(struct pl_mailbox *mailbox, struct pl_pending *place)
+{
+    if (mailbox->hold) {
+        mailbox->hold->created--;
+    }
+    pl_release(mailbox->seams, place);
+}
+
+void pl_hold_unreserve(struct pl_mailbox *mailbox, struct pl_pending *place)
+{
+    if (place) {
+        pl_mutex_lock(&mailbox->lock, mailbox->seams);
+        give_back(mailbox, place);
+        pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    }
+}
+
+// Goes before the first of its line if that waits for a dead letter's place: it may well be ours.
+// With the lock. False: it does not.
+static bool go_before(struct pl_hold *hold, struct pl_pending *pending)
+{
+    struct pl_map_entry *line = pending->keyed ? pl_map_find(&hold->keys, pending->key) : NULL;
+    struct pl_pending *first = line ? as_pending(line->value) : NULL;
+    if (!first || !first->dying || (first->state != READY && first->state != RETRYING)) {
+        return false;
+    }
+    pl_heap_remove(first->state == READY ? &hold->ready : &hold->due, &first->node);
+    hold->waiting += first->state != READY;
+    first->state = WAITING;
+    pending->behind = first;
+    line->value = as_number(pending);
+    return true;
+}
+
+// Enters the line of its key with an event of its own. With the lock.
+static void enter_revived(struct pl_mailbox *mailbox, struct pl_pending *place, uint64_t dead_id,
+                          const struct peal_event *event)
+{
+    struct pl_hold *hold = mailbox->hold;
+    hold->unused_count++;
+    pl_list_add_head(&hold->unused, &place->link); // where hold_event takes it
+    struct pl_pending *pending = hold_event(mailbox, event);
+    pending->kept = event;
+    pending->dead = dead_id;
+    pending->state = WAITING;
+    hold->waiting++;
+    if (go_before(hold, pending) || line_up(hold, pending)) {
+        make_ready(hold, pending);
+    }
+}
+
+void pl_hold_revive(struct pl_mailbox *mailbox, struct pl_pending *place, uint64_t dead_id,
+                    const struct peal_event *event)
 {
     pl_mutex_lock(&mailbox->lock, mailbox->seams);
-    if (!prepare(mailbox)) {
-        pl_mutex_unlock(&mailbox->lock, mailbox->seams);
-        return pl_fail(PEAL_ENOMEM, "no memory to retry a dead letter");
-    }
-    struct pl_pending *pending = blocked_by(mailbox->hold, dead_id);
-    if (pending) {
-        pending->state = UNUSED;
-        pending->kept = event;
-        pending->attempt = 0;
-        pending->first_failure = 0;
-        make_ready(mailbox->hold, pending);
+    struct pl_pending *blocked = mailbox->hold ? blocked_by(mailbox->hold, dead_id) : NULL;
+    if (!mailbox->hold) {
+        peal_event_unref(event);
+        give_back(mailbox, place);
+    } else if (blocked) {
+        give_back(mailbox, place);
+        blocked->state = UNUSED;
+        blocked->kept = event;
+        blocked->attempt = 0;
+        blocked->first_failure = 0;
+        make_ready(mailbox->hold, blocked);
     } else {
-        pending = hold_event(mailbox, event);
-        pending->kept = event;
-        pending->dead = dead_id;
-        pending->state = WAITING;
-        mailbox->hold->waiting++;
-        if (line_up(mailbox->hold, pending)) {
-            make_ready(mailbox->hold, pending);
-        }
+        enter_revived(mailbox, place, dead_id, event);
     }
     pl_mutex_unlock(&mailbox->lock, mailbox->seams);
     pl_runs_notify(mailbox);
-    return PEAL_OK;
 }
 
 void pl_hold_release_key(struct pl_mailbox *mailbox, uint64_t dead_id)
@@ -1317,7 +1547,7 @@ uint64_t pl_hold_parked(struct pl_mailbox *mailbox, uint64_t dead_id)
 {
     uint64_t parked = 0;
     pl_mutex_lock(&mailbox->lock, mailbox->seams);
-    struct pl_pending *pending = mailbox->hold ? blocked_by(mailbox->hold, dead_id) : NULL;
+    struct pl_pending *pending = mailbox->hold ? held_for(mailbox->hold, dead_id) : NULL;
     for (pending = pending ? pending->behind : NULL; pending; pending = pending->behind) {
         parked++;
     }

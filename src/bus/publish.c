@@ -46,6 +46,10 @@ static enum peal_err refuse_data(struct peal_bus *bus, const void *data, size_t 
     if (!data && size > 0) {
         return pl_fail(PEAL_EINVAL, "data is NULL but its size is %zu", size);
     }
+    enum peal_err err = pl_bus_check_open(bus);
+    if (err) {
+        return err;
+    }
     return pl_fail(PEAL_ELIMIT,
                    "data of %zu bytes: at most %zu are allowed (data_max); put large things "
                    "elsewhere and publish where they are",
@@ -57,9 +61,29 @@ static bool data_is_bad(const struct peal_bus *bus, const void *data, size_t siz
     return size > bus->data_max || (!data && size > 0);
 }
 
+// What makes no sense is said before anything else is looked at: the order the header promises.
+static bool makes_no_sense(const struct peal_message *message)
+{
+    return (unsigned)message->expect > PEAL_EXPECT_VERSION ||
+           (unsigned)message->priority > PEAL_PRIORITY(PEAL_PRIORITY_HIGHEST) ||
+           (message->size > 0 && !message->data);
+}
+
+static enum peal_err refuse_nonsense(const struct peal_message *message)
+{
+    if ((unsigned)message->expect > PEAL_EXPECT_VERSION) {
+        return pl_fail(PEAL_EINVAL, "expect %d is not a condition", (int)message->expect);
+    }
+    size_t size;
+    return pl_message_check(message, &size);
+}
+
 static enum peal_err find_topic(struct peal_topic **out, struct peal_bus *bus,
                                 const struct peal_message *message)
 {
+    if (__builtin_expect(makes_no_sense(message), 0)) {
+        return refuse_nonsense(message);
+    }
     if (message->topic) {
         if (message->topic->bus != bus) {
             return pl_fail(PEAL_EINVAL, "topic \"%s\" belongs to another bus",
@@ -119,9 +143,6 @@ static enum peal_err check_durability(const struct peal_bus *bus,
                        "than it can promise",
                        bus->engine->ops->scheme, (int)message->durability);
     }
-    if ((unsigned)message->expect > PEAL_EXPECT_VERSION) {
-        return pl_fail(PEAL_EINVAL, "expect %d is not a condition", (int)message->expect);
-    }
     return PEAL_OK;
 }
 
@@ -163,17 +184,27 @@ static enum peal_err say_full(struct peal_bus *bus, enum peal_err err)
                    bus->options.memory_max);
 }
 
-// Memory was full. PEAL_OK: try again. `deadline` is 0 until the first wait.
-static enum peal_err wait_for_space(struct peal_bus *bus, struct pl_slot *slot, int64_t *deadline,
-                                    bool may_block)
+// A publisher that waits looks again after this even if nobody says that there is room: events that
+// users keep are let go of without a word, and what is held up by one reader may leave room enough.
+#define LOOK_AGAIN (20 * PL_NS_PER_MS)
+
+// Since when, and until when, a publisher waits; zero: it does not yet.
+struct patience {
+    int64_t began, deadline;
+};
+
+// Memory was full. PEAL_OK: try again.
+static enum peal_err wait_for_space(struct peal_bus *bus, struct pl_slot *slot,
+                                    struct patience *patience, bool may_block)
 {
-    if (!may_block || slot->handling > 0 || bus->options.pressure == PEAL_PRESSURE_REJECT) {
+    if (!may_block || slot->current || bus->options.pressure == PEAL_PRESSURE_REJECT) {
         return say_full(bus, PEAL_EAGAIN);
     }
     int64_t now = pl_bus_ticks(bus);
-    if (*deadline == 0) {
-        *deadline = pl_deadline(bus, bus->options.block_ms);
-    } else if (now >= *deadline) {
+    if (patience->deadline == 0) {
+        patience->began = now;
+        patience->deadline = pl_deadline(bus, bus->options.block_ms);
+    } else if (now >= patience->deadline) {
         return say_full(bus, PEAL_ETIMEDOUT);
     }
     enum peal_err err = pl_bus_check_open(bus);
@@ -186,21 +217,32 @@ static enum peal_err wait_for_space(struct peal_bus *bus, struct pl_slot *slot, 
     // one after it sees us.
     bus->seams->barrier(bus->seams->world);
     pl_space_freed(bus);
-    bus->seams->wait(bus->seams->world, &bus->space_word, word, *deadline);
-    pl_histogram_add(&bus->publish_wait, pl_bus_ticks(bus) - now);
+    int64_t until = patience->deadline - now < LOOK_AGAIN ? patience->deadline : now + LOOK_AGAIN;
+    bus->seams->wait(bus->seams->world, &bus->space_word, word, until);
     return PEAL_OK;
+}
+
+static void note_wait(struct peal_bus *bus, const struct patience *patience)
+{
+    if (__builtin_expect(patience->deadline != 0, 0)) {
+        pl_histogram_add(&bus->publish_wait, pl_bus_ticks(bus) - patience->began);
+    }
 }
 
 // ---- the turn -----------------------------------------------------------------------------------
 
-// Pushes to the mailboxes of a route; who must be woken is put before `woken`.
+// Pushes to the mailboxes of a route; who must be woken is put before `woken`. A mailbox that is in
+// the list of another publisher, which has yet to wake it, is left there: that will do for us too.
+// One step, acquire and release: either the other one finds our mark, and then what we have pushed
+// is seen by whoever it wakes; or we find its link no longer needed.
 static struct pl_mailbox *push_all(const struct pl_route *route, const struct pl_frame *frame,
                                    struct pl_mailbox *woken)
 {
     unsigned priority = pl_frame_priority(frame);
     for (uint32_t i = 0; i < route->mailbox_count; i++) {
         struct pl_mailbox *mailbox = route->mailboxes[i];
-        if (pl_mailbox_push(mailbox, frame->position, priority)) {
+        if (pl_mailbox_push(mailbox, frame->position, priority) &&
+            !atomic_exchange_explicit(&mailbox->waking, true, memory_order_acq_rel)) {
             mailbox->next_woken = woken;
             woken = mailbox;
         }
@@ -212,6 +254,7 @@ static void wake_all(struct pl_mailbox *woken)
 {
     while (woken) {
         struct pl_mailbox *next = woken->next_woken;
+        (void)atomic_exchange_explicit(&woken->waking, false, memory_order_acq_rel);
         pl_runs_notify(woken);
         woken = next;
     }
@@ -255,16 +298,75 @@ static void duplicate_receipt(struct peal_bus *bus, struct peal_receipt *receipt
     }
 }
 
+// Has the route been replaced since it was entered? With the turn. Who subscribes changes the
+// routes first and takes the turn then, so that every position is either pushed to the newcomer or
+// lies before the place where it starts to read: one it starts behind is never missed.
+static bool is_stale(const struct passage *passage)
+{
+    // Relaxed: the turn has made the change visible.
+    const struct peal_topic *topic = passage->topic;
+    return atomic_load_explicit(&topic->route, memory_order_relaxed) != passage->route ||
+           passage->route->version !=
+               atomic_load_explicit(&topic->bus->version, memory_order_relaxed);
+}
+
+// Enters the newest route instead. Whatever comes of it, the caller leaves once.
+static enum peal_err renew(struct passage *passage, struct pl_slot *slot)
+{
+    pl_route_leave(slot->bus, slot);
+    enum peal_err err = pl_route_enter(&passage->route, slot, passage->topic);
+    if (err) {
+        slot->depth++; // of a hazard that holds nothing
+    }
+    return err;
+}
+
+// Waits for memory outside the route: who unsubscribes waits for those who are in it, and may be
+// the one who has to read.
+static enum peal_err wait_outside(struct passage *passage, struct pl_slot *slot,
+                                  struct patience *patience, bool may_block)
+{
+    pl_route_leave(slot->bus, slot);
+    enum peal_err err = wait_for_space(slot->bus, slot, patience, may_block);
+    if (!err) {
+        err = pl_route_enter(&passage->route, slot, passage->topic);
+    }
+    if (err) {
+        slot->depth++; // of a hazard that holds nothing
+    }
+    return err;
+}
+
+// Takes the turn, with a route that is the newest.
+static enum peal_err take_turn(struct passage *passage, struct pl_slot *slot)
+{
+    struct peal_bus *bus = slot->bus;
+    pl_turn_take(&bus->log->turn, bus->seams);
+    while (__builtin_expect(is_stale(passage), 0)) {
+        pl_turn_give(&bus->log->turn, bus->seams);
+        enum peal_err err = renew(passage, slot);
+        if (err) {
+            return err;
+        }
+        pl_turn_take(&bus->log->turn, bus->seams);
+    }
+    return PEAL_OK;
+}
+
 // Appends one message and pushes it, waiting for memory if need be.
-static enum peal_err append(struct peal_bus *bus, struct pl_slot *slot, struct pl_route *route,
+static enum peal_err append(struct peal_bus *bus, struct pl_slot *slot, struct passage *passage,
                             struct pl_request *request, bool may_block, struct pl_segment **pinned)
 {
     struct pl_log *log = bus->log;
-    int64_t deadline = 0;
+    struct patience patience = { 0, 0 };
     for (;;) {
         struct pl_mailbox *woken = NULL;
-        pl_turn_take(&log->turn, bus->seams);
-        enum peal_err err = bus->engine->ops->append(bus->engine, request, 1);
+        enum peal_err err = take_turn(passage, slot);
+        if (__builtin_expect(err != PEAL_OK, 0)) {
+            return err;
+        }
+        const struct pl_route *route = passage->route;
+        err = bus->engine->ops->append(bus->engine, request, 1);
         if (__builtin_expect(!err && request->frame, 1)) {
             // First the end, then the mailboxes: a position is readable before somebody gets it.
             pl_log_publish(log, request->position + 1);
@@ -276,13 +378,14 @@ static enum peal_err append(struct peal_bus *bus, struct pl_slot *slot, struct p
         }
         pl_turn_give(&log->turn, bus->seams);
         wake_all(woken);
-        if (__builtin_expect(err != PEAL_EAGAIN, 1)) {
-            return err;
+        if (err == PEAL_EAGAIN) {
+            err = wait_outside(passage, slot, &patience, may_block);
+            if (!err) {
+                continue;
+            }
         }
-        err = wait_for_space(bus, slot, &deadline, may_block);
-        if (err) {
-            return err;
-        }
+        note_wait(bus, &patience);
+        return err;
     }
 }
 
@@ -290,13 +393,12 @@ static enum peal_err append_and_deliver(struct peal_bus *bus, struct pl_slot *sl
                                         struct passage *passage, struct pl_request *request,
                                         bool may_block, struct peal_receipt *receipt)
 {
-    struct pl_route *route = passage->route;
     enum peal_err err = put_outside(bus, &request->append);
     if (err) {
         return err;
     }
     struct pl_segment *pinned = NULL;
-    err = append(bus, slot, route, request, may_block, &pinned);
+    err = append(bus, slot, passage, request, may_block, &pinned);
     if (err || !request->frame) {
         pl_outside_free(bus->seams, request->append.outside);
         if (err == PEAL_ECONFLICT) {
@@ -306,6 +408,7 @@ static enum peal_err append_and_deliver(struct peal_bus *bus, struct pl_slot *sl
         }
         return err;
     }
+    const struct pl_route *route = passage->route;
     if (!receipt && route->inline_count == 0) {
         pl_slot_count(slot, route->counter, 1, bus);
         return PEAL_OK;
@@ -322,10 +425,11 @@ static enum peal_err append_and_deliver(struct peal_bus *bus, struct pl_slot *sl
     }
     struct peal_event event;
     pl_bus_view(&event, bus, request->frame, pinned);
+    event.attempt = 1;
     if (receipt) {
         fill_receipt(receipt, &event, request);
     }
-    pl_deliver_inline(bus, slot, route, &event);
+    pl_deliver_inline(bus, slot, route, &event, pl_removals(bus));
     pl_segment_unref(pinned);
     return PEAL_OK;
 }
@@ -337,22 +441,21 @@ static enum peal_err prepare(struct peal_bus *bus, struct pl_slot *slot, struct 
                              struct pl_request *request)
 {
     const struct peal_message *message = passage->message;
-    enum peal_err err = check_durability(bus, message);
-    if (err) {
-        return err;
-    }
     if (data_is_bad(bus, message->data, message->size)) {
         return refuse_data(bus, message->data, message->size);
     }
+    enum peal_err err = PEAL_OK;
     request->append.hops = 0;
     if (slot->current) {
         err = inherit(passage, slot->current);
-        if (err) {
-            return err;
-        }
         request->append.hops = (uint16_t)(slot->current->hops + 1);
     }
-    err = pl_message_check(passage->message, &request->append.attributes);
+    // After a loop too: what the message itself has wrong comes first.
+    enum peal_err wrong = pl_message_check(passage->message, &request->append.attributes);
+    err = wrong ? wrong : err;
+    if (!err) {
+        err = check_durability(bus, passage->message);
+    }
     if (!err && passage->route->interceptor_count > 0) {
         passage->drafted = true;
         err = pl_draft_run(&passage->draft, slot, passage->route, passage->message,
@@ -377,10 +480,11 @@ static enum peal_err publish_plain(struct peal_bus *bus, struct pl_slot *slot,
     pl_event_from_message(&event, passage->message, passage->topic->type, &bus->origin,
                           slot->number++);
     event.hops = hops;
+    event.attempt = 1;
     if (receipt) {
         fill_receipt(receipt, &event, NULL);
     }
-    pl_deliver_inline(bus, slot, passage->route, &event);
+    pl_deliver_inline(bus, slot, passage->route, &event, pl_removals(bus));
     return PEAL_OK;
 }
 
@@ -412,28 +516,15 @@ static enum peal_err publish_message(struct peal_bus *bus, const struct peal_mes
     return err;
 }
 
-// Nothing but bytes: the common case, without the message. Not inside a handler.
-static enum peal_err publish_bytes(struct peal_topic *topic, struct pl_slot *slot, const void *data,
-                                   size_t size, bool may_block)
+// Bytes that interceptors look at, that are large, or that must wait for memory. The route has been
+// entered, and is left.
+static __attribute__((noinline)) enum peal_err publish_bytes_slowly(struct peal_topic *topic,
+                                                                    struct pl_slot *slot,
+                                                                    struct pl_route *route,
+                                                                    const void *data, size_t size,
+                                                                    bool may_block)
 {
     struct peal_bus *bus = topic->bus;
-    if (__builtin_expect(data_is_bad(bus, data, size), 0)) {
-        return refuse_data(bus, data, size);
-    }
-    struct pl_route *route;
-    enum peal_err err = pl_route_enter(&route, slot, topic);
-    if (__builtin_expect(err != PEAL_OK, 0)) {
-        return err;
-    }
-    if (route->plain) {
-        struct peal_event event;
-        pl_event_from_message(&event, &nothing, topic->type, &bus->origin, slot->number++);
-        event.data = data;
-        event.size = size;
-        pl_deliver_inline(bus, slot, route, &event);
-        pl_route_leave(bus, slot);
-        return PEAL_OK;
-    }
     if (route->interceptor_count > 0) {
         pl_route_leave(bus, slot);
         struct peal_message message = { .topic = topic, .data = data, .size = size };
@@ -444,9 +535,88 @@ static enum peal_err publish_bytes(struct peal_topic *topic, struct pl_slot *slo
     struct passage passage;
     passage.topic = topic;
     passage.route = route;
-    err = append_and_deliver(bus, slot, &passage, &request, may_block, NULL);
+    enum peal_err err = append_and_deliver(bus, slot, &passage, &request, may_block, NULL);
     pl_route_leave(bus, slot);
     return err;
+}
+
+// Bytes that the log takes: the same as append_and_deliver, without a message. False: not like
+// this.
+static __attribute__((noinline)) bool append_bytes(struct peal_topic *topic, struct pl_slot *slot,
+                                                   struct pl_route *route, const void *data,
+                                                   size_t size)
+{
+    struct peal_bus *bus = topic->bus;
+    struct pl_log *log = bus->log;
+    struct pl_mailbox *woken = NULL;
+    struct pl_segment *pinned = NULL;
+    const struct passage passage = { .topic = topic, .route = route };
+    pl_turn_take(&log->turn, bus->seams);
+    const struct pl_frame *frame = NULL;
+    if (__builtin_expect(!is_stale(&passage), 1)) {
+        frame = pl_log_append_bytes(log, topic->id, data, size);
+    }
+    if (__builtin_expect(frame != NULL, 1)) {
+        pl_log_publish(log, frame->position + 1);
+        woken = push_all(route, frame, NULL);
+        if (route->inline_count > 0) {
+            pinned = log->tail;
+            pl_segment_ref(pinned);
+        }
+    }
+    pl_turn_give(&log->turn, bus->seams);
+    wake_all(woken);
+    if (!pinned) {
+        pl_slot_count(slot, route->counter, frame != NULL, bus);
+        return frame != NULL;
+    }
+    struct peal_event event;
+    pl_bus_view(&event, bus, frame, pinned);
+    event.attempt = 1;
+    pl_deliver_inline(bus, slot, route, &event, pl_removals(bus));
+    pl_segment_unref(pinned);
+    return true;
+}
+
+// Nothing but bytes: the common case, without the message. Not inside a handler.
+static inline enum peal_err publish_bytes(struct peal_topic *topic, struct pl_slot *slot,
+                                          const void *data, size_t size, bool may_block)
+{
+    struct peal_bus *bus = topic->bus;
+    if (__builtin_expect(data_is_bad(bus, data, size), 0)) {
+        return refuse_data(bus, data, size);
+    }
+    struct pl_route *route;
+    enum peal_err err = pl_route_enter(&route, slot, topic);
+    if (__builtin_expect(err != PEAL_OK, 0)) {
+        return err;
+    }
+    if (!route->plain) {
+        if (route->interceptor_count > 0 || !bus->engine->log_is_store ||
+            !append_bytes(topic, slot, route, data, size)) {
+            return publish_bytes_slowly(topic, slot, route, data, size, may_block);
+        }
+        pl_route_leave(bus, slot);
+        return PEAL_OK;
+    }
+    struct peal_event event;
+    pl_event_from_message(&event, &nothing, topic->type, &bus->origin, slot->number++);
+    event.data = data;
+    event.size = size;
+    event.attempt = 1;
+    pl_deliver_inline(bus, slot, route, &event, pl_removals(bus));
+    pl_route_leave(bus, slot);
+    return PEAL_OK;
+}
+
+// Inside a handler, where there is something to inherit.
+static __attribute__((noinline)) enum peal_err publish_caused(struct peal_bus *bus,
+                                                              const peal_topic *topic,
+                                                              const void *data, size_t size,
+                                                              bool may_block)
+{
+    struct peal_message message = { .topic = topic, .data = data, .size = size };
+    return publish_message(bus, &message, may_block, NULL);
 }
 
 enum peal_err peal_publish(peal_bus *bus, const struct peal_message *message,
@@ -478,8 +648,7 @@ enum peal_err peal_topic_publish(const peal_topic *topic, const void *data, size
         return PEAL_ENOMEM;
     }
     if (__builtin_expect(slot->current != NULL, 0)) {
-        struct peal_message message = { .topic = topic, .data = data, .size = size };
-        return publish_message(bus, &message, true, NULL);
+        return publish_caused(bus, topic, data, size, true);
     }
     struct peal_topic *own;
     memcpy(&own, &topic, sizeof own); // const only for users
@@ -515,8 +684,7 @@ void peal_emit(peal_bus *bus, const char *type, const void *data, size_t size)
     if (!err && __builtin_expect(!slot->current, 1)) {
         err = publish_bytes(topic, slot, data, size, false);
     } else if (!err) {
-        struct peal_message message = { .topic = topic, .data = data, .size = size };
-        err = publish_message(bus, &message, false, NULL);
+        err = publish_caused(bus, topic, data, size, false);
     }
     if (__builtin_expect(err != PEAL_OK, 0)) {
         complain(bus, type ? type : "(none)");
@@ -544,6 +712,7 @@ struct parcel {
     struct peal_bus *bus;
     struct pl_slot *slot;
     size_t count;
+    uint64_t removals; // before the routes were entered
     struct passage *passages;
     struct pl_request *requests;
 };
@@ -598,26 +767,80 @@ static struct pl_mailbox *push_parcel(struct parcel *parcel)
     return woken;
 }
 
+// Enters the newest routes.
+static enum peal_err renew_parcel(struct parcel *parcel)
+{
+    parcel->removals = pl_removals(parcel->bus);
+    for (size_t i = 0; i < parcel->count; i++) {
+        struct passage *passage = &parcel->passages[i];
+        enum peal_err err = pl_route_enter(&passage->route, parcel->slot, passage->topic);
+        if (err) {
+            return err;
+        }
+        pl_route_leave(parcel->bus, parcel->slot);
+    }
+    return PEAL_OK;
+}
+
+// Like wait_outside, for all routes.
+static enum peal_err wait_outside_all(struct parcel *parcel, struct patience *patience)
+{
+    release_routes(parcel->bus);
+    enum peal_err err = wait_for_space(parcel->bus, parcel->slot, patience, true);
+    hold_routes(parcel->bus);
+    return err ? err : renew_parcel(parcel);
+}
+
+static bool any_stale(const struct parcel *parcel)
+{
+    for (size_t i = 0; i < parcel->count; i++) {
+        if (is_stale(&parcel->passages[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
+// Takes the turn, with routes that are all the newest. The old ones stay: hold_routes.
+static enum peal_err take_parcel_turn(struct parcel *parcel)
+{
+    struct peal_bus *bus = parcel->bus;
+    pl_turn_take(&bus->log->turn, bus->seams);
+    while (__builtin_expect(any_stale(parcel), 0)) {
+        pl_turn_give(&bus->log->turn, bus->seams);
+        enum peal_err err = renew_parcel(parcel);
+        if (err) {
+            return err;
+        }
+        pl_turn_take(&bus->log->turn, bus->seams);
+    }
+    return PEAL_OK;
+}
+
 static enum peal_err append_parcel(struct parcel *parcel)
 {
     struct peal_bus *bus = parcel->bus;
-    int64_t deadline = 0;
+    struct patience patience = { 0, 0 };
     for (;;) {
         struct pl_mailbox *woken = NULL;
-        pl_turn_take(&bus->log->turn, bus->seams);
-        enum peal_err err = bus->engine->ops->append(bus->engine, parcel->requests, parcel->count);
+        enum peal_err err = take_parcel_turn(parcel);
+        if (err) {
+            return err;
+        }
+        err = bus->engine->ops->append(bus->engine, parcel->requests, parcel->count);
         if (!err) {
             woken = push_parcel(parcel);
         }
         pl_turn_give(&bus->log->turn, bus->seams);
         wake_all(woken);
-        if (err != PEAL_EAGAIN) {
-            return err;
+        if (err == PEAL_EAGAIN) {
+            err = wait_outside_all(parcel, &patience);
+            if (!err) {
+                continue;
+            }
         }
-        err = wait_for_space(bus, parcel->slot, &deadline, true);
-        if (err) {
-            return err;
-        }
+        note_wait(bus, &patience);
+        return err;
     }
 }
 
@@ -644,7 +867,10 @@ static void deliver_parcel(struct parcel *parcel, struct peal_receipt *receipts)
             fill_receipt(receipt, &event, request);
         }
         if (passage->segment) {
-            pl_deliver_inline(bus, parcel->slot, passage->route, &event);
+            event.attempt = 1;
+            pl_route_hold(parcel->slot, passage->route);
+            pl_deliver_inline(bus, parcel->slot, passage->route, &event, parcel->removals);
+            pl_route_leave(bus, parcel->slot);
             pl_segment_unref(passage->segment);
         } else {
             pl_slot_count(parcel->slot, passage->route->counter, 1, bus);
@@ -656,6 +882,7 @@ static enum peal_err publish_parcel(struct parcel *parcel, const struct peal_mes
                                     struct peal_receipt *receipts)
 {
     hold_routes(parcel->bus);
+    parcel->removals = pl_removals(parcel->bus);
     enum peal_err err = prepare_parcel(parcel, messages);
     if (!err) {
         err = append_parcel(parcel);

@@ -65,7 +65,7 @@ static void set_range(struct peal_reader *reader)
         reader->at = query->after;
     }
     if (query->after && !query->backwards && query->after >= reader->at) {
-        reader->at = query->after + 1;
+        reader->at = query->after < reader->end ? query->after + 1 : reader->end;
     }
     reader->cursor = query->after;
 }
@@ -119,7 +119,8 @@ static bool matches(struct peal_reader *reader, const struct peal_event *event)
     }
     if (query->from_time_ns || query->to_time_ns) {
         int64_t time = peal_event_time(event);
-        if (time < query->from_time_ns || (query->to_time_ns && time >= query->to_time_ns)) {
+        if ((query->from_time_ns && time < query->from_time_ns) ||
+            (query->to_time_ns && time >= query->to_time_ns)) {
             return false;
         }
     }
@@ -205,14 +206,16 @@ void peal_reader_close(peal_reader *reader)
 
 // Waits until an event is due: as long after the first as it was then, divided by the speed.
 static void keep_pace(struct peal_bus *bus, const struct peal_replay *replay, int64_t began,
-                      int64_t distance)
+                      uint64_t distance)
 {
     const struct pl_seams *seams = bus->seams;
-    int64_t due = began + (int64_t)((double)distance / replay->speed);
+    double wait = (double)distance / replay->speed; // may be longer than there are nanoseconds
+    double most = (double)(PL_FOREVER - began) / 2;
+    int64_t due = wait < most ? began + (int64_t)wait : PL_FOREVER;
     while (pl_bus_ticks(bus) < due && pl_bus_check_open(bus) == PEAL_OK) {
-        // Woken by the clock, and by a bus that stops, which signals its sleepers.
-        unsigned signal = atomic_load_explicit(&bus->runs.signal, memory_order_acquire);
-        seams->wait(seams->world, &bus->runs.signal, signal, due);
+        // Woken by the clock, and by a bus that stops. Not by runs.signal: one wake is for one
+        // sleeper, and must not be spent on a replay while a worker sleeps.
+        seams->wait(seams->world, &bus->state, PL_BUS_OPEN, due);
     }
 }
 
@@ -231,7 +234,7 @@ static enum peal_err replay_all(struct peal_reader *reader, const struct peal_re
         int64_t time = peal_event_time(event);
         first_time = *count == 0 ? time : first_time;
         if (replay->speed > 0 && time > first_time) {
-            keep_pace(bus, replay, began, time - first_time);
+            keep_pace(bus, replay, began, (uint64_t)time - (uint64_t)first_time);
         }
         enum peal_err err = pl_bus_check_open(bus);
         if (err) {
@@ -242,11 +245,11 @@ static enum peal_err replay_all(struct peal_reader *reader, const struct peal_re
         slot->current = event;
         enum peal_verdict verdict = handler(event, context);
         slot->current = before;
+        ++*count;
         if (verdict != PEAL_DONE) {
             return pl_fail(PEAL_ESTATE, "the handler stopped the replay at position %llu",
                            (unsigned long long)reader->cursor);
         }
-        ++*count;
         if (replay->progress && reader->at - told >= PROGRESS_EVERY) {
             told = reader->at;
             if (!replay->progress(reader->cursor, reader->end - 1, replay->progress_context)) {
@@ -269,7 +272,7 @@ enum peal_err peal_replay(peal_bus *bus, const struct peal_replay *replay, uint6
                                     "or more");
     }
     struct pl_slot *slot = pl_slot_mine(bus);
-    if (replay->speed > 0 && slot && slot->handling > 0) {
+    if (replay->speed > 0 && slot && slot->current) {
         return pl_fail(PEAL_EAGAIN, "a replay at a pace would make a handler wait");
     }
     struct peal_reader *reader;

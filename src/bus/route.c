@@ -52,11 +52,12 @@ static struct peal_topic *find_topic(struct peal_bus *bus, const char *type, siz
 
 static void fill_slot(struct pl_topic_table *table, struct peal_topic *topic)
 {
-    size_t i = topic->hash & table->mask;
+    uint64_t hash = pl_hash(topic->type, topic->length, topic->bus->hash_seed);
+    size_t i = hash & table->mask;
     while (atomic_load_explicit(&table->slots[i].topic, memory_order_relaxed)) {
         i = (i + 1) & table->mask;
     }
-    atomic_store_explicit(&table->slots[i].hash, topic->hash, memory_order_relaxed);
+    atomic_store_explicit(&table->slots[i].hash, hash, memory_order_relaxed);
     atomic_store_explicit(&table->slots[i].topic, topic, memory_order_release);
 }
 
@@ -99,7 +100,7 @@ static struct peal_topic **topic_chunk(struct peal_bus *bus, uint32_t id)
 
 // With bus->lock.
 static enum peal_err add_topic(struct peal_topic **out, struct peal_bus *bus, const char *type,
-                               size_t length, uint64_t hash)
+                               size_t length)
 {
     uint32_t id = atomic_load_explicit(&bus->topic_count, memory_order_relaxed);
     if (id >= bus->options.types_max || id >= PL_CHUNKS * PL_CHUNK) {
@@ -113,12 +114,13 @@ static enum peal_err add_topic(struct peal_topic **out, struct peal_bus *bus, co
         return err;
     }
     struct peal_topic **chunk = topic_chunk(bus, id);
-    struct peal_topic *topic = chunk ? pl_new(bus->seams, sizeof *topic + length + 1) : NULL;
+    void *memory = chunk ? pl_new(bus->seams, sizeof(struct peal_topic) + length + 1 + 48) : NULL;
+    struct peal_topic *topic = memory ? pl_align64(memory) : NULL;
     if (!topic) {
         return pl_fail(PEAL_ENOMEM, "no memory for type \"%s\"", type);
     }
     topic->bus = bus;
-    topic->hash = hash;
+    topic->memory = memory;
     topic->id = id;
     topic->length = (uint32_t)length;
     memcpy(topic->type, type, length + 1);
@@ -139,14 +141,17 @@ enum peal_err pl_topic_get(struct peal_topic **out, struct peal_bus *bus, const 
         *out = topic;
         return PEAL_OK;
     }
-    enum peal_err err = pl_topic_check(type, length);
+    enum peal_err err = pl_bus_check_open(bus);
+    if (!err) {
+        err = pl_topic_check(type, length);
+    }
     if (err) {
         return err;
     }
     pl_mutex_lock(&bus->lock, bus->seams);
     topic = find_topic(bus, type, length, hash); // another thread was quicker?
     if (!topic) {
-        err = add_topic(&topic, bus, type, length, hash);
+        err = add_topic(&topic, bus, type, length);
     }
     pl_mutex_unlock(&bus->lock, bus->seams);
     if (!err) {
@@ -250,24 +255,28 @@ static bool take_counter(struct peal_bus *bus, uint32_t *out)
     return true;
 }
 
-// One allocation: the route, its inline handlers, and the three arrays behind them.
+// One allocation, from a cache line on: the route, its inline handlers, the rest, and its arrays.
 static struct pl_route *allocate_route(struct peal_bus *bus, size_t inlines, size_t mailboxes,
                                        size_t interceptors)
 {
     size_t size = sizeof(struct pl_route) + inlines * sizeof(struct pl_inline) +
+                  sizeof(struct pl_route_rest) +
                   (inlines + mailboxes + interceptors) * sizeof(void *);
-    struct pl_route *route = pl_new(bus->seams, size);
+    void *memory = pl_new(bus->seams, size + 48);
+    struct pl_route *route = memory ? pl_align64(memory) : NULL;
     if (!route || !take_counter(bus, &route->counter)) {
-        pl_release(bus->seams, route);
+        pl_release(bus->seams, memory);
         return NULL;
     }
-    void **arrays = (void **)(void *)(route->inlines + inlines);
-    route->inline_boxes = (struct pl_mailbox **)arrays;
+    route->rest = (struct pl_route_rest *)(void *)(route->inlines + inlines);
+    void **arrays = (void **)(void *)(route->rest + 1);
+    route->rest->memory = memory;
+    route->rest->inline_boxes = (struct pl_mailbox **)arrays;
     route->mailboxes = (struct pl_mailbox **)(arrays + inlines);
-    route->interceptors = (struct pl_interceptor **)(arrays + inlines + mailboxes);
+    route->rest->interceptors = (struct pl_interceptor **)(arrays + inlines + mailboxes);
     route->inline_count = (uint32_t)inlines;
     route->mailbox_count = (uint32_t)mailboxes;
-    route->interceptor_count = (uint32_t)interceptors;
+    route->interceptor_count = (uint16_t)interceptors;
     return route;
 }
 
@@ -277,16 +286,18 @@ static void fill_route(struct pl_route *route, struct listeners *listeners)
     for (size_t i = 0; i < listeners->count; i++) {
         struct pl_mailbox *mailbox = listeners->boxes[i];
         if (mailbox->mode == PEAL_INLINE) {
-            route->inline_boxes[inlines++] = mailbox;
+            route->rest->inline_boxes[inlines++] = mailbox;
         } else {
             route->mailboxes[boxes++] = mailbox;
         }
     }
     if (inlines > 1) {
-        qsort(route->inline_boxes, inlines, sizeof(struct pl_mailbox *), by_priority_then_age);
+        qsort(route->rest->inline_boxes, inlines, sizeof(struct pl_mailbox *),
+              by_priority_then_age);
     }
     for (size_t i = 0; i < inlines; i++) {
-        struct pl_mailbox *mailbox = route->inline_boxes[i];
+        struct pl_mailbox *mailbox = route->rest->inline_boxes[i];
+        pl_mailbox_ref(mailbox); // the route may be out of date for long, and counts for it
         route->inlines[i] = is_bare(mailbox)
                                 ? (struct pl_inline){ mailbox->only.handler, mailbox->only.context }
                                 : (struct pl_inline){ pl_inline_full, mailbox };
@@ -310,7 +321,7 @@ static enum peal_err build_route(struct pl_route **out, struct peal_topic *topic
     }
     if (route) {
         fill_route(route, &listeners);
-        (void)matching_interceptors(bus, topic, route->interceptors); // counted above
+        (void)matching_interceptors(bus, topic, route->rest->interceptors); // counted above
         route->plain = !bus->keeps && route->mailbox_count == 0 && route->interceptor_count == 0;
         route->birth = ++bus->changes;
         route->version = atomic_load_explicit(&bus->version, memory_order_relaxed);
@@ -331,18 +342,27 @@ static void retire_route(struct peal_bus *bus, struct peal_topic *topic, struct 
 {
     struct pl_route *old = atomic_exchange_explicit(&topic->route, with, memory_order_acq_rel);
     if (old) {
-        old->retired = ++bus->changes;
-        old->next_retired = bus->retired_routes;
+        old->rest->next_retired = bus->retired_routes;
         bus->retired_routes = old;
     }
 }
 
+// The route of a hazard whose thread has seen, after storing it, that it was current; or NULL. As
+// long as we hold bus->lock it stays, even if the thread leaves it.
+static const struct pl_route *confirmed(const char *hazard)
+{
+    bool is = (uintptr_t)hazard & 1;
+    return is ? (const struct pl_route *)(const void *)(hazard - 1) : NULL;
+}
+
 static bool in_hazards(const struct pl_slot *slots, const struct pl_route *route)
 {
+    const char *first = (const char *)route;
     for (const struct pl_slot *slot = slots; slot; slot = slot->next) {
         for (size_t i = 0; i < PL_DEPTH_MAX; i++) {
             // Acquire: the release of who let go comes before our free.
-            if (atomic_load_explicit(&slot->hazards[i], memory_order_acquire) == route) {
+            const char *hazard = atomic_load_explicit(&slot->hazards[i], memory_order_acquire);
+            if (hazard == first || hazard == first + 1) {
                 return true;
             }
         }
@@ -356,10 +376,10 @@ static uint64_t oldest_in_use(const struct pl_slot *slots)
     uint64_t oldest = UINT64_MAX;
     for (const struct pl_slot *slot = slots; slot; slot = slot->next) {
         for (size_t i = 0; i < PL_DEPTH_MAX; i++) {
-            if (atomic_load_explicit(&slot->hazards[i], memory_order_acquire)) {
-                uint64_t birth = atomic_load_explicit(&slot->births[i], memory_order_acquire);
-                oldest = birth < oldest ? birth : oldest;
-            }
+            const char *hazard = atomic_load_explicit(&slot->hazards[i], memory_order_acquire);
+            const struct pl_route *route = confirmed(hazard);
+            uint64_t birth = route ? route->birth : 0;
+            oldest = hazard && birth < oldest ? birth : oldest;
         }
     }
     return oldest;
@@ -369,11 +389,13 @@ static void free_route(struct peal_bus *bus, struct pl_route *route)
 {
     uint64_t count = pl_slots_sum(bus, route->counter, true);
     bus->folded_published += count;
+    bus->folded_routed += count * route->inline_count;
     for (size_t i = 0; i < route->inline_count; i++) {
-        pl_count_shared(&route->inline_boxes[i]->counts.delivered, count);
+        route->rest->inline_boxes[i]->routed += count;
+        pl_mailbox_unref(route->rest->inline_boxes[i]);
     }
     bus->free_counters[bus->free_counter_count++] = route->counter;
-    pl_release(bus->seams, route);
+    pl_release(bus->seams, route->rest->memory);
 }
 
 void pl_routes_reclaim(struct peal_bus *bus)
@@ -390,9 +412,9 @@ void pl_routes_reclaim(struct peal_bus *bus)
     while (*at) {
         struct pl_route *route = *at;
         if (in_hazards(bus->slots, route)) {
-            at = &route->next_retired;
+            at = &route->rest->next_retired;
         } else {
-            *at = route->next_retired;
+            *at = route->rest->next_retired;
             free_route(bus, route);
         }
     }
@@ -432,8 +454,12 @@ static enum peal_err rebuild(struct peal_topic *topic)
     struct peal_bus *bus = topic->bus;
     pl_mutex_lock(&bus->lock, bus->seams);
     struct pl_route *route = atomic_load_explicit(&topic->route, memory_order_relaxed);
-    enum peal_err err = PEAL_OK;
-    if (!route || route->version != atomic_load_explicit(&bus->version, memory_order_relaxed)) {
+    // With the lock: once the gate is closed nobody builds a route that leads through it.
+    enum peal_err err = pl_bus_check_open(bus);
+    if (err) {
+        // Nothing is entered any more.
+    } else if (!route ||
+               route->version != atomic_load_explicit(&bus->version, memory_order_relaxed)) {
         err = build_route(&route, topic);
         if (!err) {
             retire_route(bus, topic, route);
@@ -457,21 +483,20 @@ enum peal_err pl_route_enter_slow(struct pl_route **out, struct pl_slot *slot,
     }
     for (;;) {
         struct pl_route *route = atomic_load_explicit(&topic->route, memory_order_acquire);
-        atomic_store_explicit(&slot->hazards[slot->depth], route, memory_order_relaxed);
+        atomic_store_explicit(&slot->hazards[slot->depth], (const char *)route,
+                              memory_order_relaxed);
         atomic_signal_fence(memory_order_seq_cst); // see pl_route_enter
         pl_point(bus->seams);
         if (route && atomic_load_explicit(&topic->route, memory_order_acquire) == route &&
             route->version == atomic_load_explicit(&bus->version, memory_order_acquire)) {
-            atomic_store_explicit(&slot->births[slot->depth], route->birth, memory_order_release);
+            atomic_store_explicit(&slot->hazards[slot->depth], (const char *)route + 1,
+                                  memory_order_release);
             slot->depth++;
             *out = route;
             return PEAL_OK;
         }
         atomic_store_explicit(&slot->hazards[slot->depth], NULL, memory_order_release);
-        enum peal_err err = pl_bus_check_open(bus);
-        if (!err) {
-            err = rebuild(topic);
-        }
+        enum peal_err err = rebuild(topic);
         if (err) {
             return err;
         }
@@ -487,7 +512,7 @@ void pl_quiet_wake(struct peal_bus *bus)
 static bool leads_to(const struct pl_route *route, const struct pl_mailbox *mailbox)
 {
     for (size_t i = 0; i < route->inline_count; i++) {
-        if (route->inline_boxes[i] == mailbox) {
+        if (route->rest->inline_boxes[i] == mailbox) {
             return true;
         }
     }
@@ -499,28 +524,31 @@ static bool leads_to(const struct pl_route *route, const struct pl_mailbox *mail
     return false;
 }
 
-// Is the thread of a slot in a route that leads to the mailbox? A hazard may name a route that is
-// gone, until its thread has confirmed it; then it has a birth, and as we hold bus->lock it stays.
 static bool slot_leads_to(const struct pl_slot *slot, const struct pl_mailbox *mailbox)
 {
     for (size_t i = 0; i < PL_DEPTH_MAX; i++) {
         const struct pl_route *route =
-            atomic_load_explicit(&slot->hazards[i], memory_order_acquire);
-        if (route && atomic_load_explicit(&slot->births[i], memory_order_acquire) != 0 &&
-            atomic_load_explicit(&slot->hazards[i], memory_order_acquire) == route &&
-            leads_to(route, mailbox)) {
+            confirmed(atomic_load_explicit(&slot->hazards[i], memory_order_acquire));
+        if (route && leads_to(route, mailbox)) {
             return true;
         }
     }
     return false;
 }
 
+bool pl_route_runs(const struct pl_slot *me, const struct pl_mailbox *mailbox)
+{
+    const struct pl_call *call = me && me->current ? me->current->delivery : NULL;
+    if (!call || !call->inlined || me->depth == 0) {
+        return false;
+    }
+    const struct pl_route *route =
+        confirmed(atomic_load_explicit(&me->hazards[me->depth - 1], memory_order_relaxed));
+    return route && route->rest->inline_boxes[call->inlined - route->inlines] == mailbox;
+}
+
 bool pl_route_busy(struct peal_bus *bus, const struct pl_mailbox *mailbox, const struct pl_slot *me)
 {
-    if (atomic_load_explicit(&bus->batching, memory_order_seq_cst) != 0 &&
-        !(me && me->handling > 0)) {
-        return true;
-    }
     for (const struct pl_slot *slot = bus->slots; slot; slot = slot->next) {
         if (slot != me && slot_leads_to(slot, mailbox)) {
             return true;
@@ -544,7 +572,7 @@ static uint64_t delivered_by(struct peal_bus *bus, struct pl_route *route,
                              const struct pl_mailbox *mailbox)
 {
     for (size_t i = 0; i < route->inline_count; i++) {
-        if (route->inline_boxes[i] == mailbox) {
+        if (route->rest->inline_boxes[i] == mailbox) {
             return pl_slots_sum(bus, route->counter, false);
         }
     }
@@ -553,8 +581,8 @@ static uint64_t delivered_by(struct peal_bus *bus, struct pl_route *route,
 
 uint64_t pl_routes_delivered(struct peal_bus *bus, const struct pl_mailbox *mailbox)
 {
-    uint64_t sum = 0;
-    for (struct pl_route *route = bus->retired_routes; route; route = route->next_retired) {
+    uint64_t sum = mailbox->routed;
+    for (struct pl_route *route = bus->retired_routes; route; route = route->rest->next_retired) {
         sum += delivered_by(bus, route, mailbox);
     }
     uint32_t count = atomic_load_explicit(&bus->topic_count, memory_order_relaxed);
@@ -566,21 +594,50 @@ uint64_t pl_routes_delivered(struct peal_bus *bus, const struct pl_mailbox *mail
     return sum;
 }
 
+uint64_t pl_routes_delivered_all(struct peal_bus *bus)
+{
+    uint64_t sum = bus->folded_routed;
+    for (struct pl_route *route = bus->retired_routes; route; route = route->rest->next_retired) {
+        sum += route->inline_count ? pl_slots_sum(bus, route->counter, false) * route->inline_count
+                                   : 0;
+    }
+    uint32_t count = atomic_load_explicit(&bus->topic_count, memory_order_relaxed);
+    for (uint32_t id = 0; id < count; id++) {
+        struct pl_route *route =
+            atomic_load_explicit(&pl_topic_by_id(bus, id)->route, memory_order_relaxed);
+        if (route && route->inline_count > 0) {
+            sum += pl_slots_sum(bus, route->counter, false) * route->inline_count;
+        }
+    }
+    return sum;
+}
+
+// Frees a route of a bus that is closing; nothing is counted any more.
+static void drop_route(struct peal_bus *bus, struct pl_route *route)
+{
+    if (route) {
+        for (size_t i = 0; i < route->inline_count; i++) {
+            pl_mailbox_unref(route->rest->inline_boxes[i]);
+        }
+        pl_release(bus->seams, route->rest->memory);
+    }
+}
+
 void pl_topics_finish(struct peal_bus *bus)
 {
     uint32_t count = atomic_load_explicit(&bus->topic_count, memory_order_relaxed);
     for (uint32_t id = 0; id < count; id++) {
         struct peal_topic *topic = (struct peal_topic *)(uintptr_t)pl_topic_by_id(bus, id);
-        pl_release(bus->seams, atomic_load_explicit(&topic->route, memory_order_relaxed));
-        pl_release(bus->seams, topic);
+        drop_route(bus, atomic_load_explicit(&topic->route, memory_order_relaxed));
+        pl_release(bus->seams, topic->memory);
     }
     for (size_t i = 0; i < PL_CHUNKS; i++) {
         pl_release(bus->seams, (void *)atomic_load(&bus->topics[i]));
     }
     while (bus->retired_routes) {
         struct pl_route *route = bus->retired_routes;
-        bus->retired_routes = route->next_retired;
-        pl_release(bus->seams, route);
+        bus->retired_routes = route->rest->next_retired;
+        drop_route(bus, route);
     }
     struct pl_topic_table *table = atomic_load_explicit(&bus->table, memory_order_relaxed);
     while (table) {

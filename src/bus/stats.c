@@ -31,6 +31,19 @@ static uint64_t read_count(const _Atomic uint64_t *counter)
     return atomic_load_explicit(counter, memory_order_relaxed);
 }
 
+// What it has lost and was not told of yet.
+static uint64_t untold(struct pl_mailbox *mailbox)
+{
+    struct peal_bus *bus = mailbox->bus;
+    if (!bus->log || !atomic_load_explicit(&mailbox->lost, memory_order_relaxed)) {
+        return 0;
+    }
+    pl_turn_take(&bus->log->turn, bus->seams);
+    uint64_t count = mailbox->loss.count;
+    pl_turn_give(&bus->log->turn, bus->seams);
+    return count;
+}
+
 // What waits in the ring, or is still to be looked at in the log; and since when.
 static uint64_t waiting_in_log(struct pl_mailbox *mailbox, uint64_t *lag, int64_t *oldest)
 {
@@ -77,7 +90,7 @@ void pl_mailbox_stats(struct pl_mailbox *mailbox, struct peal_subscription_stats
     out->released = read_count(&counts->released);
     out->rejected = read_count(&counts->rejected);
     out->dead = read_count(&counts->dead);
-    out->dropped = read_count(&counts->dropped);
+    out->dropped = read_count(&counts->dropped) + untold(mailbox);
     out->slow = read_count(&counts->slow);
     pl_hold_numbers(mailbox, numbers);
     int64_t oldest = numbers->oldest;
@@ -113,15 +126,15 @@ enum peal_err peal_subscription_stats(struct peal_subscription_stats *out,
 
 static void add_mailboxes(struct peal_bus *bus, struct peal_bus_stats *out)
 {
+    out->delivered = bus->folded.delivered + pl_routes_delivered_all(bus);
+    out->retried = bus->folded.retried;
+    out->dropped = bus->folded.dropped;
     struct pl_mailbox *mailbox;
     PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
         const struct pl_box_counts *counts = &mailbox->counts;
         out->delivered += read_count(&counts->delivered);
-        if (mailbox->mode == PEAL_INLINE) {
-            out->delivered += pl_routes_delivered(bus, mailbox);
-        }
-        out->retried += read_count(&counts->failed) - read_count(&counts->dead);
-        out->dropped += read_count(&counts->dropped);
+        out->retried += read_count(&counts->retried);
+        out->dropped += read_count(&counts->dropped) + untold(mailbox);
     }
 }
 

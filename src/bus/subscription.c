@@ -118,10 +118,11 @@ static enum peal_err check_mode(const struct peal_subscribe_options *options, pe
                                         : "a subscription takes a handler, or a batch handler");
     }
     bool worker_only = options->name || options->from || options->batch ||
-                       options->concurrency > 1 || options->overflow;
+                       options->concurrency > 1 || options->overflow ||
+                       options->spent == PEAL_SPENT_PAUSE;
     if (options->mode == PEAL_INLINE && worker_only) {
         return pl_fail(PEAL_EINVAL, "an inline subscription runs in the publisher: it has no name, "
-                                    "start, batch, concurrency or overflow");
+                                    "start, batch, concurrency, overflow or PEAL_SPENT_PAUSE");
     }
     return PEAL_OK;
 }
@@ -131,11 +132,13 @@ static void fill_defaults(struct peal_subscribe_options *options)
     const struct peal_subscribe_options *plain = &plain_settings.options;
     options->concurrency = options->concurrency ? options->concurrency : plain->concurrency;
     options->mailbox = options->mailbox ? options->mailbox : plain->mailbox;
-    uint32_t size = 2;
-    while (size < options->mailbox) {
-        size *= 2;
+    if (options->mailbox <= MAILBOX_MOST) { // what is too large is refused as it came
+        uint32_t size = 2;
+        while (size < options->mailbox) {
+            size *= 2;
+        }
+        options->mailbox = size;
     }
-    options->mailbox = size;
     options->batch_max = options->batch_max ? options->batch_max : 64;
     options->ack_wait_ms = options->ack_wait_ms ? options->ack_wait_ms : plain->ack_wait_ms;
     if (options->mode != PEAL_INLINE && options->slow_ms == 0) {
@@ -266,11 +269,14 @@ static bool start(struct pl_mailbox *mailbox)
     pl_turn_take(&bus->log->turn, bus->seams);
     uint64_t end = atomic_load_explicit(&bus->log->end, memory_order_relaxed);
     // What was published since start_position looked is looked at too: it was after the call began.
+    // From here on publishers push: they look at their routes again once they have the turn.
+    mailbox->closed = false;
     bool behind = position < end;
     atomic_store_explicit(&mailbox->cursor, behind ? position : end, memory_order_relaxed);
     if (behind && !mailbox->active) {
         mailbox->active = true;
         pl_list_add_tail(&bus->active, &mailbox->active_link);
+        bus->log->floor = position < bus->log->floor ? position : bus->log->floor;
     }
     pl_turn_give(&bus->log->turn, bus->seams);
     return behind;
@@ -346,6 +352,12 @@ static enum peal_err join(struct peal_subscription **out, struct pl_mailbox *wan
     member->batch = as->batch;
     member->context = as->context;
     add_member(mailbox, member);
+    if (bus->log) {
+        // While nobody had the name, the log forgot what it was to read. No longer.
+        pl_turn_take(&bus->log->turn, bus->seams);
+        bus->log->floor = 0;
+        pl_turn_give(&bus->log->turn, bus->seams);
+    }
     *out = member;
     return PEAL_OK;
 }
@@ -359,8 +371,9 @@ static enum peal_err enter(struct pl_mailbox *mailbox)
                        (unsigned long long)bus->options.subscriptions_max);
     }
     pl_mutex_lock(&bus->timers.lock, bus->seams);
-    size_t more = bus->subscription_count + 1 - bus->timers.heap.count;
-    enum peal_err err = pl_heap_reserve(&bus->timers.heap, more);
+    // Those who are just leaving may have a timer, and are not counted any more.
+    size_t boxes = bus->subscription_count + 1, timers = bus->timers.heap.count;
+    enum peal_err err = pl_heap_reserve(&bus->timers.heap, boxes > timers ? boxes - timers : 1);
     pl_mutex_unlock(&bus->timers.lock, bus->seams);
     if (!err) {
         err = pl_match_add(&bus->match, mailbox->pattern, mailbox);
@@ -422,14 +435,13 @@ static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mail
         mailbox->only.batch = as->batch;
         mailbox->only.context = as->context;
         add_member(mailbox, &mailbox->only);
-        if (bus->log && mailbox->mode != PEAL_INLINE) {
-            behind = start(mailbox);
-        }
+        mailbox->closed = true; // until it has started
         err = enter(mailbox);
-        if (err && behind) {
-            pl_turn_take(&bus->log->turn, bus->seams);
-            pl_list_remove(&mailbox->active_link);
-            pl_turn_give(&bus->log->turn, bus->seams);
+        if (!err && bus->log && mailbox->mode != PEAL_INLINE) {
+            behind = start(mailbox);
+            if (mailbox->overflow != PEAL_CATCH_UP) {
+                pl_mailbox_go_live(mailbox); // its limit counts from the first event on
+            }
         }
         joined = &mailbox->only;
     }
@@ -522,6 +534,10 @@ static void close_mailbox(struct pl_mailbox *mailbox)
 static void wait_for_inline(struct pl_mailbox *mailbox, const struct pl_slot *me)
 {
     struct peal_bus *bus = mailbox->bus;
+    atomic_fetch_add_explicit(&bus->removals, 1, memory_order_seq_cst);
+    if (pl_route_runs(me, mailbox)) {
+        return; // inside its own handler: two who wait for each other would wait for ever
+    }
     atomic_fetch_add_explicit(&bus->quiet_wanted, 1, memory_order_seq_cst);
     bus->seams->barrier(bus->seams->world);
     for (;;) {
@@ -546,6 +562,23 @@ static void leave(struct pl_mailbox *mailbox, struct peal_subscription *member)
     pl_mutex_unlock(&mailbox->lock, mailbox->seams);
 }
 
+void pl_mailbox_end(struct pl_mailbox *mailbox)
+{
+    struct peal_bus *bus = mailbox->bus;
+    // Deliveries that are still out come back too late; what was retried stays a dead letter.
+    pl_mutex_lock(&mailbox->lock, bus->seams);
+    pl_hold_finish(mailbox);
+    pl_mutex_unlock(&mailbox->lock, bus->seams);
+    pl_dead_orphan(mailbox);
+    pl_mutex_lock(&bus->lock, bus->seams);
+    const struct pl_box_counts *counts = &mailbox->counts;
+    bus->folded.delivered += atomic_load_explicit(&counts->delivered, memory_order_relaxed);
+    bus->folded.retried += atomic_load_explicit(&counts->retried, memory_order_relaxed);
+    bus->folded.dropped += atomic_load_explicit(&counts->dropped, memory_order_relaxed);
+    bus->folded.dropped += mailbox->loss.count; // nobody pushes, nobody is told any more
+    pl_mutex_unlock(&bus->lock, bus->seams);
+}
+
 static void remove_mailbox(struct pl_mailbox *mailbox, const struct pl_slot *me)
 {
     struct peal_bus *bus = mailbox->bus;
@@ -561,6 +594,12 @@ static void remove_mailbox(struct pl_mailbox *mailbox, const struct pl_slot *me)
     pl_runs_wait_gone(mailbox, me);
     if (mailbox->mode == PEAL_INLINE) {
         wait_for_inline(mailbox, me);
+    }
+    pl_mutex_lock(&bus->runs.lock, bus->seams);
+    bool runs = mailbox->orphan; // its own handler calls us: whoever ends that run ends it
+    pl_mutex_unlock(&bus->runs.lock, bus->seams);
+    if (!runs) {
+        pl_mailbox_end(mailbox);
     }
 
     pl_mutex_lock(&bus->lock, bus->seams);

@@ -47,6 +47,7 @@ struct pl_request {
 struct pl_engine {
     const struct pl_engine_ops *ops;
     struct pl_log *log; // NULL: nothing is ever delivered
+    bool log_is_store;  // what is appended to the log is published: bytes need no `append`
 };
 
 struct pl_engine_ops {

@@ -15,24 +15,27 @@ struct local {
     struct pl_engine engine; // first: the engine is the local
     struct pl_log log;
     const char *source;
+    void *memory; // what was allocated: the log in it begins at a cache line
 };
 
 static enum peal_err mem_open(struct pl_engine **out, const struct pl_url *url,
                               const struct pl_engine_config *config)
 {
     (void)url; // the bus has read the parameters
-    struct local *local = pl_new(config->seams, sizeof *local);
-    if (!local) {
+    void *memory = pl_new(config->seams, sizeof(struct local) + 64);
+    if (!memory) {
         return pl_fail(PEAL_ENOMEM, "no memory to open mem:");
     }
+    struct local *local = pl_align64(memory);
+    local->memory = memory;
     enum peal_err err = pl_log_init(&local->log, config->seams, &config->limits);
     if (err) {
-        pl_release(config->seams, local);
+        pl_release(config->seams, memory);
         return err;
     }
     local->log.state.limits = config->state;
     local->source = config->source;
-    local->engine = (struct pl_engine){ &pl_engine_mem, &local->log };
+    local->engine = (struct pl_engine){ &pl_engine_mem, &local->log, true };
     *out = &local->engine;
     return PEAL_OK;
 }
@@ -43,7 +46,7 @@ static void mem_close(struct pl_engine *engine)
         struct local *local = (struct local *)(void *)engine;
         const struct pl_seams *seams = local->log.seams;
         pl_log_finish(&local->log);
-        pl_release(seams, local);
+        pl_release(seams, local->memory);
     }
 }
 

@@ -32,16 +32,17 @@ struct pl_owner_ops {
 };
 
 struct peal_event {
+    const struct peal_message *message; // borrowed; NULL in a reference
+    const struct pl_origin *origin;     // borrowed; a reference's own
+    const char *type;                   // borrowed; a reference's own
+    const void *data;                   // in the frame or the message
+    size_t size;                        // bytes of data
+    uint64_t number;                    // position, or one unique among events without one
+    // Side by side, because a view of a message sets all four to zero in two stores.
     const struct pl_frame *frame;         // borrowed; with an owner in a reference: shared
-    const struct peal_message *message;   // borrowed; NULL in a reference
-    const struct pl_origin *origin;       // borrowed; a reference's own
-    const char *type;                     // borrowed; a reference's own
-    const void *data;                     // in the frame or the message
-    size_t size;                          // bytes of data
-    uint64_t number;                      // position, or one unique among events without one
-    int64_t time;                         // of a message that does not say; 0: not looked at yet
     void *owner;                          // of the frame's bytes; NULL: as long as the view
     const struct pl_owner_ops *owner_ops; // NULL without an owner
+    int64_t time;                         // of a message that does not say; 0: not looked at yet
     void *delivery;                       // the bus's, while a handler runs; else NULL
     uint32_t attempt;
     uint16_t hops;

@@ -15,14 +15,19 @@ const struct pl_frame *pl_cursor_seek(struct pl_cursor *cursor, struct pl_log *l
 
     pl_segment_unref(cursor->segment);
     cursor->segment = segment;
+    cursor->events_max = 0;
     if (!segment) {
         return NULL;
     }
+    cursor->first = segment->first;
+    cursor->events_max = segment->events_max;
+    cursor->offsets = segment->offsets;
+    cursor->bytes = segment->bytes;
     return pl_segment_frame(segment, position < segment->first ? segment->first : position);
 }
 
 void pl_cursor_rest(struct pl_cursor *cursor)
 {
     pl_segment_unref(cursor->segment);
-    cursor->segment = NULL;
+    *cursor = (struct pl_cursor){ 0 };
 }

@@ -11,6 +11,10 @@
 
 struct pl_cursor {
     struct pl_segment *segment; // NULL: nowhere
+    // Of the segment, whose own cache line the publisher writes with every append.
+    uint64_t first, events_max;
+    const _Atomic uint32_t *offsets;
+    const char *bytes;
 };
 
 const struct pl_frame *pl_cursor_seek(struct pl_cursor *cursor, struct pl_log *log,
@@ -24,9 +28,13 @@ void pl_cursor_rest(struct pl_cursor *cursor);
 static inline const struct pl_frame *pl_cursor_at(struct pl_cursor *cursor, struct pl_log *log,
                                                   uint64_t position)
 {
-    struct pl_segment *segment = cursor->segment;
-    if (__builtin_expect(segment && pl_segment_has(segment, position), 1)) {
-        return pl_segment_frame(segment, position);
+    if (__builtin_expect(position - cursor->first < cursor->events_max, 1)) {
+        // Relaxed: the position lies below an end that was acquired.
+        uint32_t offset = atomic_load_explicit(&cursor->offsets[position - cursor->first],
+                                               memory_order_relaxed);
+        if (__builtin_expect(offset != PL_NO_OFFSET, 1)) {
+            return (const struct pl_frame *)(const void *)(cursor->bytes + (size_t)offset * 8);
+        }
     }
     return pl_cursor_seek(cursor, log, position);
 }

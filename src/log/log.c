@@ -76,11 +76,6 @@ void pl_log_finish(struct pl_log *log)
 
 // ---- forgetting ---------------------------------------------------------------------------------
 
-static uint64_t segment_end(const struct pl_segment *segment)
-{
-    return segment->first + atomic_load_explicit(&segment->count, memory_order_relaxed);
-}
-
 static void drop_oldest(struct pl_log *log)
 {
     struct pl_segment *segment = *slot(log, 0);
@@ -89,7 +84,7 @@ static void drop_oldest(struct pl_log *log)
     // Acquire: pairs with the release of the last reader, whose reads come before our reuse. Only
     // the turn's holder hands out new references, so one is ours and stays one.
     if (atomic_load_explicit(&segment->refs, memory_order_acquire) == 1) {
-        pl_segment_reset(segment, 0);
+        pl_segment_empty(segment);
         segment->next_spare = log->spare;
         log->spare = segment;
         log->spare_count++;
@@ -106,7 +101,7 @@ static bool beyond_history(struct pl_log *log, uint64_t bytes_behind)
     }
     const struct pl_segment *oldest = *slot(log, 0);
     uint64_t end = atomic_load_explicit(&log->end, memory_order_relaxed);
-    if (end - segment_end(oldest) >= log->limits.history_events ||
+    if (end - pl_segment_end(oldest) >= log->limits.history_events ||
         bytes_behind >= log->limits.history_bytes) {
         return true;
     }
@@ -116,11 +111,23 @@ static bool beyond_history(struct pl_log *log, uint64_t bytes_behind)
 
 static bool nobody_needs(struct pl_log *log, const struct pl_segment *segment)
 {
-    if (segment_end(segment) <= log->floor) {
+    if (pl_segment_end(segment) <= log->floor) {
         return true;
     }
-    log->floor = log->find_floor ? log->find_floor(log->floor_context) : UINT64_MAX;
-    return segment_end(segment) <= log->floor;
+    // Who needs nothing today may need what is appended from now on.
+    uint64_t end = atomic_load_explicit(&log->end, memory_order_relaxed);
+    uint64_t floor = log->find_floor ? log->find_floor(log->floor_context) : end;
+    log->floor = floor < end ? floor : end;
+    return pl_segment_end(segment) <= log->floor;
+}
+
+// May the oldest segment go, whatever the history's limits say? Not while it has events of a batch
+// that is still being appended: they are not pushed yet.
+static bool may_drop(struct pl_log *log)
+{
+    uint64_t end = atomic_load_explicit(&log->end, memory_order_relaxed);
+    return log->count > 0 && pl_segment_end(*slot(log, 0)) <= end &&
+           (log->limits.drop_oldest || nobody_needs(log, *slot(log, 0)));
 }
 
 size_t pl_log_retain(struct pl_log *log)
@@ -178,7 +185,7 @@ static bool make_room(struct pl_log *log, size_t bytes)
 {
     (void)pl_log_retain(log); // how much does not matter here
     while (!log->spare && pl_log_memory(log) + bytes > log->limits.memory_max) {
-        if (log->count <= 1 || !(log->limits.drop_oldest || nobody_needs(log, *slot(log, 0)))) {
+        if (log->count <= 1 || !may_drop(log)) {
             return false;
         }
         drop_oldest(log);
@@ -224,33 +231,56 @@ struct pl_outside_block *pl_outside_copy(const struct pl_seams *seams, const voi
     return block;
 }
 
+static void free_spare(struct pl_log *log)
+{
+    struct pl_segment *segment = log->spare;
+    log->spare = segment->next_spare;
+    log->spare_count--;
+    pl_segment_unref(segment);
+}
+
+// Makes room for a block. The tail may go too: it has all the blocks when small frames lead to
+// large data. One spare segment stays, to be the next tail.
 static bool outside_fits(struct pl_log *log, const struct pl_outside_block *block)
 {
+    if (pl_log_memory(log) + block->size > log->limits.memory_max) {
+        (void)pl_log_retain(log); // the loop looks at what that freed
+    }
     while (pl_log_memory(log) + block->size > log->limits.memory_max) {
-        if (pl_log_retain(log) > 0) {
-            continue;
-        }
-        if (log->count <= 1 || !(log->limits.drop_oldest || nobody_needs(log, *slot(log, 0)))) {
+        if (log->spare_count > 1 || (log->spare && log->count > 0)) {
+            free_spare(log);
+        } else if (may_drop(log)) {
+            drop_oldest(log);
+            log->tail = log->count ? log->tail : NULL;
+        } else {
             return false;
         }
-        drop_oldest(log);
     }
     return true;
+}
+
+// Has the tail so much large data that it is better forgotten in parts?
+static bool is_heavy(const struct pl_log *log, const struct pl_segment *tail)
+{
+    uint64_t share = log->limits.memory_max / 16;
+    uint64_t least = 4 * (uint64_t)log->segment_size;
+    return tail->outside_bytes >= (share > least ? share : least);
 }
 
 enum peal_err pl_log_append(struct pl_log *log, const struct pl_append *append, uint64_t version,
                             const struct pl_frame **out)
 {
     size_t size = pl_frame_size(append->attributes, append->message->size, append->outside != NULL);
-    struct pl_segment *segment = log->tail;
     if (append->outside && !outside_fits(log, append->outside)) {
         return PEAL_EAGAIN;
     }
+    struct pl_segment *segment = log->tail;
     uint64_t position =
-        segment ? segment_end(segment) : atomic_load_explicit(&log->end, memory_order_relaxed);
-    if (__builtin_expect(!segment || !pl_segment_fits(segment, size), 0)) {
+        segment ? pl_segment_end(segment) : atomic_load_explicit(&log->end, memory_order_relaxed);
+    bool fits = segment && pl_segment_fits(segment, size);
+    if (__builtin_expect(!fits || (append->outside && is_heavy(log, segment)), 0)) {
         enum peal_err err = roll(log, position);
-        if (err) {
+        if (err && !fits) {
             return err;
         }
         segment = log->tail;
@@ -300,11 +330,10 @@ void pl_log_rewind(struct pl_log *log, const struct pl_log_mark *mark)
         log->count--;
     }
     log->tail = log->count ? *slot(log, log->count - 1) : NULL;
-    if (log->tail && segment_end(log->tail) > end) {
+    if (log->tail && pl_segment_end(log->tail) > end) {
         pl_segment_disown(log->tail, mark->outside);
-        log->tail->used = mark->used;
+        pl_segment_truncate(log->tail, mark->events, mark->used);
         log->tail->newest = mark->newest;
-        atomic_store_explicit(&log->tail->count, mark->events, memory_order_relaxed);
     }
 }
 
@@ -312,13 +341,13 @@ void pl_log_rewind(struct pl_log *log, const struct pl_log_mark *mark)
 
 struct pl_segment *pl_log_find(const struct pl_log *log, uint64_t position)
 {
-    if (log->count == 0 || position >= segment_end(*slot(log, log->count - 1))) {
+    if (log->count == 0 || position >= pl_segment_end(*slot(log, log->count - 1))) {
         return NULL;
     }
     size_t low = 0, high = log->count - 1; // the answer lies in low..high
     while (low < high) {
         size_t middle = (low + high) / 2;
-        if (position < segment_end(*slot(log, middle))) {
+        if (position < pl_segment_end(*slot(log, middle))) {
             high = middle;
         } else {
             low = middle + 1;
@@ -336,7 +365,7 @@ uint64_t pl_log_find_time(struct pl_log *log, int64_t time_ns)
         if (segment->newest < time_ns) {
             continue;
         }
-        uint64_t low = segment->first, high = segment_end(segment);
+        uint64_t low = segment->first, high = pl_segment_end(segment);
         while (low < high) { // recorded time does not fall within the log
             uint64_t middle = low + (high - low) / 2;
             if (pl_segment_frame(segment, middle)->recorded < time_ns) {

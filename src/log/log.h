@@ -23,6 +23,8 @@
 #include "log/segment.h"
 #include "log/state.h"
 
+#include <string.h>
+
 struct pl_log_limits {
     uint64_t history_events; // UINT64_MAX: any number
     uint64_t history_bytes;
@@ -50,7 +52,7 @@ struct pl_log {
     size_t oldest, count, capacity; // capacity is a power of two
     struct pl_segment *spare;
     size_t spare_count;
-    uint64_t floor; // nobody needs a position below it
+    uint64_t floor; // nobody needs a position below it; whoever comes to need one lowers it
     // Asks for a new floor; called with the turn, takes no lock.
     uint64_t (*find_floor)(void *context);
     void *floor_context;
@@ -77,6 +79,37 @@ struct pl_append {
 // pl_log_publish. PEAL_EAGAIN: memory_max is reached and somebody needs all of it. PEAL_ENOMEM.
 enum peal_err pl_log_append(struct pl_log *log, const struct pl_append *append, uint64_t version,
                             const struct pl_frame **out);
+
+// The same for bytes without attributes that fit the tail; else NULL, and nothing has happened.
+// Here, because it is most of what publishing such an event costs.
+static inline const struct pl_frame *pl_log_append_bytes(struct pl_log *log, uint32_t type,
+                                                         const void *data, size_t size)
+{
+    struct pl_segment *segment = log->tail;
+    size_t inside = pl_round8(size);
+    if (__builtin_expect(!segment || size > PL_INSIDE_MAX ||
+                             !pl_segment_fits(segment, sizeof(struct pl_frame) + inside),
+                         0)) {
+        return NULL;
+    }
+    struct pl_frame *frame = pl_segment_next(segment);
+    frame->length = (uint32_t)(sizeof *frame + inside);
+    frame->crc = 0;
+    frame->position = pl_segment_end(segment);
+    frame->recorded = pl_clock_now(&log->clock);
+    frame->type = type;
+    frame->attribute_words = 0;
+    frame->flags = (uint16_t)(PEAL_PRIORITY_DEFAULT | (inside - size) << PL_PAD_SHIFT);
+    char *body = (char *)(frame + 1);
+    if (inside != size) {
+        memset(body + inside - 8, 0, 8);
+    }
+    if (size) {
+        memcpy(body, data, size);
+    }
+    pl_segment_commit(segment, frame);
+    return frame;
+}
 
 // Makes all that was appended visible to readers. With the turn.
 static inline void pl_log_publish(struct pl_log *log, uint64_t end)

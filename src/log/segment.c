@@ -62,7 +62,7 @@ struct pl_segment *pl_segment_create(const struct pl_seams *seams, struct pl_bud
     *segment = (struct pl_segment){
         .size = (uint32_t)size,
         .events_max = (uint32_t)events,
-        .offsets = (uint32_t *)(void *)(memory + header_bytes()),
+        .offsets = (_Atomic uint32_t *)(void *)(memory + header_bytes()),
         .bytes = memory + header_bytes() + events * sizeof(uint32_t),
         .seams = seams,
         .budget = budget,
@@ -82,7 +82,7 @@ void pl_outside_free(const struct pl_seams *seams, struct pl_outside_block *bloc
     }
 }
 
-static void drop_outside(struct pl_segment *segment)
+void pl_segment_empty(struct pl_segment *segment)
 {
     give_back(segment->budget, segment->outside_bytes);
     pl_outside_free(segment->seams, segment->outside);
@@ -107,14 +107,23 @@ void pl_segment_disown(struct pl_segment *segment, const struct pl_outside_block
     }
 }
 
+void pl_segment_truncate(struct pl_segment *segment, uint32_t count, uint32_t used)
+{
+    // All offsets, not only up to the count: this may be their first use.
+    for (uint32_t i = count; i < segment->events_max; i++) {
+        atomic_store_explicit(&segment->offsets[i], PL_NO_OFFSET, memory_order_relaxed);
+    }
+    segment->used = used;
+    atomic_store_explicit(&segment->count, count, memory_order_relaxed);
+}
+
 void pl_segment_reset(struct pl_segment *segment, uint64_t first)
 {
-    drop_outside(segment);
+    pl_segment_empty(segment);
     segment->first = first;
-    segment->used = 0;
     segment->newest = 0;
     segment->next_spare = NULL;
-    atomic_store_explicit(&segment->count, 0, memory_order_relaxed);
+    pl_segment_truncate(segment, 0, 0);
 }
 
 void pl_segment_ref(struct pl_segment *segment)
@@ -129,7 +138,7 @@ void pl_segment_unref(struct pl_segment *segment)
     if (!segment || atomic_fetch_sub_explicit(&segment->refs, 1, memory_order_acq_rel) > 1) {
         return;
     }
-    drop_outside(segment);
+    pl_segment_empty(segment);
     give_back(segment->budget, pl_segment_bytes(segment->size));
     pl_budget_unref(segment->budget, segment->seams);
     pl_release(segment->seams, segment);

@@ -4,13 +4,14 @@
 //
 //     ┌ struct ┬ offsets: one uint32 an event ┬ frames, 8-byte aligned, one behind the other ┐
 //
-// Frames lie in log order. `offsets[i]` says where the frame of position `first + i` begins, in
-// units of 8 bytes, so that a reader can go to a position, and backwards. Data too large to be
+// Frames lie in log order. `offsets[i]` says where the frame of position `first + i` begins, in units
+// of 8 bytes, so that a reader can go to a position, and backwards; PL_NO_OFFSET where there is none,
+// so that a reader need not look at the count, which changes with every append. Data too large to be
 // copied while others wait lies in blocks of its own, which the segment owns.
 //
 // Promises: what has been appended never changes; the bytes stay as long as anybody holds a
-// reference. Threads: appending needs the log's turn; reading a committed position needs a
-// reference and nothing else; refs are atomic.
+// reference. Threads: appending needs the log's turn; reading a committed position needs a reference
+// and nothing else; refs are atomic.
 #ifndef PL_LOG_SEGMENT_H
 #define PL_LOG_SEGMENT_H
 
@@ -24,6 +25,8 @@
 #define PL_FRAME_MAX (128 * 1024)
 
 #define PL_SEGMENT_MIN (2 * PL_FRAME_MAX)
+
+#define PL_NO_OFFSET UINT32_MAX
 
 struct pl_outside_block {
     struct pl_outside_block *next;
@@ -42,7 +45,7 @@ struct pl_segment {
     uint32_t used;          // bytes of frames
     uint32_t size;          // bytes there are for frames
     uint32_t events_max;
-    uint32_t *offsets;
+    _Atomic uint32_t *offsets;
     char *bytes;
     uint64_t first; // position of the first event
     int64_t newest; // recorded time of the last event
@@ -59,6 +62,12 @@ void pl_budget_unref(struct pl_budget *budget, const struct pl_seams *seams);
 // Creates one without events. NULL without memory.
 struct pl_segment *pl_segment_create(const struct pl_seams *seams, struct pl_budget *budget,
                                      size_t size);
+
+// Takes back all events from the `count`-th on. With the turn; nobody has been told of them.
+void pl_segment_truncate(struct pl_segment *segment, uint32_t count, uint32_t used);
+
+// Frees its outside blocks: its events are forgotten.
+void pl_segment_empty(struct pl_segment *segment);
 
 // Makes it as new, for events from `first` on. Its only reference is the caller's.
 void pl_segment_reset(struct pl_segment *segment, uint64_t first);
@@ -92,10 +101,16 @@ static inline void pl_segment_commit(struct pl_segment *segment, const struct pl
 {
     // Relaxed: readers learn of the event through the log's end or a mailbox, stored after this.
     uint32_t count = atomic_load_explicit(&segment->count, memory_order_relaxed);
-    segment->offsets[count] = segment->used / 8;
+    atomic_store_explicit(&segment->offsets[count], segment->used / 8, memory_order_relaxed);
     segment->used += frame->length;
     segment->newest = frame->recorded;
     atomic_store_explicit(&segment->count, count + 1, memory_order_relaxed);
+}
+
+// One above its last position.
+static inline uint64_t pl_segment_end(const struct pl_segment *segment)
+{
+    return segment->first + atomic_load_explicit(&segment->count, memory_order_relaxed);
 }
 
 static inline bool pl_segment_has(const struct pl_segment *segment, uint64_t position)
@@ -106,8 +121,10 @@ static inline bool pl_segment_has(const struct pl_segment *segment, uint64_t pos
 static inline const struct pl_frame *pl_segment_frame(const struct pl_segment *segment,
                                                       uint64_t position)
 {
-    const char *at = segment->bytes + (size_t)segment->offsets[position - segment->first] * 8;
-    return (const struct pl_frame *)(const void *)at;
+    // Relaxed: the position was learnt by an acquire of something stored after the offset.
+    size_t offset =
+        atomic_load_explicit(&segment->offsets[position - segment->first], memory_order_relaxed);
+    return (const struct pl_frame *)(const void *)(segment->bytes + offset * 8);
 }
 
 // For views whose bytes lie in a segment.

@@ -282,6 +282,7 @@ static void a_reference_to_a_frame_keeps_its_owner_once(void **state)
     const peal_event *first = NULL;
     const peal_event *second = NULL;
     assert_int_equal(peal_event_ref(&first, &event), PEAL_OK);
+    assert_true(first->id_made); // before any other thread can ask for it
     assert_int_equal(peal_event_ref(&second, first), PEAL_OK);
     assert_ptr_equal(first, second);
     assert_ptr_not_equal(first, &event);

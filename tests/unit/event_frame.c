@@ -261,6 +261,17 @@ static void data_outside_is_found_where_it_is(void **state)
     assert_int_equal(pl_frame_pad(frame), 0);
 }
 
+static void a_time_of_its_own_is_kept_also_alone(void **state)
+{
+    (void)state;
+    struct peal_message message = { .type = "a", .time_ns = -5 };
+    struct pl_stamp stamp = { .recorded = 7 };
+    size_t length = 0;
+    const char *time = pl_frame_attribute(write_frame(&message, &stamp), PL_TAG_TIME, &length);
+    assert_non_null(time);
+    assert_memory_equal(time, &message.time_ns, 8);
+}
+
 static void a_version_has_room_beside_a_subject(void **state)
 {
     (void)state;
@@ -613,6 +624,7 @@ int main(void)
         cmocka_unit_test(data_of_any_size_is_padded_with_zeros),
         cmocka_unit_test(the_header_keeps_priority_hops_and_stamp),
         cmocka_unit_test(data_outside_is_found_where_it_is),
+        cmocka_unit_test(a_time_of_its_own_is_kept_also_alone),
         cmocka_unit_test(a_version_has_room_beside_a_subject),
         cmocka_unit_test(the_example_of_the_documentation_is_what_is_written),
         cmocka_unit_test(a_frame_that_stands_alone_is_accepted_at_any_byte),
