@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
 #
-# What `make install` puts where: headers, libraries, find_package(peal) and peal.pc. Everything
+# What `make install` puts where: headers, libraries, find_package(peal), peal.pc and man pages. All
 # finds its neighbours from its own place, so the whole may be moved, or installed elsewhere than
 # configured (`cmake --install build/release --prefix ...`).
 include(CMakePackageConfigHelpers)
@@ -31,3 +31,32 @@ file(RELATIVE_PATH PEAL_PC_PREFIX /prefix/${CMAKE_INSTALL_LIBDIR}/pkgconfig /pre
 string(REGEX REPLACE "/$" "" PEAL_PC_PREFIX "${PEAL_PC_PREFIX}")
 configure_file(${PROJECT_SOURCE_DIR}/packaging/peal.pc.in ${PROJECT_BINARY_DIR}/peal.pc @ONLY)
 install(FILES ${PROJECT_BINARY_DIR}/peal.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+
+# docs/man/peal_publish.3.scd becomes the page peal_publish.3. The other functions it names get pages
+# that lead to it.
+find_program(PEAL_SCDOC scdoc)
+if(NOT PEAL_SCDOC)
+    message(STATUS "man pages: left out, there is no scdoc: "
+                   "run `make deps` or install scdoc, and configure again")
+    return()
+endif()
+file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/docs/man/*.scd)
+set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sources})
+file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/man)
+foreach(source IN LISTS sources)
+    cmake_path(GET source STEM LAST_ONLY page)
+    cmake_path(GET page EXTENSION section)
+    string(SUBSTRING ${section} 1 -1 section)
+    execute_process(COMMAND ${PEAL_SCDOC} INPUT_FILE ${source}
+        OUTPUT_FILE ${PROJECT_BINARY_DIR}/man/${page} COMMAND_ERROR_IS_FATAL ANY)
+    set(pages ${PROJECT_BINARY_DIR}/man/${page})
+    file(STRINGS ${source} names REGEX "^peal.* - ")
+    string(REGEX MATCHALL "peal_[a-z_]+" names "${names}")
+    foreach(name IN LISTS names)
+        if(NOT ${name}.${section} STREQUAL page)
+            file(WRITE ${PROJECT_BINARY_DIR}/man/${name}.${section} ".so man${section}/${page}\n")
+            list(APPEND pages ${PROJECT_BINARY_DIR}/man/${name}.${section})
+        endif()
+    endforeach()
+    install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+endforeach()

@@ -25,13 +25,12 @@ static bool known(enum peal_err err)
     return (size_t)err < sizeof errors / sizeof errors[0];
 }
 
-enum peal_err pl_fail(enum peal_err err, const char *format, ...)
+void pl_explain(const char *format, ...)
 {
     va_list args;
     va_start(args, format);
     (void)vsnprintf(sentence, sizeof sentence, format, args); // cut is better than nothing
     va_end(args);
-    return err;
 }
 
 char *pl_sentence(void)

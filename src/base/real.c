@@ -230,6 +230,12 @@ static void real_barrier(void *world)
     }
 }
 
+static void real_yield(void *world)
+{
+    (void)world;
+    (void)sched_yield(); // cannot fail on Linux
+}
+
 const struct pl_seams pl_seams_real = {
     .realtime = real_realtime,
     .monotonic = real_monotonic,
@@ -242,6 +248,7 @@ const struct pl_seams pl_seams_real = {
     .join = real_join,
     .wait = real_wait,
     .wake = real_wake,
+    .yield = real_yield,
     .barrier = real_barrier,
 };
 

@@ -55,6 +55,9 @@ struct pl_seams {
     void (*wait)(void *world, atomic_uint *word, unsigned expected, int64_t deadline);
     void (*wake)(void *world, atomic_uint *word, unsigned count);
 
+    // Lets another thread have the processor, if one is waiting for it.
+    void (*yield)(void *world);
+
     // After this, every other thread of the process has seen our stores before it and we see what
     // it stored before. Costs 10 µs, so that the other side of the handshake costs nothing.
     void (*barrier)(void *world);

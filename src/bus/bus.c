@@ -604,6 +604,6 @@ void peal_bus_close(peal_bus *bus)
     if (bus->engine) {
         bus->engine->ops->close(bus->engine);
     }
-    pl_release(seams, (void *)(uintptr_t)bus->options.source);
+    pl_release(seams, (void *)bus->options.source);
     pl_release(seams, bus->memory);
 }

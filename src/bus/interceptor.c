@@ -20,7 +20,7 @@ static void *keep(struct peal_draft *draft, const void *bytes, size_t size)
 {
     struct pl_draft_block *block = pl_alloc(draft->bus->seams, sizeof *block + size + 1);
     if (!block) {
-        (void)pl_fail(PEAL_ENOMEM, "no memory to change a message of type %s", draft->type);
+        pl_explain("no memory to change a message of type %s", draft->type);
         return NULL;
     }
     block->next = draft->blocks;

@@ -191,6 +191,8 @@ void pl_hold_finish(struct pl_mailbox *mailbox)
         return;
     }
     const struct pl_seams *seams = mailbox->seams;
+    pl_heap_finish(&hold->ready); // first: they let go of what they have
+    pl_heap_finish(&hold->due);
     struct pl_pending *pending, *after;
     PL_LIST_EACH_SAFE (pending, after, &hold->all, link) {
         if (pending->delivery) {
@@ -203,8 +205,6 @@ void pl_hold_finish(struct pl_mailbox *mailbox)
     PL_LIST_EACH_SAFE (pending, after, &hold->unused, link) {
         pl_release(seams, pending);
     }
-    pl_heap_finish(&hold->ready);
-    pl_heap_finish(&hold->due);
     pl_map_finish(&hold->keys);
     pl_release(seams, hold);
     mailbox->hold = NULL;
@@ -271,6 +271,12 @@ static bool line_up(struct pl_hold *hold, struct pl_pending *pending)
     as_pending(line->position)->behind = pending;
     line->position = as_number(pending);
     return false;
+}
+
+// Only the first of a line may be ready.
+static bool is_first(const struct pl_hold *hold, const struct pl_pending *pending)
+{
+    return !pending->keyed || as_pending(pl_map_find(&hold->keys, pending->key)->value) == pending;
 }
 
 // Leaves its line; the next one gets ready if this was the first.
@@ -577,6 +583,10 @@ static void returned(struct pl_mailbox *mailbox, struct pl_pending *pending,
 // When does time have something to say next?
 static void set_timer(struct pl_mailbox *mailbox)
 {
+    if (pl_list_empty(&mailbox->members)) {
+        pl_timer_set(mailbox, PL_FOREVER); // nothing before somebody takes the durable name
+        return;
+    }
     const struct pl_heap_node *due = pl_heap_peek(&mailbox->hold->due);
     int64_t when = due ? due->key : PL_FOREVER;
     uint64_t wait_ms = mailbox->settings->options.batch_wait_ms;
@@ -676,6 +686,12 @@ static size_t wanted_ready(const struct pl_mailbox *mailbox)
     return batch > options->concurrency ? batch : options->concurrency;
 }
 
+// Not what was told to be lost, what is on its way to the dead letters, or came back from them.
+static bool is_droppable(const struct pl_pending *pending)
+{
+    return pending->frame && !pending->dying;
+}
+
 // Keeps only the newest event of a key that waits. True: the frame took the place of another.
 static bool conflate(struct pl_mailbox *mailbox, const struct peal_event *event)
 {
@@ -686,21 +702,23 @@ static bool conflate(struct pl_mailbox *mailbox, const struct peal_event *event)
     }
     struct pl_map_entry *line = pl_map_find(&hold->keys, key);
     struct pl_pending *last = line ? as_pending(line->position) : NULL;
-    if (!last || (last->state != WAITING && last->state != READY) || !last->frame) {
+    if (!last || (last->state != WAITING && last->state != READY) || !is_droppable(last)) {
         return false;
     }
     pl_mailbox_lose(mailbox, 1, last->position, last->position);
     let_go(last);
     keep_frame(last, event->frame, event->owner);
     last->position = event->frame->position;
+    last->attempt = 0; // the older one may have failed before
+    last->first_failure = 0;
     return true;
 }
 
 static void drop_one_ready(struct pl_mailbox *mailbox)
 {
     struct pl_heap_node *node = pl_heap_peek(&mailbox->hold->ready);
-    if (node) {
-        struct pl_pending *oldest = pl_container_of(node, struct pl_pending, node);
+    struct pl_pending *oldest = node ? pl_container_of(node, struct pl_pending, node) : NULL;
+    if (oldest && is_droppable(oldest)) {
         pl_mailbox_lose(mailbox, 1, oldest->position, oldest->position);
         finish(mailbox, oldest);
     }
@@ -765,8 +783,11 @@ static void collect_due(struct pl_mailbox *mailbox)
         struct pl_pending *pending = pl_container_of(node, struct pl_pending, node);
         if (pending->state == LATER) {
             out_of_time(mailbox, pending);
-        } else {
+        } else if (is_first(hold, pending)) {
             make_ready(hold, pending);
+        } else {
+            pending->state = WAITING; // it failed in a batch, as did one before it
+            hold->waiting++;
         }
     }
 }
@@ -969,7 +990,12 @@ static bool needs_help(struct pl_mailbox *mailbox, bool drained)
     if (pl_heap_peek(&mailbox->hold->due)) {
         set_timer(mailbox);
     }
-    return mailbox->hold->ready.count > 0 || (drained && !pl_mailbox_rest(mailbox));
+    if (mailbox->hold->ready.count > 0) {
+        return true;
+    }
+    // Not drained: the draw had enough for this worker, or has no room for more.
+    return drained ? !pl_mailbox_rest(mailbox)
+                   : mailbox->hold->count < mailbox->settings->options.mailbox;
 }
 
 static enum pl_run_result run_singly(struct pl_mailbox *mailbox, struct pl_slot *slot,
@@ -1011,6 +1037,7 @@ struct batch {
     size_t count;
     struct pl_pending **pendings;
     struct peal_event *events;
+    struct pl_call *calls; // one an event: each fails for reasons of its own
     const struct peal_event **views;
     enum peal_verdict *verdicts;
 };
@@ -1055,7 +1082,7 @@ static void fill_batch(struct pl_mailbox *mailbox, struct batch *batch)
 static bool allocate_batch(struct pl_mailbox *mailbox, struct batch *batch)
 {
     size_t most = mailbox->settings->options.batch_max;
-    size_t each = sizeof(struct pl_pending *) + sizeof(struct peal_event) +
+    size_t each = sizeof(struct pl_pending *) + sizeof(struct peal_event) + sizeof(struct pl_call) +
                   sizeof(struct peal_event *) + sizeof(enum peal_verdict);
     char *memory = pl_alloc(mailbox->seams, most * each);
     if (!memory) {
@@ -1063,18 +1090,21 @@ static bool allocate_batch(struct pl_mailbox *mailbox, struct batch *batch)
         return false;
     }
     batch->events = (struct peal_event *)(void *)memory;
-    batch->pendings = (struct pl_pending **)(void *)(batch->events + most);
+    batch->calls = (struct pl_call *)(void *)(batch->events + most);
+    batch->pendings = (struct pl_pending **)(void *)(batch->calls + most);
     batch->views = (const struct peal_event **)(batch->pendings + most);
     batch->verdicts = (enum peal_verdict *)(void *)(batch->views + most);
     return true;
 }
 
-static void run_one_batch(struct pl_mailbox *mailbox, struct pl_slot *slot, struct pl_call *call,
-                          struct batch *batch)
+static void run_one_batch(struct pl_mailbox *mailbox, struct pl_slot *slot,
+                          struct peal_subscription *member, struct batch *batch)
 {
     const struct peal_subscribe_options *options = &mailbox->settings->options;
     size_t wanted = 0;
     for (size_t i = 0; i < batch->count; i++) {
+        struct pl_call *call = &batch->calls[i];
+        pl_call_start(call, mailbox, member, batch->pendings[i]);
         view_of(mailbox, batch->pendings[i], &batch->events[i]);
         batch->events[i].delivery = call;
         batch->verdicts[i] = PEAL_DONE;
@@ -1092,7 +1122,7 @@ static void run_one_batch(struct pl_mailbox *mailbox, struct pl_slot *slot, stru
     }
     batch->count = wanted;
     if (wanted > 0) {
-        pl_deliver_batch(call, slot, batch->views, wanted, batch->verdicts);
+        pl_deliver_batch(&batch->calls[0], slot, batch->views, wanted, batch->verdicts);
     }
 }
 
@@ -1126,16 +1156,14 @@ static enum pl_run_result run_batches(struct pl_mailbox *mailbox, struct pl_slot
         if (help) {
             pl_runs_notify(mailbox);
         }
-        struct pl_call call;
-        pl_call_start(&call, mailbox, member, NULL);
         *done += batch.count;
-        run_one_batch(mailbox, slot, &call, &batch);
+        run_one_batch(mailbox, slot, member, &batch);
         pl_mutex_lock(&mailbox->lock, seams);
         for (size_t i = 0; i < batch.count; i++) {
             if (batch.verdicts[i] == PEAL_DONE) {
                 pl_count_shared(&mailbox->counts.delivered, 1);
             }
-            returned(mailbox, batch.pendings[i], &call, batch.verdicts[i]);
+            returned(mailbox, batch.pendings[i], batch.events[i].delivery, batch.verdicts[i]);
         }
         end_call(mailbox, member);
     }
@@ -1328,6 +1356,7 @@ static enum peal_err hold_loss(struct pl_mailbox *mailbox)
     struct pl_pending *pending = hold_event(mailbox, &event);
     if (pl_event_copy(&pending->kept, &event, NULL, 0)) {
         free_pending(mailbox, pending);
+        pl_count_shared(&mailbox->counts.dropped, 0 - loss.count); // counted when it is told
         pl_mailbox_lose(mailbox, loss.count, loss.first, loss.last);
         return PEAL_ENOMEM;
     }
@@ -1361,8 +1390,9 @@ static enum peal_err pull_now(struct pl_mailbox *mailbox, peal_delivery **out, s
     enum peal_err err = PEAL_ENOMEM;
     pl_mutex_lock(&mailbox->lock, bus->seams);
     if (prepare(mailbox)) {
-        bool rests = true;
+        bool rests;
         do {
+            rests = true; // if it is not drained, the next pull finds the rest
             if (take_all(mailbox, out, max, count, &err)) {
                 pl_mailbox_go_live(mailbox);
                 rests = pl_mailbox_rest(mailbox);
@@ -1380,6 +1410,39 @@ static enum peal_err pull_now(struct pl_mailbox *mailbox, peal_delivery **out, s
     pl_hold_say_full(mailbox);
     pl_space_check(bus);
     return err && *count == 0 ? pl_fail(PEAL_ENOMEM, "no memory to pull events") : PEAL_OK;
+}
+
+// The filter does not want what was taken: done with, before anybody has seen it.
+static void give_up(struct peal_delivery *delivery)
+{
+    struct pl_mailbox *mailbox = delivery->mailbox;
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    struct pl_pending *pending = delivery->pending;
+    if (pending) { // else its time ran out while the filter looked
+        pending->delivery = NULL;
+        pl_count_shared(&mailbox->counts.filtered, 1);
+        apply(mailbox, pending, NULL, PEAL_DONE);
+        set_timer(mailbox);
+    }
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    free_delivery(delivery);
+}
+
+// Leaves those that the filter wants, without a lock. A gap is for everybody.
+static size_t sift(const struct pl_mailbox *mailbox, peal_delivery **out, size_t count)
+{
+    const struct peal_subscribe_options *options = &mailbox->settings->options;
+    size_t wanted = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct peal_event *event = &out[i]->event;
+        if (!options->filter || strcmp(event->type, "$peal.gap") == 0 ||
+            options->filter(event, options->filter_context)) {
+            out[wanted++] = out[i];
+        } else {
+            give_up(out[i]);
+        }
+    }
+    return wanted;
 }
 
 enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
@@ -1409,6 +1472,12 @@ enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
         if (!err && !atomic_load_explicit(&mailbox->paused, memory_order_relaxed)) {
             err = pull_now(mailbox, out, max, &count, &due);
         }
+        if (count > 0) {
+            count = sift(mailbox, out, count);
+            if (count == 0) {
+                continue; // none of them was wanted, and there may be more
+            }
+        }
         if (err || count > 0) {
             *out_count = err ? *out_count : count;
             return err;
@@ -1428,7 +1497,7 @@ enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
 static struct pl_pending *held_for(const struct pl_hold *hold, uint64_t dead)
 {
     struct pl_pending *pending;
-    struct pl_list *all = (struct pl_list *)(uintptr_t)&hold->all;
+    struct pl_list *all = (struct pl_list *)&hold->all;
     PL_LIST_EACH (pending, all, link) {
         if (pending->dead == dead) {
             return pending;

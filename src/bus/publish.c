@@ -41,6 +41,15 @@ struct passage {
 
 // ---- checking -----------------------------------------------------------------------------------
 
+// Counts what a limit kept out.
+static enum peal_err count_limit(struct peal_bus *bus, enum peal_err err)
+{
+    if (err == PEAL_ELIMIT || err == PEAL_ELOOP || err == PEAL_ECONFLICT) {
+        pl_count_shared(&bus->rejected, 1);
+    }
+    return err;
+}
+
 static enum peal_err refuse_data(struct peal_bus *bus, const void *data, size_t size)
 {
     if (!data && size > 0) {
@@ -50,6 +59,7 @@ static enum peal_err refuse_data(struct peal_bus *bus, const void *data, size_t 
     if (err) {
         return err;
     }
+    pl_count_shared(&bus->rejected, 1);
     return pl_fail(PEAL_ELIMIT,
                    "data of %zu bytes: at most %zu are allowed (data_max); put large things "
                    "elsewhere and publish where they are",
@@ -452,7 +462,7 @@ static enum peal_err prepare(struct peal_bus *bus, struct pl_slot *slot, struct 
     }
     // After a loop too: what the message itself has wrong comes first.
     enum peal_err wrong = pl_message_check(passage->message, &request->append.attributes);
-    err = wrong ? wrong : err;
+    err = count_limit(bus, wrong ? wrong : err);
     if (!err) {
         err = check_durability(bus, passage->message);
     }
@@ -462,7 +472,7 @@ static enum peal_err prepare(struct peal_bus *bus, struct pl_slot *slot, struct 
                            passage->topic->type);
         passage->message = &passage->draft.message;
         if (!err) {
-            err = pl_message_check(passage->message, &request->append.attributes);
+            err = count_limit(bus, pl_message_check(passage->message, &request->append.attributes));
         }
     }
     request->append.message = passage->message;
@@ -500,7 +510,7 @@ static enum peal_err publish_message(struct peal_bus *bus, const struct peal_mes
         err = pl_route_enter(&passage.route, slot, passage.topic);
     }
     if (err) {
-        return err;
+        return count_limit(bus, err);
     }
     struct pl_request request;
     err = prepare(bus, slot, &passage, &request);
@@ -589,7 +599,7 @@ static inline enum peal_err publish_bytes(struct peal_topic *topic, struct pl_sl
     struct pl_route *route;
     enum peal_err err = pl_route_enter(&route, slot, topic);
     if (__builtin_expect(err != PEAL_OK, 0)) {
-        return err;
+        return count_limit(bus, err);
     }
     if (!route->plain) {
         if (route->interceptor_count > 0 || !bus->engine->log_is_store ||
@@ -626,10 +636,11 @@ enum peal_err peal_publish(peal_bus *bus, const struct peal_message *message,
         return pl_fail(PEAL_EINVAL, "peal_publish needs a bus and a message");
     }
     if (bus->silent) {
-        if (receipt) {
+        enum peal_err err = pl_bus_check_open(bus);
+        if (!err && receipt) {
             *receipt = (struct peal_receipt){ .durability = PEAL_DURABILITY_MEMORY };
         }
-        return pl_bus_check_open(bus);
+        return err;
     }
     return publish_message(bus, message, true, receipt);
 }
@@ -680,6 +691,7 @@ void peal_emit(peal_bus *bus, const char *type, const void *data, size_t size)
     if (!err) {
         err =
             type ? pl_topic_get(&topic, bus, type) : pl_fail(PEAL_EINVAL, "peal_emit needs a type");
+        (void)count_limit(bus, err); // counted; said below
     }
     if (!err && __builtin_expect(!slot->current, 1)) {
         err = publish_bytes(topic, slot, data, size, false);
@@ -909,6 +921,7 @@ enum peal_err peal_publish_batch(peal_bus *bus, const struct peal_message *messa
         return pl_fail(PEAL_EINVAL, "peal_publish_batch needs a bus and messages");
     }
     if (count > PEAL_BATCH_MAX) {
+        pl_count_shared(&bus->rejected, 1);
         return pl_fail(PEAL_ELIMIT, "a batch of %zu messages: at most %d are allowed", count,
                        PEAL_BATCH_MAX);
     }

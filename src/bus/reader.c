@@ -45,7 +45,7 @@ static void free_strings(struct peal_query *query, const struct pl_seams *seams)
     const char *strings[] = { query->correlation, query->causation, query->subject, query->source,
                               query->id };
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
-        pl_release(seams, (void *)(uintptr_t)strings[i]);
+        pl_release(seams, (void *)strings[i]);
     }
 }
 

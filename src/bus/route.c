@@ -78,7 +78,7 @@ static enum peal_err grow_table(struct peal_bus *bus)
     table->older = old;
     table->mask = size - 1;
     for (uint32_t id = 0; id < count; id++) {
-        fill_slot(table, (struct peal_topic *)(uintptr_t)pl_topic_by_id(bus, id));
+        fill_slot(table, (struct peal_topic *)pl_topic_by_id(bus, id));
     }
     atomic_store_explicit(&bus->table, table, memory_order_release);
     return PEAL_OK;
@@ -627,7 +627,7 @@ void pl_topics_finish(struct peal_bus *bus)
 {
     uint32_t count = atomic_load_explicit(&bus->topic_count, memory_order_relaxed);
     for (uint32_t id = 0; id < count; id++) {
-        struct peal_topic *topic = (struct peal_topic *)(uintptr_t)pl_topic_by_id(bus, id);
+        struct peal_topic *topic = (struct peal_topic *)pl_topic_by_id(bus, id);
         drop_route(bus, atomic_load_explicit(&topic->route, memory_order_relaxed));
         pl_release(bus->seams, topic->memory);
     }

@@ -45,7 +45,7 @@ struct pl_slot *pl_slot_find(struct peal_bus *bus)
     }
     pl_mutex_unlock(&bus->lock, bus->seams);
     if (!slot) {
-        (void)pl_fail(PEAL_ENOMEM, "no memory for a thread's place on the bus");
+        pl_explain("no memory for a thread's place on the bus");
         return NULL;
     }
     pl_my_slots.known[bus->id & 3].bus = bus->id;

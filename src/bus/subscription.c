@@ -52,10 +52,10 @@ void pl_settings_free(const struct pl_settings *settings, const struct pl_seams 
     if (!settings || settings == &plain_settings || settings == &inline_settings) {
         return;
     }
-    pl_release(seams, (void *)(uintptr_t)settings->options.name);
-    pl_release(seams, (void *)(uintptr_t)settings->options.label);
-    pl_release(seams, (void *)(uintptr_t)settings->options.retry.non_retryable);
-    pl_release(seams, (void *)(uintptr_t)settings);
+    pl_release(seams, (void *)settings->options.name);
+    pl_release(seams, (void *)settings->options.label);
+    pl_release(seams, (void *)settings->options.retry.non_retryable);
+    pl_release(seams, (void *)settings);
 }
 
 const char *pl_mailbox_label(const struct pl_mailbox *mailbox)
@@ -313,17 +313,26 @@ static bool same_text(const char *left, const char *right)
     return left == right || (left && right && strcmp(left, right) == 0);
 }
 
+static bool same_retry(const struct peal_retry *a, const struct peal_retry *b)
+{
+    return a->immediate == b->immediate && a->initial_ms == b->initial_ms &&
+           a->coefficient == b->coefficient && a->max_ms == b->max_ms &&
+           a->max_attempts == b->max_attempts && a->unlimited == b->unlimited &&
+           a->max_elapsed_ms == b->max_elapsed_ms && a->no_jitter == b->no_jitter &&
+           same_text(a->non_retryable, b->non_retryable);
+}
+
+// All but where it starts, which was decided when the name was first used, and who the member is.
 static bool same_settings(const struct peal_subscribe_options *a,
                           const struct peal_subscribe_options *b)
 {
     return a->mode == b->mode && a->concurrency == b->concurrency && a->order == b->order &&
            (a->batch != NULL) == (b->batch != NULL) && a->batch_max == b->batch_max &&
-           a->mailbox == b->mailbox && a->overflow == b->overflow && a->spent == b->spent &&
-           a->after_dead == b->after_dead && a->filter == b->filter &&
-           a->filter_context == b->filter_context && a->ack_wait_ms == b->ack_wait_ms &&
-           a->retry.max_attempts == b->retry.max_attempts &&
-           a->retry.initial_ms == b->retry.initial_ms &&
-           same_text(a->retry.non_retryable, b->retry.non_retryable);
+           a->batch_wait_ms == b->batch_wait_ms && a->mailbox == b->mailbox &&
+           a->overflow == b->overflow && a->spent == b->spent && a->after_dead == b->after_dead &&
+           a->filter == b->filter && a->filter_context == b->filter_context &&
+           a->ack_wait_ms == b->ack_wait_ms && a->slow_ms == b->slow_ms &&
+           same_retry(&a->retry, &b->retry);
 }
 
 // Joins those who have the name already, if there are any. With bus->lock. *out NULL: there are

@@ -30,7 +30,7 @@
 // up to about two microseconds, some dozen events.
 #define LAG_MAX 255
 
-#define SPIN_MIN 16
+#define SPIN_MIN 256
 #define SPIN_MAX 1024
 
 // ---- the run queue ------------------------------------------------------------------------------

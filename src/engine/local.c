@@ -93,13 +93,24 @@ static enum peal_err check_version(const struct peal_message *message, uint64_t 
                    message->subject, version);
 }
 
-static uint64_t next_position(const struct local *local)
+// After the append, so that one that is refused makes nobody forget anything. On failure the append
+// is the caller's to take back.
+static enum peal_err remember(struct pl_state *state, const struct condition *condition,
+                              const struct pl_request *request, int64_t now)
 {
-    const struct pl_segment *tail = local->log.tail;
-    if (!tail) {
-        return atomic_load_explicit(&local->log.end, memory_order_relaxed);
+    enum peal_err err = PEAL_OK;
+    if (condition->has_subject) {
+        err = pl_state_set(state, condition->subject, request->version, request->position,
+                           condition->first);
     }
-    return tail->first + atomic_load_explicit(&tail->count, memory_order_relaxed);
+    if (!err && condition->has_id) {
+        err = pl_state_see(state, condition->id, request->position, now);
+        if (err && condition->has_subject) {
+            (void)pl_state_set(state, condition->subject, request->version - 1, request->position,
+                               0); // known: cannot fail
+        }
+    }
+    return err;
 }
 
 static enum peal_err append_conditional(struct local *local, struct pl_request *request)
@@ -127,28 +138,15 @@ static enum peal_err append_conditional(struct local *local, struct pl_request *
             return err;
         }
     }
-    uint64_t position = next_position(local);
-    enum peal_err err =
-        condition.has_id ? pl_state_see(state, condition.id, position, now) : PEAL_OK;
-    if (!err && condition.has_subject) {
-        err = pl_state_set(state, condition.subject, version + 1, position, condition.first);
-    }
     request->version = condition.has_subject ? version + 1 : 0;
-    if (!err) {
-        err = pl_log_append(&local->log, &request->append, request->version, &request->frame);
+    enum peal_err err =
+        pl_log_append(&local->log, &request->append, request->version, &request->frame);
+    if (err) {
+        return err;
     }
-    if (err && condition.has_id) {
-        pl_state_unsee(state, condition.id);
-    }
-    if (err && condition.has_subject &&
-        pl_state_version(state, condition.subject, 0) == version + 1) {
-        (void)pl_state_set(state, condition.subject, version, position, 0); // known: cannot fail
-    }
-    if (!err) {
-        request->position = request->frame->position;
-        request->recorded = request->frame->recorded;
-    }
-    return err;
+    request->position = request->frame->position;
+    request->recorded = request->frame->recorded;
+    return remember(state, &condition, request, now);
 }
 
 static void take_back(struct local *local, const struct pl_request *request)
@@ -185,7 +183,7 @@ static enum peal_err append_one(struct local *local, struct pl_request *request)
 static enum peal_err mem_append(struct pl_engine *engine, struct pl_request *requests, size_t count)
 {
     struct local *local = (struct local *)(void *)engine;
-    if (count == 1) {
+    if (count == 1 && !requests->conditional) {
         return append_one(local, requests);
     }
     struct pl_log_mark mark = pl_log_mark(&local->log);

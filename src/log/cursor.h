@@ -30,8 +30,8 @@ static inline const struct pl_frame *pl_cursor_at(struct pl_cursor *cursor, stru
 {
     if (__builtin_expect(position - cursor->first < cursor->events_max, 1)) {
         // Relaxed: the position lies below an end that was acquired.
-        uint32_t offset = atomic_load_explicit(&cursor->offsets[position - cursor->first],
-                                               memory_order_relaxed);
+        uint32_t offset =
+            atomic_load_explicit(&cursor->offsets[position - cursor->first], memory_order_relaxed);
         if (__builtin_expect(offset != PL_NO_OFFSET, 1)) {
             return (const struct pl_frame *)(const void *)(cursor->bytes + (size_t)offset * 8);
         }

@@ -21,8 +21,8 @@
 #include <assert.h>
 #include <string.h>
 
-#define SEGMENT_DEFAULT (256 * 1024)
-#define SEGMENT_LARGEST (4 * 1024 * 1024)
+#define SEGMENT_DEFAULT 262144
+#define SEGMENT_LARGEST 4194304
 
 enum peal_err pl_log_init(struct pl_log *log, const struct pl_seams *seams,
                           const struct pl_log_limits *limits)

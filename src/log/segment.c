@@ -101,9 +101,11 @@ void pl_segment_own(struct pl_segment *segment, struct pl_outside_block *block)
 void pl_segment_disown(struct pl_segment *segment, const struct pl_outside_block *until)
 {
     while (segment->outside != until) {
-        segment->outside_bytes -= segment->outside->size;
-        give_back(segment->budget, segment->outside->size);
-        segment->outside = segment->outside->next;
+        struct pl_outside_block *block = segment->outside;
+        segment->outside_bytes -= block->size;
+        give_back(segment->budget, block->size);
+        segment->outside = block->next;
+        block->next = NULL; // whoever frees it must not free those that stay
     }
 }
 

@@ -4,14 +4,14 @@
 //
 //     ┌ struct ┬ offsets: one uint32 an event ┬ frames, 8-byte aligned, one behind the other ┐
 //
-// Frames lie in log order. `offsets[i]` says where the frame of position `first + i` begins, in units
-// of 8 bytes, so that a reader can go to a position, and backwards; PL_NO_OFFSET where there is none,
-// so that a reader need not look at the count, which changes with every append. Data too large to be
-// copied while others wait lies in blocks of its own, which the segment owns.
+// Frames lie in log order. `offsets[i]` says where the frame of position `first + i` begins, in
+// units of 8 bytes, so that a reader can go to a position, and backwards; PL_NO_OFFSET where there
+// is none, so that a reader need not look at the count, which changes with every append. Data too
+// large to be copied while others wait lies in blocks of its own, which the segment owns.
 //
 // Promises: what has been appended never changes; the bytes stay as long as anybody holds a
-// reference. Threads: appending needs the log's turn; reading a committed position needs a reference
-// and nothing else; refs are atomic.
+// reference. Threads: appending needs the log's turn; reading a committed position needs a
+// reference and nothing else; refs are atomic.
 #ifndef PL_LOG_SEGMENT_H
 #define PL_LOG_SEGMENT_H
 
@@ -19,10 +19,10 @@
 #include "event/event.h"
 
 // Data above this is copied before the turn is taken, to a block outside the segment.
-#define PL_INSIDE_MAX (16 * 1024)
+#define PL_INSIDE_MAX 16384
 
 // No frame is larger than this: header, all attributes, metadata and data inside.
-#define PL_FRAME_MAX (128 * 1024)
+#define PL_FRAME_MAX 131072
 
 #define PL_SEGMENT_MIN (2 * PL_FRAME_MAX)
 

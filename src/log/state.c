@@ -84,10 +84,8 @@ enum peal_err pl_state_see(struct pl_state *state, struct pl_hash128 key, uint64
     if (state->limits.duplicate_events == 0) {
         return PEAL_OK;
     }
-    if (state->window_count >= state->limits.duplicate_events) {
-        forget_oldest(state);
-    }
-    if (state->window_count == state->window_capacity) {
+    bool full = state->window_count >= state->limits.duplicate_events;
+    if (!full && state->window_count == state->window_capacity) {
         enum peal_err err = grow_window(state);
         if (err) {
             return err;
@@ -96,6 +94,9 @@ enum peal_err pl_state_see(struct pl_state *state, struct pl_hash128 key, uint64
     enum peal_err err = pl_map_put(&state->ids, key, position, 0);
     if (err) {
         return err;
+    }
+    if (full) {
+        forget_oldest(state);
     }
     *window_at(state, state->window_count) = (struct pl_seen){ key, now };
     state->window_count++;

@@ -197,6 +197,7 @@ static const struct pl_seams seams = {
     .wait = world_wait,
     .wake = world_wake,
     .barrier = world_point,
+    .yield = world_point,
     .point = world_point,
 };
 

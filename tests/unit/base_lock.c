@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT
+// ctest: threaded
+//
+// Locks: one at a time, nobody sleeps for ever, and an uncontended one wakes nobody. With threads
+// of the machine, and with the fibers of a world in every order a seed can make.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+
+#include "base/lock.h"
+#include "bus/internal.h"
+
+#include <peal/testing.h>
+
+#define THREADS 4
+
+static unsigned long effort(void)
+{
+    const char *text = getenv("PEAL_EFFORT");
+    unsigned long effort = text ? strtoul(text, NULL, 10) : 100;
+    return effort ? effort : 1;
+}
+
+// What a lock guards: not atomic on purpose.
+struct guarded {
+    const struct pl_seams *seams;
+    struct pl_mutex mutex;
+    struct pl_turn turn;
+    unsigned long rounds;
+    unsigned inside;
+    unsigned long count;
+    unsigned long overlaps;
+};
+
+static void touch(struct guarded *guarded)
+{
+    guarded->overlaps += guarded->inside++ != 0;
+    guarded->count++;
+    pl_point(guarded->seams);
+    guarded->overlaps += --guarded->inside != 0;
+}
+
+static void use_mutex(void *context)
+{
+    struct guarded *guarded = context;
+    for (unsigned long i = 0; i < guarded->rounds; i++) {
+        pl_mutex_lock(&guarded->mutex, guarded->seams);
+        touch(guarded);
+        pl_mutex_unlock(&guarded->mutex, guarded->seams);
+    }
+}
+
+static void use_turn(void *context)
+{
+    struct guarded *guarded = context;
+    for (unsigned long i = 0; i < guarded->rounds; i++) {
+        pl_turn_take(&guarded->turn, guarded->seams);
+        touch(guarded);
+        pl_turn_give(&guarded->turn, guarded->seams);
+    }
+}
+
+static void run_threads(struct guarded *guarded, void (*main)(void *context))
+{
+    const struct pl_seams *seams = guarded->seams;
+    struct pl_thread *threads[THREADS];
+    for (size_t i = 0; i < THREADS; i++) {
+        assert_int_equal(seams->start(seams->world, &threads[i], main, guarded), PEAL_OK);
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        seams->join(seams->world, threads[i]);
+    }
+    assert_int_equal(guarded->count, THREADS * guarded->rounds);
+    assert_int_equal(guarded->overlaps, 0);
+    assert_int_equal(atomic_load(&guarded->mutex.state), 0);
+    assert_int_equal(atomic_load(&guarded->turn.taken), 0);
+}
+
+static void threads_hold_a_mutex_one_at_a_time(void **state)
+{
+    (void)state;
+    struct guarded guarded = { .seams = &pl_seams_real, .rounds = 500 * effort() };
+    run_threads(&guarded, use_mutex);
+}
+
+static void threads_hold_a_turn_one_at_a_time(void **state)
+{
+    (void)state;
+    struct guarded guarded = { .seams = &pl_seams_real, .rounds = 500 * effort() };
+    run_threads(&guarded, use_turn);
+}
+
+static void in_any_order_of_fibers_a_lock_is_held_by_one_and_nobody_is_left_behind(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 0; seed < 5 * effort(); seed++) {
+        struct peal_world *world;
+        assert_int_equal(peal_world_open(&world, seed), PEAL_OK);
+        struct guarded mutex = { .seams = pl_world_seams(world), .rounds = 20 };
+        struct guarded turn = { .seams = pl_world_seams(world), .rounds = 20 };
+        run_threads(&mutex, use_mutex);
+        run_threads(&turn, use_turn);
+        peal_world_close(world);
+    }
+}
+
+// ---- what it costs ------------------------------------------------------------------------------
+
+// The machine, with its waits and wakes counted.
+struct counted {
+    unsigned waits, wakes, barriers;
+};
+
+static void count_wait(void *world, atomic_uint *word, unsigned expected, int64_t deadline)
+{
+    struct counted *counted = world;
+    counted->waits++;
+    (void)expected;
+    (void)deadline;
+    atomic_store(word, 0); // whoever holds it lets go meanwhile
+}
+
+static void count_wake(void *world, atomic_uint *word, unsigned count)
+{
+    struct counted *counted = world;
+    counted->wakes++;
+    (void)word;
+    (void)count;
+}
+
+static void count_barrier(void *world)
+{
+    struct counted *counted = world;
+    counted->barriers++;
+}
+
+static struct pl_seams counting_seams(struct counted *counted)
+{
+    *counted = (struct counted){ 0 };
+    struct pl_seams seams = pl_seams_real;
+    seams.world = counted;
+    seams.wait = count_wait;
+    seams.wake = count_wake;
+    seams.barrier = count_barrier;
+    return seams;
+}
+
+static void a_lock_nobody_else_wants_asks_nothing_of_the_machine(void **state)
+{
+    (void)state;
+    struct counted counted;
+    const struct pl_seams seams = counting_seams(&counted);
+    struct pl_mutex mutex = { 0 };
+    struct pl_turn turn = { 0 };
+    for (int i = 0; i < 1000; i++) {
+        pl_mutex_lock(&mutex, &seams);
+        pl_mutex_unlock(&mutex, &seams);
+        pl_turn_take(&turn, &seams);
+        pl_turn_give(&turn, &seams);
+    }
+    assert_int_equal(counted.waits + counted.wakes + counted.barriers, 0);
+}
+
+static void who_waited_for_a_mutex_wakes_the_next(void **state)
+{
+    (void)state;
+    struct counted counted;
+    const struct pl_seams seams = counting_seams(&counted);
+    struct pl_mutex mutex = { 0 };
+    pl_mutex_lock(&mutex, &seams);
+    pl_mutex_lock(&mutex, &seams); // count_wait lets go of it
+    assert_int_equal(counted.waits, 1);
+    assert_int_equal(atomic_load(&mutex.state), 2);
+    pl_mutex_unlock(&mutex, &seams);
+    assert_int_equal(counted.wakes, 1);
+    assert_int_equal(atomic_load(&mutex.state), 0);
+}
+
+static void who_gives_a_turn_wakes_those_who_said_that_they_wait(void **state)
+{
+    (void)state;
+    struct counted counted;
+    const struct pl_seams seams = counting_seams(&counted);
+    struct pl_turn turn = { 0 };
+    pl_turn_take(&turn, &seams);
+    atomic_store(&turn.waiting, 1);
+    pl_turn_give(&turn, &seams);
+    assert_int_equal(counted.wakes, 1);
+    assert_int_equal(atomic_load(&turn.waiting), 0);
+    pl_turn_take(&turn, &seams);
+    pl_turn_give(&turn, &seams);
+    assert_int_equal(counted.wakes, 1);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(threads_hold_a_mutex_one_at_a_time),
+        cmocka_unit_test(threads_hold_a_turn_one_at_a_time),
+        cmocka_unit_test(in_any_order_of_fibers_a_lock_is_held_by_one_and_nobody_is_left_behind),
+        cmocka_unit_test(a_lock_nobody_else_wants_asks_nothing_of_the_machine),
+        cmocka_unit_test(who_waited_for_a_mutex_wakes_the_next),
+        cmocka_unit_test(who_gives_a_turn_wakes_those_who_said_that_they_wait),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
