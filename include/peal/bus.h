@@ -337,8 +337,8 @@ PEAL_API void peal_fail(const peal_event *event, const char *code, const char *t
 PEAL_API enum peal_err peal_delivery_extend(peal_delivery *delivery, uint64_t ack_wait_ms);
 
 // Takes up to `max` waiting events of a PEAL_PULL subscription, waiting up to `timeout_ms` for the
-// first. PEAL_ETIMEDOUT (PEAL_EAGAIN when the timeout is 0) if there is none. Each is settled with
-// peal_delivery_settle.
+// first. PEAL_ETIMEDOUT (PEAL_EAGAIN when the timeout is 0) if there is none, PEAL_EOVERFLOW if
+// PEAL_FAIL has stopped it. Each is settled with peal_delivery_settle.
 PEAL_API enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
                                               peal_subscription *subscription, size_t max,
                                               uint64_t timeout_ms);

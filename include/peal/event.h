@@ -28,16 +28,16 @@ extern "C" {
 #endif
 
 // Limits. A publish over one of them is PEAL_ELIMIT and changes nothing.
-#define PEAL_TYPE_MAX          255                // bytes of a type
-#define PEAL_TYPE_SEGMENTS_MAX 32                 // segments of a type
-#define PEAL_ID_MAX            128                // bytes of an id
-#define PEAL_ATTRIBUTE_MAX     1024               // bytes of any other attribute
-#define PEAL_METADATA_MAX      64                 // extensions of an event
-#define PEAL_METADATA_NAME_MAX 20                 // bytes of an extension's name: [a-z0-9]
-#define PEAL_DATA_DEFAULT_MAX  (1024 * 1024)      // bytes of data, unless the bus says otherwise
-#define PEAL_DATA_MAX          (64 * 1024 * 1024) // bytes of data, whatever the bus says
-#define PEAL_HOPS_MAX          16    // handlers that publish because of an event, in a row
-#define PEAL_BATCH_MAX         65536 // messages of a batch
+#define PEAL_TYPE_MAX          255      // bytes of a type
+#define PEAL_TYPE_SEGMENTS_MAX 32       // segments of a type
+#define PEAL_ID_MAX            128      // bytes of an id
+#define PEAL_ATTRIBUTE_MAX     1024     // bytes of any other attribute
+#define PEAL_METADATA_MAX      64       // extensions of an event
+#define PEAL_METADATA_NAME_MAX 20       // bytes of an extension's name: [a-z0-9]
+#define PEAL_DATA_DEFAULT_MAX  1048576  // bytes of data, unless the bus says otherwise
+#define PEAL_DATA_MAX          67108864 // bytes of data, whatever the bus says
+#define PEAL_HOPS_MAX          16       // handlers that publish because of an event, in a row
+#define PEAL_BATCH_MAX         65536    // messages of a batch
 
 typedef struct peal_bus peal_bus;     // see bus.h
 typedef struct peal_topic peal_topic; // a type, looked up once; see bus.h

@@ -66,7 +66,8 @@ struct peal_replay {
 
 // Gives the events of a query to a handler, in the calling thread, in log order. The handler sees
 // peal_event_is_replay() true; any verdict but PEAL_DONE stops the replay (PEAL_ESTATE). What the
-// handler publishes is new and real. `count` (may be NULL) says how many were given.
+// handler publishes is new and real. `count` (may be NULL) says how many were given, also when it
+// stopped early.
 PEAL_API enum peal_err peal_replay(peal_bus *bus, const struct peal_replay *replay, uint64_t *count,
                                    peal_handler *handler, void *context);
 

@@ -106,12 +106,12 @@ static enum peal_err set_workers(struct peal_bus_options *options, const struct 
     return err;
 }
 
-// "none" keeps nothing; a plain number of a *_ms parameter is milliseconds.
+// A history of "none" keeps nothing; a plain number of a *_ms parameter is milliseconds.
 static enum peal_err set_number(uint64_t *out, const struct pl_url *url, const char *name,
                                 enum kind kind)
 {
     const char *text = pl_url_parameter(url, name);
-    if (strcmp(text, "none") == 0) {
+    if (strncmp(name, "history_", 8) == 0 && strcmp(text, "none") == 0) {
         *out = PEAL_NO_HISTORY;
         return PEAL_OK;
     }
@@ -164,13 +164,7 @@ static enum peal_err read_url(struct peal_bus_options *options, const struct pl_
             return err;
         }
     }
-    const char *unknown = pl_url_unknown(url, known);
-    if (unknown) {
-        return pl_fail(
-            PEAL_EURL,
-            "\"%s\" is not an option of a bus: see struct peal_bus_options in peal/bus.h", unknown);
-    }
-    return PEAL_OK;
+    return pl_url_check(url, known);
 }
 
 static void set_default(uint64_t *option, uint64_t value)
@@ -219,8 +213,9 @@ static enum peal_err fill_defaults(struct peal_bus_options *options)
                        options->history_bytes, options->memory_max);
     }
     set_default(&options->block_ms, 5000);
-    set_default(&options->data_max, PEAL_DATA_DEFAULT_MAX);
-    if (options->data_max > PEAL_DATA_MAX || options->data_max * 2 > options->memory_max) {
+    set_default(&options->data_max, (uint64_t)PEAL_DATA_DEFAULT_MAX);
+    if (options->data_max > (uint64_t)PEAL_DATA_MAX ||
+        options->data_max * 2 > options->memory_max) {
         return pl_fail(PEAL_EINVAL,
                        "data_max %" PRIu64 ": may be %d, and half of memory_max (%" PRIu64 ")",
                        options->data_max, PEAL_DATA_MAX, options->memory_max);
@@ -436,7 +431,7 @@ static void count_leftover(struct peal_bus *bus, struct peal_leftover *out)
         pl_mutex_lock(&bus->runs.lock, bus->seams);
         uint64_t running = mailbox->running;
         pl_mutex_unlock(&bus->runs.lock, bus->seams);
-        out->undelivered += stats.waiting;
+        out->undelivered += stats.waiting - pl_mailbox_unwanted(mailbox, &numbers);
         out->retrying += numbers.retrying;
         out->unsettled += numbers.in_flight > running ? numbers.in_flight - running : 0;
         out->running += running;

@@ -464,7 +464,8 @@ void pl_dead_orphan(struct pl_mailbox *mailbox)
 static enum peal_err say_gone(const struct errand *errand)
 {
     return pl_fail(PEAL_ENOTFOUND,
-                   "subscription %s of dead letter %llu is gone; subscribe anew and publish the "
+                   "subscription %s of dead letter %llu is gone, or has stopped; subscribe anew "
+                   "and publish the "
                    "event again, or discard it",
                    pl_mailbox_label(errand->mailbox), (unsigned long long)errand->id);
 }

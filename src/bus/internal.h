@@ -167,9 +167,10 @@ struct pl_mailbox {
     _Atomic bool live;       // pushes go into the ring; else the log is read from `cursor`
     _Atomic bool mixed;      // priorities differ: order by them
     _Atomic bool overflowed; // stopped by PEAL_FAIL
-    bool active;             // it has or may have work; in bus->active
-    bool closed;             // no pushes
-    uint8_t overflow;        // enum peal_overflow
+    _Atomic bool overflow_said;
+    bool active;      // it has or may have work; in bus->active
+    bool closed;      // no pushes
+    uint8_t overflow; // enum peal_overflow
     struct pl_list active_link;
     struct pl_loss loss;
 
@@ -507,7 +508,7 @@ uint64_t pl_routes_delivered_all(struct peal_bus *bus);
 // ---- mailbox.c ----------------------------------------------------------------------------------
 
 // What somebody has still to read starts here. With the turn.
-uint64_t pl_mailboxes_floor(void *bus);
+uint64_t pl_mailboxes_floor(void *context); // the bus
 
 // Hands a position to a mailbox that needs attention. With the turn. True: it has to be scheduled.
 bool pl_mailbox_push_slow(struct pl_mailbox *mailbox, uint64_t position, unsigned priority);
@@ -574,8 +575,11 @@ const char *pl_mailbox_label(const struct pl_mailbox *mailbox);
 
 void pl_settings_free(const struct pl_settings *settings, const struct pl_seams *seams);
 
-// Has it been unsubscribed? Any thread.
+// Has it been unsubscribed, or stopped by PEAL_FAIL? Any thread.
 bool pl_mailbox_is_gone(struct pl_mailbox *mailbox);
+
+// Has PEAL_FAIL stopped it? Says so the first time. No lock held.
+bool pl_mailbox_has_stopped(struct pl_mailbox *mailbox);
 
 void pl_mailbox_ref(struct pl_mailbox *mailbox);
 void pl_mailbox_unref(struct pl_mailbox *mailbox);
@@ -594,11 +598,15 @@ void pl_pulls_wake(struct peal_bus *bus);
 struct pl_hold_numbers {
     uint64_t waiting, in_flight, retrying;
     int64_t oldest; // recorded time of the oldest; INT64_MAX: none
+    // What it has to read from the log itself, and `waiting` of the stats counts as if it wanted
+    // all of it; pl_mailbox_unwanted says how many it does not.
+    uint64_t unread_first, unread_end;
 };
 
 // With bus->lock.
 void pl_mailbox_stats(struct pl_mailbox *mailbox, struct peal_subscription_stats *out,
                       struct pl_hold_numbers *numbers);
+uint64_t pl_mailbox_unwanted(struct pl_mailbox *mailbox, const struct pl_hold_numbers *numbers);
 
 // ---- deliver.c ----------------------------------------------------------------------------------
 
@@ -645,7 +653,7 @@ void pl_deliver_batch(struct pl_call *call, struct pl_slot *slot,
                       enum peal_verdict *verdicts);
 
 // The handlers of inline mailboxes that are more than a handler: filter, middleware, timing, guard.
-enum peal_verdict pl_inline_full(const peal_event *event, void *mailbox);
+enum peal_verdict pl_inline_full(const peal_event *event, void *context);
 
 // An inline handler did not say done.
 void pl_inline_failed(struct pl_call *call, const struct pl_route *route, size_t index,
@@ -667,7 +675,7 @@ static inline void pl_deliver_inline(struct peal_bus *bus, struct pl_slot *slot,
     call.failed = false;
     const struct peal_event *before = slot->current;
     slot->current = event;
-    event->delivery = &call;
+    event->delivery = &call; // cppcheck-suppress autoVariables // taken back below
     uint32_t count = route->inline_count;
     for (uint32_t i = 0; i < count; i++) {
         const struct pl_inline *handler = &route->inlines[i];
@@ -682,6 +690,7 @@ static inline void pl_deliver_inline(struct peal_bus *bus, struct pl_slot *slot,
         }
     }
     slot->current = before;
+    event->delivery = NULL; // the call ends here
     pl_slot_count(slot, route->counter, 1, bus);
 }
 

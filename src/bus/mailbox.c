@@ -540,13 +540,24 @@ static void settle_down(struct pl_mailbox *mailbox, enum pl_run_result result)
     }
 }
 
-enum pl_run_result pl_mailbox_run(struct pl_mailbox *mailbox, struct pl_slot *slot, size_t budget,
-                                  size_t *done)
+bool pl_mailbox_has_stopped(struct pl_mailbox *mailbox)
 {
-    if (atomic_load_explicit(&mailbox->overflowed, memory_order_relaxed)) {
+    if (!atomic_load_explicit(&mailbox->overflowed, memory_order_acquire)) {
+        return false;
+    }
+    if (!atomic_exchange_explicit(&mailbox->overflow_said, true, memory_order_relaxed)) {
+        pl_dead_orphan(mailbox); // what was retried stays a dead letter
         pl_bus_say(mailbox->bus, PEAL_LEVEL_ERROR,
                    "subscription %s: its mailbox of %u events overflowed, it has stopped",
                    pl_mailbox_label(mailbox), ring_max(mailbox));
+    }
+    return true;
+}
+
+enum pl_run_result pl_mailbox_run(struct pl_mailbox *mailbox, struct pl_slot *slot, size_t budget,
+                                  size_t *done)
+{
+    if (pl_mailbox_has_stopped(mailbox)) {
         return PL_RUN_STUCK;
     }
     if (atomic_load_explicit(&mailbox->paused, memory_order_relaxed)) {
@@ -584,7 +595,7 @@ bool pl_mailbox_is_gone(struct pl_mailbox *mailbox)
     pl_mutex_lock(&bus->runs.lock, bus->seams);
     bool gone = mailbox->forgotten;
     pl_mutex_unlock(&bus->runs.lock, bus->seams);
-    return gone;
+    return gone || atomic_load_explicit(&mailbox->overflowed, memory_order_acquire);
 }
 
 void pl_mailbox_ref(struct pl_mailbox *mailbox)

@@ -83,6 +83,7 @@ struct pl_hold {
     size_t waiting; // WAITING and READY
     size_t running;
     int64_t batch_since; // when the batch that is not full yet began; 0: none
+    void *batch_memory;  // for the next batch; NULL: none yet, or in use
     int64_t trouble;     // there was no memory to draw more: try again then; 0: there was
 };
 
@@ -191,6 +192,7 @@ void pl_hold_finish(struct pl_mailbox *mailbox)
         return;
     }
     const struct pl_seams *seams = mailbox->seams;
+    pl_release(seams, hold->batch_memory);
     pl_heap_finish(&hold->ready); // first: they let go of what they have
     pl_heap_finish(&hold->due);
     struct pl_pending *pending, *after;
@@ -214,10 +216,7 @@ void pl_hold_finish(struct pl_mailbox *mailbox)
 
 static struct pl_pending *as_pending(uint64_t number)
 {
-    struct pl_pending *pending;
-    uintptr_t address = (uintptr_t)number;
-    memcpy(&pending, &address, sizeof pending);
-    return pending;
+    return (struct pl_pending *)(uintptr_t)number; // NOLINT(performance-no-int-to-ptr): a map's
 }
 
 static uint64_t as_number(const struct pl_pending *pending)
@@ -1084,7 +1083,13 @@ static bool allocate_batch(struct pl_mailbox *mailbox, struct batch *batch)
     size_t most = mailbox->settings->options.batch_max;
     size_t each = sizeof(struct pl_pending *) + sizeof(struct peal_event) + sizeof(struct pl_call) +
                   sizeof(struct peal_event *) + sizeof(enum peal_verdict);
-    char *memory = pl_alloc(mailbox->seams, most * each);
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    char *memory = mailbox->hold->batch_memory; // of the batch before, unless it is running
+    mailbox->hold->batch_memory = NULL;
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    if (!memory) {
+        memory = pl_alloc(mailbox->seams, most * each);
+    }
     if (!memory) {
         pl_timer_set(mailbox, pl_bus_ticks(mailbox->bus) + PL_TROUBLE_AFTER);
         return false;
@@ -1168,8 +1173,10 @@ static enum pl_run_result run_batches(struct pl_mailbox *mailbox, struct pl_slot
         end_call(mailbox, member);
     }
     set_timer(mailbox);
+    void *needless = mailbox->hold->batch_memory;
+    mailbox->hold->batch_memory = batch.events; // for the next one
     pl_mutex_unlock(&mailbox->lock, seams);
-    pl_release(seams, batch.events);
+    pl_release(seams, needless);
     return result;
 }
 
@@ -1445,42 +1452,71 @@ static size_t sift(const struct pl_mailbox *mailbox, peal_delivery **out, size_t
     return wanted;
 }
 
-enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
-                                     peal_subscription *subscription, size_t max,
-                                     uint64_t timeout_ms)
+static enum peal_err check_pull(peal_delivery *const *out, const size_t *out_count,
+                                const struct peal_subscription *subscription, size_t max)
 {
     if (!out || !out_count || !subscription || max == 0) {
         return pl_fail(PEAL_EINVAL, "peal_subscription_pull needs a subscription, an array and "
                                     "room for at least one delivery");
     }
-    struct pl_mailbox *mailbox = subscription->mailbox;
-    struct peal_bus *bus = mailbox->bus;
-    if (mailbox->mode != PEAL_PULL) {
+    if (subscription->mailbox->mode != PEAL_PULL) {
         return pl_fail(PEAL_ESTATE,
                        "subscription %s is not a PEAL_PULL one: its handler gets the "
                        "events",
-                       pl_mailbox_label(mailbox));
+                       pl_mailbox_label(subscription->mailbox));
     }
+    return PEAL_OK;
+}
+
+// What is there now and passes the filter. None: `due` says when there may be something.
+static enum peal_err pull_wanted(struct pl_mailbox *mailbox, peal_delivery **out, size_t max,
+                                 size_t *count, int64_t *due)
+{
+    for (;;) {
+        enum peal_err err = pl_bus_check_open(mailbox->bus);
+        if (!err && pl_mailbox_has_stopped(mailbox)) {
+            err = pl_fail(PEAL_EOVERFLOW, "subscription %s: its mailbox overflowed, it has stopped",
+                          pl_mailbox_label(mailbox));
+        }
+        if (err || atomic_load_explicit(&mailbox->paused, memory_order_relaxed)) {
+            return err;
+        }
+        err = pull_now(mailbox, out, max, count, due);
+        if (err || *count == 0) {
+            return err;
+        }
+        *count = sift(mailbox, out, *count);
+        if (*count > 0) {
+            return PEAL_OK;
+        }
+        // None of them was wanted, and there may be more.
+    }
+}
+
+enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
+                                     peal_subscription *subscription, size_t max,
+                                     uint64_t timeout_ms)
+{
+    enum peal_err refused = check_pull(out, out_count, subscription, max);
+    if (refused) {
+        return refused;
+    }
+    struct pl_mailbox *mailbox = subscription->mailbox;
+    struct peal_bus *bus = mailbox->bus;
     int64_t deadline = pl_deadline(bus, timeout_ms);
     const struct pl_slot *slot = pl_slot_mine(bus);
     bool may_wait = timeout_ms > 0 && slot && !slot->current;
     for (;;) {
         unsigned word = atomic_load_explicit(&mailbox->word, memory_order_acquire);
-        enum peal_err err = pl_bus_check_open(bus);
         size_t count = 0;
         int64_t due = PL_FOREVER;
-        if (!err && !atomic_load_explicit(&mailbox->paused, memory_order_relaxed)) {
-            err = pull_now(mailbox, out, max, &count, &due);
+        enum peal_err err = pull_wanted(mailbox, out, max, &count, &due);
+        if (err) {
+            return err;
         }
         if (count > 0) {
-            count = sift(mailbox, out, count);
-            if (count == 0) {
-                continue; // none of them was wanted, and there may be more
-            }
-        }
-        if (err || count > 0) {
-            *out_count = err ? *out_count : count;
-            return err;
+            *out_count = count;
+            return PEAL_OK;
         }
         if (!may_wait || pl_bus_ticks(bus) >= deadline) {
             return pl_fail(may_wait ? PEAL_ETIMEDOUT : PEAL_EAGAIN, "no event is waiting for %s",
@@ -1587,11 +1623,14 @@ void pl_hold_revive(struct pl_mailbox *mailbox, struct pl_pending *place, uint64
         give_back(mailbox, place);
     } else if (blocked) {
         give_back(mailbox, place);
-        blocked->state = UNUSED;
+        blocked->state = WAITING;
+        mailbox->hold->waiting++;
         blocked->kept = event;
         blocked->attempt = 0;
         blocked->first_failure = 0;
-        make_ready(mailbox->hold, blocked);
+        if (is_first(mailbox->hold, blocked)) { // of a batch several of a key may have died
+            make_ready(mailbox->hold, blocked);
+        }
     } else {
         enter_revived(mailbox, place, dead_id, event);
     }

@@ -19,6 +19,7 @@
 
 #include "base/error.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
@@ -99,7 +100,7 @@ static enum peal_err find_topic(struct peal_topic **out, struct peal_bus *bus,
             return pl_fail(PEAL_EINVAL, "topic \"%s\" belongs to another bus",
                            message->topic->type);
         }
-        memcpy(out, &message->topic, sizeof *out); // the bus's own; const only for users
+        *out = (struct peal_topic *)message->topic; // const only for users
         return PEAL_OK;
     }
     if (!message->type) {
@@ -201,6 +202,7 @@ static enum peal_err say_full(struct peal_bus *bus, enum peal_err err)
 // Since when, and until when, a publisher waits; zero: it does not yet.
 struct patience {
     int64_t began, deadline;
+    bool tried; // again, after somebody said that there was room
 };
 
 // Memory was full. PEAL_OK: try again.
@@ -227,6 +229,12 @@ static enum peal_err wait_for_space(struct peal_bus *bus, struct pl_slot *slot,
     // one after it sees us.
     bus->seams->barrier(bus->seams->world);
     pl_space_freed(bus);
+    if (patience->tried) {
+        // There is room by the rule, and not for us: wait for more, and do not spin on the same.
+        atomic_store_explicit(&bus->space_wanted, 1, memory_order_seq_cst);
+        word = atomic_load_explicit(&bus->space_word, memory_order_acquire);
+    }
+    patience->tried = true;
     int64_t until = patience->deadline - now < LOOK_AGAIN ? patience->deadline : now + LOOK_AGAIN;
     bus->seams->wait(bus->seams->world, &bus->space_word, word, until);
     return PEAL_OK;
@@ -288,6 +296,7 @@ static enum peal_err put_outside(struct peal_bus *bus, struct pl_append *append)
 static void fill_receipt(struct peal_receipt *receipt, struct peal_event *event,
                          const struct pl_request *request)
 {
+    assert(receipt);
     (void)snprintf(receipt->id, sizeof receipt->id, "%s", peal_event_id(event)); // it fits
     receipt->position = request ? request->position : 0;
     receipt->stream_version = request ? request->version : 0;
@@ -368,7 +377,7 @@ static enum peal_err append(struct peal_bus *bus, struct pl_slot *slot, struct p
                             struct pl_request *request, bool may_block, struct pl_segment **pinned)
 {
     struct pl_log *log = bus->log;
-    struct patience patience = { 0, 0 };
+    struct patience patience = { 0 };
     for (;;) {
         struct pl_mailbox *woken = NULL;
         enum peal_err err = take_turn(passage, slot);
@@ -501,19 +510,21 @@ static enum peal_err publish_plain(struct peal_bus *bus, struct pl_slot *slot,
 static enum peal_err publish_message(struct peal_bus *bus, const struct peal_message *message,
                                      bool may_block, struct peal_receipt *receipt)
 {
-    struct passage passage;
+    struct passage passage; // not cleared: it is large, and filled in by and by
     passage.message = message;
+    passage.topic = NULL;
     passage.drafted = false;
     struct pl_slot *slot = pl_slot_mine(bus);
     enum peal_err err = slot ? find_topic(&passage.topic, bus, message) : PEAL_ENOMEM;
     if (!err) {
+        assert(passage.topic);
         err = pl_route_enter(&passage.route, slot, passage.topic);
     }
     if (err) {
         return count_limit(bus, err);
     }
-    struct pl_request request;
-    err = prepare(bus, slot, &passage, &request);
+    struct pl_request request = { .conditional = false };
+    err = prepare(bus, slot, &passage, &request); // cppcheck-suppress ctuuninitvar // topic is set
     if (!err && passage.route->plain && !request.conditional) {
         err = publish_plain(bus, slot, &passage, request.append.hops, receipt);
     } else if (!err) {
@@ -661,8 +672,7 @@ enum peal_err peal_topic_publish(const peal_topic *topic, const void *data, size
     if (__builtin_expect(slot->current != NULL, 0)) {
         return publish_caused(bus, topic, data, size, true);
     }
-    struct peal_topic *own;
-    memcpy(&own, &topic, sizeof own); // const only for users
+    struct peal_topic *own = (struct peal_topic *)topic; // const only for users
     return publish_bytes(own, slot, data, size, true);
 }
 
@@ -739,7 +749,7 @@ static enum peal_err prepare_parcel(struct parcel *parcel, const struct peal_mes
             err = pl_route_enter(&passage->route, parcel->slot, passage->topic);
         }
         if (err) {
-            return err;
+            return count_limit(parcel->bus, err);
         }
         err = prepare(parcel->bus, parcel->slot, passage, &parcel->requests[i]);
         pl_route_leave(parcel->bus, parcel->slot); // held all the same: hold_routes
@@ -832,7 +842,7 @@ static enum peal_err take_parcel_turn(struct parcel *parcel)
 static enum peal_err append_parcel(struct parcel *parcel)
 {
     struct peal_bus *bus = parcel->bus;
-    struct patience patience = { 0, 0 };
+    struct patience patience = { 0 };
     for (;;) {
         struct pl_mailbox *woken = NULL;
         enum peal_err err = take_parcel_turn(parcel);
@@ -897,7 +907,7 @@ static enum peal_err publish_parcel(struct parcel *parcel, const struct peal_mes
     parcel->removals = pl_removals(parcel->bus);
     enum peal_err err = prepare_parcel(parcel, messages);
     if (!err) {
-        err = append_parcel(parcel);
+        err = count_limit(parcel->bus, append_parcel(parcel));
     }
     if (!err) {
         deliver_parcel(parcel, receipts);
@@ -979,11 +989,10 @@ bool peal_topic_wants(const peal_topic *topic)
         return false;
     }
     if (bus->keeps) {
-        return true;
+        return pl_bus_check_open(bus) == PEAL_OK;
     }
     struct pl_slot *slot = pl_slot_mine(bus);
-    struct peal_topic *own;
-    memcpy(&own, &topic, sizeof own);
+    struct peal_topic *own = (struct peal_topic *)topic; // const only for users
     struct pl_route *route;
     if (!slot || pl_route_enter(&route, slot, own)) {
         return false; // closed, or no memory: publishing would not get through either

@@ -45,7 +45,8 @@ static uint64_t untold(struct pl_mailbox *mailbox)
 }
 
 // What waits in the ring, or is still to be looked at in the log; and since when.
-static uint64_t waiting_in_log(struct pl_mailbox *mailbox, uint64_t *lag, int64_t *oldest)
+static uint64_t waiting_in_log(struct pl_mailbox *mailbox, uint64_t *lag, int64_t *oldest,
+                               struct pl_hold_numbers *numbers)
 {
     struct peal_bus *bus = mailbox->bus;
     if (!bus->log || mailbox->mode == PEAL_INLINE) {
@@ -64,6 +65,8 @@ static uint64_t waiting_in_log(struct pl_mailbox *mailbox, uint64_t *lag, int64_
         uint64_t cursor = atomic_load_explicit(&mailbox->cursor, memory_order_relaxed);
         waiting += end > cursor ? end - cursor : 0;
         first = cursor < first ? cursor : first;
+        numbers->unread_first = cursor;
+        numbers->unread_end = end;
     }
     *lag = first < end ? end - first : 0;
     struct pl_segment *segment = first < end ? pl_log_find(bus->log, first) : NULL;
@@ -74,6 +77,37 @@ static uint64_t waiting_in_log(struct pl_mailbox *mailbox, uint64_t *lag, int64_
     }
     pl_turn_give(&bus->log->turn, bus->seams);
     return waiting;
+}
+
+// So many types are remembered while the log is looked through.
+#define TYPES_KNOWN 64
+
+uint64_t pl_mailbox_unwanted(struct pl_mailbox *mailbox, const struct pl_hold_numbers *numbers)
+{
+    // The mailbox's own memory of types is its runner's; this one lasts for the call.
+    struct {
+        uint32_t type; // and one, so that zero is none
+        bool wanted;
+    } known[TYPES_KNOWN] = { { 0, false } };
+    struct peal_bus *bus = mailbox->bus;
+    struct pl_cursor place = { NULL };
+    uint64_t unwanted = 0;
+    for (uint64_t at = numbers->unread_first; at < numbers->unread_end; at++) {
+        const struct pl_frame *frame = pl_cursor_at(&place, bus->log, at);
+        if (!frame || frame->position >= numbers->unread_end) {
+            break; // forgotten meanwhile: it will be a gap
+        }
+        at = frame->position;
+        size_t index = frame->type % TYPES_KNOWN;
+        if (known[index].type != frame->type + 1) {
+            const struct peal_topic *topic = pl_topic_by_id(bus, frame->type);
+            known[index].type = frame->type + 1;
+            known[index].wanted = pl_pattern_match(mailbox->pattern, topic->type, topic->length);
+        }
+        unwanted += !known[index].wanted;
+    }
+    pl_cursor_rest(&place);
+    return unwanted;
 }
 
 void pl_mailbox_stats(struct pl_mailbox *mailbox, struct peal_subscription_stats *out,
@@ -94,7 +128,7 @@ void pl_mailbox_stats(struct pl_mailbox *mailbox, struct peal_subscription_stats
     out->slow = read_count(&counts->slow);
     pl_hold_numbers(mailbox, numbers);
     int64_t oldest = numbers->oldest;
-    out->waiting = numbers->waiting + waiting_in_log(mailbox, &out->lag, &oldest);
+    out->waiting = numbers->waiting + waiting_in_log(mailbox, &out->lag, &oldest, numbers);
     out->in_flight = numbers->in_flight;
     if (oldest != INT64_MAX && out->waiting + out->in_flight > 0) {
         int64_t age = pl_bus_now(mailbox->bus) - oldest;
@@ -120,6 +154,8 @@ enum peal_err peal_subscription_stats(struct peal_subscription_stats *out,
     struct pl_hold_numbers numbers;
     pl_mutex_lock(&bus->lock, bus->seams);
     pl_mailbox_stats(subscription->mailbox, out, &numbers);
+    out->waiting -= pl_mailbox_unwanted(subscription->mailbox, &numbers);
+    out->lag_ns = out->waiting + out->in_flight > 0 ? out->lag_ns : 0;
     pl_mutex_unlock(&bus->lock, bus->seams);
     return PEAL_OK;
 }

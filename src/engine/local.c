@@ -21,7 +21,12 @@ struct local {
 static enum peal_err mem_open(struct pl_engine **out, const struct pl_url *url,
                               const struct pl_engine_config *config)
 {
-    (void)url; // the bus has read the parameters
+    // The bus has read the parameters.
+    if ((url->host && *url->host) || (url->path && *url->path)) {
+        return pl_fail(PEAL_EURL,
+                       "mem: is this process's memory: it has no host and no path; write "
+                       "\"mem:\", or \"mem:?workers=2\"");
+    }
     void *memory = pl_new(config->seams, sizeof(struct local) + 64);
     if (!memory) {
         return pl_fail(PEAL_ENOMEM, "no memory to open mem:");

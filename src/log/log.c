@@ -37,7 +37,7 @@ enum peal_err pl_log_init(struct pl_log *log, const struct pl_seams *seams,
     atomic_init(&log->end, 1);
     pl_clock_init(&log->clock, seams);
     log->capacity = 16;
-    log->segments = pl_alloc(seams, log->capacity * sizeof *log->segments);
+    log->segments = pl_alloc(seams, log->capacity * sizeof(struct pl_segment *));
     log->budget = pl_budget_create(seams);
     if (!log->segments || !log->budget) {
         pl_log_finish(log);

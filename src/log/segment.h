@@ -24,7 +24,7 @@
 // No frame is larger than this: header, all attributes, metadata and data inside.
 #define PL_FRAME_MAX 131072
 
-#define PL_SEGMENT_MIN (2 * PL_FRAME_MAX)
+#define PL_SEGMENT_MIN 262144 // two of them
 
 #define PL_NO_OFFSET UINT32_MAX
 

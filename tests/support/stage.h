@@ -60,6 +60,12 @@ enum peal_verdict diary_write(const peal_event *event, void *context);
 void diary_write_batch(const peal_event *const *events, size_t count, enum peal_verdict *verdicts,
                        void *context);
 
+// What a gap event says; false if it is none.
+struct gap {
+    unsigned long long count, first, last;
+};
+bool read_gap(const peal_event *event, struct gap *out);
+
 // What the bus told its log callback.
 struct complaints {
     unsigned count;

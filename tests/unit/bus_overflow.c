@@ -318,15 +318,10 @@ struct balance {
 static enum peal_verdict keep_balance(const peal_event *event, void *context)
 {
     struct balance *balance = context;
-    if (strcmp(peal_event_type(event), "$peal.gap") == 0) {
-        unsigned long long count = 0, first = 0, last = 0;
-        char data[128] = { 0 };
-        memcpy(data, peal_event_data(event), peal_event_size(event));
-        // NOLINTNEXTLINE(cert-err34-c): the number of fields is checked
-        int fields =
-            sscanf(data, "{\"count\":%llu,\"first\":%llu,\"last\":%llu}", &count, &first, &last);
-        balance->errors += fields != 3 || first > last || count > last - first + 1 || count == 0;
-        balance->told += count;
+    struct gap gap;
+    if (read_gap(event, &gap)) {
+        balance->errors += gap.count == 0 || gap.count > gap.last - gap.first + 1;
+        balance->told += gap.count;
         return PEAL_DONE;
     }
     balance->errors += balance->ordered && peal_event_position(event) <= balance->last;

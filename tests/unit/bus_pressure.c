@@ -30,10 +30,9 @@ static void open_stage(struct stage *stage, uint64_t seed, struct peal_bus_optio
 static enum peal_verdict count_events(const peal_event *event, void *context)
 {
     uint64_t *counts = context; // events, and how many gaps told of
-    if (strcmp(peal_event_type(event), "$peal.gap") == 0) {
-        char data[128] = { 0 };
-        memcpy(data, peal_event_data(event), peal_event_size(event));
-        counts[1] += strtoull(data + strlen("{\"count\":"), NULL, 10);
+    struct gap gap;
+    if (read_gap(event, &gap)) {
+        counts[1] += gap.count;
     } else {
         counts[0]++;
     }
