@@ -62,16 +62,19 @@ PEAL_API enum peal_err peal_dead_count(struct peal_dead_count *out, size_t *out_
                                        peal_bus *bus, enum peal_dead_group group, size_t max);
 
 // Retries: one (filter.id), many, all. They go to their subscription again, with a fresh count of
-// attempts, in the order of the log; an entry is gone when its handler is done with it. `dry_run`
-// changes nothing. `affected` (may be NULL) says how many. PEAL_ENOTFOUND if filter.id is not
-// there.
+// attempts, in the order of the log; an entry is gone when its handler is done with it, and else
+// the same entry again. Those that are being retried, and those whose subscription is gone, are
+// left out. `dry_run` changes nothing. `affected` (may be NULL) says how many. If filter.id is
+// given: PEAL_ENOTFOUND if it is not there or its subscription is gone, PEAL_ESTATE while it is
+// being retried. PEAL_ENOMEM: none is retried.
 PEAL_API enum peal_err peal_dead_retry(peal_bus *bus, const struct peal_dead_filter *filter,
                                        bool dry_run, uint64_t *affected);
 
-// Replaces the data of an entry and retries it. The log keeps the original.
+// Replaces the data of an entry and retries it. The log keeps the original. PEAL_ELIMIT, and the
+// errors of peal_dead_retry.
 PEAL_API enum peal_err peal_dead_edit(peal_bus *bus, uint64_t id, const void *data, size_t size);
 
-// Removes entries for good. Parked events behind them go on.
+// Removes entries for good, but those that are being retried. Parked events behind them go on.
 PEAL_API enum peal_err peal_dead_discard(peal_bus *bus, const struct peal_dead_filter *filter,
                                          bool dry_run, uint64_t *affected);
 

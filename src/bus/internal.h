@@ -304,6 +304,7 @@ struct peal_bus {
     struct pl_route *retired_routes;
     struct pl_mailbox *retired_boxes;
     uint32_t *free_counters;
+    uint64_t *uncounted; // by counter: what a thread had no memory to count
     uint32_t free_counter_count, free_counter_capacity, counter_count;
     uint64_t folded_published; // counts of routes that are gone
     uint64_t folded_routed;    // the same, once for each inline handler they called
@@ -393,9 +394,8 @@ static inline struct pl_slot *pl_slot_mine(struct peal_bus *bus)
 
 void pl_slots_finish(struct peal_bus *bus);
 
-// The counter of a route in this slot. NULL without memory.
-_Atomic uint64_t *pl_slot_counter_create(struct pl_slot *slot, uint32_t index,
-                                         struct peal_bus *bus);
+// Counts an event of a route in this slot.
+void pl_slot_count_slow(struct pl_slot *slot, uint32_t index, uint64_t more, struct peal_bus *bus);
 
 static inline void pl_slot_count(struct pl_slot *slot, uint32_t index, uint64_t more,
                                  struct peal_bus *bus)
@@ -406,10 +406,7 @@ static inline void pl_slot_count(struct pl_slot *slot, uint32_t index, uint64_t 
         pl_count(&chunk[index & (PL_CHUNK - 1)], more);
         return;
     }
-    _Atomic uint64_t *counter = pl_slot_counter_create(slot, index, bus);
-    if (counter) {
-        pl_count(counter, more);
-    }
+    pl_slot_count_slow(slot, index, more, bus);
 }
 
 // The sum of a counter over all slots; `clear` sets it to zero (nobody may be counting).

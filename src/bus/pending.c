@@ -437,6 +437,47 @@ static enum peal_err bury(struct pl_mailbox *mailbox, struct pl_pending *pending
     return pl_dead_add(&pending->dead, mailbox->bus, &obituary);
 }
 
+// Goes before the first of its line if that waits for a dead letter's place: it may well be ours.
+// With the lock. False: it does not.
+static bool go_before(struct pl_hold *hold, struct pl_pending *pending)
+{
+    struct pl_map_entry *line = pending->keyed ? pl_map_find(&hold->keys, pending->key) : NULL;
+    struct pl_pending *first = line ? as_pending(line->value) : NULL;
+    if (!first || !first->dying || (first->state != READY && first->state != RETRYING)) {
+        return false;
+    }
+    pl_heap_remove(first->state == READY ? &hold->ready : &hold->due, &first->node);
+    hold->waiting += first->state != READY;
+    first->state = WAITING;
+    pending->behind = first;
+    line->value = as_number(pending);
+    return true;
+}
+
+// What was retried may wait behind a dying one of its key, which waits for its place.
+static void let_retried_pass(struct pl_hold *hold, struct pl_pending *dying)
+{
+    if (!dying->dying || (dying->state != READY && dying->state != RETRYING)) {
+        return;
+    }
+    struct pl_pending *before = dying;
+    while (before->behind && !(before->behind->dead && before->behind->state == WAITING)) {
+        before = before->behind;
+    }
+    struct pl_pending *retried = before->behind;
+    if (!retried || !is_first(hold, dying)) {
+        return;
+    }
+    before->behind = retried->behind;
+    struct pl_map_entry *line = pl_map_find(&hold->keys, dying->key);
+    if (as_pending(line->position) == retried) {
+        line->position = as_number(before);
+    }
+    if (go_before(hold, retried)) {
+        make_ready(hold, retried);
+    }
+}
+
 // The attempts are spent, or there is no point in more.
 static void die(struct pl_mailbox *mailbox, struct pl_pending *pending, const struct pl_call *call,
                 const char *code)
@@ -463,9 +504,10 @@ static void die(struct pl_mailbox *mailbox, struct pl_pending *pending, const st
             pending->score = INT64_MAX;
             make_ready(mailbox->hold, pending);
             pending->score = score;
-            return;
+        } else {
+            make_due(mailbox, pending, RETRYING, pl_bus_ticks(mailbox->bus) + PL_TROUBLE_AFTER);
         }
-        make_due(mailbox, pending, RETRYING, pl_bus_ticks(mailbox->bus) + PL_TROUBLE_AFTER);
+        let_retried_pass(mailbox->hold, pending);
         return;
     }
     pending->dying = false;
@@ -556,12 +598,14 @@ static void returned(struct pl_mailbox *mailbox, struct pl_pending *pending,
 {
     mailbox->hold->running--;
     bool settled = pending->settled_early;
-    pending->settled_early = false; // whatever the handler says: the next attempt starts anew
+    // Whatever the handler says: the next attempt starts anew.
+    pending->settled_early = false;
+    if (call->taken && verdict == PEAL_LATER && !settled) {
+        apply(mailbox, pending, call, PEAL_LATER);
+        return;
+    }
+    pending->extended = 0;
     if (call->taken && verdict == PEAL_LATER) {
-        if (!settled) {
-            apply(mailbox, pending, call, PEAL_LATER);
-            return;
-        }
         verdict = (enum peal_verdict)pending->early;
         if (verdict == PEAL_DONE) {
             pl_count_shared(&mailbox->counts.delivered, 1);
@@ -787,6 +831,7 @@ static void collect_due(struct pl_mailbox *mailbox)
         } else {
             pending->state = WAITING; // it failed in a batch, as did one before it
             hold->waiting++;
+            let_retried_pass(hold, as_pending(pl_map_find(&hold->keys, pending->key)->value));
         }
     }
 }
@@ -1577,23 +1622,6 @@ void pl_hold_unreserve(struct pl_mailbox *mailbox, struct pl_pending *place)
         give_back(mailbox, place);
         pl_mutex_unlock(&mailbox->lock, mailbox->seams);
     }
-}
-
-// Goes before the first of its line if that waits for a dead letter's place: it may well be ours.
-// With the lock. False: it does not.
-static bool go_before(struct pl_hold *hold, struct pl_pending *pending)
-{
-    struct pl_map_entry *line = pending->keyed ? pl_map_find(&hold->keys, pending->key) : NULL;
-    struct pl_pending *first = line ? as_pending(line->value) : NULL;
-    if (!first || !first->dying || (first->state != READY && first->state != RETRYING)) {
-        return false;
-    }
-    pl_heap_remove(first->state == READY ? &hold->ready : &hold->due, &first->node);
-    hold->waiting += first->state != READY;
-    first->state = WAITING;
-    pending->behind = first;
-    line->value = as_number(pending);
-    return true;
 }
 
 // Enters the line of its key with an event of its own. With the lock.

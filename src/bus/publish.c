@@ -167,14 +167,18 @@ static bool is_roomy(struct pl_log *log)
            pl_mailboxes_floor(log->floor_context) == UINT64_MAX;
 }
 
-void pl_space_freed(struct peal_bus *bus)
+// Wakes who waits, if there is room. `waits`: we wait ourselves, and others who do are woken only
+// if there is more room than they know of, or two would wake each other without end. True: there is
+// room.
+static bool look_for_space(struct peal_bus *bus, bool waits)
 {
     struct pl_log *log = bus->log;
     pl_turn_take(&log->turn, bus->seams);
-    bool wake = false;
+    bool roomy = false, wake = false;
     if (atomic_load_explicit(&bus->space_wanted, memory_order_relaxed) != 0) {
-        (void)pl_log_retain(log); // the test below says whether it was enough
-        wake = is_roomy(log);
+        size_t freed = pl_log_retain(log);
+        roomy = is_roomy(log);
+        wake = roomy && (!waits || freed > 0);
     }
     if (wake) {
         atomic_store_explicit(&bus->space_wanted, 0, memory_order_relaxed);
@@ -184,6 +188,12 @@ void pl_space_freed(struct peal_bus *bus)
         atomic_fetch_add_explicit(&bus->space_word, 1, memory_order_release);
         bus->seams->wake(bus->seams->world, &bus->space_word, UINT32_MAX);
     }
+    return roomy;
+}
+
+void pl_space_freed(struct peal_bus *bus)
+{
+    (void)look_for_space(bus, false); // whoever waits finds out
 }
 
 static enum peal_err say_full(struct peal_bus *bus, enum peal_err err)
@@ -228,13 +238,12 @@ static enum peal_err wait_for_space(struct peal_bus *bus, struct pl_slot *slot,
     // A reader that made progress before this and saw nobody waiting has made it visible by now;
     // one after it sees us.
     bus->seams->barrier(bus->seams->world);
-    pl_space_freed(bus);
-    if (patience->tried) {
-        // There is room by the rule, and not for us: wait for more, and do not spin on the same.
-        atomic_store_explicit(&bus->space_wanted, 1, memory_order_seq_cst);
-        word = atomic_load_explicit(&bus->space_word, memory_order_acquire);
+    bool roomy = look_for_space(bus, true);
+    if (roomy && !patience->tried) {
+        // Once: if there is room by the rule, and not for us, we wait for more.
+        patience->tried = true;
+        return PEAL_OK;
     }
-    patience->tried = true;
     int64_t until = patience->deadline - now < LOOK_AGAIN ? patience->deadline : now + LOOK_AGAIN;
     bus->seams->wait(bus->seams->world, &bus->space_word, word, until);
     return PEAL_OK;

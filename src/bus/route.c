@@ -249,8 +249,14 @@ static bool take_counter(struct peal_bus *bus, uint32_t *out)
             return false;
         }
         bus->free_counters = grown;
+        grown = pl_resize(bus->seams, bus->uncounted, capacity * sizeof(uint64_t));
+        if (!grown) {
+            return false;
+        }
+        bus->uncounted = grown;
         bus->free_counter_capacity = capacity;
     }
+    bus->uncounted[bus->counter_count] = 0;
     *out = bus->counter_count++;
     return true;
 }
@@ -646,4 +652,5 @@ void pl_topics_finish(struct peal_bus *bus)
         table = older;
     }
     pl_release(bus->seams, bus->free_counters);
+    pl_release(bus->seams, bus->uncounted);
 }

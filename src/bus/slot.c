@@ -53,20 +53,26 @@ struct pl_slot *pl_slot_find(struct peal_bus *bus)
     return slot;
 }
 
-_Atomic uint64_t *pl_slot_counter_create(struct pl_slot *slot, uint32_t index, struct peal_bus *bus)
+void pl_slot_count_slow(struct pl_slot *slot, uint32_t index, uint64_t more, struct peal_bus *bus)
 {
     _Atomic uint64_t *chunk = pl_new(bus->seams, PL_CHUNK * sizeof *chunk);
     if (!chunk) {
-        return NULL; // the event is not counted; nothing else depends on it
+        pl_mutex_lock(&bus->lock, bus->seams);
+        bus->uncounted[index] += more;
+        pl_mutex_unlock(&bus->lock, bus->seams);
+        return;
     }
+    pl_count(&chunk[index & (PL_CHUNK - 1)], more);
     // Release: whoever sums up sees the zeros.
     atomic_store_explicit(&slot->counters[index >> PL_CHUNK_BITS], chunk, memory_order_release);
-    return &chunk[index & (PL_CHUNK - 1)];
 }
 
 uint64_t pl_slots_sum(struct peal_bus *bus, uint32_t index, bool clear)
 {
-    uint64_t sum = 0;
+    uint64_t sum = bus->uncounted[index];
+    if (clear) {
+        bus->uncounted[index] = 0;
+    }
     for (struct pl_slot *slot = bus->slots; slot; slot = slot->next) {
         _Atomic uint64_t *chunk =
             atomic_load_explicit(&slot->counters[index >> PL_CHUNK_BITS], memory_order_acquire);

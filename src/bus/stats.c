@@ -90,7 +90,7 @@ uint64_t pl_mailbox_unwanted(struct pl_mailbox *mailbox, const struct pl_hold_nu
         bool wanted;
     } known[TYPES_KNOWN] = { { 0, false } };
     struct peal_bus *bus = mailbox->bus;
-    struct pl_cursor place = { NULL };
+    struct pl_cursor place = { 0 };
     uint64_t unwanted = 0;
     for (uint64_t at = numbers->unread_first; at < numbers->unread_end; at++) {
         const struct pl_frame *frame = pl_cursor_at(&place, bus->log, at);

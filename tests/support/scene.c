@@ -4,6 +4,7 @@
 #include "support/scene.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void remember_line(enum peal_level level, const char *text, void *context)
@@ -87,7 +88,11 @@ const char *actor_data(struct actor *actor)
     static _Thread_local char text[SCENE_SEEN + 1];
     size_t count = actor->count < SCENE_SEEN ? actor->count : SCENE_SEEN;
     for (size_t i = 0; i < count; i++) {
-        text[i] = actor->seen[i].data[0] ? actor->seen[i].data[0] : '-';
+        char first = actor->seen[i].data[0];
+        text[i] = first;
+        if (!first) {
+            text[i] = '-';
+        }
     }
     text[count] = '\0';
     return text;
@@ -149,4 +154,11 @@ void scene_assert_dead(struct scene *scene, size_t expected)
 {
     struct peal_dead_list list = scene_dead(scene, expected);
     peal_dead_list_finish(&list);
+}
+
+uint64_t scene_effort(void)
+{
+    const char *given = getenv("PEAL_EFFORT"); // NOLINT(concurrency-mt-unsafe): nobody sets it
+    uint64_t effort = given ? strtoull(given, NULL, 10) : 100;
+    return effort ? effort : 1;
 }

@@ -93,4 +93,7 @@ struct peal_subscription_stats scene_box(peal_subscription *subscription);
 struct peal_dead_list scene_dead(struct scene *scene, size_t expected);
 void scene_assert_dead(struct scene *scene, size_t expected);
 
+// How much there is to do: PEAL_EFFORT, 100 unless it says otherwise.
+uint64_t scene_effort(void);
+
 #endif

@@ -20,7 +20,7 @@
 
 static unsigned long effort(void)
 {
-    const char *text = getenv("PEAL_EFFORT");
+    const char *text = getenv("PEAL_EFFORT"); // NOLINT(concurrency-mt-unsafe): nobody sets it
     unsigned long effort = text ? strtoul(text, NULL, 10) : 100;
     return effort ? effort : 1;
 }

@@ -16,6 +16,18 @@
 
 #define IDLE_MS 10000
 
+// ThreadSanitizer has a thread of its own that wakes up now and then.
+#if defined(__SANITIZE_THREAD__)
+#define WATCHED 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define WATCHED 1
+#endif
+#endif
+#ifndef WATCHED
+#define WATCHED 0
+#endif
+
 static enum peal_verdict count_it(const peal_event *event, void *context)
 {
     (void)event;
@@ -76,8 +88,10 @@ static void an_idle_bus_does_not_wake_up_in_ten_seconds(void **state)
     assert_int_equal(getrusage(RUSAGE_SELF, &end), 0);
 
     assert_int_equal(parks(bus), before);
-    assert_true(end.ru_nvcsw - start.ru_nvcsw <= 1); // this thread's own poll
-    assert_true(cpu_ns(&end) - cpu_ns(&start) < 5 * INT64_C(1000000));
+    if (!WATCHED) {
+        assert_true(end.ru_nvcsw - start.ru_nvcsw <= 1); // this thread's own poll
+        assert_true(cpu_ns(&end) - cpu_ns(&start) < 5 * INT64_C(1000000));
+    }
     peal_bus_close(bus);
 }
 

@@ -422,8 +422,8 @@ struct publisher {
 static void publish_ten(void *context)
 {
     struct publisher *publisher = context;
-    for (char i = '0'; i <= '9'; i++) {
-        char data[2] = { i, '\0' };
+    for (int i = '0'; i <= '9'; i++) {
+        char data[2] = { (char)i, '\0' };
         say_of(publisher->stage, "a", publisher->key, data);
     }
 }

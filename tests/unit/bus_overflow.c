@@ -195,8 +195,8 @@ static void latest_per_key_with_more_keys_than_room_drops_the_oldest(void **stat
     struct diary diary = { 0 };
     struct peal_subscribe_options options = { .mailbox = 4, .overflow = PEAL_LATEST_PER_KEY };
     peal_subscription *subscription = stage_subscribe(&stage, "a", &options, diary_write, &diary);
-    for (char i = '1'; i <= '7'; i++) {
-        char data[2] = { i, '\0' };
+    for (int i = '1'; i <= '7'; i++) {
+        char data[2] = { (char)i, '\0' };
         say_of(&stage, "a", data, data);
     }
     peal_world_settle(stage.world);

@@ -240,8 +240,7 @@ static void check_pages(struct scene *scene, struct peal_query query, const uint
 static void every_selector_agrees_with_a_naive_one_in_both_directions_and_in_pages(void **state)
 {
     (void)state;
-    const char *effort = getenv("PEAL_EFFORT");
-    uint64_t seeds = 2 + (effort ? strtoull(effort, NULL, 10) : 100) / 10;
+    uint64_t seeds = 2 + scene_effort() / 10;
     static struct model model;
     uint64_t expected[EVENTS_MAX], positions[EVENTS_MAX];
     size_t matched = 0;
@@ -565,7 +564,7 @@ static void the_history_is_exact_to_the_age(void **state)
 static void the_history_in_bytes_is_kept_within_a_segment(void **state)
 {
     (void)state;
-    const uint64_t segment = 256 * 1024, limit = 4 * segment;
+    const uint64_t segment = 256 << 10, limit = 4 * segment;
     struct scene scene;
     scene_open(&scene, 1, &(struct peal_bus_options){ .history_bytes = limit });
     static const char data[8000];
@@ -668,9 +667,9 @@ static void a_reader_keeps_the_segment_it_stands_in_and_no_other(void **state)
     roll(&scene, 1000);
     assert_int_equal(peal_event_position(event), position); // still there to be read
     assert_int_equal(peal_event_size(event), 10000);
-    assert_in_range(scene_stats(&scene).memory_bytes, without, without + 300 * 1024);
+    assert_in_range(scene_stats(&scene).memory_bytes, without, without + 300000);
     peal_reader_close(reader);
-    assert_in_range(scene_stats(&scene).memory_bytes, without - 300 * 1024, without);
+    assert_in_range(scene_stats(&scene).memory_bytes, without - 300000, without);
     scene_close(&scene);
 }
 
@@ -713,8 +712,7 @@ static void publish_steadily(void *context)
 static void with_any_order_of_publishers_and_readers_given_and_skipped_add_up(void **state)
 {
     (void)state;
-    const char *effort = getenv("PEAL_EFFORT");
-    uint64_t seeds = 2 + (effort ? strtoull(effort, NULL, 10) : 100) / 5;
+    uint64_t seeds = 2 + scene_effort() / 5;
     for (uint64_t seed = 0; seed < seeds; seed++) {
         struct scene scene;
         scene_open(&scene, seed,

@@ -262,13 +262,12 @@ static void progress_is_told_now_and_then_and_may_stop_it(void **state)
 static void stopping_the_bus_stops_it_at_once(void **state)
 {
     (void)state;
-    const char *effort = getenv("PEAL_EFFORT");
-    uint64_t seeds = 10 + (effort ? strtoull(effort, NULL, 10) : 100);
+    uint64_t seeds = 10 + scene_effort();
     for (uint64_t seed = 0; seed < seeds; seed++) {
         struct scene scene;
         scene_open(&scene, seed, &(struct peal_bus_options){ .workers = seed % 2 ? 2 : 0 });
         scene_publish(&scene, "a", NULL, "1");
-        peal_world_advance(scene.world, 3600 * 1000);
+        peal_world_advance(scene.world, 3600000);
         scene_publish(&scene, "a", NULL, "2");
         struct replayer self = { .scene = &scene, .replay = { .speed = 1 } };
         int64_t start = peal_world_now(scene.world);
@@ -293,7 +292,7 @@ static void a_waiting_replay_takes_no_wake_up_from_a_worker(void **state)
         struct scene scene;
         scene_open(&scene, seed, &(struct peal_bus_options){ .workers = 1 });
         scene_publish(&scene, "a", NULL, "1");
-        peal_world_advance(scene.world, 3600 * 1000);
+        peal_world_advance(scene.world, 3600000);
         scene_publish(&scene, "a", NULL, "2");
         struct actor live = { .verdict = PEAL_DONE };
         scene_subscribe(&scene, "b", NULL, &live);
@@ -308,7 +307,7 @@ static void a_waiting_replay_takes_no_wake_up_from_a_worker(void **state)
             peal_world_settle(scene.world);
             assert_int_equal(live.count, i);
         }
-        peal_world_advance(scene.world, 3600 * 1000);
+        peal_world_advance(scene.world, 3600000);
         assert_int_equal(selves[2].err, PEAL_OK);
         scene_close(&scene);
     }

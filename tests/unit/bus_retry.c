@@ -609,53 +609,6 @@ static void unsettled_for_the_acknowledgement_wait_is_a_failed_attempt(void **st
     scene_close(&scene);
 }
 
-static void each_verdict_may_come_later_but_later(void **state)
-{
-    (void)state;
-    for (int verdict = PEAL_DONE; verdict < PEAL_LATER; verdict++) {
-        struct scene scene;
-        struct taker taker;
-        peal_subscription *box;
-        open_taker(&scene, &taker, &box, 1);
-        assert_int_equal(peal_delivery_settle(taker.taken[0], PEAL_LATER), PEAL_EINVAL);
-        taker.verdict = PEAL_DONE; // a release gives it out again
-        taker.leave = true;
-        assert_int_equal(peal_delivery_settle(taker.taken[0], (enum peal_verdict)verdict), PEAL_OK);
-        peal_world_advance(scene.world, 5000);
-
-        bool dies = verdict == PEAL_RETRY || verdict == PEAL_REJECT;
-        struct peal_subscription_stats stats = scene_box(box);
-        assert_int_equal(stats.delivered, !dies);
-        assert_int_equal(stats.dead, dies);
-        assert_int_equal(stats.failed, verdict == PEAL_RETRY);
-        assert_int_equal(stats.released, verdict == PEAL_RELEASE);
-        assert_int_equal(stats.rejected, verdict == PEAL_REJECT);
-        assert_int_equal(stats.in_flight, 0);
-        assert_int_equal(stats.waiting, 0);
-        scene_close(&scene);
-    }
-}
-
-static void extending_starts_the_acknowledgement_wait_anew(void **state)
-{
-    (void)state;
-    struct scene scene;
-    struct taker taker;
-    peal_subscription *box;
-    open_taker(&scene, &taker, &box, 1);
-
-    peal_world_advance(scene.world, 900);
-    assert_int_equal(peal_delivery_extend(taker.taken[0], 5000), PEAL_OK);
-    peal_world_advance(scene.world, 4999);
-    assert_int_equal(scene_box(box).in_flight, 1);
-    assert_int_equal(peal_delivery_extend(taker.taken[0], 10), PEAL_OK); // also shorter
-    peal_world_advance(scene.world, 10);
-    assert_int_equal(scene_box(box).dead, 1);
-    assert_int_equal(peal_delivery_extend(taker.taken[0], 10), PEAL_ETIMEDOUT);
-    assert_int_equal(peal_delivery_settle(taker.taken[0], PEAL_DONE), PEAL_ETIMEDOUT);
-    scene_close(&scene);
-}
-
 static void a_reason_may_be_given_through_the_delivery(void **state)
 {
     (void)state;
@@ -688,54 +641,6 @@ static void later_without_taking_the_delivery_is_a_failed_attempt(void **state)
     assert_int_equal(taker.count, 2);
     assert_int_equal(scene_box(box).failed, 2);
     scene_assert_dead(&scene, 1);
-    scene_close(&scene);
-}
-
-static void a_delivery_taken_but_settled_by_the_return_is_settled_once(void **state)
-{
-    (void)state;
-    struct scene scene;
-    scene_open(&scene, 1, NULL);
-    struct taker taker = { .verdict = PEAL_DONE };
-    peal_subscription *box;
-    assert_int_equal(peal_subscribe(&box, scene.bus, "a", NULL, take_it, &taker), PEAL_OK);
-    scene_publish(&scene, "a", NULL, "x");
-    peal_world_settle(scene.world);
-    assert_int_equal(peal_delivery_settle(taker.taken[0], PEAL_RETRY), PEAL_ETIMEDOUT);
-    peal_world_advance(scene.world, 60000);
-    assert_int_equal(taker.count, 1);
-    assert_int_equal(scene_box(box).delivered, 1);
-    assert_int_equal(scene_box(box).failed, 0);
-    scene_close(&scene);
-}
-
-static enum peal_verdict settle_before_the_return(const peal_event *event, void *context)
-{
-    size_t *calls = context;
-    ++*calls;
-    peal_delivery *delivery;
-    assert_int_equal(peal_delivery_take(&delivery, event), PEAL_OK);
-    assert_int_equal(peal_delivery_take(&delivery, event), PEAL_ESTATE); // once
-    assert_int_equal(
-        peal_delivery_settle(delivery, peal_event_attempt(event) < 3 ? PEAL_RETRY : PEAL_DONE),
-        PEAL_OK);
-    return PEAL_LATER;
-}
-
-static void what_is_settled_before_the_handler_returns_counts_once_it_has(void **state)
-{
-    (void)state;
-    struct scene scene;
-    scene_open(&scene, 1, NULL);
-    size_t calls = 0;
-    peal_subscription *box;
-    assert_int_equal(peal_subscribe(&box, scene.bus, "a", NULL, settle_before_the_return, &calls),
-                     PEAL_OK);
-    scene_publish(&scene, "a", NULL, "x");
-    peal_world_advance(scene.world, 60000);
-    assert_int_equal(calls, 3);
-    assert_int_equal(scene_box(box).delivered, 1);
-    assert_int_equal(scene_box(box).failed, 2);
     scene_close(&scene);
 }
 
@@ -810,8 +715,7 @@ static void a_policy_that_makes_no_sense_is_refused(void **state)
 static void with_any_order_of_workers_each_event_is_retried_exactly(void **state)
 {
     (void)state;
-    const char *effort = getenv("PEAL_EFFORT");
-    uint64_t seeds = effort ? strtoull(effort, NULL, 10) : 100;
+    uint64_t seeds = scene_effort();
     for (uint64_t seed = 0; seed < seeds; seed++) {
         struct scene scene;
         scene_open(&scene, seed, &(struct peal_bus_options){ .workers = 3 });
@@ -862,12 +766,8 @@ int main(void)
         cmocka_unit_test(the_reason_is_that_of_the_last_attempt),
         cmocka_unit_test(peal_fail_outside_a_handler_says_nothing_to_nobody),
         cmocka_unit_test(unsettled_for_the_acknowledgement_wait_is_a_failed_attempt),
-        cmocka_unit_test(each_verdict_may_come_later_but_later),
-        cmocka_unit_test(extending_starts_the_acknowledgement_wait_anew),
         cmocka_unit_test(a_reason_may_be_given_through_the_delivery),
         cmocka_unit_test(later_without_taking_the_delivery_is_a_failed_attempt),
-        cmocka_unit_test(a_delivery_taken_but_settled_by_the_return_is_settled_once),
-        cmocka_unit_test(what_is_settled_before_the_handler_returns_counts_once_it_has),
         cmocka_unit_test(a_pulled_event_is_retried_like_any_other),
         cmocka_unit_test(a_policy_that_makes_no_sense_is_refused),
         cmocka_unit_test(with_any_order_of_workers_each_event_is_retried_exactly),

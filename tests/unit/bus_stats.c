@@ -8,12 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static unsigned long effort(void)
-{
-    const char *text = getenv("PEAL_EFFORT");
-    return text ? strtoul(text, NULL, 10) : 100;
-}
-
 static enum peal_err publish(struct scene *scene, const struct peal_message *message)
 {
     return peal_publish(scene->bus, message, NULL);
@@ -583,7 +577,7 @@ static void an_idle_bus_parks_its_workers_and_does_not_wake_them(void **state)
     peal_world_settle(scene.world);
     uint64_t parks = scene_stats(&scene).worker_parks;
     assert_int_equal(parks, 3);
-    peal_world_advance(scene.world, 24ULL * 3600 * 1000);
+    peal_world_advance(scene.world, 24ULL * 3600000);
     assert_int_equal(scene_stats(&scene).worker_parks, parks);
     scene_close(&scene);
 }
@@ -644,13 +638,13 @@ static enum peal_verdict any_verdict(const peal_event *event, void *context)
 static void with_any_order_of_everybody_the_numbers_add_up(void **state)
 {
     (void)state;
-    for (uint64_t seed = 0; seed < 2 + effort() / 2; seed++) {
+    for (uint64_t seed = 0; seed < 2 + scene_effort() / 2; seed++) {
         struct scene scene;
         scene_open(&scene, seed,
                    &(struct peal_bus_options){ .workers = 2,
                                                .data_max = 100000,
                                                .memory_max = 4 << 20,
-                                               .history_bytes = 512 * 1024,
+                                               .history_bytes = 512 << 10,
                                                .block_ms = 10,
                                                .pressure = seed % 2 ? PEAL_PRESSURE_REJECT
                                                                     : PEAL_PRESSURE_BLOCK });

@@ -26,7 +26,7 @@ static void done_batch(const peal_event *const *events, size_t count, enum peal_
                        void *context)
 {
     (void)events;
-    (void)verdicts;
+    verdicts[0] = PEAL_DONE; // as it came
     *(unsigned *)context += (unsigned)count;
 }
 

@@ -3,7 +3,7 @@
 // Cursors: anywhere in the log, in any order, while it rolls and forgets.
 #include "support/ledger.h"
 
-#define SEGMENT (256 * 1024)
+#define SEGMENT (256 * 1024UL)
 
 static const struct pl_log_limits limits = { .history_events = UINT64_MAX,
                                              .history_bytes = 4 * SEGMENT,

@@ -4,10 +4,10 @@
 // find what is left.
 #include "support/ledger.h"
 
-#include <stdio.h>
+#include <assert.h>
 
-#define SEGMENT (256 * 1024)
-#define MEGA    (1024 * 1024)
+#define SEGMENT (256 * 1024UL)
+#define MEGA    (1024 * 1024UL)
 
 static const struct pl_log_limits plenty = { .history_events = UINT64_MAX,
                                              .history_bytes = UINT64_MAX,
@@ -93,6 +93,7 @@ static void the_short_way_writes_the_same_frame(void **state)
     ledger_open(&ledger, &plenty);
     assert_null(pl_log_append_bytes(&ledger.log, 7, "x", 1)); // there is no tail yet
     ledger_append(&ledger, 1);
+    assert(ledger.log.tail);
     for (size_t size = 0; size <= 40; size++) {
         static unsigned char data[PL_INSIDE_MAX + 1];
         uint64_t position = pl_segment_end(ledger.log.tail);
@@ -345,7 +346,34 @@ static void a_kept_event_outlives_the_log_and_its_budget_falls_to_zero(void **st
 
 // ---- taking back --------------------------------------------------------------------------------
 
-// Batches of many sizes, half of them taken back: nothing of those is left.
+// Appends a batch of many sizes and keeps it or takes it back; `sizes` by position.
+static void try_batch(struct ledger *ledger, uint64_t *chance, uint16_t *sizes)
+{
+    uint64_t end = pl_log_end(&ledger->log);
+    struct pl_log_mark mark = pl_log_mark(&ledger->log);
+    struct pl_outside_block *taken[32];
+    size_t count = failing_random(chance) % 30, blocks = 0;
+    bool keep = failing_random(chance) % 2;
+    for (size_t i = 0; i < count; i++) {
+        bool large = failing_random(chance) % 8 == 0;
+        size_t size = failing_random(chance) % (large ? 60000 : PL_INSIDE_MAX);
+        sizes[end + i] = (uint16_t)size;
+        assert_int_equal(ledger_try(ledger, size), PEAL_OK);
+        if (size > PL_INSIDE_MAX) {
+            taken[blocks++] = ledger->log.tail->outside;
+        }
+    }
+    if (keep) {
+        pl_log_publish(&ledger->log, end + count);
+        return;
+    }
+    pl_log_rewind(&ledger->log, &mark);
+    assert_int_equal(pl_log_end(&ledger->log), end);
+    for (size_t i = 0; i < blocks; i++) {
+        pl_release(&ledger->seams, taken[i]); // ours again
+    }
+}
+
 static void a_batch_taken_back_leaves_no_trace(void **state)
 {
     (void)state;
@@ -359,32 +387,9 @@ static void a_batch_taken_back_leaves_no_trace(void **state)
         uint64_t chance = seed;
         uint16_t sizes[4000];
         for (int round = 0; round < 100; round++) {
+            try_batch(&ledger, &chance, sizes);
             uint64_t end = pl_log_end(&ledger.log);
-            struct pl_log_mark mark = pl_log_mark(&ledger.log);
-            size_t count = failing_random(&chance) % 30;
-            bool keep = failing_random(&chance) % 2;
-            struct pl_outside_block *taken[32];
-            size_t blocks = 0;
-            for (size_t i = 0; i < count; i++) {
-                bool large = failing_random(&chance) % 8 == 0;
-                size_t size = failing_random(&chance) % (large ? 60000 : PL_INSIDE_MAX);
-                sizes[end + i] = (uint16_t)size;
-                assert_int_equal(ledger_try(&ledger, size), PEAL_OK);
-                if (size > PL_INSIDE_MAX) {
-                    taken[blocks++] = ledger.log.tail->outside;
-                }
-            }
-            if (keep) {
-                pl_log_publish(&ledger.log, end + count);
-            } else {
-                pl_log_rewind(&ledger.log, &mark);
-                assert_int_equal(pl_log_end(&ledger.log), end);
-                for (size_t i = 0; i < blocks; i++) {
-                    pl_release(&ledger.seams, taken[i]); // ours again
-                }
-            }
-            uint64_t next = pl_log_end(&ledger.log);
-            assert_int_equal(ledger.log.tail ? pl_segment_end(ledger.log.tail) : next, next);
+            assert_int_equal(ledger.log.tail ? pl_segment_end(ledger.log.tail) : end, end);
             check_shape(&ledger);
         }
         struct pl_cursor cursor = { 0 };

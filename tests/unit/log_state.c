@@ -154,32 +154,40 @@ static void the_newest_can_be_taken_back(void **state)
     close_stand(&stand);
 }
 
+// Sees 200 ids while an allocation fails; what failed is seen again. Returns how often it did.
+static size_t see_without_memory(uint64_t limit, size_t fail_at)
+{
+    size_t failures = 0;
+    struct stand stand;
+    open_stand(&stand, limit, INT64_MAX);
+    stand.ledger.memory.fail_at = fail_at;
+    for (uint64_t number = 1; number <= 200; number++) {
+        struct pl_hash128 key = id(&stand, number);
+        size_t known = stand.state.ids.count;
+        enum peal_err err = pl_state_see(&stand.state, key, number, 0);
+        if (err) {
+            failures++;
+            assert_int_equal(err, PEAL_ENOMEM);
+            assert_int_equal(stand.state.ids.count, known);
+            assert_int_equal(pl_state_seen(&stand.state, key, 0), 0);
+            uint64_t oldest = number > limit ? number - limit : 1;
+            assert_int_equal(seen(&stand, oldest, 0), number > 1 ? oldest : 0);
+            see(&stand, number, 0);
+        }
+    }
+    assert_int_equal(seen(&stand, 200, 0), 200);
+    assert_int_equal(stand.state.ids.count, limit);
+    close_stand(&stand);
+    return failures;
+}
+
 static void without_memory_nothing_is_remembered_and_nothing_forgotten(void **state)
 {
     (void)state;
     for (uint64_t limit = 64; limit <= 96; limit += 32) {
         size_t failures = 0;
         for (size_t fail_at = 1; fail_at < 16; fail_at++) {
-            struct stand stand;
-            open_stand(&stand, limit, INT64_MAX);
-            stand.ledger.memory.fail_at = fail_at;
-            for (uint64_t number = 1; number <= 200; number++) {
-                struct pl_hash128 key = id(&stand, number);
-                size_t known = stand.state.ids.count;
-                enum peal_err err = pl_state_see(&stand.state, key, number, 0);
-                if (err) {
-                    failures++;
-                    assert_int_equal(err, PEAL_ENOMEM);
-                    assert_int_equal(stand.state.ids.count, known);
-                    assert_int_equal(pl_state_seen(&stand.state, key, 0), 0);
-                    uint64_t oldest = number > limit ? number - limit : 1;
-                    assert_int_equal(seen(&stand, oldest, 0), number > 1 ? oldest : 0);
-                    see(&stand, number, 0);
-                }
-            }
-            assert_int_equal(seen(&stand, 200, 0), 200);
-            assert_int_equal(stand.state.ids.count, limit);
-            close_stand(&stand);
+            failures += see_without_memory(limit, fail_at);
         }
         assert_true(failures >= 4);
     }
@@ -252,30 +260,38 @@ static void forgotten_streams_are_swept_so_that_the_table_does_not_grow(void **s
     close_stand(&stand);
 }
 
+// The same with 200 streams.
+static size_t set_without_memory(size_t fail_at)
+{
+    size_t failures = 0;
+    struct stand stand;
+    open_stand(&stand, 10, 10);
+    stand.ledger.memory.fail_at = fail_at;
+    for (uint64_t position = 1; position <= 200; position++) {
+        char subject[24];
+        (void)snprintf(subject, sizeof subject, "s%llu", (unsigned long long)position); // it fits
+        enum peal_err err = set(&stand, subject, 1, position, 1);
+        if (err) {
+            failures++;
+            assert_int_equal(err, PEAL_ENOMEM);
+            assert_int_equal(version(&stand, subject, 1), 0);
+            if (position > 1) {
+                assert_int_equal(set(&stand, "s1", 5, position, 1), PEAL_OK); // it is known
+            }
+            assert_int_equal(set(&stand, subject, 1, position, 1), PEAL_OK);
+        }
+    }
+    assert_int_equal(stand.state.streams.count, 200);
+    close_stand(&stand);
+    return failures;
+}
+
 static void without_memory_a_new_stream_is_not_known_and_the_others_are(void **state)
 {
     (void)state;
     size_t failures = 0;
     for (size_t fail_at = 1; fail_at < 8; fail_at++) {
-        struct stand stand;
-        open_stand(&stand, 10, 10);
-        stand.ledger.memory.fail_at = fail_at;
-        for (uint64_t position = 1; position <= 200; position++) {
-            char subject[24];
-            (void)snprintf(subject, sizeof subject, "s%llu", (unsigned long long)position);
-            enum peal_err err = set(&stand, subject, 1, position, 1);
-            if (err) {
-                failures++;
-                assert_int_equal(err, PEAL_ENOMEM);
-                assert_int_equal(version(&stand, subject, 1), 0);
-                if (position > 1) {
-                    assert_int_equal(set(&stand, "s1", 5, position, 1), PEAL_OK); // known
-                }
-                assert_int_equal(set(&stand, subject, 1, position, 1), PEAL_OK);
-            }
-        }
-        assert_int_equal(stand.state.streams.count, 200);
-        close_stand(&stand);
+        failures += set_without_memory(fail_at);
     }
     assert_true(failures >= 4);
 }
