@@ -168,9 +168,9 @@ struct pl_mailbox {
     _Atomic bool mixed;      // priorities differ: order by them
     _Atomic bool overflowed; // stopped by PEAL_FAIL
     _Atomic bool overflow_said;
-    bool active;      // it has or may have work; in bus->active
-    bool closed;      // no pushes
-    uint8_t overflow; // enum peal_overflow
+    _Atomic bool active; // it has or may have work; in bus->active. Written with the turn
+    bool closed;         // no pushes
+    uint8_t overflow;    // enum peal_overflow
     struct pl_list active_link;
     struct pl_loss loss;
 
@@ -214,11 +214,11 @@ struct pl_mailbox {
     atomic_uint member_count;
     struct peal_subscription only; // the first member: most have no other
     struct pl_heap_node timer;     // bus->timers
-    bool timeless;                 // no more timers; with timers.lock
     struct pl_mailbox *next_woken; // of one publisher, between its turn and its notifications
     atomic_bool waking;            // it is in such a list
     uint8_t *types;                // by type id: 0 not asked yet, 1 no, 2 yes
     uint32_t types_size;
+    bool timeless; // no more timers; with timers.lock
     struct pl_box_counts counts;
     uint64_t routed; // delivered inline by routes that are gone; bus->lock
     _Atomic(struct pl_timings *) timings;
@@ -516,7 +516,8 @@ static inline bool pl_mailbox_push(struct pl_mailbox *mailbox, uint64_t position
 {
     uint64_t tail = atomic_load_explicit(&mailbox->tail, memory_order_relaxed);
     if (__builtin_expect(atomic_load_explicit(&mailbox->live, memory_order_relaxed) &&
-                             mailbox->active && tail - mailbox->head_seen <= mailbox->mask &&
+                             atomic_load_explicit(&mailbox->active, memory_order_relaxed) &&
+                             tail - mailbox->head_seen <= mailbox->mask &&
                              priority == PEAL_PRIORITY_DEFAULT,
                          1)) {
         atomic_store_explicit(&mailbox->ring[tail & mailbox->mask],
@@ -526,7 +527,8 @@ static inline bool pl_mailbox_push(struct pl_mailbox *mailbox, uint64_t position
         return false;
     }
     // One that reads the log by itself will come by.
-    if (mailbox->active && !atomic_load_explicit(&mailbox->live, memory_order_relaxed) &&
+    if (atomic_load_explicit(&mailbox->active, memory_order_relaxed) &&
+        !atomic_load_explicit(&mailbox->live, memory_order_relaxed) &&
         priority == PEAL_PRIORITY_DEFAULT) {
         return false;
     }

@@ -47,7 +47,8 @@ static bool has_exact_limit(const struct pl_mailbox *mailbox)
 
 static void activate(struct pl_mailbox *mailbox)
 {
-    mailbox->active = true;
+    // Release: a consumer that sees it reads the log from where it is to.
+    atomic_store_explicit(&mailbox->active, true, memory_order_release);
     pl_list_add_tail(&mailbox->bus->active, &mailbox->active_link);
 }
 
@@ -126,15 +127,17 @@ bool pl_mailbox_push_slow(struct pl_mailbox *mailbox, uint64_t position, unsigne
     if (priority != PEAL_PRIORITY_DEFAULT) {
         atomic_store_explicit(&mailbox->mixed, true, memory_order_relaxed);
     }
-    bool wake = !mailbox->active;
+    bool wake = !atomic_load_explicit(&mailbox->active, memory_order_relaxed);
+    bool live = atomic_load_explicit(&mailbox->live, memory_order_relaxed);
+    pl_point(mailbox->bus->seams); // the log ends behind the event already
+    if (wake && !live) {
+        // Nothing was waiting, and nothing before this position is wanted.
+        atomic_store_explicit(&mailbox->cursor, position, memory_order_relaxed);
+    }
     if (wake) {
         activate(mailbox);
     }
-    if (!atomic_load_explicit(&mailbox->live, memory_order_relaxed)) {
-        if (wake) {
-            // Nothing was waiting, and nothing before this position is wanted.
-            atomic_store_explicit(&mailbox->cursor, position, memory_order_relaxed);
-        }
+    if (!live) {
         return wake;
     }
     if (is_full(mailbox)) {
@@ -292,6 +295,12 @@ static const struct pl_frame *draw_from_log(struct pl_mailbox *mailbox, bool *ho
     uint64_t position = atomic_load_explicit(&mailbox->cursor, memory_order_relaxed);
     for (;;) {
         if (position >= mailbox->end_seen) {
+            // Not active: what has come since is not for it, or the push that says so is on its
+            // way, and will say from where to read.
+            if (!atomic_load_explicit(&mailbox->active, memory_order_acquire)) {
+                return NULL;
+            }
+            position = atomic_load_explicit(&mailbox->cursor, memory_order_relaxed);
             mailbox->end_seen = pl_log_end(log);
         }
         if (position >= mailbox->end_seen) {
@@ -396,8 +405,9 @@ static bool is_alone(const struct pl_mailbox *mailbox)
 
 bool pl_mailbox_has_news(struct pl_mailbox *mailbox)
 {
-    if (mailbox->mode == PEAL_INLINE) {
-        return false; // nothing is pushed to it, and it does not read the log
+    if (mailbox->mode == PEAL_INLINE ||
+        !atomic_load_explicit(&mailbox->active, memory_order_acquire)) {
+        return false; // nothing was pushed to it; an inline one does not even read the log
     }
     if (!atomic_load_explicit(&mailbox->live, memory_order_acquire)) {
         return atomic_load_explicit(&mailbox->cursor, memory_order_relaxed) <
@@ -415,8 +425,8 @@ bool pl_mailbox_rest(struct pl_mailbox *mailbox)
     // What it has lost it is to be told, also when nothing comes after it.
     bool rests = !pl_mailbox_has_news(mailbox) &&
                  !atomic_load_explicit(&mailbox->lost, memory_order_relaxed);
-    if (rests && mailbox->active) {
-        mailbox->active = false;
+    if (rests && atomic_load_explicit(&mailbox->active, memory_order_relaxed)) {
+        atomic_store_explicit(&mailbox->active, false, memory_order_relaxed);
         pl_list_remove(&mailbox->active_link);
         atomic_store_explicit(&mailbox->floor, UINT64_MAX, memory_order_relaxed);
         atomic_store_explicit(&mailbox->mixed, false, memory_order_relaxed);

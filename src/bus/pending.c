@@ -278,6 +278,47 @@ static bool is_first(const struct pl_hold *hold, const struct pl_pending *pendin
     return !pending->keyed || as_pending(pl_map_find(&hold->keys, pending->key)->value) == pending;
 }
 
+// Goes before the first of its line if that waits for a dead letter's place: it may well be ours.
+// With the lock. False: it does not.
+static bool go_before(struct pl_hold *hold, struct pl_pending *pending)
+{
+    struct pl_map_entry *line = pending->keyed ? pl_map_find(&hold->keys, pending->key) : NULL;
+    struct pl_pending *first = line ? as_pending(line->value) : NULL;
+    if (!first || !first->dying || (first->state != READY && first->state != RETRYING)) {
+        return false;
+    }
+    pl_heap_remove(first->state == READY ? &hold->ready : &hold->due, &first->node);
+    hold->waiting += first->state != READY;
+    first->state = WAITING;
+    pending->behind = first;
+    line->value = as_number(pending);
+    return true;
+}
+
+// What was retried may wait behind a dying one of its key, which waits for its place.
+static void let_retried_pass(struct pl_hold *hold, struct pl_pending *dying)
+{
+    if (!dying->dying || (dying->state != READY && dying->state != RETRYING)) {
+        return;
+    }
+    struct pl_pending *before = dying;
+    while (before->behind && !(before->behind->dead && before->behind->state == WAITING)) {
+        before = before->behind;
+    }
+    struct pl_pending *retried = before->behind;
+    if (!retried || !is_first(hold, dying)) {
+        return;
+    }
+    before->behind = retried->behind;
+    struct pl_map_entry *line = pl_map_find(&hold->keys, dying->key);
+    if (as_pending(line->position) == retried) {
+        line->position = as_number(before);
+    }
+    if (go_before(hold, retried)) {
+        make_ready(hold, retried);
+    }
+}
+
 // Leaves its line; the next one gets ready if this was the first.
 static void leave_line(struct pl_hold *hold, struct pl_pending *pending)
 {
@@ -296,6 +337,7 @@ static void leave_line(struct pl_hold *hold, struct pl_pending *pending)
         if (next->state == WAITING) {
             make_ready(hold, next);
         }
+        let_retried_pass(hold, next);
         return;
     }
     struct pl_pending *before = as_pending(line->value);
@@ -435,47 +477,6 @@ static enum peal_err bury(struct pl_mailbox *mailbox, struct pl_pending *pending
         obituary.text = said->text;
     }
     return pl_dead_add(&pending->dead, mailbox->bus, &obituary);
-}
-
-// Goes before the first of its line if that waits for a dead letter's place: it may well be ours.
-// With the lock. False: it does not.
-static bool go_before(struct pl_hold *hold, struct pl_pending *pending)
-{
-    struct pl_map_entry *line = pending->keyed ? pl_map_find(&hold->keys, pending->key) : NULL;
-    struct pl_pending *first = line ? as_pending(line->value) : NULL;
-    if (!first || !first->dying || (first->state != READY && first->state != RETRYING)) {
-        return false;
-    }
-    pl_heap_remove(first->state == READY ? &hold->ready : &hold->due, &first->node);
-    hold->waiting += first->state != READY;
-    first->state = WAITING;
-    pending->behind = first;
-    line->value = as_number(pending);
-    return true;
-}
-
-// What was retried may wait behind a dying one of its key, which waits for its place.
-static void let_retried_pass(struct pl_hold *hold, struct pl_pending *dying)
-{
-    if (!dying->dying || (dying->state != READY && dying->state != RETRYING)) {
-        return;
-    }
-    struct pl_pending *before = dying;
-    while (before->behind && !(before->behind->dead && before->behind->state == WAITING)) {
-        before = before->behind;
-    }
-    struct pl_pending *retried = before->behind;
-    if (!retried || !is_first(hold, dying)) {
-        return;
-    }
-    before->behind = retried->behind;
-    struct pl_map_entry *line = pl_map_find(&hold->keys, dying->key);
-    if (as_pending(line->position) == retried) {
-        line->position = as_number(before);
-    }
-    if (go_before(hold, retried)) {
-        make_ready(hold, retried);
-    }
 }
 
 // The attempts are spent, or there is no point in more.

@@ -489,8 +489,10 @@ enum peal_err pl_route_enter_slow(struct pl_route **out, struct pl_slot *slot,
     }
     for (;;) {
         struct pl_route *route = atomic_load_explicit(&topic->route, memory_order_acquire);
+        // Release: pl_route_enter may have read the version of the route that this one takes the
+        // place of.
         atomic_store_explicit(&slot->hazards[slot->depth], (const char *)route,
-                              memory_order_relaxed);
+                              memory_order_release);
         atomic_signal_fence(memory_order_seq_cst); // see pl_route_enter
         pl_point(bus->seams);
         if (route && atomic_load_explicit(&topic->route, memory_order_acquire) == route &&

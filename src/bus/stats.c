@@ -61,7 +61,8 @@ static uint64_t waiting_in_log(struct pl_mailbox *mailbox, uint64_t *lag, int64_
         first =
             atomic_load_explicit(&mailbox->ring[head & mailbox->mask], memory_order_relaxed) >> 4;
     }
-    if (mailbox->active && !atomic_load_explicit(&mailbox->live, memory_order_relaxed)) {
+    if (atomic_load_explicit(&mailbox->active, memory_order_relaxed) &&
+        !atomic_load_explicit(&mailbox->live, memory_order_relaxed)) {
         uint64_t cursor = atomic_load_explicit(&mailbox->cursor, memory_order_relaxed);
         waiting += end > cursor ? end - cursor : 0;
         first = cursor < first ? cursor : first;
@@ -116,9 +117,6 @@ void pl_mailbox_stats(struct pl_mailbox *mailbox, struct peal_subscription_stats
     const struct pl_box_counts *counts = &mailbox->counts;
     memset(out, 0, sizeof *out);
     out->delivered = read_count(&counts->delivered);
-    if (mailbox->mode == PEAL_INLINE) {
-        out->delivered += pl_routes_delivered(mailbox->bus, mailbox);
-    }
     out->filtered = read_count(&counts->filtered);
     out->failed = read_count(&counts->failed);
     out->released = read_count(&counts->released);
@@ -154,6 +152,10 @@ enum peal_err peal_subscription_stats(struct peal_subscription_stats *out,
     struct pl_hold_numbers numbers;
     pl_mutex_lock(&bus->lock, bus->seams);
     pl_mailbox_stats(subscription->mailbox, out, &numbers);
+    if (subscription->mailbox->mode == PEAL_INLINE) {
+        // What its publishers count for it: a look at every type, so not for those who ask for all.
+        out->delivered += pl_routes_delivered(bus, subscription->mailbox);
+    }
     out->waiting -= pl_mailbox_unwanted(subscription->mailbox, &numbers);
     out->lag_ns = out->waiting + out->in_flight > 0 ? out->lag_ns : 0;
     pl_mutex_unlock(&bus->lock, bus->seams);

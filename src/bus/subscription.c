@@ -276,8 +276,9 @@ static bool start(struct pl_mailbox *mailbox)
     mailbox->closed = false;
     bool behind = position < end;
     atomic_store_explicit(&mailbox->cursor, behind ? position : end, memory_order_relaxed);
-    if (behind && !mailbox->active) {
-        mailbox->active = true;
+    if (behind && !atomic_load_explicit(&mailbox->active, memory_order_relaxed)) {
+        // Release: the cursor comes first.
+        atomic_store_explicit(&mailbox->active, true, memory_order_release);
         pl_list_add_tail(&bus->active, &mailbox->active_link);
         bus->log->floor = position < bus->log->floor ? position : bus->log->floor;
     }
@@ -535,8 +536,8 @@ static void close_mailbox(struct pl_mailbox *mailbox)
     pl_turn_take(&bus->log->turn, bus->seams);
     mailbox->closed = true;
     atomic_store_explicit(&mailbox->live, false, memory_order_release);
-    if (mailbox->active) {
-        mailbox->active = false;
+    if (atomic_load_explicit(&mailbox->active, memory_order_relaxed)) {
+        atomic_store_explicit(&mailbox->active, false, memory_order_relaxed);
         pl_list_remove(&mailbox->active_link);
     }
     pl_turn_give(&bus->log->turn, bus->seams);

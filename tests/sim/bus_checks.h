@@ -56,7 +56,7 @@ static inline bool is_overdue(const struct box *box, uint32_t serial)
     }
     if (life->state == NONE) {
         // What is open may fill the mailbox's place.
-        if (duty_of(box, note) != MUST || sim->forgets || is_lossy(box) || box->lives_open > 0) {
+        if (duty_of(box, note) != MUST || may_miss(box) || is_lossy(box) || box->lives_open > 0) {
             return false;
         }
     } else if (life->state != OPEN || box->options.overflow == PEAL_LATEST_PER_KEY) {
@@ -95,6 +95,13 @@ static inline void check_stalled(struct box *box)
     expire_all(box);
     if (box->options.mode == PEAL_PULL) {
         return; // who pulls decides when
+    }
+    // Who holds something, or collects a batch, is told when it goes on.
+    bool waits = box->lives_open > 0 || box->options.batch_wait_ms > 0;
+    if (!waits && stats.dropped != box->counts.dropped + box->lost) {
+        wrong(sim, "%s: %llu events are lost, and it was told of %llu", box->label,
+              (unsigned long long)(stats.dropped - box->counts.dropped),
+              (unsigned long long)box->lost);
     }
     for (uint32_t serial = 1; serial <= sim->note_count; serial++) {
         if (is_overdue(box, serial)) {
@@ -262,7 +269,7 @@ static inline void check_counters(const struct box *box,
     check_count(box, "dead", stats->dead, sim->options.dead_max ? 0 : box->counts.dead,
                 box->counts.dead + sums->expired);
     check_count(box, "in_flight", stats->in_flight, sums->later - sums->expired, sums->later);
-    bool lossy = is_lossy(box) || sim->forgets;
+    bool lossy = is_lossy(box) || may_miss(box);
     check_count(box, "dropped", stats->dropped, box->counts.dropped + box->lost,
                 lossy ? UINT64_MAX : box->counts.dropped + sums->expired);
 }
@@ -287,8 +294,9 @@ static inline void check_settled(struct box *box)
               (unsigned long long)stats.waiting, (unsigned long long)stats.in_flight,
               (unsigned long long)sums.dead);
     }
-    // What was forgotten unseen is counted by position, whatever it was.
-    bool exact = !sim->forgets || patterns[box->pattern].types == 0x3f;
+    // What the log has forgotten unseen is counted by position, whatever it was.
+    bool exact =
+        !(may_miss(box) || (sim->forgets && is_lossy(box))) || patterns[box->pattern].types == 0x3f;
     if (box->lost < sums.must || (exact && box->lost > sums.must + sums.may)) {
         wrong(sim, "%s: gaps say %llu are lost, and %llu are, or up to %llu", box->label,
               (unsigned long long)box->lost, (unsigned long long)sums.must,
@@ -308,7 +316,7 @@ static inline void check_left(struct box *box)
     struct sums sums = sum_up(box, false);
     check_counters(box, &stats, &sums);
     if (!stats.failed_overflow) {
-        uint64_t losses = is_lossy(box) || sim->forgets ? sums.must : 0;
+        uint64_t losses = is_lossy(box) || may_miss(box) ? sums.must : 0;
         // While it reads the log, all of the log that is ahead waits.
         check_count(box, "waiting", stats.waiting, sums.must - losses,
                     sums.must + sums.may + sums.dead + sums.expired + sim->note_count);

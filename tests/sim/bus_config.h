@@ -59,7 +59,7 @@ static inline void draw_run(struct sim *sim)
     sim->nests = chance(sim, 50);
     sim->tapped = chance(sim, 30);
     sim->publishers = 1 + draw(sim, 4);
-    sim->steps = 4 + draw(sim, 30);
+    sim->steps = 4 + draw(sim, 40);
     sim->id_share = chance(sim, 40) ? 20 : 0;
     sim->trouble = chance(sim, 25) ? 0 : 10 + draw(sim, 60);
 }
@@ -116,7 +116,7 @@ static inline void draw_box(struct sim *sim, struct box *box)
     struct peal_subscribe_options *options = &box->options;
     unsigned mode = draw(sim, 100);
     options->mode = mode < 70 ? PEAL_WORKER : mode < 85 ? PEAL_INLINE : PEAL_PULL;
-    box->pattern = draw(sim, PATTERNS);
+    box->pattern = chance(sim, 40) ? 0 : draw(sim, PATTERNS); // the first matches all
     box->filters = chance(sim, 25);
     (void)snprintf(box->label, sizeof box->label, "b%u", box->index);
     options->label = box->label;

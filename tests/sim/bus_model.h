@@ -519,7 +519,7 @@ static inline void note_gap(const struct member *member, const peal_event *event
                         number_after(sim, text, "\"last\":") };
     tell(sim, "%s: gap %s", box->label, text);
     check_presence(member, 0);
-    if (!is_lossy(box) && !sim->forgets) {
+    if (!is_lossy(box) && !may_miss(box)) {
         wrong(sim, "%s: lost something it never may: %s", box->label, text);
     }
     if (gap.count == 0 || gap.first > gap.last || gap.count > gap.last - gap.first + 1 ||

@@ -3,7 +3,8 @@
 // What the parts of the bus simulation share: one run, and what its model knows.
 //
 //     bus.c ─► bus_config.h   what bus, what subscriptions: drawn from the seed
-//         ├──► bus_actors.h   who does what to them: publishers, handlers, members, an operator
+//         ├──► bus_actors.h   who does what to them: members, pullers, an operator;
+//         │                   bus_publish.h, bus_handlers.h, bus_query.h
 //         ├──► bus_model.h    what was published, what each subscription was given, what may come
 //         └──► bus_checks.h   is it what the bus says of itself, and is anything missing
 //
@@ -26,9 +27,9 @@
 #include <unistd.h>
 
 #define NOTES_MAX   400 // of a run
-#define BOXES_MAX   12
+#define BOXES_MAX   16
 #define MEMBERS_MAX 3
-#define HANDLES_MAX 256
+#define HANDLES_MAX 1024
 #define OPEN_MAX    128 // begun and not settled, of one line
 #define LINES       8   // keys "k1" to "k4", and subjects "s1" to "s3"
 #define IDS         8
@@ -284,6 +285,15 @@ static inline bool is_lossy(const struct box *box)
     enum peal_overflow overflow = box->options.overflow;
     return overflow == PEAL_DROP_OLDEST || overflow == PEAL_DROP_NEWEST ||
            overflow == PEAL_LATEST_PER_KEY;
+}
+
+// May the log forget something that a box has yet to read? Only what was there before it came, what
+// nobody was there for, and what the bus was told to drop.
+static inline bool may_miss(const struct box *box)
+{
+    const struct sim *sim = box->sim;
+    return sim->forgets && (box->named || box->options.from != PEAL_FROM_NOW ||
+                            sim->options.pressure == PEAL_PRESSURE_DROP_OLDEST);
 }
 
 static inline bool matches(const struct box *box, const struct note *note)
