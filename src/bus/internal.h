@@ -4,11 +4,11 @@
 //
 //     publish.c ─► interceptor.c ─► engine ─► (turn) mailbox push ─► run queue ─► worker.c
 //         │                                                                          │
-//         └─► route.c: who listens to a type                deliver.c ◄── mailbox.c ◄┘
-//                                                               │
-//                                              pending.c: retry, later, order of keys
-//                                                               │
-//                                                         deadletter.c
+//         └─► route.c: who listens to a type           deliver.c ◄── run.c, mailbox.c ◄┘
+//                                                          │
+//                                         hold.h: retry, later, order of keys, batches
+//                                                          │
+//                                                    deadletter.c
 //
 // Locks, in the order in which they may be taken, none across user code:
 //
@@ -158,6 +158,8 @@ struct pl_loss {
 
 struct pl_hold;
 
+enum pl_type_wanted { PL_TYPE_NOT_ASKED = 0, PL_TYPE_UNWANTED, PL_TYPE_WANTED };
+
 struct pl_mailbox {
     // The producer's side: with the turn. `live` and `mixed` are read by the consumer.
     _Alignas(64) _Atomic uint64_t *ring; // position << 4 | priority
@@ -180,6 +182,7 @@ struct pl_mailbox {
     _Atomic uint64_t floor;  // the position being handled; UINT64_MAX: none
     _Atomic uint64_t cursor; // not live: the next position to read
     uint64_t end_seen;
+    bool reads_log; // not live, and the ring is empty
     struct pl_cursor place;
     uint32_t passed, drawn; // of the log's events since it last tried to go live
     struct pl_hold *hold;   // pending events; its content with `lock`
@@ -216,7 +219,7 @@ struct pl_mailbox {
     struct pl_heap_node timer;     // bus->timers
     struct pl_mailbox *next_woken; // of one publisher, between its turn and its notifications
     atomic_bool waking;            // it is in such a list
-    uint8_t *types;                // by type id: 0 not asked yet, 1 no, 2 yes
+    uint8_t *types;                // by type id: enum pl_type_wanted
     uint32_t types_size;
     bool timeless; // no more timers; with timers.lock
     struct pl_box_counts counts;
@@ -417,7 +420,14 @@ uint64_t pl_slots_sum(struct peal_bus *bus, uint32_t index, bool clear);
 // The topic of a type, made if it is new. PEAL_ETYPE, PEAL_ELIMIT, PEAL_ENOMEM.
 enum peal_err pl_topic_get(struct peal_topic **out, struct peal_bus *bus, const char *type);
 
-const struct peal_topic *pl_topic_by_id(struct peal_bus *bus, uint32_t id);
+// The topic of an id that a frame of this bus's log bears.
+static inline const struct peal_topic *pl_topic_by_id(struct peal_bus *bus, uint32_t id)
+{
+    // Acquire: the chunk was filled before it was stored.
+    struct peal_topic **chunk =
+        atomic_load_explicit(&bus->topics[id >> PL_CHUNK_BITS], memory_order_acquire);
+    return chunk[id & (PL_CHUNK - 1)];
+}
 
 // Enters a topic: its current route, protected by the slot's next hazard until pl_route_leave.
 // PEAL_ECLOSED, PEAL_ENOMEM, PEAL_ELOOP.
@@ -555,7 +565,25 @@ bool pl_mailbox_rest_shared(struct pl_mailbox *mailbox);
 
 // The next of a mailbox's events, from the ring or the log; the mailbox's place keeps it. NULL:
 // none. Only whoever runs it (several: under its lock).
-const struct pl_frame *pl_mailbox_draw(struct pl_mailbox *mailbox);
+const struct pl_frame *pl_mailbox_draw_slow(struct pl_mailbox *mailbox);
+
+static inline const struct pl_frame *pl_mailbox_draw(struct pl_mailbox *mailbox)
+{
+    uint64_t position = atomic_load_explicit(&mailbox->cursor, memory_order_relaxed);
+    if (__builtin_expect(mailbox->reads_log && position < mailbox->end_seen, 1)) {
+        const struct pl_frame *frame = pl_cursor_here(&mailbox->place, position);
+        if (__builtin_expect(frame && frame->type < mailbox->types_size &&
+                                 mailbox->types[frame->type] == PL_TYPE_WANTED,
+                             1)) {
+            atomic_store_explicit(&mailbox->floor, position, memory_order_relaxed);
+            // Release: the floor comes first.
+            atomic_store_explicit(&mailbox->cursor, position + 1, memory_order_release);
+            mailbox->drawn++;
+            return frame;
+        }
+    }
+    return pl_mailbox_draw_slow(mailbox);
+}
 
 // Tells a subscription of what it has lost, if it has.
 // False: it has not, or nobody is there to be told.
@@ -566,7 +594,13 @@ bool pl_mailbox_take_loss(struct pl_mailbox *mailbox, struct pl_loss *out);
 // The data of a gap event. Returns its length.
 size_t pl_gap_text(char *out, size_t size, const struct pl_loss *loss);
 
-// Into the ring again, once all of the log has been read.
+// Can only one worker at a time run it? Of a durable name never: others may join at any moment.
+static inline bool pl_mailbox_is_alone(const struct pl_mailbox *mailbox)
+{
+    return mailbox->settings->options.concurrency == 1 && !mailbox->settings->options.name;
+}
+
+// Into the ring again, once all of the log has been read, if it is better there.
 void pl_mailbox_go_live(struct pl_mailbox *mailbox);
 
 // Who is it, for people: label, name, file and line, or pattern.
@@ -583,7 +617,8 @@ bool pl_mailbox_has_stopped(struct pl_mailbox *mailbox);
 void pl_mailbox_ref(struct pl_mailbox *mailbox);
 void pl_mailbox_unref(struct pl_mailbox *mailbox);
 
-// ---- subscription.c, stats.c --------------------------------------------------------------------
+// ---- run.c, subscription.c, stats.c
+// --------------------------------------------------------------------
 
 // Frees the handles of a mailbox's members that were allocated.
 void pl_subscriptions_free(struct pl_mailbox *mailbox);
@@ -617,7 +652,8 @@ struct pl_call {
     struct peal_subscription *member;
     struct pl_pending *pending;      // NULL: not pending yet
     struct pl_segment *segment;      // of the event; NULL: not in a log
-    int64_t since;                   // coarse time when the delivery before ended, or the run began
+    int64_t since;                   // coarse time when the clock was last looked at
+    unsigned unclocked, stride;      // deliveries since then, and up to the next look
     const struct pl_inline *inlined; // the inline handler that runs; NULL: it is not one
     bool taken;                      // peal_delivery_take
     bool failed;                     // peal_fail
@@ -633,6 +669,8 @@ static inline void pl_call_start(struct pl_call *call, struct pl_mailbox *mailbo
     call->pending = pending;
     call->segment = NULL;
     call->inlined = NULL;
+    call->unclocked = 0;
+    call->stride = 1;
     call->taken = false;
     call->failed = false;
 }
@@ -645,6 +683,10 @@ void pl_handler_leave(struct pl_slot *slot, const struct peal_event *before);
 
 // Runs a handler with filter and middleware, and counts. The event's `delivery` is the call.
 enum peal_verdict pl_deliver(struct pl_call *call, struct pl_slot *slot, struct peal_event *event);
+
+// Delivers what waits to a handler that needs nothing held: from the log, one after the other.
+enum pl_run_result pl_deliver_stream(struct pl_mailbox *mailbox, struct pl_slot *slot,
+                                     size_t budget, size_t *done);
 
 // The same for several at once.
 void pl_deliver_batch(struct pl_call *call, struct pl_slot *slot,
@@ -694,16 +736,22 @@ static inline void pl_deliver_inline(struct peal_bus *bus, struct pl_slot *slot,
 }
 
 // A view of a frame of this bus's log. `segment` may be NULL.
-void pl_bus_view(struct peal_event *event, struct peal_bus *bus, const struct pl_frame *frame,
-                 struct pl_segment *segment);
+static inline void pl_bus_view(struct peal_event *event, struct peal_bus *bus,
+                               const struct pl_frame *frame, struct pl_segment *segment)
+{
+    pl_event_from_frame(event, frame, pl_topic_by_id(bus, frame->type)->type, &bus->origin);
+    event->owner = segment;
+    event->owner_ops = segment ? &pl_segment_owner : NULL;
+}
 
 void pl_histogram_add(struct pl_histogram *histogram, int64_t ns);
 void pl_histogram_read(struct peal_histogram *out, const struct pl_histogram *histogram);
 
-// Says that a handler was slow, and counts it.
-void pl_report_slow(struct pl_mailbox *mailbox, const struct peal_event *event, int64_t ns);
+// Says that a handler was slow, and counts it: for this event, or one of the `among` up to it.
+void pl_report_slow(struct pl_mailbox *mailbox, const struct peal_event *event, unsigned among,
+                    int64_t ns);
 
-// ---- pending.c ----------------------------------------------------------------------------------
+// ---- hold.h: pending events ---------------------------------------------------------------------
 
 // Before an event is run there is always memory to hold it, should it fail. False: no memory; the
 // mailbox tries again in a while. Whoever runs it.
@@ -732,6 +780,10 @@ void pl_hold_numbers(struct pl_mailbox *mailbox, struct pl_hold_numbers *out);
 // The member whose turn it is; NULL: nobody is there. It is not freed until the call has ended.
 struct peal_subscription *pl_hold_call_member(struct pl_mailbox *mailbox);
 void pl_hold_end_call(struct pl_mailbox *mailbox, struct peal_subscription *member);
+
+// Waits until a member that has left is not called any more. True: it is this thread's own handler
+// that runs; the member is freed when it returns.
+bool pl_hold_wait_member(struct peal_subscription *member, const struct pl_slot *me);
 
 // A place for a dead letter that is to be tried again; NULL without memory.
 struct pl_pending *pl_hold_reserve(struct pl_mailbox *mailbox);
@@ -795,10 +847,6 @@ int64_t pl_bus_next_timer(struct peal_bus *bus);
 
 // Waits until nobody runs a mailbox that is closed, leaving out what this thread runs itself.
 void pl_runs_wait_gone(struct pl_mailbox *mailbox, const struct pl_slot *me);
-
-// Waits until a member that has left is not called any more. True: it is this thread's own handler
-// that runs; the member is freed when it returns.
-bool pl_hold_wait_member(struct peal_subscription *member, const struct pl_slot *me);
 
 // Takes a mailbox out of the queue and the timers. Nothing pushes to it any more.
 void pl_runs_forget(struct pl_mailbox *mailbox);

@@ -20,8 +20,6 @@
 // position from the head on. A mailbox that is not active has nothing waiting.
 #include "bus/internal.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 
 #define RING_FIRST 16
@@ -187,8 +185,8 @@ uint64_t pl_mailboxes_floor(void *context)
 // Does the mailbox want this type? Asked of the pattern once a type, remembered in a byte.
 static bool wants_type(struct pl_mailbox *mailbox, uint32_t type)
 {
-    if (type < mailbox->types_size && mailbox->types[type]) {
-        return mailbox->types[type] == 2;
+    if (type < mailbox->types_size && mailbox->types[type] != PL_TYPE_NOT_ASKED) {
+        return mailbox->types[type] == PL_TYPE_WANTED;
     }
     const struct peal_topic *topic = pl_topic_by_id(mailbox->bus, type);
     bool wanted = pl_pattern_match(mailbox->pattern, topic->type, topic->length);
@@ -202,7 +200,7 @@ static bool wants_type(struct pl_mailbox *mailbox, uint32_t type)
         mailbox->types = grown;
         mailbox->types_size = size;
     }
-    mailbox->types[type] = wanted ? 2 : 1;
+    mailbox->types[type] = wanted ? PL_TYPE_WANTED : PL_TYPE_UNWANTED;
     return wanted;
 }
 
@@ -327,13 +325,14 @@ static const struct pl_frame *draw_from_log(struct pl_mailbox *mailbox, bool *ho
     }
 }
 
-const struct pl_frame *pl_mailbox_draw(struct pl_mailbox *mailbox)
+const struct pl_frame *pl_mailbox_draw_slow(struct pl_mailbox *mailbox)
 {
     // Acquire, and before the tail: once it is not live, the tail is final.
     bool live = atomic_load_explicit(&mailbox->live, memory_order_acquire);
     bool hole = false;
     const struct pl_frame *frame = draw_from_ring(mailbox, &hole);
     if (!frame && !live && !hole) {
+        mailbox->reads_log = true;
         frame = draw_from_log(mailbox, &hole);
     }
     return frame; // NULL at a hole too: then there is a loss, and without telling it nobody rests
@@ -353,10 +352,24 @@ static _Atomic uint64_t *larger_ring(const struct pl_mailbox *mailbox, uint32_t 
     return pl_alloc(mailbox->bus->seams, size * sizeof *mailbox->ring);
 }
 
+// Reading the log oneself is as quick as a ring as long as most of it is wanted; and a limit on
+// what waits, for those who asked to lose the rest, needs a ring to be counted in.
+static bool should_go_live(struct pl_mailbox *mailbox)
+{
+    if (mailbox->mode == PEAL_INLINE ||
+        atomic_load_explicit(&mailbox->live, memory_order_relaxed)) {
+        return false;
+    }
+    bool sparse = mailbox->passed > mailbox->drawn * 4 + 64;
+    mailbox->passed = 0;
+    mailbox->drawn = 0;
+    return sparse || has_exact_limit(mailbox);
+}
+
 void pl_mailbox_go_live(struct pl_mailbox *mailbox)
 {
     struct peal_bus *bus = mailbox->bus;
-    if (atomic_load_explicit(&mailbox->live, memory_order_relaxed)) {
+    if (!should_go_live(mailbox)) {
         return;
     }
     uint32_t size = 0;
@@ -377,30 +390,11 @@ void pl_mailbox_go_live(struct pl_mailbox *mailbox)
     }
     if (caught_up && mailbox->ring) { // without memory for a ring it goes on reading the log
         atomic_store_explicit(&mailbox->live, true, memory_order_relaxed);
+        mailbox->reads_log = false;
     }
     pl_turn_give(&bus->log->turn, bus->seams);
     pl_release(bus->seams, (void *)old);
     pl_release(bus->seams, (void *)ring);
-}
-
-// Reading the log oneself is as quick as a ring as long as most of it is wanted; and a limit on
-// what waits, for those who asked to lose the rest, needs a ring to be counted in.
-static bool should_go_live(struct pl_mailbox *mailbox)
-{
-    if (mailbox->mode == PEAL_INLINE ||
-        atomic_load_explicit(&mailbox->live, memory_order_relaxed)) {
-        return false;
-    }
-    bool sparse = mailbox->passed > mailbox->drawn * 4 + 64;
-    mailbox->passed = 0;
-    mailbox->drawn = 0;
-    return sparse || has_exact_limit(mailbox);
-}
-
-// Can only one worker at a time run it? Of a durable name never: others may join at any moment.
-static bool is_alone(const struct pl_mailbox *mailbox)
-{
-    return mailbox->settings->options.concurrency == 1 && !mailbox->settings->options.name;
 }
 
 bool pl_mailbox_has_news(struct pl_mailbox *mailbox)
@@ -437,164 +431,13 @@ bool pl_mailbox_rest(struct pl_mailbox *mailbox)
 
 bool pl_mailbox_rest_shared(struct pl_mailbox *mailbox)
 {
-    if (is_alone(mailbox)) {
+    if (pl_mailbox_is_alone(mailbox)) {
         return pl_mailbox_rest(mailbox);
     }
     pl_mutex_lock(&mailbox->lock, mailbox->seams);
     bool rests = pl_mailbox_rest(mailbox);
     pl_mutex_unlock(&mailbox->lock, mailbox->seams);
     return rests;
-}
-
-// ---- running ------------------------------------------------------------------------------------
-
-size_t pl_gap_text(char *out, size_t size, const struct pl_loss *loss)
-{
-    int length =
-        snprintf(out, size, "{\"count\":%" PRIu64 ",\"first\":%" PRIu64 ",\"last\":%" PRIu64 "}",
-                 loss->count, loss->first, loss->last);
-    return length > 0 ? (size_t)length : 0;
-}
-
-bool pl_mailbox_tell_loss(struct pl_mailbox *mailbox, struct pl_slot *slot)
-{
-    struct pl_loss loss;
-    struct peal_subscription *member = pl_hold_call_member(mailbox);
-    if (!member) {
-        return false; // nobody has the durable name: who comes next is told
-    }
-    if (!pl_mailbox_take_loss(mailbox, &loss)) {
-        pl_hold_end_call(mailbox, member);
-        return false;
-    }
-    char data[128];
-    size_t size = pl_gap_text(data, sizeof data, &loss);
-    struct peal_message message = { .type = "$peal.gap", .data = data, .size = size };
-    struct peal_event event;
-    pl_event_from_message(&event, &message, message.type, &mailbox->bus->origin, slot->number++);
-    struct pl_call call;
-    pl_call_start(&call, NULL, NULL, NULL); // nothing to settle: the verdict does not matter
-    event.delivery = &call;
-    event.attempt = 1;
-    const struct peal_event *before = slot->current;
-    pl_handler_enter(slot, mailbox, &event);
-    if (member->batch) {
-        const struct peal_event *events[] = { &event };
-        enum peal_verdict verdict = PEAL_DONE;
-        member->batch(events, 1, &verdict, member->context);
-    } else if (member->handler) {
-        (void)member->handler(&event, member->context);
-    }
-    pl_handler_leave(slot, before);
-    pl_hold_end_call(mailbox, member);
-    return true;
-}
-
-// The fast path: events go from the log to the handler and are done, one after the other.
-static enum pl_run_result run_fast(struct pl_mailbox *mailbox, struct pl_slot *slot, size_t budget,
-                                   size_t *done)
-{
-    struct peal_bus *bus = mailbox->bus;
-    struct pl_call call;
-    struct peal_event event;
-    pl_call_start(&call, mailbox, &mailbox->only, NULL);
-    call.since = bus->seams->coarse(bus->seams->world);
-    for (size_t i = 0; i < budget; i++) {
-        if (atomic_load_explicit(&mailbox->paused, memory_order_relaxed)) {
-            return PL_RUN_STUCK;
-        }
-        if (__builtin_expect(atomic_load_explicit(&mailbox->lost, memory_order_relaxed), 0)) {
-            return PL_RUN_MORE; // the next run begins with telling it
-        }
-        const struct pl_frame *frame = pl_mailbox_draw(mailbox);
-        if (!frame) {
-            return PL_RUN_DRAINED;
-        }
-        pl_bus_view(&event, bus, frame, mailbox->place.segment);
-        call.segment = mailbox->place.segment;
-        event.delivery = &call;
-        event.attempt = 1;
-        enum peal_verdict verdict = pl_deliver(&call, slot, &event);
-        ++*done;
-        if (__builtin_expect(verdict != PEAL_DONE || call.taken, 0)) {
-            pl_hold_failed(&call, &event, verdict);
-            return PL_RUN_MORE; // what comes next must look at what is held
-        }
-    }
-    return PL_RUN_MORE;
-}
-
-// Stuck: what it was handling is done or pending, and keeps its own segment. It may be stuck for
-// long, and must not keep the log from forgetting all that came after.
-static void stand_still(struct pl_mailbox *mailbox)
-{
-    pl_cursor_rest(&mailbox->place);
-    // Relaxed: what keeps its segment is a reference, not the floor.
-    atomic_store_explicit(&mailbox->floor, UINT64_MAX, memory_order_relaxed);
-}
-
-// What a run that has ended as `result` leaves to be done.
-static void settle_down(struct pl_mailbox *mailbox, enum pl_run_result result)
-{
-    bool alone = is_alone(mailbox);
-    if (!alone) {
-        pl_mutex_lock(&mailbox->lock, mailbox->seams);
-    }
-    if (result == PL_RUN_STUCK) {
-        stand_still(mailbox);
-    } else if (result == PL_RUN_DRAINED && should_go_live(mailbox)) {
-        pl_mailbox_go_live(mailbox);
-    }
-    if (!alone) {
-        pl_mutex_unlock(&mailbox->lock, mailbox->seams);
-    }
-}
-
-bool pl_mailbox_has_stopped(struct pl_mailbox *mailbox)
-{
-    if (!atomic_load_explicit(&mailbox->overflowed, memory_order_acquire)) {
-        return false;
-    }
-    if (!atomic_exchange_explicit(&mailbox->overflow_said, true, memory_order_relaxed)) {
-        pl_dead_orphan(mailbox); // what was retried stays a dead letter
-        pl_bus_say(mailbox->bus, PEAL_LEVEL_ERROR,
-                   "subscription %s: its mailbox of %u events overflowed, it has stopped",
-                   pl_mailbox_label(mailbox), ring_max(mailbox));
-    }
-    return true;
-}
-
-enum pl_run_result pl_mailbox_run(struct pl_mailbox *mailbox, struct pl_slot *slot, size_t budget,
-                                  size_t *done)
-{
-    if (pl_mailbox_has_stopped(mailbox)) {
-        return PL_RUN_STUCK;
-    }
-    if (atomic_load_explicit(&mailbox->paused, memory_order_relaxed)) {
-        pl_hold_say_full(mailbox);
-        settle_down(mailbox, PL_RUN_STUCK);
-        return PL_RUN_STUCK;
-    }
-    if (!pl_hold_prepare(mailbox)) {
-        return PL_RUN_STUCK;
-    }
-    if (atomic_load_explicit(&mailbox->lost, memory_order_relaxed)) {
-        (void)pl_mailbox_tell_loss(mailbox, slot); // nobody there: the loss waits
-    }
-    enum pl_run_result result;
-    // Acquire: who settled the last of what was held has counted it before.
-    if (mailbox->settings->simple && mailbox->mode != PEAL_INLINE &&
-        !atomic_load_explicit(&mailbox->holding, memory_order_acquire) &&
-        !atomic_load_explicit(&mailbox->mixed, memory_order_relaxed)) {
-        result = run_fast(mailbox, slot, budget, done);
-    } else {
-        result = pl_hold_run(mailbox, slot, budget, done);
-    }
-    if (result != PL_RUN_MORE) {
-        settle_down(mailbox, result);
-    }
-    pl_hold_say_full(mailbox);
-    return result;
 }
 
 // ---- life ---------------------------------------------------------------------------------------

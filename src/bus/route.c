@@ -160,13 +160,6 @@ enum peal_err pl_topic_get(struct peal_topic **out, struct peal_bus *bus, const 
     return err;
 }
 
-const struct peal_topic *pl_topic_by_id(struct peal_bus *bus, uint32_t id)
-{
-    struct peal_topic **chunk =
-        atomic_load_explicit(&bus->topics[id >> PL_CHUNK_BITS], memory_order_acquire);
-    return chunk[id & (PL_CHUNK - 1)];
-}
-
 // ---- building a route ---------------------------------------------------------------------------
 
 struct listeners {

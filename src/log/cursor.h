@@ -23,20 +23,29 @@ const struct pl_frame *pl_cursor_seek(struct pl_cursor *cursor, struct pl_log *l
 // Lets go of its segment. Fine on zeros.
 void pl_cursor_rest(struct pl_cursor *cursor);
 
+// The frame at a position below the log's end, if it is in the segment the cursor stands in; NULL.
+static inline const struct pl_frame *pl_cursor_here(const struct pl_cursor *cursor,
+                                                    uint64_t position)
+{
+    if (__builtin_expect(position - cursor->first >= cursor->events_max, 0)) {
+        return NULL;
+    }
+    // Relaxed: the position lies below an end that was acquired.
+    uint32_t offset =
+        atomic_load_explicit(&cursor->offsets[position - cursor->first], memory_order_relaxed);
+    if (__builtin_expect(offset == PL_NO_OFFSET, 0)) {
+        return NULL;
+    }
+    return (const struct pl_frame *)(const void *)(cursor->bytes + (size_t)offset * 8);
+}
+
 // The frame at a position below the log's end; if that is forgotten, the first one behind it that
 // is not; NULL if there is none. Borrowed until the cursor moves or rests.
 static inline const struct pl_frame *pl_cursor_at(struct pl_cursor *cursor, struct pl_log *log,
                                                   uint64_t position)
 {
-    if (__builtin_expect(position - cursor->first < cursor->events_max, 1)) {
-        // Relaxed: the position lies below an end that was acquired.
-        uint32_t offset =
-            atomic_load_explicit(&cursor->offsets[position - cursor->first], memory_order_relaxed);
-        if (__builtin_expect(offset != PL_NO_OFFSET, 1)) {
-            return (const struct pl_frame *)(const void *)(cursor->bytes + (size_t)offset * 8);
-        }
-    }
-    return pl_cursor_seek(cursor, log, position);
+    const struct pl_frame *frame = pl_cursor_here(cursor, position);
+    return __builtin_expect(frame != NULL, 1) ? frame : pl_cursor_seek(cursor, log, position);
 }
 
 #endif

@@ -95,7 +95,7 @@ static void publish_model(struct scene *scene, struct model *model, size_t count
             .time_ns =
                 draw(scene, 3) == 0 ? (int64_t)draw(scene, 50) - 10 : peal_world_now(scene->world),
         };
-        (void)snprintf(model->ids[i], sizeof model->ids[i], "id-%zu", i);
+        (void)snprintf(model->ids[i], sizeof model->ids[i], "id-%hu", (unsigned short)i);
         if (message->time_ns == 0) {
             message->time_ns = 1;
         }

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+//
+// Deliveries: events given away, to be settled later.
+//
+// A delivery keeps the mailbox and its event, whatever becomes of bus and subscription. Its pending
+// event and it know each other until one of them is gone: `pending` is NULL once the time is up.
+#include "bus/hold.h"
+
+#include "base/error.h"
+
+void pl_delivery_give(struct peal_delivery *delivery, struct pl_mailbox *mailbox,
+                      struct pl_pending *pending)
+{
+    pl_mailbox_ref(mailbox);
+    delivery->mailbox = mailbox;
+    delivery->pending = pending;
+    pending->delivery = delivery;
+    pl_hold_view(mailbox, pending, &delivery->event);
+    if (pending->kept) {
+        // Cannot fail: it is a reference already.
+        (void)peal_event_ref(&delivery->kept, pending->kept);
+    } else {
+        pl_segment_ref(pending->segment);
+    }
+    pl_call_start(&delivery->call, mailbox, NULL, pending);
+    delivery->event.delivery = &delivery->call;
+}
+
+void pl_delivery_free(struct peal_delivery *delivery)
+{
+    struct pl_mailbox *mailbox = delivery->mailbox;
+    const struct pl_seams *seams = mailbox->seams; // the bus may be gone
+    if (delivery->kept) {
+        peal_event_unref(delivery->kept);
+    } else {
+        pl_segment_unref(delivery->event.owner);
+    }
+    pl_release(seams, delivery);
+    pl_mailbox_unref(mailbox);
+}
+
+enum peal_err peal_delivery_take(peal_delivery **out, const peal_event *event)
+{
+    if (!out || !event) {
+        return pl_fail(PEAL_EINVAL, "peal_delivery_take needs an event and a place for the "
+                                    "delivery");
+    }
+    struct pl_call *call = event->delivery;
+    if (!call || !call->mailbox || !call->member || call->taken || call->member->batch ||
+        call->mailbox->mode == PEAL_INLINE) {
+        return pl_fail(PEAL_ESTATE, "peal_delivery_take: call it once, inside a worker's handler, "
+                                    "with the event it was given");
+    }
+    struct pl_mailbox *mailbox = call->mailbox;
+    const struct pl_seams *seams = mailbox->seams;
+    struct peal_delivery *delivery = pl_new(seams, sizeof *delivery);
+    if (!delivery) {
+        return pl_fail(PEAL_ENOMEM, "no memory to settle an event of type %s later", event->type);
+    }
+    pl_mutex_lock(&mailbox->lock, seams);
+    if (!call->pending) {
+        struct pl_pending *pending = pl_hold_event(mailbox, event); // prepared before the run
+        pl_pending_keep_frame(pending, event->frame, call->segment);
+        (void)pl_hold_line_up(mailbox->hold, pending); // the first: nothing was held
+        pending->state = PL_RUNNING;
+        pending->attempt = 1;
+        mailbox->hold->running++;
+        call->pending = pending;
+    }
+    pl_delivery_give(delivery, mailbox, call->pending);
+    call->taken = true;
+    pl_mutex_unlock(&mailbox->lock, seams);
+    *out = delivery;
+    return PEAL_OK;
+}
+
+const peal_event *peal_delivery_event(const peal_delivery *delivery)
+{
+    return delivery ? &delivery->event : NULL;
+}
+
+enum peal_err peal_delivery_settle(peal_delivery *delivery, enum peal_verdict verdict)
+{
+    if (!delivery || (unsigned)verdict >= PEAL_LATER) {
+        return pl_fail(PEAL_EINVAL, "peal_delivery_settle needs a delivery and done, retry, "
+                                    "release or reject");
+    }
+    struct pl_mailbox *mailbox = delivery->mailbox;
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    struct pl_pending *pending = delivery->pending;
+    if (pending) {
+        pending->delivery = NULL;
+        if (pending->state == PL_RUNNING) {
+            pending->settled_early = true;
+            pending->early = (uint8_t)verdict;
+        } else {
+            pl_heap_remove(&mailbox->hold->due, &pending->node);
+            if (verdict == PEAL_DONE) {
+                pl_count_shared(&mailbox->counts.delivered, 1);
+            }
+            pl_hold_apply(mailbox, pending, &delivery->call, verdict);
+            pl_hold_set_timer(mailbox);
+        }
+    }
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    if (pending) {
+        pl_runs_notify(mailbox);
+        pl_hold_say_full(mailbox);
+    }
+    pl_delivery_free(delivery);
+    return pending ? PEAL_OK
+                   : pl_fail(PEAL_ETIMEDOUT,
+                             "the event was not settled within its acknowledgement wait, or its "
+                             "subscription is gone");
+}
+
+enum peal_err peal_delivery_extend(peal_delivery *delivery, uint64_t ack_wait_ms)
+{
+    if (!delivery || ack_wait_ms == 0 || ack_wait_ms > INT64_MAX / (uint64_t)PL_NS_PER_MS / 2) {
+        return pl_fail(PEAL_EINVAL, "peal_delivery_extend needs a delivery and a time above 0");
+    }
+    struct pl_mailbox *mailbox = delivery->mailbox;
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    struct pl_pending *pending = delivery->pending;
+    bool late = !pending;
+    int64_t until = pl_bus_ticks(mailbox->bus) + (int64_t)ack_wait_ms * PL_NS_PER_MS;
+    if (pending && pending->state == PL_LATER) {
+        pl_heap_remove(&mailbox->hold->due, &pending->node);
+        pl_hold_make_due(mailbox, pending, PL_LATER, until);
+        pl_hold_set_timer(mailbox);
+    } else if (pending) {
+        pending->extended = until; // its handler has yet to return
+    }
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    return late ? pl_fail(PEAL_ETIMEDOUT, "the event's acknowledgement wait has passed") : PEAL_OK;
+}

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT
+//
+// What the files that publish share: one message on its way, and the steps it takes.
+//
+//     publish.c one, batch.c many ─► passage.c: check, inherit, intercept
+//                                 ─► turn: append, push         ─► space.c when memory is full
+#ifndef PL_BUS_PUBLISH_H
+#define PL_BUS_PUBLISH_H
+
+#include "bus/internal.h"
+
+// One message on its way.
+struct pl_passage {
+    struct peal_topic *topic;
+    struct pl_route *route;
+    struct peal_draft draft; // once interceptors have run
+    bool drafted;
+    struct peal_message own; // once something was inherited
+    const struct peal_message *message;
+    struct pl_segment *segment; // pinned, for the inline handlers
+};
+
+// ---- passage.c ----------------------------------------------------------------------------------
+
+// Counts what a limit kept out; gives `err` back.
+enum peal_err pl_count_limit(struct peal_bus *bus, enum peal_err err);
+
+static inline bool pl_data_is_bad(const struct peal_bus *bus, const void *data, size_t size)
+{
+    return size > bus->data_max || (!data && size > 0);
+}
+
+// Says what is wrong with such data.
+enum peal_err pl_refuse_data(struct peal_bus *bus, const void *data, size_t size);
+
+// The topic of a message, made if its type is new.
+enum peal_err pl_passage_topic(struct peal_topic **out, struct peal_bus *bus,
+                               const struct peal_message *message);
+
+// Everything before the log: inheritance, interceptors, limits. Fills in the request.
+enum peal_err pl_passage_prepare(struct peal_bus *bus, struct pl_slot *slot,
+                                 struct pl_passage *passage, struct pl_request *request);
+
+// Data too large to be copied while others wait goes to a block of its own. PEAL_ENOMEM.
+enum peal_err pl_passage_outside(struct peal_bus *bus, struct pl_append *append);
+
+// `request` NULL: no log has it.
+void pl_receipt_fill(struct peal_receipt *receipt, struct peal_event *event,
+                     const struct pl_request *request);
+void pl_receipt_duplicate(struct peal_bus *bus, struct peal_receipt *receipt,
+                          const struct pl_request *request);
+
+// Has the route been replaced since it was entered? With the turn. Who subscribes changes the
+// routes first and takes the turn then, so that every position is either pushed to the newcomer or
+// lies before the place where it starts to read: one it starts behind is never missed.
+static inline bool pl_passage_is_stale(const struct pl_passage *passage)
+{
+    // Relaxed: the turn has made the change visible.
+    const struct peal_topic *topic = passage->topic;
+    return atomic_load_explicit(&topic->route, memory_order_relaxed) != passage->route ||
+           passage->route->version !=
+               atomic_load_explicit(&topic->bus->version, memory_order_relaxed);
+}
+
+// ---- space.c ------------------------------------------------------------------------------------
+
+// Since when, and until when, a publisher waits; zero: it does not yet.
+struct pl_patience {
+    int64_t began, deadline;
+    bool tried; // again, after somebody said that there was room
+};
+
+// Memory was full. PEAL_OK: try again.
+enum peal_err pl_space_wait(struct peal_bus *bus, struct pl_slot *slot,
+                            struct pl_patience *patience, bool may_block);
+
+// Notes how long that took, if there was a wait.
+void pl_space_waited(struct peal_bus *bus, const struct pl_patience *patience);
+
+// ---- the turn -----------------------------------------------------------------------------------
+
+// Pushes to the mailboxes of a route; who must be woken is put before `woken`. A mailbox that is in
+// the list of another publisher, which has yet to wake it, is left there: that will do for us too.
+// One step, acquire and release: either the other one finds our mark, and then what we have pushed
+// is seen by whoever it wakes; or we find its link no longer needed.
+static inline struct pl_mailbox *pl_push_all(const struct pl_route *route,
+                                             const struct pl_frame *frame, struct pl_mailbox *woken)
+{
+    unsigned priority = pl_frame_priority(frame);
+    for (uint32_t i = 0; i < route->mailbox_count; i++) {
+        struct pl_mailbox *mailbox = route->mailboxes[i];
+        if (pl_mailbox_push(mailbox, frame->position, priority) &&
+            !atomic_exchange_explicit(&mailbox->waking, true, memory_order_acq_rel)) {
+            mailbox->next_woken = woken;
+            woken = mailbox;
+        }
+    }
+    return woken;
+}
+
+static inline void pl_wake_all(struct pl_mailbox *woken)
+{
+    while (woken) {
+        struct pl_mailbox *next = woken->next_woken;
+        (void)atomic_exchange_explicit(&woken->waking, false, memory_order_acq_rel);
+        pl_runs_notify(woken);
+        woken = next;
+    }
+}
+
+#endif

@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: MIT
+//
+// Settling: what a verdict means for a pending event.
+//
+// Done: it leaves its line. Retry: it is due again after a while. Release: the same, and the
+// attempt does not count; who pulls may have it at once. Later: it is due when its acknowledgement
+// wait has passed, and has failed then. Rejected, or its attempts spent: it dies, and goes to the
+// dead letters.
+//
+// Nothing is dropped silently. A dying one for which the dead letters have no room stays pending,
+// remembers why it died, and dies again: a mailbox with workers pauses until somebody has made
+// room, an inline one tries again in a while.
+#include "bus/hold.h"
+
+#include <string.h>
+
+// A handler that gives an event back gets it again after this.
+#define PL_RELEASE_AFTER (10 * PL_NS_PER_MS)
+
+struct pl_reason {
+    char code[32];
+    char text[256];
+};
+
+// ---- dead ---------------------------------------------------------------------------------------
+
+// A dying one remembers why. Without memory it forgets what its handler said.
+static void keep_reason(struct pl_mailbox *mailbox, struct pl_pending *pending,
+                        const struct pl_call *call, const char *code)
+{
+    pending->code = code;
+    if (call && call->failed && !pending->said) {
+        pending->said = pl_new(mailbox->seams, sizeof *pending->said);
+        if (pending->said) {
+            memcpy(pending->said->code, call->code, sizeof pending->said->code);
+            memcpy(pending->said->text, call->text, sizeof pending->said->text);
+        }
+    }
+}
+
+static enum peal_err bury(struct pl_mailbox *mailbox, struct pl_pending *pending,
+                          const struct pl_call *call, const char *code)
+{
+    struct peal_event event;
+    pl_hold_view(mailbox, pending, &event);
+    struct pl_obituary obituary = {
+        .mailbox = mailbox,
+        .event = pending->kept ? pending->kept : &event,
+        .code = code,
+        .text = "",
+        .attempts = pending->attempt,
+        .first_failure = pending->first_failure,
+        .last_failure = pending->last_failure,
+        .again = pending->dead,
+    };
+    const struct pl_reason *said = pending->said;
+    if (call && call->failed) {
+        obituary.code = call->code[0] ? call->code : code;
+        obituary.text = call->text;
+    } else if (said) {
+        obituary.code = said->code[0] ? said->code : code;
+        obituary.text = said->text;
+    }
+    return pl_dead_add(&pending->dead, mailbox->bus, &obituary);
+}
+
+void pl_hold_die(struct pl_mailbox *mailbox, struct pl_pending *pending, const struct pl_call *call,
+                 const char *code)
+{
+    const struct peal_subscribe_options *options = &mailbox->settings->options;
+    if (options->spent == PEAL_SPENT_DROP) {
+        pl_count_shared(&mailbox->counts.dropped, 1);
+        pl_hold_finish_pending(mailbox, pending);
+        return;
+    }
+    enum peal_err err = bury(mailbox, pending, call, code);
+    if (err) {
+        // Nothing is dropped silently: it stays, and dies when there is room.
+        bool pauses = err == PEAL_ELIMIT && mailbox->mode != PEAL_INLINE;
+        if (pauses || (err == PEAL_ELIMIT && !pending->dying)) {
+            atomic_store_explicit(&mailbox->dead_full, true, memory_order_relaxed);
+        }
+        pending->dying = true;
+        keep_reason(mailbox, pending, call, code);
+        if (pauses) {
+            atomic_store_explicit(&mailbox->paused, true, memory_order_relaxed);
+            // Behind all others: a dead letter that is retried makes room for it.
+            int64_t score = pending->score;
+            pending->score = INT64_MAX;
+            pl_hold_make_ready(mailbox->hold, pending);
+            pending->score = score;
+        } else {
+            pl_hold_make_due(mailbox, pending, PL_RETRYING,
+                             pl_bus_ticks(mailbox->bus) + PL_TROUBLE_AFTER);
+        }
+        pl_hold_let_retried_pass(mailbox->hold, pending);
+        return;
+    }
+    pending->dying = false;
+    pl_release(mailbox->seams, pending->said);
+    pending->said = NULL;
+    pl_count_shared(&mailbox->counts.dead, 1);
+    if (options->spent == PEAL_SPENT_PAUSE) {
+        atomic_store_explicit(&mailbox->paused, true, memory_order_relaxed);
+    }
+    bool holds_key =
+        options->spent == PEAL_SPENT_BLOCK || options->after_dead == PEAL_AFTER_DEAD_PARK;
+    if (holds_key && pending->keyed) {
+        pl_pending_let_go(pending); // the dead letter has the event
+        pending->state = PL_BLOCKED;
+        return;
+    }
+    pl_hold_finish_pending(mailbox, pending);
+}
+
+void pl_hold_say_full(struct pl_mailbox *mailbox)
+{
+    if (!atomic_exchange_explicit(&mailbox->dead_full, false, memory_order_relaxed)) {
+        return;
+    }
+    bool waits = mailbox->mode == PEAL_INLINE; // its publishers go on
+    pl_bus_say(mailbox->bus, PEAL_LEVEL_ERROR,
+               "subscription %s: %s, because the dead letters are full (dead_max); retry or "
+               "discard some%s",
+               pl_mailbox_label(mailbox), waits ? "a failed event waits" : "paused",
+               waits ? "" : ", then resume it");
+}
+
+// ---- failed -------------------------------------------------------------------------------------
+
+// Is `word` one of a comma list?
+static bool listed(const char *list, const char *word)
+{
+    size_t length = strlen(word);
+    while (list && length > 0) {
+        list += strspn(list, " ");
+        if (strncmp(list, word, length) == 0 &&
+            strchr(",", list[length + strspn(list + length, " ")])) { // or the end
+            return true;
+        }
+        list = strchr(list, ',');
+        list = list ? list + 1 : NULL;
+    }
+    return false;
+}
+
+static int64_t retry_delay(struct pl_mailbox *mailbox, unsigned attempt)
+{
+    const struct peal_retry *retry = &mailbox->settings->options.retry;
+    if (attempt <= retry->immediate) {
+        return 0;
+    }
+    double most = (double)retry->max_ms;
+    double delay = (double)retry->initial_ms;
+    for (unsigned i = retry->immediate + 1; i < attempt && delay < most; i++) {
+        delay *= retry->coefficient;
+    }
+    int64_t ns = (int64_t)((delay < most ? delay : most) * (double)PL_NS_PER_MS);
+    if (retry->no_jitter || ns <= 0) {
+        return ns;
+    }
+    const struct pl_seams *seams = mailbox->seams;
+    return (int64_t)(seams->random(seams->world) % ((uint64_t)ns + 1));
+}
+
+static void fail(struct pl_mailbox *mailbox, struct pl_pending *pending, const struct pl_call *call,
+                 const char *code)
+{
+    const struct peal_retry *retry = &mailbox->settings->options.retry;
+    int64_t now = pl_bus_now(mailbox->bus);
+    pl_count_shared(&mailbox->counts.failed, 1);
+    pending->last_failure = now;
+    if (pending->first_failure == 0) {
+        pending->first_failure = now;
+    }
+    if (call && call->failed && listed(retry->non_retryable, call->code)) {
+        pl_hold_die(mailbox, pending, call, code);
+        return;
+    }
+    int64_t delay = retry_delay(mailbox, pending->attempt);
+    int64_t elapsed_ms = (now + delay - pending->first_failure) / PL_NS_PER_MS;
+    if ((!retry->unlimited && pending->attempt >= retry->max_attempts) ||
+        (retry->max_elapsed_ms && elapsed_ms > (int64_t)retry->max_elapsed_ms)) {
+        pl_hold_die(mailbox, pending, call, code);
+        return;
+    }
+    pl_count_shared(&mailbox->counts.retried, 1);
+    pl_hold_make_due(mailbox, pending, PL_RETRYING, pl_bus_ticks(mailbox->bus) + delay);
+}
+
+void pl_hold_out_of_time(struct pl_mailbox *mailbox, struct pl_pending *pending)
+{
+    if (pending->delivery) {
+        pending->delivery->pending = NULL;
+        pending->delivery = NULL;
+    }
+    fail(mailbox, pending, NULL, "ack_wait");
+}
+
+// ---- verdicts -----------------------------------------------------------------------------------
+
+void pl_hold_apply(struct pl_mailbox *mailbox, struct pl_pending *pending,
+                   const struct pl_call *call, enum peal_verdict verdict)
+{
+    switch (verdict) {
+    case PEAL_DONE:
+        if (pending->dead) {
+            pl_dead_done(mailbox->bus, pending->dead);
+        }
+        pl_hold_finish_pending(mailbox, pending);
+        return;
+    case PEAL_RELEASE:
+        pl_count_shared(&mailbox->counts.released, 1);
+        pending->attempt--;
+        if (mailbox->mode == PEAL_PULL) {
+            pl_hold_make_ready(mailbox->hold, pending);
+        } else {
+            pl_hold_make_due(mailbox, pending, PL_RETRYING,
+                             pl_bus_ticks(mailbox->bus) + PL_RELEASE_AFTER);
+        }
+        return;
+    case PEAL_REJECT:
+        pl_count_shared(&mailbox->counts.rejected, 1);
+        pending->last_failure = pl_bus_now(mailbox->bus);
+        if (pending->first_failure == 0) {
+            pending->first_failure = pending->last_failure;
+        }
+        pl_hold_die(mailbox, pending, call, "rejected");
+        return;
+    case PEAL_LATER: {
+        int64_t wait = (int64_t)mailbox->settings->options.ack_wait_ms * PL_NS_PER_MS;
+        int64_t until = pl_bus_ticks(mailbox->bus) + wait;
+        pl_hold_make_due(mailbox, pending, PL_LATER, pending->extended ? pending->extended : until);
+        pending->extended = 0;
+        return;
+    }
+    case PEAL_RETRY:
+        break;
+    }
+    fail(mailbox, pending, call, "attempts");
+}
+
+void pl_hold_returned(struct pl_mailbox *mailbox, struct pl_pending *pending,
+                      const struct pl_call *call, enum peal_verdict verdict)
+{
+    mailbox->hold->running--;
+    bool settled = pending->settled_early;
+    // Whatever the handler says: the next attempt starts anew.
+    pending->settled_early = false;
+    if (call->taken && verdict == PEAL_LATER && !settled) {
+        pl_hold_apply(mailbox, pending, call, PEAL_LATER);
+        return;
+    }
+    pending->extended = 0;
+    if (call->taken && verdict == PEAL_LATER) {
+        verdict = (enum peal_verdict)pending->early;
+        if (verdict == PEAL_DONE) {
+            pl_count_shared(&mailbox->counts.delivered, 1);
+        }
+    } else if (pending->delivery) {
+        pending->delivery->pending = NULL; // taken, but settled by the return
+        pending->delivery = NULL;
+        if (verdict == PEAL_DONE) {
+            pl_count_shared(&mailbox->counts.delivered,
+                            1); // pl_deliver does not count what is taken
+        }
+    } else if (verdict == PEAL_LATER) {
+        verdict = PEAL_RETRY; // nobody can settle it
+    }
+    pl_hold_apply(mailbox, pending, call, verdict);
+}
+
+// ---- run before they were pending ---------------------------------------------------------------
+
+static void say_lost(struct pl_mailbox *mailbox, const struct peal_event *event)
+{
+    pl_count_shared(&mailbox->counts.dropped, 1);
+    pl_bus_say(mailbox->bus, PEAL_LEVEL_ERROR,
+               "subscription %s: no memory to hold an event of type %s that failed; it is lost",
+               pl_mailbox_label(mailbox), peal_event_type(event));
+}
+
+// Holds an event that is being run. NULL without memory, which only an inline one can meet.
+static struct pl_pending *hold_running(struct pl_mailbox *mailbox, struct peal_event *event)
+{
+    const struct peal_event *kept = NULL;
+    bool in_log = event->frame && event->owner;
+    if (!pl_hold_provide(mailbox, 1) || (!in_log && pl_event_copy(&kept, event, NULL, 0))) {
+        return NULL;
+    }
+    struct pl_pending *pending = pl_hold_event(mailbox, event);
+    if (in_log) {
+        pl_pending_keep_frame(pending, event->frame, event->owner);
+    } else {
+        pending->kept = kept;
+    }
+    // Not the first: another inline one failed meanwhile.
+    (void)pl_hold_line_up(mailbox->hold, pending);
+    mailbox->hold->running++;
+    pending->state = PL_RUNNING;
+    pending->attempt = 1;
+    return pending;
+}
+
+void pl_hold_failed(struct pl_call *call, struct peal_event *event, enum peal_verdict verdict)
+{
+    struct pl_mailbox *mailbox = call->mailbox;
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    struct pl_pending *pending = call->pending ? call->pending : hold_running(mailbox, event);
+    bool again = false;
+    if (pending) {
+        pl_hold_returned(mailbox, pending, call, verdict);
+        pl_hold_set_timer(mailbox);
+        again = pl_heap_peek(&mailbox->hold->ready) != NULL;
+    }
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    if (!pending) {
+        say_lost(mailbox, event);
+    }
+    if (again) {
+        pl_runs_notify(mailbox);
+    }
+}
