@@ -55,10 +55,10 @@ static enum peal_err prepare_parcel(struct parcel *parcel, const struct peal_mes
 }
 
 // Pushes what was appended, and pins what inline handlers will see. With the turn.
-static struct pl_mailbox *push_parcel(struct parcel *parcel)
+static struct pl_intake *push_parcel(struct parcel *parcel)
 {
     struct pl_log *log = parcel->bus->log;
-    struct pl_mailbox *woken = NULL;
+    struct pl_intake *woken = NULL;
     uint64_t end = 0;
     for (size_t i = 0; i < parcel->count; i++) {
         end = parcel->requests[i].frame ? parcel->requests[i].position + 1 : end;
@@ -135,7 +135,7 @@ static enum peal_err append_parcel(struct parcel *parcel)
     struct peal_bus *bus = parcel->bus;
     struct pl_patience patience = { 0 };
     for (;;) {
-        struct pl_mailbox *woken = NULL;
+        struct pl_intake *woken = NULL;
         enum peal_err err = take_parcel_turn(parcel);
         if (err) {
             return err;

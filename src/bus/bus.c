@@ -274,7 +274,7 @@ static enum peal_err open_engine(struct peal_bus *bus, const struct pl_url *url)
     bus->silent = !(ops->capabilities & PL_CAN_DELIVER);
     bus->keeps = (ops->capabilities & PL_CAN_KEEP) && history;
     if (bus->log) {
-        bus->log->find_floor = pl_mailboxes_floor;
+        bus->log->find_floor = pl_intakes_floor;
         bus->log->floor_context = bus;
     }
     return PEAL_OK;
@@ -556,7 +556,7 @@ static void free_mailboxes(struct peal_bus *bus)
     }
     while (bus->retired_boxes) {
         mailbox = bus->retired_boxes;
-        bus->retired_boxes = mailbox->next_retired;
+        bus->retired_boxes = mailbox->retired.next;
         pl_mailbox_unref(mailbox);
     }
 }
@@ -565,7 +565,7 @@ static void free_interceptors(struct peal_bus *bus)
 {
     struct pl_interceptor *interceptor, *after;
     PL_LIST_EACH_SAFE (interceptor, after, &bus->interceptors, link) {
-        pl_pattern_free(interceptor->pattern);
+        pl_pattern_free(interceptor->pattern, bus->seams);
         pl_release(bus->seams, interceptor);
     }
     struct pl_middlewares *list = atomic_load_explicit(&bus->middlewares, memory_order_relaxed);

@@ -233,7 +233,7 @@ enum peal_err peal_dead_list(struct peal_dead_list *out, peal_bus *bus,
     if (!owner || !list.letters) {
         pl_release(bus->seams, owner);
         pl_release(bus->seams, list.letters);
-        pl_pattern_free(selection.pattern);
+        pl_pattern_free(selection.pattern, bus->seams);
         return pl_fail(PEAL_ENOMEM, "no memory to list %zu dead letters", count);
     }
     owner->seams = bus->seams;
@@ -245,7 +245,7 @@ enum peal_err peal_dead_list(struct peal_dead_list *out, peal_bus *bus,
     for (size_t i = 0; i < list.count; i++) {
         list.letters[i].parked = pl_hold_parked(owner->entries[i].mailbox, list.letters[i].id);
     }
-    pl_pattern_free(selection.pattern);
+    pl_pattern_free(selection.pattern, bus->seams);
     *out = list;
     return PEAL_OK;
 }
@@ -470,13 +470,16 @@ static enum peal_err say_gone(const struct errand *errand)
                    pl_mailbox_label(errand->mailbox), (unsigned long long)errand->id);
 }
 
-// Drops those whose subscription is gone: nobody is there to try again.
-static void leave_out_the_gone(struct errands *errands, struct peal_bus *bus)
+// Drops those whose subscription is gone: nobody is there to try again. PEAL_ENOTFOUND if it was
+// `asked` for by its id.
+static enum peal_err leave_out_the_gone(struct errands *errands, struct peal_bus *bus, bool asked)
 {
+    enum peal_err err = PEAL_OK;
     size_t kept = 0;
     for (size_t i = 0; i < errands->count; i++) {
         struct errand *errand = &errands->list[i];
         if (pl_mailbox_is_gone(errand->mailbox)) {
+            err = asked ? say_gone(errand) : PEAL_OK;
             set_retrying(bus, errand->id, false);
             peal_event_unref(errand->event);
             pl_mailbox_unref(errand->mailbox);
@@ -485,6 +488,7 @@ static void leave_out_the_gone(struct errands *errands, struct peal_bus *bus)
         }
     }
     errands->count = kept;
+    return err;
 }
 
 // A place in its mailbox for each. PEAL_ENOMEM: nothing is being retried.
@@ -524,10 +528,7 @@ static enum peal_err retry(struct selection *selection, bool dry_run, uint64_t *
     if (err) {
         return err;
     }
-    if (selection->filter->id && pl_mailbox_is_gone(errands.list[0].mailbox)) {
-        err = say_gone(&errands.list[0]);
-    }
-    leave_out_the_gone(&errands, bus);
+    err = leave_out_the_gone(&errands, bus, selection->filter->id != 0);
     size_t count = errands.count;
     if (!err && !dry_run) {
         err = reserve_places(bus, &errands);
@@ -549,7 +550,7 @@ enum peal_err peal_dead_retry(peal_bus *bus, const struct peal_dead_filter *filt
     enum peal_err err = select_by(&selection, bus, filter);
     if (!err) {
         err = retry(&selection, dry_run, affected);
-        pl_pattern_free(selection.pattern);
+        pl_pattern_free(selection.pattern, bus->seams);
     }
     return err;
 }
@@ -633,7 +634,7 @@ enum peal_err peal_dead_discard(peal_bus *bus, const struct peal_dead_filter *fi
     enum peal_err err = select_by(&selection, bus, filter);
     if (!err) {
         err = discard(&selection, dry_run, affected);
-        pl_pattern_free(selection.pattern);
+        pl_pattern_free(selection.pattern, bus->seams);
     }
     return err;
 }

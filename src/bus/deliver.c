@@ -240,15 +240,15 @@ enum pl_run_result pl_deliver_stream(struct pl_mailbox *mailbox, struct pl_slot 
         if (__builtin_expect(atomic_load_explicit(&mailbox->lost, memory_order_relaxed), 0)) {
             break; // the next run begins with telling it
         }
-        const struct pl_frame *frame = pl_mailbox_draw(mailbox);
+        const struct pl_frame *frame = pl_intake_draw(mailbox->in);
         if (!frame) {
             result = PL_RUN_DRAINED;
             break;
         }
-        pl_bus_view(&event, bus, frame, mailbox->place.segment);
+        pl_bus_view(&event, bus, frame, mailbox->in->place.segment);
         event.delivery = &call;
         event.attempt = 1;
-        call.segment = mailbox->place.segment;
+        call.segment = mailbox->in->place.segment;
         verdict = handle(&call, &event);
         count++;
     }

@@ -11,8 +11,8 @@
 static size_t wanted_ready(const struct pl_mailbox *mailbox)
 {
     const struct peal_subscribe_options *options = &mailbox->settings->options;
-    if (mailbox->overflow == PEAL_LATEST_PER_KEY ||
-        atomic_load_explicit(&mailbox->mixed, memory_order_relaxed)) {
+    if (mailbox->in->overflow == PEAL_LATEST_PER_KEY ||
+        atomic_load_explicit(&mailbox->in->mixed, memory_order_relaxed)) {
         return SIZE_MAX; // all there are: the choice depends on it
     }
     size_t batch = options->batch ? options->batch_max : 1;
@@ -66,19 +66,19 @@ bool pl_hold_draw(struct pl_mailbox *mailbox)
     struct pl_hold *hold = mailbox->hold;
     size_t wanted = wanted_ready(mailbox);
     size_t most = mailbox->settings->options.mailbox;
-    bool conflates = mailbox->overflow == PEAL_LATEST_PER_KEY;
+    bool conflates = mailbox->in->overflow == PEAL_LATEST_PER_KEY;
     hold->trouble = 0;
     while (hold->ready.count < wanted && (conflates || hold->count < most)) {
         if (!pl_hold_provide_two(mailbox)) {
             hold->trouble = pl_bus_ticks(mailbox->bus) + PL_TROUBLE_AFTER; // see pl_hold_set_timer
             return false;
         }
-        const struct pl_frame *frame = pl_mailbox_draw(mailbox);
+        const struct pl_frame *frame = pl_intake_draw(mailbox->in);
         if (!frame) {
             return true;
         }
         struct peal_event event;
-        pl_bus_view(&event, mailbox->bus, frame, mailbox->place.segment);
+        pl_bus_view(&event, mailbox->bus, frame, mailbox->in->place.segment);
         if (conflates && conflate(mailbox, &event)) {
             continue;
         }
@@ -86,7 +86,7 @@ bool pl_hold_draw(struct pl_mailbox *mailbox)
             drop_one_ready(mailbox);
         }
         struct pl_pending *pending = pl_hold_event(mailbox, &event);
-        pl_pending_keep_frame(pending, frame, mailbox->place.segment);
+        pl_pending_keep_frame(pending, frame, mailbox->in->place.segment);
         pending->state = PL_WAITING;
         hold->waiting++;
         if (pl_hold_line_up(hold, pending)) {

@@ -35,6 +35,7 @@
 
 // ---- topics and routes (route.c) ----------------------------------------------------------------
 
+struct pl_intake;
 struct pl_mailbox;
 struct pl_route;
 
@@ -67,10 +68,10 @@ struct pl_route {
     uint64_t version; // bus->version when it was built; another one: out of date
     uint64_t birth;   // bus->changes when it was built
     uint32_t counter; // its number among the per-thread counters
-    uint32_t inline_count, mailbox_count;
+    uint32_t inline_count, intake_count;
     uint16_t interceptor_count;
     bool plain; // only inline handlers, and nothing kept: no log, no interceptor
-    struct pl_mailbox **mailboxes;
+    struct pl_intake **intakes;
     struct pl_route_rest *rest;
     struct pl_inline inlines[]; // by priority, then by age
 };
@@ -160,73 +161,81 @@ struct pl_hold;
 
 enum pl_type_wanted { PL_TYPE_NOT_ASKED = 0, PL_TYPE_UNWANTED, PL_TYPE_WANTED };
 
-struct pl_mailbox {
-    // The producer's side: with the turn. `live` and `mixed` are read by the consumer.
+// How events come to a mailbox: positions that publishers push, or the log that it reads itself. An
+// inline mailbox has none: its events come with their publishers.
+struct pl_intake {
+    // The producer's side: with the turn. What is atomic is read by the consumer as well.
     _Alignas(64) _Atomic uint64_t *ring; // position << 4 | priority
     _Atomic uint64_t tail;
     uint64_t head_seen;
     uint32_t mask;
-    _Atomic bool live;       // pushes go into the ring; else the log is read from `cursor`
-    _Atomic bool mixed;      // priorities differ: order by them
-    _Atomic bool overflowed; // stopped by PEAL_FAIL
-    _Atomic bool overflow_said;
-    _Atomic bool active; // it has or may have work; in bus->active. Written with the turn
+    _Atomic bool live;   // pushes go into the ring; else the log is read from `cursor`
+    _Atomic bool mixed;  // priorities differ: order by them
+    _Atomic bool active; // it has or may have work; in bus->active
     bool closed;         // no pushes
     uint8_t overflow;    // enum peal_overflow
+    struct pl_mailbox *mailbox;
     struct pl_list active_link;
     struct pl_loss loss;
+    struct pl_intake *next_woken; // of one publisher, between its turn and its notifications
+    atomic_bool waking;           // it is in such a list
 
-    // The consumer's side: whoever runs it; several: under its lock.
+    // The consumer's side: whoever runs the mailbox; several: under its lock.
     _Alignas(64) _Atomic uint64_t head;
     uint64_t tail_seen;
     _Atomic uint64_t floor;  // the position being handled; UINT64_MAX: none
     _Atomic uint64_t cursor; // not live: the next position to read
     uint64_t end_seen;
-    bool reads_log; // not live, and the ring is empty
     struct pl_cursor place;
+    uint8_t *types; // by type id: enum pl_type_wanted
+    uint32_t types_size;
     uint32_t passed, drawn; // of the log's events since it last tried to go live
-    struct pl_hold *hold;   // pending events; its content with `lock`
+    bool reads_log;         // not live, and the ring is empty
+};
+
+struct pl_mailbox {
+    struct pl_intake *in; // NULL: inline
+    struct pl_hold *hold; // pending events; its content with `lock`
+    const struct pl_settings *settings;
     struct pl_mutex lock;
     _Atomic bool holding; // hold has something: events may not pass it unseen
-    _Atomic bool lost;    // `loss` has something
+    _Atomic bool lost;    // in->loss has something
     _Atomic bool paused;
-    _Atomic bool dead_full; // paused because the dead letters are full, and not said yet
+    _Atomic bool dead_full;  // paused because the dead letters are full, and not said yet
+    _Atomic bool overflowed; // stopped by PEAL_FAIL
+    _Atomic bool overflow_said;
     uint8_t mode;           // enum peal_mode
     _Atomic uint8_t sample; // counts deliveries up to the next timed one
     bool guarded;           // an inline one that has held an event: look before each
-
+    bool timeless;          // no more timers; with timers.lock
     // With bus->runs.lock.
     bool queued, wanted;
     bool forgotten; // never to be run again
     bool orphan;    // unsubscribed by its own handler: its last run lets go of it
     uint16_t running;
     _Atomic uint16_t running_max; // written with it, read also without
-    struct pl_list run_link;
     atomic_uint word; // woken when `running` falls, and when a pull has something to take
+    struct pl_list run_link;
 
+    struct pl_box_counts counts;
+    struct peal_subscription only; // the first member: most have no other
+    struct pl_list members;        // the handlers, in turn; with `lock`
+    atomic_uint member_count;
     atomic_uint refs;
+    struct pl_heap_node timer; // bus->timers
     struct peal_bus *bus;
     const struct pl_seams *seams; // also when the bus is gone and a delivery is not
-    void *memory;                 // what was allocated: the mailbox begins at a cache line of it
     struct pl_pattern *pattern;
-    const struct pl_settings *settings;
-    uint64_t serial;     // age
-    struct pl_list link; // bus->mailboxes; bus->lock
-    // With `lock`: the handlers, in turn.
-    struct pl_list members;
-    atomic_uint member_count;
-    struct peal_subscription only; // the first member: most have no other
-    struct pl_heap_node timer;     // bus->timers
-    struct pl_mailbox *next_woken; // of one publisher, between its turn and its notifications
-    atomic_bool waking;            // it is in such a list
-    uint8_t *types;                // by type id: enum pl_type_wanted
-    uint32_t types_size;
-    bool timeless; // no more timers; with timers.lock
-    struct pl_box_counts counts;
+    uint64_t serial;         // age
+    union {                  // with bus->lock
+        struct pl_list link; // bus->mailboxes
+        struct {
+            struct pl_mailbox *next; // bus->retired_boxes, once it has left
+            uint64_t changes;        // bus->changes when it did
+        } retired;
+    };
     uint64_t routed; // delivered inline by routes that are gone; bus->lock
     _Atomic(struct pl_timings *) timings;
-    struct pl_mailbox *next_retired;
-    uint64_t retired;
 };
 
 // ---- the bus ------------------------------------------------------------------------------------
@@ -318,7 +327,7 @@ struct peal_bus {
 
     _Atomic(struct pl_middlewares *) middlewares; // immutable; replaced under `lock`
 
-    struct pl_list active; // mailboxes; with the turn
+    struct pl_list active; // intakes; with the turn
     struct pl_runs runs;
     struct pl_timers timers;
     struct pl_dead dead;
@@ -512,38 +521,69 @@ uint64_t pl_routes_delivered(struct peal_bus *bus, const struct pl_mailbox *mail
 // And of all inline mailboxes there are and were.
 uint64_t pl_routes_delivered_all(struct peal_bus *bus);
 
-// ---- mailbox.c ----------------------------------------------------------------------------------
+// ---- intake.c -----------------------------------------------------------------------------------
 
 // What somebody has still to read starts here. With the turn.
-uint64_t pl_mailboxes_floor(void *context); // the bus
+uint64_t pl_intakes_floor(void *context); // the bus
 
-// Hands a position to a mailbox that needs attention. With the turn. True: it has to be scheduled.
-bool pl_mailbox_push_slow(struct pl_mailbox *mailbox, uint64_t position, unsigned priority);
+// Hands a position to an intake that needs attention. With the turn. True: it has to be scheduled.
+bool pl_intake_push_slow(struct pl_intake *in, uint64_t position, unsigned priority);
 
-// Hands a position to a mailbox. With the turn. True: somebody has to run it (pl_runs_notify, after
-// the turn).
-static inline bool pl_mailbox_push(struct pl_mailbox *mailbox, uint64_t position, unsigned priority)
+// Hands a position to an intake. With the turn. True: somebody has to run its mailbox
+// (pl_runs_notify, after the turn).
+static inline bool pl_intake_push(struct pl_intake *in, uint64_t position, unsigned priority)
 {
-    uint64_t tail = atomic_load_explicit(&mailbox->tail, memory_order_relaxed);
-    if (__builtin_expect(atomic_load_explicit(&mailbox->live, memory_order_relaxed) &&
-                             atomic_load_explicit(&mailbox->active, memory_order_relaxed) &&
-                             tail - mailbox->head_seen <= mailbox->mask &&
-                             priority == PEAL_PRIORITY_DEFAULT,
-                         1)) {
-        atomic_store_explicit(&mailbox->ring[tail & mailbox->mask],
-                              position << 4 | PEAL_PRIORITY_DEFAULT, memory_order_relaxed);
-        // Release: the frame and the ring's entry come before the new tail.
-        atomic_store_explicit(&mailbox->tail, tail + 1, memory_order_release);
-        return false;
+    bool active = atomic_load_explicit(&in->active, memory_order_relaxed);
+    bool live = atomic_load_explicit(&in->live, memory_order_relaxed);
+    if (__builtin_expect(!active || priority != PEAL_PRIORITY_DEFAULT, 0)) {
+        return pl_intake_push_slow(in, position, priority);
     }
-    // One that reads the log by itself will come by.
-    if (atomic_load_explicit(&mailbox->active, memory_order_relaxed) &&
-        !atomic_load_explicit(&mailbox->live, memory_order_relaxed) &&
-        priority == PEAL_PRIORITY_DEFAULT) {
-        return false;
+    if (!live) {
+        return false; // it reads the log by itself, and will come by
     }
-    return pl_mailbox_push_slow(mailbox, position, priority);
+    uint64_t tail = atomic_load_explicit(&in->tail, memory_order_relaxed);
+    if (__builtin_expect(tail - in->head_seen > in->mask, 0)) {
+        return pl_intake_push_slow(in, position, priority);
+    }
+    atomic_store_explicit(&in->ring[tail & in->mask], position << 4 | PEAL_PRIORITY_DEFAULT,
+                          memory_order_relaxed);
+    // Release: the frame and the ring's entry come before the new tail.
+    atomic_store_explicit(&in->tail, tail + 1, memory_order_release);
+    return false;
 }
+
+// The next of a mailbox's events, from the ring or the log; the intake's place keeps it. NULL:
+// none. Only whoever runs it (several: under its lock).
+const struct pl_frame *pl_intake_draw_slow(struct pl_intake *in);
+
+static inline const struct pl_frame *pl_intake_draw(struct pl_intake *in)
+{
+    uint64_t position = atomic_load_explicit(&in->cursor, memory_order_relaxed);
+    if (__builtin_expect(in->reads_log && position < in->end_seen, 1)) {
+        const struct pl_frame *frame = pl_cursor_here(&in->place, position);
+        if (__builtin_expect(frame && frame->type < in->types_size &&
+                                 in->types[frame->type] == PL_TYPE_WANTED,
+                             1)) {
+            atomic_store_explicit(&in->floor, position, memory_order_relaxed);
+            // Release: the floor comes first.
+            atomic_store_explicit(&in->cursor, position + 1, memory_order_release);
+            in->drawn++;
+            return frame;
+        }
+    }
+    return pl_intake_draw_slow(in);
+}
+
+// Anything new since it was drained? Cheap, for a spinning worker.
+bool pl_intake_has_news(struct pl_intake *in);
+
+// Into the ring again, once all of the log has been read, if it is better there.
+void pl_intake_go_live(struct pl_intake *in);
+
+// Remembers that positions were lost. With the turn.
+void pl_intake_add_loss(struct pl_intake *in, uint64_t count, uint64_t first, uint64_t last);
+
+// ---- mailbox.c ----------------------------------------------------------------------------------
 
 enum pl_run_result {
     PL_RUN_MORE,    // the budget is spent, there is more
@@ -555,35 +595,10 @@ enum pl_run_result {
 enum pl_run_result pl_mailbox_run(struct pl_mailbox *mailbox, struct pl_slot *slot, size_t budget,
                                   size_t *done);
 
-// Anything new since it was drained? Cheap, for a spinning worker.
-bool pl_mailbox_has_news(struct pl_mailbox *mailbox);
-
 // Nothing is waiting: let the next push wake somebody. False: something came meanwhile. Whoever
 // runs it; if several may, pl_mailbox_rest_shared.
 bool pl_mailbox_rest(struct pl_mailbox *mailbox);
 bool pl_mailbox_rest_shared(struct pl_mailbox *mailbox);
-
-// The next of a mailbox's events, from the ring or the log; the mailbox's place keeps it. NULL:
-// none. Only whoever runs it (several: under its lock).
-const struct pl_frame *pl_mailbox_draw_slow(struct pl_mailbox *mailbox);
-
-static inline const struct pl_frame *pl_mailbox_draw(struct pl_mailbox *mailbox)
-{
-    uint64_t position = atomic_load_explicit(&mailbox->cursor, memory_order_relaxed);
-    if (__builtin_expect(mailbox->reads_log && position < mailbox->end_seen, 1)) {
-        const struct pl_frame *frame = pl_cursor_here(&mailbox->place, position);
-        if (__builtin_expect(frame && frame->type < mailbox->types_size &&
-                                 mailbox->types[frame->type] == PL_TYPE_WANTED,
-                             1)) {
-            atomic_store_explicit(&mailbox->floor, position, memory_order_relaxed);
-            // Release: the floor comes first.
-            atomic_store_explicit(&mailbox->cursor, position + 1, memory_order_release);
-            mailbox->drawn++;
-            return frame;
-        }
-    }
-    return pl_mailbox_draw_slow(mailbox);
-}
 
 // Tells a subscription of what it has lost, if it has.
 // False: it has not, or nobody is there to be told.
@@ -599,9 +614,6 @@ static inline bool pl_mailbox_is_alone(const struct pl_mailbox *mailbox)
 {
     return mailbox->settings->options.concurrency == 1 && !mailbox->settings->options.name;
 }
-
-// Into the ring again, once all of the log has been read, if it is better there.
-void pl_mailbox_go_live(struct pl_mailbox *mailbox);
 
 // Who is it, for people: label, name, file and line, or pattern.
 const char *pl_mailbox_label(const struct pl_mailbox *mailbox);

@@ -74,7 +74,7 @@ static enum peal_err append(struct peal_bus *bus, struct pl_slot *slot, struct p
     struct pl_log *log = bus->log;
     struct pl_patience patience = { 0 };
     for (;;) {
-        struct pl_mailbox *woken = NULL;
+        struct pl_intake *woken = NULL;
         enum peal_err err = take_turn(passage, slot);
         if (__builtin_expect(err != PEAL_OK, 0)) {
             return err;
@@ -229,7 +229,7 @@ static __attribute__((noinline)) bool append_bytes(struct peal_topic *topic, str
 {
     struct peal_bus *bus = topic->bus;
     struct pl_log *log = bus->log;
-    struct pl_mailbox *woken = NULL;
+    struct pl_intake *woken = NULL;
     struct pl_segment *pinned = NULL;
     const struct pl_passage passage = { .topic = topic, .route = route };
     pl_turn_take(&log->turn, bus->seams);

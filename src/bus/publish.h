@@ -79,31 +79,31 @@ void pl_space_waited(struct peal_bus *bus, const struct pl_patience *patience);
 
 // ---- the turn -----------------------------------------------------------------------------------
 
-// Pushes to the mailboxes of a route; who must be woken is put before `woken`. A mailbox that is in
-// the list of another publisher, which has yet to wake it, is left there: that will do for us too.
-// One step, acquire and release: either the other one finds our mark, and then what we have pushed
-// is seen by whoever it wakes; or we find its link no longer needed.
-static inline struct pl_mailbox *pl_push_all(const struct pl_route *route,
-                                             const struct pl_frame *frame, struct pl_mailbox *woken)
+// Pushes to the intakes of a route; who must be woken is put before `woken`. One that is in the
+// list of another publisher, which has yet to wake it, is left there: that will do for us too. One
+// step, acquire and release: either the other one finds our mark, and then what we have pushed is
+// seen by whoever it wakes; or we find its link no longer needed.
+static inline struct pl_intake *pl_push_all(const struct pl_route *route,
+                                            const struct pl_frame *frame, struct pl_intake *woken)
 {
     unsigned priority = pl_frame_priority(frame);
-    for (uint32_t i = 0; i < route->mailbox_count; i++) {
-        struct pl_mailbox *mailbox = route->mailboxes[i];
-        if (pl_mailbox_push(mailbox, frame->position, priority) &&
-            !atomic_exchange_explicit(&mailbox->waking, true, memory_order_acq_rel)) {
-            mailbox->next_woken = woken;
-            woken = mailbox;
+    for (uint32_t i = 0; i < route->intake_count; i++) {
+        struct pl_intake *in = route->intakes[i];
+        if (pl_intake_push(in, frame->position, priority) &&
+            !atomic_exchange_explicit(&in->waking, true, memory_order_acq_rel)) {
+            in->next_woken = woken;
+            woken = in;
         }
     }
     return woken;
 }
 
-static inline void pl_wake_all(struct pl_mailbox *woken)
+static inline void pl_wake_all(struct pl_intake *woken)
 {
     while (woken) {
-        struct pl_mailbox *next = woken->next_woken;
+        struct pl_intake *next = woken->next_woken;
         (void)atomic_exchange_explicit(&woken->waking, false, memory_order_acq_rel);
-        pl_runs_notify(woken);
+        pl_runs_notify(woken->mailbox);
         woken = next;
     }
 }

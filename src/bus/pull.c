@@ -91,14 +91,14 @@ static enum peal_err pull_now(struct pl_mailbox *mailbox, peal_delivery **out, s
         do {
             rests = true; // if it is not drained, the next pull finds the rest
             if (take_all(mailbox, out, max, count, &err)) {
-                pl_mailbox_go_live(mailbox);
+                pl_intake_go_live(mailbox->in);
                 rests = pl_mailbox_rest(mailbox);
             }
             // What came meanwhile woke nobody, because the mailbox did not rest: who is about to
             // sleep looks again. Who has something leaves it to the next pull.
         } while (!rests && !err && *count == 0);
         // Relaxed: what was taken is pending, and keeps its own segment.
-        atomic_store_explicit(&mailbox->floor, UINT64_MAX, memory_order_relaxed);
+        atomic_store_explicit(&mailbox->in->floor, UINT64_MAX, memory_order_relaxed);
         pl_hold_set_timer(mailbox);
         const struct pl_heap_node *node = pl_heap_peek(&mailbox->hold->due);
         *due = node ? node->key : PL_FOREVER;

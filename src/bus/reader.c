@@ -193,7 +193,7 @@ void peal_reader_close(peal_reader *reader)
     if (reader) {
         const struct pl_seams *seams = reader->bus->seams;
         pl_cursor_rest(&reader->place);
-        pl_pattern_free(reader->pattern);
+        pl_pattern_free(reader->pattern, seams);
         free_strings(&reader->query, seams);
         pl_release(seams, reader);
     }

@@ -255,12 +255,12 @@ static bool take_counter(struct peal_bus *bus, uint32_t *out)
 }
 
 // One allocation, from a cache line on: the route, its inline handlers, the rest, and its arrays.
-static struct pl_route *allocate_route(struct peal_bus *bus, size_t inlines, size_t mailboxes,
+static struct pl_route *allocate_route(struct peal_bus *bus, size_t inlines, size_t intakes,
                                        size_t interceptors)
 {
     size_t size = sizeof(struct pl_route) + inlines * sizeof(struct pl_inline) +
                   sizeof(struct pl_route_rest) +
-                  (inlines + mailboxes + interceptors) * sizeof(void *);
+                  (inlines + intakes + interceptors) * sizeof(void *);
     void *memory = pl_new(bus->seams, size + 48);
     struct pl_route *route = memory ? pl_align64(memory) : NULL;
     if (!route || !take_counter(bus, &route->counter)) {
@@ -271,23 +271,23 @@ static struct pl_route *allocate_route(struct peal_bus *bus, size_t inlines, siz
     void **arrays = (void **)(void *)(route->rest + 1);
     route->rest->memory = memory;
     route->rest->inline_boxes = (struct pl_mailbox **)arrays;
-    route->mailboxes = (struct pl_mailbox **)(arrays + inlines);
-    route->rest->interceptors = (struct pl_interceptor **)(arrays + inlines + mailboxes);
+    route->intakes = (struct pl_intake **)(arrays + inlines);
+    route->rest->interceptors = (struct pl_interceptor **)(arrays + inlines + intakes);
     route->inline_count = (uint32_t)inlines;
-    route->mailbox_count = (uint32_t)mailboxes;
+    route->intake_count = (uint32_t)intakes;
     route->interceptor_count = (uint16_t)interceptors;
     return route;
 }
 
 static void fill_route(struct pl_route *route, struct listeners *listeners)
 {
-    size_t inlines = 0, boxes = 0;
+    size_t inlines = 0, intakes = 0;
     for (size_t i = 0; i < listeners->count; i++) {
         struct pl_mailbox *mailbox = listeners->boxes[i];
         if (mailbox->mode == PEAL_INLINE) {
             route->rest->inline_boxes[inlines++] = mailbox;
         } else {
-            route->mailboxes[boxes++] = mailbox;
+            route->intakes[intakes++] = mailbox->in;
         }
     }
     if (inlines > 1) {
@@ -321,7 +321,7 @@ static enum peal_err build_route(struct pl_route **out, struct peal_topic *topic
     if (route) {
         fill_route(route, &listeners);
         (void)matching_interceptors(bus, topic, route->rest->interceptors); // counted above
-        route->plain = !bus->keeps && route->mailbox_count == 0 && route->interceptor_count == 0;
+        route->plain = !bus->keeps && route->intake_count == 0 && route->interceptor_count == 0;
         route->birth = ++bus->changes;
         route->version = atomic_load_explicit(&bus->version, memory_order_relaxed);
     }
@@ -420,10 +420,10 @@ void pl_routes_reclaim(struct peal_bus *bus)
     struct pl_mailbox **box = &bus->retired_boxes;
     while (*box) {
         struct pl_mailbox *mailbox = *box;
-        if (oldest < mailbox->retired) {
-            box = &mailbox->next_retired;
+        if (oldest < mailbox->retired.changes) {
+            box = &mailbox->retired.next;
         } else {
-            *box = mailbox->next_retired;
+            *box = mailbox->retired.next;
             pl_mailbox_unref(mailbox);
         }
     }
@@ -517,8 +517,8 @@ static bool leads_to(const struct pl_route *route, const struct pl_mailbox *mail
             return true;
         }
     }
-    for (size_t i = 0; i < route->mailbox_count; i++) {
-        if (route->mailboxes[i] == mailbox) {
+    for (size_t i = 0; i < route->intake_count; i++) {
+        if (route->intakes[i]->mailbox == mailbox) {
             return true;
         }
     }

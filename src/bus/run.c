@@ -57,9 +57,12 @@ bool pl_mailbox_tell_loss(struct pl_mailbox *mailbox, struct pl_slot *slot)
 // long, and must not keep the log from forgetting all that came after.
 static void stand_still(struct pl_mailbox *mailbox)
 {
-    pl_cursor_rest(&mailbox->place);
+    if (!mailbox->in) {
+        return;
+    }
+    pl_cursor_rest(&mailbox->in->place);
     // Relaxed: what keeps its segment is a reference, not the floor.
-    atomic_store_explicit(&mailbox->floor, UINT64_MAX, memory_order_relaxed);
+    atomic_store_explicit(&mailbox->in->floor, UINT64_MAX, memory_order_relaxed);
 }
 
 // What a run that has ended as `result` leaves to be done.
@@ -71,8 +74,8 @@ static void settle_down(struct pl_mailbox *mailbox, enum pl_run_result result)
     }
     if (result == PL_RUN_STUCK) {
         stand_still(mailbox);
-    } else if (result == PL_RUN_DRAINED) {
-        pl_mailbox_go_live(mailbox);
+    } else if (result == PL_RUN_DRAINED && mailbox->in) {
+        pl_intake_go_live(mailbox->in);
     }
     if (!alone) {
         pl_mutex_unlock(&mailbox->lock, mailbox->seams);
@@ -112,9 +115,9 @@ enum pl_run_result pl_mailbox_run(struct pl_mailbox *mailbox, struct pl_slot *sl
     }
     enum pl_run_result result;
     // Acquire: who settled the last of what was held has counted it before.
-    if (mailbox->settings->simple && mailbox->mode != PEAL_INLINE &&
+    if (mailbox->settings->simple && mailbox->in &&
         !atomic_load_explicit(&mailbox->holding, memory_order_acquire) &&
-        !atomic_load_explicit(&mailbox->mixed, memory_order_relaxed)) {
+        !atomic_load_explicit(&mailbox->in->mixed, memory_order_relaxed)) {
         result = pl_deliver_stream(mailbox, slot, budget, done);
     } else {
         result = pl_hold_run(mailbox, slot, budget, done);

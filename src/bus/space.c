@@ -14,7 +14,7 @@ static bool is_roomy(struct pl_log *log)
 {
     size_t used = pl_log_memory(log) - log->spare_count * log->segment_size;
     return used <= log->limits.memory_max / 4 * 3 ||
-           pl_mailboxes_floor(log->floor_context) == UINT64_MAX;
+           pl_intakes_floor(log->floor_context) == UINT64_MAX;
 }
 
 // Wakes who waits, if there is room. `waits`: we wait ourselves, and others who do are woken only

@@ -39,7 +39,7 @@ static uint64_t untold(struct pl_mailbox *mailbox)
         return 0;
     }
     pl_turn_take(&bus->log->turn, bus->seams);
-    uint64_t count = mailbox->loss.count;
+    uint64_t count = mailbox->in->loss.count;
     pl_turn_give(&bus->log->turn, bus->seams);
     return count;
 }
@@ -49,21 +49,21 @@ static uint64_t waiting_in_log(struct pl_mailbox *mailbox, uint64_t *lag, int64_
                                struct pl_hold_numbers *numbers)
 {
     struct peal_bus *bus = mailbox->bus;
-    if (!bus->log || mailbox->mode == PEAL_INLINE) {
+    const struct pl_intake *in = mailbox->in;
+    if (!bus->log || !in) {
         return 0;
     }
     pl_turn_take(&bus->log->turn, bus->seams);
     uint64_t end = atomic_load_explicit(&bus->log->end, memory_order_relaxed);
-    uint64_t head = atomic_load_explicit(&mailbox->head, memory_order_acquire);
-    uint64_t waiting = atomic_load_explicit(&mailbox->tail, memory_order_relaxed) - head;
+    uint64_t head = atomic_load_explicit(&in->head, memory_order_acquire);
+    uint64_t waiting = atomic_load_explicit(&in->tail, memory_order_relaxed) - head;
     uint64_t first = UINT64_MAX;
     if (waiting > 0) {
-        first =
-            atomic_load_explicit(&mailbox->ring[head & mailbox->mask], memory_order_relaxed) >> 4;
+        first = atomic_load_explicit(&in->ring[head & in->mask], memory_order_relaxed) >> 4;
     }
-    if (atomic_load_explicit(&mailbox->active, memory_order_relaxed) &&
-        !atomic_load_explicit(&mailbox->live, memory_order_relaxed)) {
-        uint64_t cursor = atomic_load_explicit(&mailbox->cursor, memory_order_relaxed);
+    if (atomic_load_explicit(&in->active, memory_order_relaxed) &&
+        !atomic_load_explicit(&in->live, memory_order_relaxed)) {
+        uint64_t cursor = atomic_load_explicit(&in->cursor, memory_order_relaxed);
         waiting += end > cursor ? end - cursor : 0;
         first = cursor < first ? cursor : first;
         numbers->unread_first = cursor;

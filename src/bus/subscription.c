@@ -221,26 +221,30 @@ static enum peal_err create_mailbox(struct pl_mailbox **out, struct peal_bus *bu
                                     const char *pattern, const struct pl_settings *settings)
 {
     const struct pl_seams *seams = bus->seams;
-    void *memory = pl_new(seams, sizeof(struct pl_mailbox) + 48);
-    if (!memory) {
+    bool has_intake = settings->options.mode != PEAL_INLINE;
+    size_t intake_size = has_intake ? sizeof(struct pl_intake) + 63 : 0; // from a cache line on
+    struct pl_mailbox *mailbox = pl_new(seams, sizeof *mailbox + intake_size);
+    if (!mailbox) {
         return pl_fail(PEAL_ENOMEM, "no memory to subscribe to %s", pattern);
     }
-    struct pl_mailbox *mailbox = pl_align64(memory);
-    mailbox->memory = memory;
     mailbox->bus = bus;
     mailbox->seams = seams;
     enum peal_err err = pl_pattern_parse(&mailbox->pattern, seams, pattern);
     if (err) {
-        pl_release(seams, memory);
+        pl_release(seams, mailbox);
         return err;
     }
     mailbox->settings = settings;
     const struct peal_subscribe_options *options = &settings->options;
     mailbox->mode = (uint8_t)options->mode;
-    mailbox->overflow = (uint8_t)options->overflow;
     mailbox->running_max = (uint16_t)options->concurrency;
     atomic_init(&mailbox->refs, 1);
-    atomic_init(&mailbox->floor, UINT64_MAX);
+    if (has_intake) {
+        mailbox->in = pl_align64(mailbox + 1);
+        mailbox->in->mailbox = mailbox;
+        mailbox->in->overflow = (uint8_t)options->overflow;
+        atomic_init(&mailbox->in->floor, UINT64_MAX);
+    }
     pl_list_init(&mailbox->members);
     *out = mailbox;
     return PEAL_OK;
@@ -273,13 +277,13 @@ static bool start(struct pl_mailbox *mailbox)
     uint64_t end = atomic_load_explicit(&bus->log->end, memory_order_relaxed);
     // What was published since start_position looked is looked at too: it was after the call began.
     // From here on publishers push: they look at their routes again once they have the turn.
-    mailbox->closed = false;
+    mailbox->in->closed = false;
     bool behind = position < end;
-    atomic_store_explicit(&mailbox->cursor, behind ? position : end, memory_order_relaxed);
-    if (behind && !atomic_load_explicit(&mailbox->active, memory_order_relaxed)) {
+    atomic_store_explicit(&mailbox->in->cursor, behind ? position : end, memory_order_relaxed);
+    if (behind && !atomic_load_explicit(&mailbox->in->active, memory_order_relaxed)) {
         // Release: the cursor comes first.
-        atomic_store_explicit(&mailbox->active, true, memory_order_release);
-        pl_list_add_tail(&bus->active, &mailbox->active_link);
+        atomic_store_explicit(&mailbox->in->active, true, memory_order_release);
+        pl_list_add_tail(&bus->active, &mailbox->in->active_link);
         bus->log->floor = position < bus->log->floor ? position : bus->log->floor;
     }
     pl_turn_give(&bus->log->turn, bus->seams);
@@ -448,12 +452,14 @@ static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mail
         mailbox->only.batch = as->batch;
         mailbox->only.context = as->context;
         add_member(mailbox, &mailbox->only);
-        mailbox->closed = true; // until it has started
+        if (mailbox->in) {
+            mailbox->in->closed = true; // until it has started
+        }
         err = enter(mailbox);
-        if (!err && bus->log && mailbox->mode != PEAL_INLINE) {
+        if (!err && bus->log && mailbox->in) {
             behind = start(mailbox);
-            if (mailbox->overflow != PEAL_CATCH_UP) {
-                pl_mailbox_go_live(mailbox); // its limit counts from the first event on
+            if (mailbox->in->overflow != PEAL_CATCH_UP) {
+                pl_intake_go_live(mailbox->in); // its limit counts from the first event on
             }
         }
         joined = &mailbox->only;
@@ -529,16 +535,17 @@ void pl_subscriptions_free(struct pl_mailbox *mailbox)
 static void close_mailbox(struct pl_mailbox *mailbox)
 {
     struct peal_bus *bus = mailbox->bus;
+    struct pl_intake *in = mailbox->in;
     atomic_store_explicit(&mailbox->paused, true, memory_order_relaxed);
-    if (!bus->log) {
+    if (!bus->log || !in) {
         return;
     }
     pl_turn_take(&bus->log->turn, bus->seams);
-    mailbox->closed = true;
-    atomic_store_explicit(&mailbox->live, false, memory_order_release);
-    if (atomic_load_explicit(&mailbox->active, memory_order_relaxed)) {
-        atomic_store_explicit(&mailbox->active, false, memory_order_relaxed);
-        pl_list_remove(&mailbox->active_link);
+    in->closed = true;
+    atomic_store_explicit(&in->live, false, memory_order_release);
+    if (atomic_load_explicit(&in->active, memory_order_relaxed)) {
+        atomic_store_explicit(&in->active, false, memory_order_relaxed);
+        pl_list_remove(&in->active_link);
     }
     pl_turn_give(&bus->log->turn, bus->seams);
 }
@@ -588,7 +595,9 @@ void pl_mailbox_end(struct pl_mailbox *mailbox)
     bus->folded.delivered += atomic_load_explicit(&counts->delivered, memory_order_relaxed);
     bus->folded.retried += atomic_load_explicit(&counts->retried, memory_order_relaxed);
     bus->folded.dropped += atomic_load_explicit(&counts->dropped, memory_order_relaxed);
-    bus->folded.dropped += mailbox->loss.count; // nobody pushes, nobody is told any more
+    if (mailbox->in) {
+        bus->folded.dropped += mailbox->in->loss.count; // nobody pushes, nobody is told any more
+    }
     pl_mutex_unlock(&bus->lock, bus->seams);
 }
 
@@ -616,8 +625,8 @@ static void remove_mailbox(struct pl_mailbox *mailbox, const struct pl_slot *me)
     }
 
     pl_mutex_lock(&bus->lock, bus->seams);
-    mailbox->retired = ++bus->changes;
-    mailbox->next_retired = bus->retired_boxes;
+    mailbox->retired.changes = ++bus->changes;
+    mailbox->retired.next = bus->retired_boxes;
     bus->retired_boxes = mailbox;
     pl_routes_reclaim(bus);
     pl_mutex_unlock(&bus->lock, bus->seams);

@@ -42,7 +42,7 @@ bool peal_topic_wants(const peal_topic *topic)
     if (!slot || pl_route_enter(&route, slot, own)) {
         return false; // closed, or no memory: publishing would not get through either
     }
-    bool wanted = route->inline_count > 0 || route->mailbox_count > 0;
+    bool wanted = route->inline_count > 0 || route->intake_count > 0;
     pl_route_leave(bus, slot);
     return wanted;
 }

@@ -264,7 +264,7 @@ static bool spin(struct worker *worker, struct pl_mailbox *mailbox)
         pl_relax();
     }
     for (unsigned i = 0; i < looks; i++) {
-        if (mailbox && pl_mailbox_has_news(mailbox)) {
+        if (mailbox && mailbox->in && pl_intake_has_news(mailbox->in)) {
             worker->spin = worker->spin < SPIN_MAX ? worker->spin * 2 : SPIN_MAX;
             // There at the first look: a stream. Fall a little further behind.
             if (i == 0) {

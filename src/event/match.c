@@ -54,15 +54,19 @@ struct subscription {
 struct pl_match_node {
     struct pl_match_link link; // first, so that one is the other
     struct pl_match_node *parent;
-    struct pl_match_node *wild;  // first of the children that are wildcards
-    struct pl_match_node *next;  // of the parent's `wild`
-    struct pl_match_node **prev; // what points here; NULL: not a wildcard
+    struct pl_match_node *wild; // first of the children that are wildcards
     struct entry *entries;
     uint64_t mark; // the last step of finding it was active in
     uint32_t children;
     uint8_t kind;
     uint8_t length;
-    char segment[]; // no zero byte
+    char segment[]; // no zero byte; behind it, if the node is a wildcard, its `struct wild`
+};
+
+// A wildcard's place among those of its parent. Most nodes are none, and there are millions.
+struct wild {
+    struct pl_match_node *next;
+    struct pl_match_node **prev; // what points here
 };
 
 // A set of nodes while it grows, in match->active.
@@ -224,14 +228,26 @@ static struct subscription *find_pair(struct pl_match *match, const struct pl_pa
     return NULL;
 }
 
+static size_t node_size(size_t length)
+{
+    size_t size = offsetof(struct pl_match_node, segment) + length;
+    return (size + sizeof(void *) - 1) / sizeof(void *) * sizeof(void *);
+}
+
+// Of a wildcard only.
+static struct wild *wild_of(struct pl_match_node *node)
+{
+    return (struct wild *)(void *)((char *)node + node_size(node->length));
+}
+
 // The bytes of a segment start inside what sizeof counts as padding, so a node is never assigned.
 static struct pl_match_node *new_node(const struct pl_match *match,
                                       const struct pl_pattern_segment *segment)
 {
-    size_t head = offsetof(struct pl_match_node, segment);
-    struct pl_match_node *node = pl_alloc(match->seams, head + segment->length);
+    size_t wild = segment->kind == PL_PATTERN_TEXT ? 0 : sizeof(struct wild);
+    struct pl_match_node *node = pl_alloc(match->seams, node_size(segment->length) + wild);
     if (node) {
-        memset(node, 0, head);
+        memset(node, 0, offsetof(struct pl_match_node, segment));
         node->kind = (uint8_t)segment->kind;
         node->length = (uint8_t)segment->length;
         memcpy(node->segment, segment->text, segment->length);
@@ -243,21 +259,23 @@ static void add_wild(struct pl_match_node *parent, struct pl_match_node *node)
 {
     struct pl_match_node **at = &parent->wild;
     while (node->kind == PL_PATTERN_GLOB && *at && (*at)->kind != PL_PATTERN_GLOB) {
-        at = &(*at)->next;
+        at = &wild_of(*at)->next;
     }
-    node->next = *at;
-    node->prev = at;
-    if (node->next) {
-        node->next->prev = &node->next;
+    struct wild *wild = wild_of(node);
+    wild->next = *at;
+    wild->prev = at;
+    if (wild->next) {
+        wild_of(wild->next)->prev = &wild->next;
     }
     *at = node;
 }
 
 static void remove_wild(struct pl_match_node *node)
 {
-    *node->prev = node->next;
-    if (node->next) {
-        node->next->prev = node->prev;
+    struct wild *wild = wild_of(node);
+    *wild->prev = wild->next;
+    if (wild->next) {
+        wild_of(wild->next)->prev = wild->prev;
     }
 }
 
@@ -289,7 +307,7 @@ static void prune(struct pl_match *match, struct pl_match_node *node)
     while (node->parent && node->children == 0 && !node->entries) {
         struct pl_match_node *parent = node->parent;
         table_remove(match, &match->nodes, &node->link, node_hash);
-        if (node->prev) {
+        if (node->kind != PL_PATTERN_TEXT) {
             remove_wild(node);
         }
         parent->children--;
@@ -418,7 +436,7 @@ static struct pl_match_node *any_child(const struct pl_match_node *node)
 {
     struct pl_match_node *child = node->wild;
     while (child && child->kind != PL_PATTERN_ANY) {
-        child = child->kind == PL_PATTERN_GLOB ? NULL : child->next;
+        child = child->kind == PL_PATTERN_GLOB ? NULL : wild_of(child)->next;
     }
     return child;
 }
@@ -449,7 +467,7 @@ static void step(struct set *set, const char *text, size_t length)
     for (size_t i = 0; i < before; i++) {
         struct pl_match_node *node = match->active[i];
         activate(set, find_child(match, node, text, length, hash));
-        for (struct pl_match_node *child = node->wild; child; child = child->next) {
+        for (struct pl_match_node *child = node->wild; child; child = wild_of(child)->next) {
             if (takes(child, text, length)) {
                 activate(set, child);
             }

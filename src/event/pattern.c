@@ -24,8 +24,7 @@
 #include "base/error.h"
 
 struct pl_pattern {
-    const struct pl_seams *seams; // borrowed until freed
-    uint16_t length;              // of text
+    uint16_t length; // of text
     uint8_t includes;
     bool excludes; // has any
     bool literal;
@@ -383,7 +382,6 @@ enum peal_err pl_pattern_parse(struct pl_pattern **out, const struct pl_seams *s
     if (!pattern) {
         return pl_fail(PEAL_ENOMEM, "no memory for a pattern of %zu bytes", draft.length);
     }
-    pattern->seams = seams;
     pattern->length = (uint16_t)draft.length;
     pattern->includes = (uint8_t)draft.includes;
     pattern->excludes = draft.parts > draft.includes;
@@ -393,11 +391,9 @@ enum peal_err pl_pattern_parse(struct pl_pattern **out, const struct pl_seams *s
     return PEAL_OK;
 }
 
-void pl_pattern_free(struct pl_pattern *pattern)
+void pl_pattern_free(struct pl_pattern *pattern, const struct pl_seams *seams)
 {
-    if (pattern) {
-        pl_release(pattern->seams, pattern);
-    }
+    pl_release(seams, pattern);
 }
 
 const char *pl_pattern_text(const struct pl_pattern *pattern)

@@ -35,10 +35,12 @@
 struct pl_pattern;
 
 // PEAL_EPATTERN with a hint, PEAL_ELIMIT (the limits of topic.h), PEAL_ENOMEM, PEAL_EINVAL for no
-// text. The seams are borrowed until the pattern is freed. Spaces around a part are dropped.
+// text. Spaces around a part are dropped.
 enum peal_err pl_pattern_parse(struct pl_pattern **out, const struct pl_seams *seams,
                                const char *text);
-void pl_pattern_free(struct pl_pattern *pattern); // NULL is fine
+// With the seams it was made with: a pattern does not remember them, there are millions. NULL is
+// fine.
+void pl_pattern_free(struct pl_pattern *pattern, const struct pl_seams *seams);
 
 // The canonical form. Borrowed until the pattern is freed.
 const char *pl_pattern_text(const struct pl_pattern *pattern);

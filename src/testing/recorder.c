@@ -460,7 +460,7 @@ size_t peal_recorder_published(const peal_recorder *recorder, const char *patter
     for (size_t i = 0; i < recording->count; i++) {
         count += matches(parsed, recording->events[i]);
     }
-    pl_pattern_free(parsed);
+    pl_pattern_free(parsed, &pl_seams_real);
     return count;
 }
 
@@ -479,7 +479,7 @@ const peal_event *peal_recorder_event(const peal_recorder *recorder, const char 
             found = recording->events[i];
         }
     }
-    pl_pattern_free(parsed);
+    pl_pattern_free(parsed, &pl_seams_real);
     return found;
 }
 

@@ -37,7 +37,7 @@ static void check_canonical(const struct pl_pattern *pattern)
     require(pl_pattern_parse(&again, &pl_seams_real, text) == PEAL_OK);
     require(strcmp(pl_pattern_text(again), text) == 0);
     require(!pl_pattern_literal(pattern) == !pl_pattern_literal(again));
-    pl_pattern_free(again);
+    pl_pattern_free(again, &pl_seams_real);
 }
 
 static void check_type(struct pl_match *match, const struct pl_pattern *pattern, const char *type)
@@ -92,6 +92,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     pl_match_remove(&match, pattern, text);
     require(match.nodes.count == 0 && !match.root);
     pl_match_finish(&match);
-    pl_pattern_free(pattern);
+    pl_pattern_free(pattern, &pl_seams_real);
     return 0;
 }

@@ -29,7 +29,7 @@ static void assert_canonical(const char *text, const char *canonical)
         fail_msg("\"%s\": %s", text, peal_error_sentence());
     }
     assert_string_equal(pl_pattern_text(pattern), canonical);
-    pl_pattern_free(pattern);
+    pl_pattern_free(pattern, &pl_seams_real);
 }
 
 static void assert_refused(const char *text, const char *words)
@@ -130,7 +130,7 @@ static void a_translated_part_has_at_most_32_segments(void **state)
         append(text, sizeof text, ".#");
     }
     assert_int_equal(pl_pattern_parse(&pattern, &pl_seams_real, text), PEAL_OK);
-    pl_pattern_free(pattern);
+    pl_pattern_free(pattern, &pl_seams_real);
     for (int i = PL_SEGMENTS_MAX; i < 128; i++) { // 255 bytes that become twice as many
         append(text, sizeof text, ".#");
     }
@@ -302,7 +302,7 @@ static size_t compare_language(const struct language *language)
             assert_int_equal(err, is_sound(text, language->last_only) ? PEAL_OK : PEAL_EPATTERN);
             if (pattern) {
                 checked += compare_types(language, text, pattern);
-                pl_pattern_free(pattern);
+                pl_pattern_free(pattern, &pl_seams_real);
             }
         }
     }

@@ -46,7 +46,7 @@ static int teardown(void **state)
     struct fixture *fixture = *state;
     pl_match_finish(&fixture->match);
     for (size_t i = 0; i < fixture->count; i++) {
-        pl_pattern_free(fixture->patterns[i]);
+        pl_pattern_free(fixture->patterns[i], &fixture->seams);
     }
     long living = fixture->failing.living;
     free(fixture);

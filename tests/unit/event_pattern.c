@@ -36,7 +36,7 @@ static bool matches(const char *text, const char *type)
 {
     struct pl_pattern *pattern = parse(text);
     bool match = pl_pattern_match(pattern, type, strlen(type));
-    pl_pattern_free(pattern);
+    pl_pattern_free(pattern, &pl_seams_real);
     return match;
 }
 
@@ -46,8 +46,8 @@ static void assert_canonical(const char *text, const char *canonical)
     assert_string_equal(pl_pattern_text(pattern), canonical);
     struct pl_pattern *again = parse(canonical);
     assert_string_equal(pl_pattern_text(again), canonical);
-    pl_pattern_free(pattern);
-    pl_pattern_free(again);
+    pl_pattern_free(pattern, &pl_seams_real);
+    pl_pattern_free(again, &pl_seams_real);
 }
 
 // The sentence has to have these words: the hint.
@@ -188,7 +188,7 @@ static void only_a_lone_literal_is_a_literal(void **state)
         } else {
             assert_null(literal);
         }
-        pl_pattern_free(pattern);
+        pl_pattern_free(pattern, &pl_seams_real);
     }
 }
 
@@ -252,14 +252,14 @@ static void a_part_has_at_most_255_bytes(void **state)
     char text[PL_TYPE_MAX + 6] = "nats:";
     memset(text + 5, 'x', PL_TYPE_MAX);
     text[5 + PL_TYPE_MAX] = 0;
-    pl_pattern_free(parse(text));
-    pl_pattern_free(parse(text + 5));
+    pl_pattern_free(parse(text), &pl_seams_real);
+    pl_pattern_free(parse(text + 5), &pl_seams_real);
 
     text[4] = 'x';
     assert_refused(text + 4, PEAL_ELIMIT, "255");
     text[7] = '*';
     assert_refused(text + 4, PEAL_ELIMIT, "255");
-    pl_pattern_free(parse(text + 5));
+    pl_pattern_free(parse(text + 5), &pl_seams_real);
 }
 
 static void a_part_has_at_most_32_segments(void **state)
@@ -296,7 +296,7 @@ static void a_pattern_has_at_most_4096_bytes(void **state)
     assert_refused(text, PEAL_ELIMIT, "4096");
 
     text[PL_PATTERN_MAX] = 0;
-    pl_pattern_free(parse(text));
+    pl_pattern_free(parse(text), &pl_seams_real);
 }
 
 static void a_translation_has_at_most_4096_bytes_too(void **state)
@@ -327,7 +327,7 @@ static void what_is_no_type_matches_nothing(void **state)
     }
     assert_true(pl_pattern_match(pattern, type, 63));
     assert_false(pl_pattern_match(pattern, type, 65));
-    pl_pattern_free(pattern);
+    pl_pattern_free(pattern, &pl_seams_real);
 }
 
 // Patterns that make a matcher with second thoughts explode.
@@ -365,8 +365,8 @@ static void no_memory_is_an_error_that_changes_nothing(void **state)
 
     assert_int_equal(pl_pattern_parse(&pattern, &seams, "a.*,!a.b"), PEAL_OK);
     assert_int_equal(failing.calls, 2); // one piece of memory a pattern
-    pl_pattern_free(pattern);
-    pl_pattern_free(NULL);
+    pl_pattern_free(pattern, &seams);
+    pl_pattern_free(NULL, &pl_seams_real);
     assert_int_equal(failing.living, 0);
 }
 
@@ -474,7 +474,7 @@ static void compare_pattern(void *context, const struct words *words, const char
     comparison->pattern = pattern;
     comparison->words = words;
     each_sequence(types, 4, compare_type, comparison);
-    pl_pattern_free(pattern);
+    pl_pattern_free(pattern, &pl_seams_real);
 }
 
 static void every_small_pattern_agrees_with_the_naive_matcher(void **state)
@@ -510,7 +510,7 @@ static void every_small_glob_agrees_with_the_naive_matcher(void **state)
             text[1 + t % 6] = 0;
             assert_int_equal(pl_pattern_match(pattern, text, strlen(text)), naive_glob(glob, text));
         }
-        pl_pattern_free(pattern);
+        pl_pattern_free(pattern, &pl_seams_real);
     }
 }
 
