@@ -34,17 +34,36 @@ struct pl_clock {
 void pl_clock_init(struct pl_clock *clock, const struct pl_seams *seams);
 int64_t pl_clock_reread(struct pl_clock *clock);
 
-static inline int64_t pl_clock_now(struct pl_clock *clock)
+// The counter, to be turned into time with the lock; read before it is taken, the lock is held for
+// so much less. Any thread.
+static inline uint64_t pl_clock_counter(void)
 {
 #if PL_HAVE_COUNTER
-    uint64_t since = __rdtsc() - clock->counter;
+    return __rdtsc();
+#else
+    return 0;
+#endif
+}
+
+// The time when the counter was read.
+static inline int64_t pl_clock_at(struct pl_clock *clock, uint64_t counter)
+{
+#if PL_HAVE_COUNTER
+    uint64_t since = counter - clock->counter;
     if (__builtin_expect(since < clock->window, 1)) {
         int64_t now = clock->time + (int64_t)(since * clock->scale >> 32);
         clock->last = now > clock->last ? now : clock->last;
         return clock->last;
     }
+#else
+    (void)counter;
 #endif
     return pl_clock_reread(clock);
+}
+
+static inline int64_t pl_clock_now(struct pl_clock *clock)
+{
+    return pl_clock_at(clock, pl_clock_counter());
 }
 
 #endif

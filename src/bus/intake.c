@@ -258,6 +258,22 @@ static const struct pl_frame *draw_from_ring(struct pl_intake *in, bool *hole)
     return NULL;
 }
 
+// How far it may read. A processor that reads in a row fetches ahead, and so takes lines from the
+// publisher that this is about to write: up to four times the price of an event where the two are
+// far apart. So it stops short of the end, unless the end stands still.
+static uint64_t keep_distance(struct pl_intake *in, uint64_t position, uint64_t end)
+{
+    if (in->distance == 0 || position >= end) {
+        return end;
+    }
+    if (end - position > in->distance) {
+        return end - in->distance;
+    }
+    bool stands_still = end == in->end_held;
+    in->end_held = end;
+    return stands_still ? end : position;
+}
+
 static const struct pl_frame *draw_from_log(struct pl_intake *in, bool *hole)
 {
     struct pl_log *log = in->mailbox->bus->log;
@@ -270,7 +286,7 @@ static const struct pl_frame *draw_from_log(struct pl_intake *in, bool *hole)
                 return NULL;
             }
             position = atomic_load_explicit(&in->cursor, memory_order_relaxed);
-            in->end_seen = pl_log_end(log);
+            in->end_seen = keep_distance(in, position, pl_log_end(log));
         }
         if (position >= in->end_seen) {
             return NULL;

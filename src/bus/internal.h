@@ -190,6 +190,8 @@ struct pl_intake {
     uint8_t *types; // by type id: enum pl_type_wanted
     uint32_t types_size;
     uint32_t passed, drawn; // of the log's events since it last tried to go live
+    uint32_t distance;      // so many events it stays behind a publisher in full flow
+    uint64_t end_held;      // the end when it last held back for that
     bool reads_log;         // not live, and the ring is empty
 };
 

@@ -232,10 +232,11 @@ static __attribute__((noinline)) bool append_bytes(struct peal_topic *topic, str
     struct pl_intake *woken = NULL;
     struct pl_segment *pinned = NULL;
     const struct pl_passage passage = { .topic = topic, .route = route };
+    uint64_t counter = pl_clock_counter(); // now, and not in the turn: it takes 9 ns
     pl_turn_take(&log->turn, bus->seams);
     const struct pl_frame *frame = NULL;
     if (__builtin_expect(!pl_passage_is_stale(&passage), 1)) {
-        frame = pl_log_append_bytes(log, topic->id, data, size);
+        frame = pl_log_append_bytes(log, counter, topic->id, data, size);
     }
     if (__builtin_expect(frame != NULL, 1)) {
         pl_log_publish(log, frame->position + 1);

@@ -25,13 +25,14 @@
 #define BUDGET 256
 
 // Looks at a drained mailbox before giving up: about 1 µs and 40 µs.
-// A reader on the publisher's heels takes every cache line from it while it is being written, and
-// both lose. So in a stream a drained worker pauses before it looks again, twice as long each time:
-// up to about two microseconds, some dozen events.
-#define LAG_MAX 255
-
 #define SPIN_MIN 256
 #define SPIN_MAX 1024
+
+// A reader on the publisher's heels takes every cache line from it while it is being written, and
+// both lose. So in a stream a drained worker pauses before it looks again, twice as long each time,
+// up to some five microseconds; and then it stays so many events behind (keep_distance).
+#define LAG_MAX  511
+#define DISTANCE 16
 
 // ---- the run queue ------------------------------------------------------------------------------
 
@@ -255,6 +256,18 @@ static bool stopping(struct peal_bus *bus)
     return atomic_load_explicit(&bus->runs.stopping, memory_order_acquire);
 }
 
+// Something came. At the first look: it is a stream; fall a little further behind.
+static void adapt(struct worker *worker, struct pl_intake *in, bool first)
+{
+    worker->spin = worker->spin < SPIN_MAX ? worker->spin * 2 : SPIN_MAX;
+    if (first) {
+        worker->lag = worker->lag < LAG_MAX ? worker->lag * 2 + 1 : LAG_MAX;
+    } else {
+        worker->lag /= 2;
+    }
+    in->distance = worker->lag == LAG_MAX ? DISTANCE : 0;
+}
+
 // Waits a moment for something to happen to a drained mailbox. True: something has.
 static bool spin(struct worker *worker, struct pl_mailbox *mailbox)
 {
@@ -265,13 +278,7 @@ static bool spin(struct worker *worker, struct pl_mailbox *mailbox)
     }
     for (unsigned i = 0; i < looks; i++) {
         if (mailbox && mailbox->in && pl_intake_has_news(mailbox->in)) {
-            worker->spin = worker->spin < SPIN_MAX ? worker->spin * 2 : SPIN_MAX;
-            // There at the first look: a stream. Fall a little further behind.
-            if (i == 0) {
-                worker->lag = worker->lag < LAG_MAX ? worker->lag * 2 + 1 : LAG_MAX;
-            } else {
-                worker->lag /= 2;
-            }
+            adapt(worker, mailbox->in, i == 0);
             return true;
         }
         if (atomic_load_explicit(&bus->runs.length, memory_order_relaxed) > 0) {

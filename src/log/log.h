@@ -82,8 +82,9 @@ enum peal_err pl_log_append(struct pl_log *log, const struct pl_append *append, 
 
 // The same for bytes without attributes that fit the tail; else NULL, and nothing has happened.
 // Here, because it is most of what publishing such an event costs.
-static inline const struct pl_frame *pl_log_append_bytes(struct pl_log *log, uint32_t type,
-                                                         const void *data, size_t size)
+static inline const struct pl_frame *pl_log_append_bytes(struct pl_log *log, uint64_t counter,
+                                                         uint32_t type, const void *data,
+                                                         size_t size)
 {
     struct pl_segment *segment = log->tail;
     size_t inside = pl_round8(size);
@@ -96,7 +97,7 @@ static inline const struct pl_frame *pl_log_append_bytes(struct pl_log *log, uin
     frame->length = (uint32_t)(sizeof *frame + inside);
     frame->crc = 0;
     frame->position = pl_segment_end(segment);
-    frame->recorded = pl_clock_now(&log->clock);
+    frame->recorded = pl_clock_at(&log->clock, counter);
     frame->type = type;
     frame->attribute_words = 0;
     frame->flags = (uint16_t)(PEAL_PRIORITY_DEFAULT | (inside - size) << PL_PAD_SHIFT);

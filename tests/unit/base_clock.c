@@ -145,6 +145,28 @@ static void a_step_of_the_real_clock_is_followed_within_milliseconds(void **stat
     }
 }
 
+// Who reads the counter and then waits for the lock comes after others who have read the clock.
+static void a_counter_from_before_the_last_reading_is_now(void **state)
+{
+    (void)state;
+#if PL_HAVE_COUNTER
+    struct machine machine;
+    const struct pl_seams seams = machine_seams(&machine, false);
+    struct pl_clock clock;
+    pl_clock_init(&clock, &seams);
+    uint64_t old = pl_clock_counter();
+    int64_t start = real();
+    while (real() < start + 5 * PL_NS_PER_MS) {
+        (void)pl_clock_now(&clock);
+    }
+    int64_t last = pl_clock_now(&clock);
+    int64_t before = real();
+    int64_t at = pl_clock_at(&clock, old);
+    assert_true(at >= last);
+    assert_in_range(at, before - 2 * PL_NS_PER_MS, real() + 2 * PL_NS_PER_MS);
+#endif
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -153,6 +175,7 @@ int main(void)
         cmocka_unit_test(it_stays_within_a_millisecond_of_the_real_time_and_never_goes_back),
         cmocka_unit_test(it_asks_the_machine_about_once_a_millisecond),
         cmocka_unit_test(a_step_of_the_real_clock_is_followed_within_milliseconds),
+        cmocka_unit_test(a_counter_from_before_the_last_reading_is_now),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

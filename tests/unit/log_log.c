@@ -91,7 +91,8 @@ static void the_short_way_writes_the_same_frame(void **state)
     (void)state;
     struct ledger ledger;
     ledger_open(&ledger, &plenty);
-    assert_null(pl_log_append_bytes(&ledger.log, 7, "x", 1)); // there is no tail yet
+    assert_null(
+        pl_log_append_bytes(&ledger.log, pl_clock_counter(), 7, "x", 1)); // there is no tail yet
     ledger_append(&ledger, 1);
     assert(ledger.log.tail);
     for (size_t size = 0; size <= 40; size++) {
@@ -99,7 +100,8 @@ static void the_short_way_writes_the_same_frame(void **state)
         uint64_t position = pl_segment_end(ledger.log.tail);
         ledger_fill(data, size, position);
         ledger.now++;
-        const struct pl_frame *brief = pl_log_append_bytes(&ledger.log, 7, data, size);
+        const struct pl_frame *brief =
+            pl_log_append_bytes(&ledger.log, pl_clock_counter(), 7, data, size);
         ledger_check(brief, position, size);
         pl_log_publish(&ledger.log, position + 1);
         assert_int_equal(brief->recorded, ledger.now);
@@ -113,9 +115,10 @@ static void the_short_way_writes_the_same_frame(void **state)
         const struct pl_frame *frame = pl_segment_frame(ledger.log.tail, position);
         assert_int_equal(frame->length, length);
         assert_memory_equal(frame, copy, length);
-        assert_null(pl_log_append_bytes(&ledger.log, 7, data, PL_INSIDE_MAX + 1));
+        assert_null(
+            pl_log_append_bytes(&ledger.log, pl_clock_counter(), 7, data, PL_INSIDE_MAX + 1));
     }
-    while (pl_log_append_bytes(&ledger.log, 7, "x", 1)) {
+    while (pl_log_append_bytes(&ledger.log, pl_clock_counter(), 7, "x", 1)) {
         pl_log_publish(&ledger.log, pl_segment_end(ledger.log.tail));
     }
     check_shape(&ledger); // it does not roll
