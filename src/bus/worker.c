@@ -268,17 +268,17 @@ static void adapt(struct worker *worker, struct pl_intake *in, bool first)
     in->distance = worker->lag == LAG_MAX ? DISTANCE : 0;
 }
 
-// Waits a moment for something to happen to a drained mailbox. True: something has.
-static bool spin(struct worker *worker, struct pl_mailbox *mailbox)
+// Waits a moment for something to come to a drained mailbox. True: something has.
+static bool spin(struct worker *worker, struct pl_intake *in)
 {
     struct peal_bus *bus = worker->bus;
-    unsigned looks = bus->seams->point ? 0 : worker->spin;
+    unsigned looks = bus->seams->point || !in ? 0 : worker->spin; // nothing comes to an inline one
     for (unsigned i = 0; i < worker->lag && looks > 0; i++) {
         pl_relax();
     }
     for (unsigned i = 0; i < looks; i++) {
-        if (mailbox && mailbox->in && pl_intake_has_news(mailbox->in)) {
-            adapt(worker, mailbox->in, i == 0);
+        if (pl_intake_has_news(in)) {
+            adapt(worker, in, i == 0);
             return true;
         }
         if (atomic_load_explicit(&bus->runs.length, memory_order_relaxed) > 0) {
@@ -304,7 +304,7 @@ static void run_mailbox(struct worker *worker, struct pl_mailbox *mailbox)
             enum pl_run_result result = pl_mailbox_run(mailbox, worker->slot, BUDGET, &done);
             pl_space_check(bus);
             fire_timers(bus);
-            if (result == PL_RUN_STUCK || (result == PL_RUN_DRAINED && !spin(worker, mailbox) &&
+            if (result == PL_RUN_STUCK || (result == PL_RUN_DRAINED && !spin(worker, mailbox->in) &&
                                            pl_mailbox_rest_shared(mailbox))) {
                 break;
             }
