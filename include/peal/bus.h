@@ -40,6 +40,12 @@
 
 #include <peal/event.h>
 
+// A C++ compiler would say that functions here hide the constructors of structs of their names.
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -120,8 +126,9 @@ PEAL_API enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms,
                                      struct peal_leftover *out);
 
 // Stops the bus if that was not done (with 5 s to drain) and frees it, its topics and
-// subscriptions. No other thread may be using the bus. Events kept by peal_event_ref stay valid.
-// NULL is fine.
+// subscriptions. No other thread may be using the bus. Events kept by peal_event_ref stay valid;
+// so do deliveries that are out: their event can be read until they are settled, which is
+// PEAL_ETIMEDOUT from then on. NULL is fine.
 PEAL_API void peal_bus_close(peal_bus *bus);
 
 // ---- publishing ---------------------------------------------------------------------------------
@@ -213,8 +220,8 @@ enum peal_mode {
 enum peal_start {
     PEAL_FROM_NOW = 0,
     PEAL_FROM_BEGINNING, // of what is kept
-    PEAL_FROM_POSITION,  // `from_position`; what is gone of it is a gap
-    PEAL_FROM_TIME,      // the first event recorded at or after `from_time_ns`
+    PEAL_FROM_POSITION,  // `from_position`; what is gone of it is a gap; at most the next one
+    PEAL_FROM_TIME,      // the first event recorded at or after `from_time_ns`, which has come
 };
 
 enum peal_order {
@@ -222,19 +229,23 @@ enum peal_order {
     PEAL_ORDER_NONE,    // as they come; only with concurrency above 1 is there a difference
 };
 
-// When the mailbox is full.
+// When the mailbox is full. Of PEAL_LATEST_PER_KEY: one that takes the place of an older one has
+// its own age and priority, and keeps the turn of the older one, so that a key that changes all the
+// time has one too. If as many events as the mailbox holds are not done with, and none of them only
+// waits, no more are taken from the log until one is; what the log has forgotten by then is told.
 enum peal_overflow {
     PEAL_CATCH_UP = 0,   // leave live mode, read the log until caught up; loses nothing
     PEAL_DROP_OLDEST,    // of the waiting ones
     PEAL_DROP_NEWEST,    // those that find it full
-    PEAL_LATEST_PER_KEY, // of the waiting ones keep only the newest of each key
+    PEAL_LATEST_PER_KEY, // of the waiting ones the newest of each key stay; then the oldest go
     PEAL_FAIL,           // stop this subscription: PEAL_EOVERFLOW, reported to the log callback
 };
 
-// When the attempts are spent.
+// When the attempts are spent. What is rejected, or failed for a reason that is not retryable,
+// becomes a dead letter in any case, and blocks or pauses like one.
 enum peal_spent {
     PEAL_SPENT_DEAD_LETTER = 0,
-    PEAL_SPENT_DROP,  // forget it, counted
+    PEAL_SPENT_DROP,  // forget it, counted; but one that was retried keeps its dead letter
     PEAL_SPENT_BLOCK, // dead letter, and its key waits for a person
     PEAL_SPENT_PAUSE, // dead letter, and the subscription pauses
 };
@@ -301,15 +312,18 @@ struct peal_subscribe_options {
 #define PEAL_SUBSCRIBE_HERE .file = __FILE__, .line = __LINE__
 
 // Subscribes. `options` may be NULL. The handler runs until peal_unsubscribe; `context` is borrowed
-// until then. `out` may be NULL: the subscription then lives as long as the bus. PEAL_EINVAL,
-// PEAL_EPATTERN, PEAL_ELIMIT, PEAL_ENOMEM, PEAL_ECLOSED, PEAL_EUNSUPPORTED (the engine keeps
-// nothing), PEAL_EEXISTS (the name is in use with another pattern or other options).
+// until then. `out` may be NULL: the subscription then lives as long as the bus. PEAL_EINVAL (also
+// a start in the future; who comes back to a name has started already), PEAL_EPATTERN, PEAL_ELIMIT,
+// PEAL_ENOMEM, PEAL_ECLOSED, PEAL_EUNSUPPORTED (the engine keeps nothing), PEAL_EEXISTS (the name
+// is in use with another pattern or other options).
 PEAL_API enum peal_err peal_subscribe(peal_subscription **out, peal_bus *bus, const char *pattern,
                                       const struct peal_subscribe_options *options,
                                       peal_handler *handler, void *context);
 
 // Ends the subscription and frees it. Returns when no handler of it runs any more; inside its own
-// handler it returns at once and takes effect after. NULL is fine.
+// handler it returns at once and takes effect after. So it does inside a handler that one of its
+// handlers waits for, in peal_unsubscribe too: two that leave each other do not wait for ever.
+// Pulls that wait end with PEAL_ECLOSED. NULL is fine.
 PEAL_API void peal_unsubscribe(peal_subscription *subscription);
 
 // Stops and goes on with deliveries; what is published meanwhile waits. Pausing does not wait for a
@@ -320,18 +334,21 @@ PEAL_API enum peal_err peal_subscription_resume(peal_subscription *subscription)
 // ---- settling later -----------------------------------------------------------------------------
 
 // Inside a handler that will return PEAL_LATER: *given* to you, until it is settled. The event
-// stays readable through peal_delivery_event. PEAL_ESTATE outside a handler, in an inline or replay
-// one.
+// stays readable through peal_delivery_event, also when subscription and bus are gone. If it is
+// settled before the handler returns, that verdict counts and what the handler returns does not; if
+// the handler returns another verdict than PEAL_LATER first, it has settled it. PEAL_ESTATE outside
+// a handler, in an inline or replay one.
 PEAL_API enum peal_err peal_delivery_take(peal_delivery **out, const peal_event *event);
 PEAL_API const peal_event *peal_delivery_event(const peal_delivery *delivery); // borrowed
 
 // Settles it, from any thread, and frees the handle. Not PEAL_LATER (PEAL_EINVAL). PEAL_ETIMEDOUT:
-// the acknowledgement wait had passed and the event was given out again; the handle is freed all
-// the same.
+// the acknowledgement wait had passed and the event was given out again, its handler has settled it
+// by returning, or subscription or bus are gone; the handle is freed all the same.
 PEAL_API enum peal_err peal_delivery_settle(peal_delivery *delivery, enum peal_verdict verdict);
 
-// Why it failed, for the retry policy and the dead letter; text of at most 255 bytes, *copied*. In
-// a handler: peal_fail(event, "timeout", "..."); the code is matched with `non_retryable`.
+// Why it failed, for the retry policy and the dead letter; both *copied*: of the code at most 31
+// bytes, of the text 255, what is longer is cut between two characters of UTF-8. In a handler:
+// peal_fail(event, "timeout", "..."); the code, as it was cut, is matched with `non_retryable`.
 PEAL_API void peal_fail(const peal_event *event, const char *code, const char *text);
 
 // Starts the acknowledgement wait anew, from now.
@@ -339,7 +356,8 @@ PEAL_API enum peal_err peal_delivery_extend(peal_delivery *delivery, uint64_t ac
 
 // Takes up to `max` waiting events of a PEAL_PULL subscription, waiting up to `timeout_ms` for the
 // first. PEAL_ETIMEDOUT (PEAL_EAGAIN when the timeout is 0) if there is none, PEAL_EOVERFLOW if
-// PEAL_FAIL has stopped it. Each is settled with peal_delivery_settle.
+// PEAL_FAIL has stopped it, PEAL_ECLOSED when the bus stops or somebody unsubscribes it meanwhile
+// (begin no pull after that). Each is settled with peal_delivery_settle.
 PEAL_API enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
                                               peal_subscription *subscription, size_t max,
                                               uint64_t timeout_ms);
@@ -433,5 +451,9 @@ PEAL_API enum peal_err peal_subscription_stats(struct peal_subscription_stats *o
 
 #ifdef __cplusplus
 }
+#endif
+
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
 #endif
 #endif

@@ -12,6 +12,12 @@
 
 #include <peal/bus.h>
 
+// A C++ compiler would say that functions here hide the constructors of structs of their names.
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -83,5 +89,9 @@ PEAL_API enum peal_err peal_dead_purge(peal_bus *bus, uint64_t age_ms, uint64_t 
 
 #ifdef __cplusplus
 }
+#endif
+
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
 #endif
 #endif

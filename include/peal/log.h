@@ -20,6 +20,12 @@
 
 #include <peal/bus.h>
 
+// A C++ compiler would say that functions here hide the constructors of structs of their names.
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -73,5 +79,9 @@ PEAL_API enum peal_err peal_replay(peal_bus *bus, const struct peal_replay *repl
 
 #ifdef __cplusplus
 }
+#endif
+
+#if defined(__cplusplus) && defined(__GNUC__)
+#pragma GCC diagnostic pop
 #endif
 #endif

@@ -298,6 +298,7 @@ static void init(struct peal_bus *bus, const struct pl_seams *seams)
     pl_list_init(&bus->active);
     pl_list_init(&bus->runs.queue);
     pl_list_init(&bus->dead.letters);
+    pl_map_init(&bus->dead.by_id, bus->seams);
     pl_heap_init(&bus->timers.heap, seams);
     pl_match_init(&bus->match, seams);
     atomic_init(&bus->version, 1);
@@ -365,9 +366,9 @@ enum peal_err peal_bus_open(peal_bus **out, const char *url, const struct peal_b
     bus->options = wanted;
     init(bus, seams);
     if (wanted.world) {
-        pl_world_attach(wanted.world, bus);
+        err = pl_world_attach(wanted.world, bus);
     }
-    err = open_with(bus, parsed);
+    err = err ? err : open_with(bus, parsed);
     pl_url_destroy(parsed);
     if (err) {
         bus->options.source = bus->origin.source; // the copy, or none: all that is ours

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Dead letters: a list, oldest first, of copies of events.
+// Dead letters: a list, oldest first, of copies of events; and a table of them by their ids.
 //
 // A letter borrows nothing from the log, so that it may stay for weeks. It holds a reference to its
 // mailbox, so that a retry finds the way back; when the subscription is gone the retry says so.
@@ -29,13 +29,17 @@ struct pl_dead_letter {
 
 static struct pl_dead_letter *find(struct peal_bus *bus, uint64_t id)
 {
-    struct pl_dead_letter *letter;
-    PL_LIST_EACH (letter, &bus->dead.letters, link) {
-        if (letter->id == id) {
-            return letter;
-        }
-    }
-    return NULL;
+    const struct pl_map_entry *entry = pl_map_find(&bus->dead.by_id, pl_letter_key(id));
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): a map's
+    return entry ? (struct pl_dead_letter *)(uintptr_t)entry->value : NULL;
+}
+
+// Takes it from the others. With dead.lock.
+static void take_out(struct peal_bus *bus, struct pl_dead_letter *letter)
+{
+    pl_list_remove(&letter->link);
+    (void)pl_map_remove(&bus->dead.by_id, pl_letter_key(letter->id)); // it is there
+    bus->dead.count--;
 }
 
 static void free_letter(struct peal_bus *bus, struct pl_dead_letter *letter)
@@ -67,15 +71,18 @@ enum peal_err pl_dead_add(uint64_t *out, struct peal_bus *bus, const struct pl_o
         *out = letter->id;
     }
     bool full = !letter && dead->count + dead->reserved >= bus->options.dead_max;
-    dead->reserved += !letter && !full;
+    enum peal_err err = full ? PEAL_ELIMIT : PEAL_OK;
+    if (!letter && !full) {
+        err = pl_map_reserve(&dead->by_id, dead->reserved + 1);
+        dead->reserved += !err;
+    }
     pl_mutex_unlock(&dead->lock, bus->seams);
-    if (letter || full) {
-        return full ? PEAL_ELIMIT : PEAL_OK;
+    if (letter || err) {
+        return err;
     }
 
     letter = pl_new(bus->seams, sizeof *letter);
-    enum peal_err err =
-        letter ? pl_event_copy(&letter->event, obituary->event, NULL, 0) : PEAL_ENOMEM;
+    err = letter ? pl_event_copy(&letter->event, obituary->event, NULL, 0) : PEAL_ENOMEM;
     pl_mutex_lock(&dead->lock, bus->seams);
     dead->reserved--;
     if (!err) {
@@ -84,6 +91,8 @@ enum peal_err pl_dead_add(uint64_t *out, struct peal_bus *bus, const struct pl_o
         letter->mailbox = obituary->mailbox;
         write_reason(letter, obituary);
         pl_list_add_tail(&dead->letters, &letter->link);
+        // Cannot fail: reserved.
+        (void)pl_map_put(&dead->by_id, pl_letter_key(letter->id), (uint64_t)(uintptr_t)letter, 0);
         dead->count++;
         *out = letter->id;
     }
@@ -99,8 +108,7 @@ void pl_dead_done(struct peal_bus *bus, uint64_t id)
     pl_mutex_lock(&bus->dead.lock, bus->seams);
     struct pl_dead_letter *letter = find(bus, id);
     if (letter) {
-        pl_list_remove(&letter->link);
-        bus->dead.count--;
+        take_out(bus, letter);
     }
     pl_mutex_unlock(&bus->dead.lock, bus->seams);
     if (letter) {
@@ -115,6 +123,7 @@ void pl_dead_finish(struct peal_bus *bus)
         free_letter(bus, letter);
     }
     pl_list_init(&bus->dead.letters);
+    pl_map_finish(&bus->dead.by_id);
 }
 
 // ---- selecting ----------------------------------------------------------------------------------
@@ -386,8 +395,7 @@ static void take_letter(struct peal_bus *bus, struct pl_dead_letter *letter, enu
     if (purpose == RETRY) {
         letter->retrying = true;
     } else if (purpose == REMOVE) {
-        pl_list_remove(&letter->link);
-        bus->dead.count--;
+        take_out(bus, letter);
         pl_mailbox_unref(letter->mailbox); // the errand holds both
         peal_event_unref(letter->event);
         pl_release(bus->seams, letter);

@@ -362,6 +362,20 @@ void pl_inline_failed(struct pl_call *call, const struct pl_route *route, size_t
 
 // ---- what a handler may say about its event -----------------------------------------------------
 
+// Copies what fits, and of UTF-8 no half character.
+static void copy_cut(char *out, size_t size, const char *text)
+{
+    size_t length = strnlen(text, size);
+    if (length == size) {
+        length--;
+        for (unsigned back = 0; back < 3 && length > 0 && (text[length] & 0xC0) == 0x80; back++) {
+            length--;
+        }
+    }
+    memcpy(out, text, length);
+    out[length] = '\0';
+}
+
 void peal_fail(const peal_event *event, const char *code, const char *text)
 {
     struct pl_call *call = event ? event->delivery : NULL;
@@ -369,6 +383,6 @@ void peal_fail(const peal_event *event, const char *code, const char *text)
         return; // outside a handler there is nobody to tell
     }
     call->failed = true;
-    (void)snprintf(call->code, sizeof call->code, "%s", code ? code : ""); // cut, as documented
-    (void)snprintf(call->text, sizeof call->text, "%s", text ? text : "");
+    copy_cut(call->code, sizeof call->code, code ? code : "");
+    copy_cut(call->text, sizeof call->text, text ? text : "");
 }

@@ -3,8 +3,13 @@
 // Drawing: events come from the mailbox, and back from waiting, until enough are ready.
 //
 // Enough is one for each handler, or a batch; where priorities differ or only the newest of a key
-// is kept, all there are. It ends when as many are pending as the mailbox may hold; where only the
-// newest of a key is kept, one that waits makes room instead.
+// is kept, all there are. It ends when as many are pending as the mailbox may hold.
+//
+// Where only the newest of a key is kept, those that wait make room first: the older ones of a key,
+// and if there are none the oldest of all. Only if nothing waits that could go, because all of them
+// are with a handler, failed, or wait behind one of those, is nothing drawn until one is done with.
+// Looking through all is done once each time it gets crowded: then each new one takes the place of
+// the last of its key, and there is at most one of each, until half of the mailbox is free again.
 #include "bus/hold.h"
 
 // How many must be ready before we stop looking for more.
@@ -25,37 +30,89 @@ static bool is_droppable(const struct pl_pending *pending)
     return pending->frame && !pending->dying;
 }
 
-// Keeps only the newest event of a key that waits. True: the frame took the place of another.
+static bool may_go(const struct pl_pending *pending)
+{
+    return (pending->state == PL_WAITING || pending->state == PL_READY) && is_droppable(pending);
+}
+
+// Keeps only the newest of each key. True: that made room.
+static bool keep_newest(struct pl_mailbox *mailbox)
+{
+    struct pl_hold *hold = mailbox->hold;
+    struct pl_pending *pending, *after;
+    struct pl_loss lost = { .first = UINT64_MAX };
+    PL_LIST_EACH_SAFE (pending, after, &hold->all, link) {
+        const struct pl_pending *newer = pending->keyed ? pending->behind : NULL;
+        if (newer && may_go(newer) && may_go(pending)) {
+            lost.count++;
+            lost.first = pending->position < lost.first ? pending->position : lost.first;
+            lost.last = pending->position > lost.last ? pending->position : lost.last;
+            pl_hold_finish_pending(mailbox, pending);
+        }
+    }
+    if (lost.count > 0) {
+        pl_mailbox_lose(mailbox, lost.count, lost.first, lost.last);
+    }
+    hold->crowded = true;
+    return lost.count > 0;
+}
+
+// True: the event took the place of an older one of its key.
 static bool conflate(struct pl_mailbox *mailbox, const struct peal_event *event)
 {
     struct pl_hold *hold = mailbox->hold;
     struct pl_hash128 key;
-    if (hold->waiting < mailbox->settings->options.mailbox ||
-        !pl_hold_key_of(mailbox, event, &key)) {
+    if (!hold->crowded || !pl_hold_key_of(mailbox, event, &key)) {
         return false;
     }
     struct pl_map_entry *line = pl_map_find(&hold->keys, key);
     struct pl_pending *last = line ? pl_as_pending(line->position) : NULL;
-    if (!last || (last->state != PL_WAITING && last->state != PL_READY) || !is_droppable(last)) {
+    if (!last || !may_go(last)) {
         return false;
     }
     pl_mailbox_lose(mailbox, 1, last->position, last->position);
-    pl_pending_let_go(last);
-    pl_pending_keep_frame(last, event->frame, event->owner);
-    last->position = event->frame->position;
-    last->attempt = 0; // the older one may have failed before
-    last->first_failure = 0;
+    pl_hold_replace(hold, last, event);
     return true;
 }
 
-static void drop_one_ready(struct pl_mailbox *mailbox)
+// The oldest that is ready, if it may go.
+static struct pl_pending *oldest_to_go(const struct pl_hold *hold)
 {
-    struct pl_heap_node *node = pl_heap_peek(&mailbox->hold->ready);
+    struct pl_heap_node *node = pl_heap_peek(&hold->ready);
     struct pl_pending *oldest = node ? pl_container_of(node, struct pl_pending, node) : NULL;
-    if (oldest && is_droppable(oldest)) {
+    return oldest && is_droppable(oldest) ? oldest : NULL;
+}
+
+// May one more be drawn? If it is too many, another can go for it.
+static bool has_room(struct pl_mailbox *mailbox)
+{
+    struct pl_hold *hold = mailbox->hold;
+    size_t most = mailbox->settings->options.mailbox;
+    if (hold->count < most) {
+        hold->crowded = hold->crowded && hold->count > most / 2;
+        return true;
+    }
+    return mailbox->in->overflow == PEAL_LATEST_PER_KEY &&
+           (oldest_to_go(hold) || (!hold->crowded && keep_newest(mailbox)));
+}
+
+// A new one has come, and only the newest of each key are kept. True: it has found its place.
+static bool make_room(struct pl_mailbox *mailbox, const struct peal_event *event)
+{
+    struct pl_hold *hold = mailbox->hold;
+    size_t most = mailbox->settings->options.mailbox;
+    if (hold->count >= most && !hold->crowded) {
+        (void)keep_newest(mailbox); // or else the oldest goes
+    }
+    if (conflate(mailbox, event)) {
+        return true;
+    }
+    struct pl_pending *oldest = hold->count >= most ? oldest_to_go(hold) : NULL;
+    if (oldest) {
         pl_mailbox_lose(mailbox, 1, oldest->position, oldest->position);
         pl_hold_finish_pending(mailbox, oldest);
     }
+    return false;
 }
 
 bool pl_hold_draw(struct pl_mailbox *mailbox)
@@ -65,10 +122,9 @@ bool pl_hold_draw(struct pl_mailbox *mailbox)
     }
     struct pl_hold *hold = mailbox->hold;
     size_t wanted = wanted_ready(mailbox);
-    size_t most = mailbox->settings->options.mailbox;
     bool conflates = mailbox->in->overflow == PEAL_LATEST_PER_KEY;
     hold->trouble = 0;
-    while (hold->ready.count < wanted && (conflates || hold->count < most)) {
+    while (hold->ready.count < wanted && has_room(mailbox)) {
         if (!pl_hold_provide_two(mailbox)) {
             hold->trouble = pl_bus_ticks(mailbox->bus) + PL_TROUBLE_AFTER; // see pl_hold_set_timer
             return false;
@@ -79,11 +135,8 @@ bool pl_hold_draw(struct pl_mailbox *mailbox)
         }
         struct peal_event event;
         pl_bus_view(&event, mailbox->bus, frame, mailbox->in->place.segment);
-        if (conflates && conflate(mailbox, &event)) {
+        if (conflates && make_room(mailbox, &event)) {
             continue;
-        }
-        if (conflates && hold->waiting >= most) {
-            drop_one_ready(mailbox);
         }
         struct pl_pending *pending = pl_hold_event(mailbox, &event);
         pl_pending_keep_frame(pending, frame, mailbox->in->place.segment);

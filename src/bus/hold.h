@@ -69,13 +69,13 @@ struct pl_pending {
     int64_t first_failure, last_failure;
     uint64_t dead;                  // its dead letter; 0: none
     struct peal_delivery *delivery; // given away; NULL: not, or settled
-    bool settled_early;             // before its handler returned
-    uint8_t early;                  // the verdict
+    struct peal_delivery *early;    // settled before its handler returned, with that verdict
     int64_t extended; // until then its settling may take, said before the handler returned; or 0
 };
 
 struct pl_hold {
-    struct pl_map keys; // hash of the key → first and last of its line
+    struct pl_map keys;    // hash of the key → first and last of its line
+    struct pl_map letters; // dead letter → who blocks its key for it, or is it, tried again
     struct pl_heap ready, due;
     struct pl_list all, unused;
     size_t count, unused_count, created;
@@ -84,14 +84,19 @@ struct pl_hold {
     int64_t batch_since; // when the batch that is not full yet began; 0: none
     void *batch_memory;  // for the next batch; NULL: none yet, or in use
     int64_t trouble;     // there was no memory to draw more: try again then; 0: there was
+    bool crowded;        // only the newest of each key wait: a newer one takes their place
 };
 
+// What the event says of itself lies in `names`, because the delivery may outlive the bus.
 struct peal_delivery {
     struct pl_mailbox *mailbox;
     struct pl_pending *pending; // with the mailbox's lock; NULL: out of time
     struct peal_event event;
     struct pl_call call;
     const struct peal_event *kept;
+    enum peal_verdict verdict; // of one that was settled early
+    struct pl_origin origin;
+    char names[]; // type and source; nothing if there is `kept`, which has its own
 };
 
 // ---- pending.c ----------------------------------------------------------------------------------
@@ -110,6 +115,12 @@ static inline bool pl_hold_provide_two(struct pl_mailbox *mailbox)
 
 // Takes an unused one for an event. Provided before.
 struct pl_pending *pl_hold_event(struct pl_mailbox *mailbox, const struct peal_event *event);
+
+// A newer event of its key, from the log, takes the place of one that waits: as if it had not been
+// tried, with an age and a priority of its own. But its turn does not come later than if it had
+// waited as long as the other: a key that changes all the time would never have one.
+void pl_hold_replace(struct pl_hold *hold, struct pl_pending *pending,
+                     const struct peal_event *event);
 
 // Lets go of its event, and stays pending.
 void pl_pending_let_go(struct pl_pending *pending);
@@ -183,6 +194,15 @@ bool pl_hold_go_before(struct pl_hold *hold, struct pl_pending *pending);
 // What was retried may wait behind a dying one of its key, which waits for its place.
 void pl_hold_let_retried_pass(struct pl_hold *hold, struct pl_pending *dying);
 
+// Room for one more letter to be known by, besides those that have a place (pl_hold_reserve).
+enum peal_err pl_hold_reserve_letter(struct pl_hold *hold);
+
+// It stands for its dead letter from now on. Reserved.
+static inline void pl_hold_know_letter(struct pl_hold *hold, struct pl_pending *pending)
+{
+    (void)pl_map_put(&hold->letters, pl_letter_key(pending->dead), pl_as_number(pending), 0);
+}
+
 // Done with: it leaves its line, and the next one gets ready if it was the first.
 void pl_hold_finish_pending(struct pl_mailbox *mailbox, struct pl_pending *pending);
 
@@ -245,13 +265,22 @@ bool pl_hold_draw(struct pl_mailbox *mailbox);
 // What is due: retries get ready, what was to be settled has failed.
 void pl_hold_collect_due(struct pl_mailbox *mailbox);
 
+// ---- hold_run.c ---------------------------------------------------------------------------------
+
+// Who pulls is inside its member, until pl_hold_end_call. Takes the lock. False: it has left.
+bool pl_hold_enter_member(struct peal_subscription *member);
+bool pl_hold_has_left(struct peal_subscription *member);
+
 // ---- later.c ---------------------------------------------------------------------------------
 
-// Fills in a handle for a pending event.
+// A handle for an event of that type, to be given. NULL without memory.
+struct peal_delivery *pl_delivery_create(struct pl_mailbox *mailbox, const char *type);
+
+// Fills it in for a pending event of the type.
 void pl_delivery_give(struct peal_delivery *delivery, struct pl_mailbox *mailbox,
                       struct pl_pending *pending);
 
-// Without the lock.
+// With the lock only if somebody else keeps the mailbox.
 void pl_delivery_free(struct peal_delivery *delivery);
 
 #endif

@@ -49,22 +49,49 @@ void pl_hold_end_call(struct pl_mailbox *mailbox, struct peal_subscription *memb
     pl_mutex_unlock(&mailbox->lock, mailbox->seams);
 }
 
-bool pl_hold_wait_member(struct peal_subscription *member, const struct pl_slot *me)
+bool pl_hold_has_left(struct peal_subscription *member)
 {
     struct pl_mailbox *mailbox = member->mailbox;
-    bool mine = false;
-    for (unsigned i = 0; me && i < me->handling && i < PL_DEPTH_MAX; i++) {
-        mine = mine || me->running[i] == mailbox;
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    bool left = pl_list_empty(&member->member);
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    return left;
+}
+
+bool pl_hold_enter_member(struct peal_subscription *member)
+{
+    struct pl_mailbox *mailbox = member->mailbox;
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    bool here = !pl_list_empty(&member->member);
+    member->running += here;
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    return here;
+}
+
+// May this thread wait for a call of the member to end? And if it is not called, it need not.
+static bool may_wait(const struct peal_subscription *member, bool called, struct pl_slot *me)
+{
+    struct peal_bus *bus = member->mailbox->bus;
+    pl_mutex_lock(&bus->runs.lock, bus->seams);
+    bool may = called && !(me && me->member == member) && pl_runs_may_wait(bus, member, me);
+    if (!may && me) {
+        me->awaited = NULL;
     }
+    pl_mutex_unlock(&bus->runs.lock, bus->seams);
+    return may;
+}
+
+bool pl_hold_wait_member(struct peal_subscription *member, struct pl_slot *me)
+{
+    struct pl_mailbox *mailbox = member->mailbox;
     for (;;) {
         unsigned word = atomic_load_explicit(&mailbox->word, memory_order_acquire);
         pl_mutex_lock(&mailbox->lock, mailbox->seams);
         bool called = member->running > 0;
-        if (called && mine) {
-            member->orphan = true; // whoever runs it frees it
-        }
+        bool waits = may_wait(member, called, me);
+        member->orphan = called && !waits; // whoever runs it frees it
         pl_mutex_unlock(&mailbox->lock, mailbox->seams);
-        if (!called || mine) {
+        if (!waits) {
             return called;
         }
         mailbox->seams->wait(mailbox->seams->world, &mailbox->word, word, PL_FOREVER);
@@ -172,7 +199,9 @@ static enum pl_run_result run_singly(struct pl_mailbox *mailbox, struct pl_slot 
             pl_runs_notify(mailbox);
         }
         pl_call_start(&call, mailbox, member, pending);
+        slot->member = member;
         enum peal_verdict verdict = run_one(mailbox, slot, &call, pending);
+        slot->member = NULL;
         ++*done;
         pl_mutex_lock(&mailbox->lock, seams);
         pl_hold_returned(mailbox, pending, &call, verdict);
@@ -329,7 +358,9 @@ static enum pl_run_result run_batches(struct pl_mailbox *mailbox, struct pl_slot
             pl_runs_notify(mailbox);
         }
         *done += batch.count;
+        slot->member = member;
         run_one_batch(mailbox, slot, member, &batch);
+        slot->member = NULL;
         pl_mutex_lock(&mailbox->lock, seams);
         for (size_t i = 0; i < batch.count; i++) {
             if (batch.verdicts[i] == PEAL_DONE) {

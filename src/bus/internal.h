@@ -25,6 +25,7 @@
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/lock.h"
+#include "base/map.h"
 #include "engine/engine.h"
 #include "event/match.h"
 #include "event/pattern.h"
@@ -116,6 +117,8 @@ struct pl_slot {
     // The route it is in; one byte further once it is confirmed (pl_route_confirmed).
     _Atomic(const char *) hazards[PL_DEPTH_MAX];
     struct pl_mailbox *running[PL_DEPTH_MAX]; // whose handler runs, innermost last
+    const struct peal_subscription *member;   // of several: whose handler runs
+    const void *awaited; // in peal_unsubscribe: the mailbox or member that is to end; runs.lock
     _Atomic(_Atomic uint64_t *) counters[PL_CHUNKS];
 };
 
@@ -276,6 +279,7 @@ struct pl_dead_letter;
 struct pl_dead {
     struct pl_mutex lock;
     struct pl_list letters; // oldest first
+    struct pl_map by_id;    // the same
     uint64_t count;
     uint64_t reserved; // places promised to letters on their way
     uint64_t next_id;
@@ -347,7 +351,7 @@ struct peal_bus {
 
 // A test's world, where this bus lives in one: src/testing/, which stands above the bus.
 const struct pl_seams *pl_world_seams(struct peal_world *world);
-void pl_world_attach(struct peal_world *world, struct peal_bus *bus);
+enum peal_err pl_world_attach(struct peal_world *world, struct peal_bus *bus);
 void pl_world_detach(struct peal_world *world, struct peal_bus *bus);
 
 // Tells the log callback, if there is one.
@@ -509,6 +513,9 @@ void pl_routes_reclaim(struct peal_bus *bus);
 
 // Does this thread run a handler of an inline mailbox, innermost?
 bool pl_route_runs(const struct pl_slot *me, const struct pl_mailbox *mailbox);
+
+// Is a thread, which stays where it is, in a route with this inline mailbox?
+bool pl_route_may_run(const struct pl_slot *slot, const void *target);
 
 // Is a thread in a route that leads to this mailbox (`all`: in any route as old as now)? Threads
 // whose own stack runs the mailbox's handler are left out. With bus->lock.
@@ -796,8 +803,8 @@ struct peal_subscription *pl_hold_call_member(struct pl_mailbox *mailbox);
 void pl_hold_end_call(struct pl_mailbox *mailbox, struct peal_subscription *member);
 
 // Waits until a member that has left is not called any more. True: it is this thread's own handler
-// that runs; the member is freed when it returns.
-bool pl_hold_wait_member(struct peal_subscription *member, const struct pl_slot *me);
+// that runs, or one that waits for it; the member is freed when that returns.
+bool pl_hold_wait_member(struct peal_subscription *member, struct pl_slot *me);
 
 // A place for a dead letter that is to be tried again; NULL without memory.
 struct pl_pending *pl_hold_reserve(struct pl_mailbox *mailbox);
@@ -819,6 +826,11 @@ struct pl_obituary {
     int64_t first_failure, last_failure;
     uint64_t again; // the letter that was retried and died again; 0: none
 };
+
+static inline struct pl_hash128 pl_letter_key(uint64_t id)
+{
+    return pl_hash128(&id, sizeof id, 0);
+}
 
 // Writes a dead letter, or rewrites the one that was retried. `out` its id. PEAL_ELIMIT: full.
 // PEAL_ENOMEM.
@@ -860,7 +872,13 @@ size_t pl_runs_dispatch(struct peal_bus *bus, struct pl_slot *slot, size_t budge
 int64_t pl_bus_next_timer(struct peal_bus *bus);
 
 // Waits until nobody runs a mailbox that is closed, leaving out what this thread runs itself.
-void pl_runs_wait_gone(struct pl_mailbox *mailbox, const struct pl_slot *me);
+void pl_runs_wait_gone(struct pl_mailbox *mailbox, struct pl_slot *me);
+
+// This thread is about to wait until no handler of a mailbox, or of a member of several, runs any
+// more. False: it must not, because a thread that runs one waits for a handler this one runs, by
+// way of others perhaps: they would wait for ever. With runs.lock; `me` may be NULL. After the wait
+// me->awaited is to be NULL again.
+bool pl_runs_may_wait(struct peal_bus *bus, const void *target, struct pl_slot *me);
 
 // Takes a mailbox out of the queue and the timers. Nothing pushes to it any more.
 void pl_runs_forget(struct pl_mailbox *mailbox);

@@ -2,11 +2,31 @@
 //
 // Deliveries: events given away, to be settled later.
 //
-// A delivery keeps the mailbox and its event, whatever becomes of bus and subscription. Its pending
-// event and it know each other until one of them is gone: `pending` is NULL once the time is up.
+// A delivery keeps the mailbox and its event, whatever becomes of bus and subscription: also the
+// names, which a view borrows from the bus. Its pending event and it know each other until one of
+// them is gone: `pending` is NULL once the time is up.
+//
+// One that is settled while its handler still runs waits for it to return (`early`): until then
+// the event is the handler's.
 #include "bus/hold.h"
 
 #include "base/error.h"
+
+#include <string.h>
+
+struct peal_delivery *pl_delivery_create(struct pl_mailbox *mailbox, const char *type)
+{
+    size_t length = strlen(type) + 1, more = strlen(mailbox->bus->origin.source) + 1;
+    struct peal_delivery *delivery = pl_new(mailbox->seams, sizeof *delivery + length + more);
+    if (!delivery) {
+        return NULL;
+    }
+    delivery->origin = mailbox->bus->origin;
+    delivery->origin.source = delivery->names + length;
+    memcpy(delivery->names, type, length);
+    memcpy(delivery->names + length, mailbox->bus->origin.source, more);
+    return delivery;
+}
 
 void pl_delivery_give(struct peal_delivery *delivery, struct pl_mailbox *mailbox,
                       struct pl_pending *pending)
@@ -21,6 +41,8 @@ void pl_delivery_give(struct peal_delivery *delivery, struct pl_mailbox *mailbox
         (void)peal_event_ref(&delivery->kept, pending->kept);
     } else {
         pl_segment_ref(pending->segment);
+        delivery->event.type = delivery->names;
+        delivery->event.origin = &delivery->origin;
     }
     pl_call_start(&delivery->call, mailbox, NULL, pending);
     delivery->event.delivery = &delivery->call;
@@ -53,7 +75,7 @@ enum peal_err peal_delivery_take(peal_delivery **out, const peal_event *event)
     }
     struct pl_mailbox *mailbox = call->mailbox;
     const struct pl_seams *seams = mailbox->seams;
-    struct peal_delivery *delivery = pl_new(seams, sizeof *delivery);
+    struct peal_delivery *delivery = pl_delivery_create(mailbox, event->type);
     if (!delivery) {
         return pl_fail(PEAL_ENOMEM, "no memory to settle an event of type %s later", event->type);
     }
@@ -88,21 +110,27 @@ enum peal_err peal_delivery_settle(peal_delivery *delivery, enum peal_verdict ve
     struct pl_mailbox *mailbox = delivery->mailbox;
     pl_mutex_lock(&mailbox->lock, mailbox->seams);
     struct pl_pending *pending = delivery->pending;
+    bool early = pending && pending->state == PL_RUNNING;
     if (pending) {
         pending->delivery = NULL;
-        if (pending->state == PL_RUNNING) {
-            pending->settled_early = true;
-            pending->early = (uint8_t)verdict;
-        } else {
-            pl_heap_remove(&mailbox->hold->due, &pending->node);
-            if (verdict == PEAL_DONE) {
-                pl_count_shared(&mailbox->counts.delivered, 1);
-            }
-            pl_hold_apply(mailbox, pending, &delivery->call, verdict);
-            pl_hold_set_timer(mailbox);
+    }
+    if (early) {
+        pl_mailbox_ref(mailbox); // the handler's return may free the delivery, and its reference
+        delivery->verdict = verdict;
+        pending->early = delivery;
+    } else if (pending) {
+        pl_heap_remove(&mailbox->hold->due, &pending->node);
+        if (verdict == PEAL_DONE) {
+            pl_count_shared(&mailbox->counts.delivered, 1);
         }
+        pl_hold_apply(mailbox, pending, &delivery->call, verdict);
+        pl_hold_set_timer(mailbox);
     }
     pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    if (early) {
+        pl_mailbox_unref(mailbox);
+        return PEAL_OK;
+    }
     if (pending) {
         pl_runs_notify(mailbox);
         pl_hold_say_full(mailbox);
@@ -123,7 +151,8 @@ enum peal_err peal_delivery_extend(peal_delivery *delivery, uint64_t ack_wait_ms
     pl_mutex_lock(&mailbox->lock, mailbox->seams);
     struct pl_pending *pending = delivery->pending;
     bool late = !pending;
-    int64_t until = pl_bus_ticks(mailbox->bus) + (int64_t)ack_wait_ms * PL_NS_PER_MS;
+    int64_t now = mailbox->seams->monotonic(mailbox->seams->world); // the bus may be gone
+    int64_t until = now + (int64_t)ack_wait_ms * PL_NS_PER_MS;
     if (pending && pending->state == PL_LATER) {
         pl_heap_remove(&mailbox->hold->due, &pending->node);
         pl_hold_make_due(mailbox, pending, PL_LATER, until);

@@ -10,7 +10,8 @@
 // are due.
 //
 // Nothing here can fail for lack of memory: the heaps, the table of keys and one unused pending
-// event are provided beforehand (pl_hold_prepare).
+// event are provided beforehand (pl_hold_prepare). Few are ever known by a dead letter: room in
+// that table is reserved by those who become so.
 #include "bus/hold.h"
 
 #include <assert.h>
@@ -51,6 +52,7 @@ bool pl_hold_provide(struct pl_mailbox *mailbox, size_t count)
             return false;
         }
         pl_map_init(&hold->keys, seams);
+        pl_map_init(&hold->letters, seams);
         pl_heap_init(&hold->ready, seams);
         pl_heap_init(&hold->due, seams);
         pl_list_init(&hold->all);
@@ -63,6 +65,12 @@ bool pl_hold_provide(struct pl_mailbox *mailbox, size_t count)
         }
     }
     return true;
+}
+
+enum peal_err pl_hold_reserve_letter(struct pl_hold *hold)
+{
+    size_t places = hold->created - hold->count - hold->unused_count;
+    return pl_map_reserve(&hold->letters, places + 1);
 }
 
 bool pl_hold_prepare(struct pl_mailbox *mailbox)
@@ -91,6 +99,9 @@ void pl_hold_free_pending(struct pl_mailbox *mailbox, struct pl_pending *pending
     pl_pending_let_go(pending);
     pl_release(mailbox->seams, pending->said);
     pl_list_remove(&pending->link);
+    if (pending->dead) {
+        (void)pl_map_remove(&hold->letters, pl_letter_key(pending->dead)); // if it is known by it
+    }
     *pending = (struct pl_pending){ .state = PL_UNUSED };
     if (hold->unused_count < PL_FREE_MAX) {
         hold->unused_count++;
@@ -128,6 +139,7 @@ void pl_hold_finish(struct pl_mailbox *mailbox)
         pl_release(seams, pending);
     }
     pl_map_finish(&hold->keys);
+    pl_map_finish(&hold->letters);
     pl_release(seams, hold);
     mailbox->hold = NULL;
 }
@@ -252,6 +264,29 @@ struct pl_pending *pl_hold_event(struct pl_mailbox *mailbox, const struct peal_e
     pl_list_add_tail(&hold->all, &pending->link);
     atomic_store_explicit(&mailbox->holding, true, memory_order_release);
     return pending;
+}
+
+void pl_hold_replace(struct pl_hold *hold, struct pl_pending *pending,
+                     const struct peal_event *event)
+{
+    int64_t before = pl_frame_priority(pending->frame);
+    bool ready = pending->state == PL_READY;
+    if (ready) {
+        pl_heap_remove(&hold->ready, &pending->node);
+    }
+    pl_pending_let_go(pending);
+    pl_pending_keep_frame(pending, event->frame, event->owner);
+    pending->position = event->frame->position;
+    pending->recorded = event->frame->recorded;
+    pending->score += (before - peal_event_priority(event)) * PL_PRIORITY_STEP;
+    pending->attempt = 0;
+    pending->first_failure = 0;
+    pending->last_failure = 0;
+    pl_list_remove(&pending->link);
+    pl_list_add_tail(&hold->all, &pending->link);
+    if (ready) {
+        (void)pl_heap_insert(&hold->ready, &pending->node, pending->score, pending->position);
+    }
 }
 
 void pl_hold_view(struct pl_mailbox *mailbox, struct pl_pending *pending, struct peal_event *event)

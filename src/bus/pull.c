@@ -3,12 +3,24 @@
 // Pulling: a subscription without a handler takes its events as deliveries.
 //
 // Each is PL_LATER from the moment it is taken. Who finds nothing sleeps until mailbox->word
-// changes, because there may be something to take, or a retry is due.
+// changes, because there may be something to take, a retry is due, or the subscription ends: who
+// unsubscribes it waits until nobody is inside a pull.
 #include "bus/hold.h"
 
 #include "base/error.h"
 
 #include <string.h>
+
+static struct pl_pending *next_ready(const struct pl_hold *hold)
+{
+    struct pl_heap_node *node = pl_heap_peek(&hold->ready);
+    return node ? pl_container_of(node, struct pl_pending, node) : NULL;
+}
+
+static const char *type_of(struct pl_mailbox *mailbox, const struct pl_pending *pending)
+{
+    return pending->kept ? "" : pl_topic_by_id(mailbox->bus, pending->frame->type)->type;
+}
 
 // Takes what is ready for a pull. `died`: there may be more to draw. With the lock.
 static enum peal_err take_ready(struct pl_mailbox *mailbox, peal_delivery **out, size_t max,
@@ -17,15 +29,19 @@ static enum peal_err take_ready(struct pl_mailbox *mailbox, peal_delivery **out,
     *died = false;
     // Paused: one that dies found no room among the dead letters, and is ready again.
     while (*count < max && !atomic_load_explicit(&mailbox->paused, memory_order_relaxed)) {
-        struct peal_delivery *delivery = pl_new(mailbox->seams, sizeof *delivery);
-        struct pl_pending *pending = delivery ? pl_hold_pick(mailbox) : NULL;
-        if (!pending || pl_hold_die_again(mailbox, pending)) {
+        struct pl_pending *pending = next_ready(mailbox->hold);
+        if (!pending) {
+            return PEAL_OK;
+        }
+        struct peal_delivery *delivery = pl_delivery_create(mailbox, type_of(mailbox, pending));
+        if (!delivery) {
+            return PEAL_ENOMEM;
+        }
+        (void)pl_hold_pick(mailbox); // it
+        if (pl_hold_die_again(mailbox, pending)) {
             pl_release(mailbox->seams, delivery);
-            if (pending) {
-                *died = true;
-                continue;
-            }
-            return delivery ? PEAL_OK : PEAL_ENOMEM;
+            *died = true;
+            continue;
         }
         mailbox->hold->running--;
         pl_delivery_give(delivery, mailbox, pending);
@@ -158,12 +174,22 @@ static enum peal_err check_pull(peal_delivery *const *out, const size_t *out_cou
     return PEAL_OK;
 }
 
+static enum peal_err say_left(const struct pl_mailbox *mailbox)
+{
+    return pl_fail(PEAL_ECLOSED, "subscription %s has ended: somebody has unsubscribed it",
+                   pl_mailbox_label(mailbox));
+}
+
 // What is there now and passes the filter. None: `due` says when there may be something.
-static enum peal_err pull_wanted(struct pl_mailbox *mailbox, peal_delivery **out, size_t max,
+static enum peal_err pull_wanted(struct peal_subscription *member, peal_delivery **out, size_t max,
                                  size_t *count, int64_t *due)
 {
+    struct pl_mailbox *mailbox = member->mailbox;
     for (;;) {
         enum peal_err err = pl_bus_check_open(mailbox->bus);
+        if (!err && pl_hold_has_left(member)) {
+            err = say_left(mailbox);
+        }
         if (!err && pl_mailbox_has_stopped(mailbox)) {
             err = pl_fail(PEAL_EOVERFLOW, "subscription %s: its mailbox overflowed, it has stopped",
                           pl_mailbox_label(mailbox));
@@ -183,15 +209,11 @@ static enum peal_err pull_wanted(struct pl_mailbox *mailbox, peal_delivery **out
     }
 }
 
-enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
-                                     peal_subscription *subscription, size_t max,
-                                     uint64_t timeout_ms)
+// Inside the member, with a reference to its mailbox.
+static enum peal_err pull(peal_delivery **out, size_t *out_count, struct peal_subscription *member,
+                          size_t max, uint64_t timeout_ms)
 {
-    enum peal_err refused = check_pull(out, out_count, subscription, max);
-    if (refused) {
-        return refused;
-    }
-    struct pl_mailbox *mailbox = subscription->mailbox;
+    struct pl_mailbox *mailbox = member->mailbox;
     struct peal_bus *bus = mailbox->bus;
     int64_t deadline = pl_deadline(bus, timeout_ms);
     const struct pl_slot *slot = pl_slot_mine(bus);
@@ -200,7 +222,7 @@ enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
         unsigned word = atomic_load_explicit(&mailbox->word, memory_order_acquire);
         size_t count = 0;
         int64_t due = PL_FOREVER;
-        enum peal_err err = pull_wanted(mailbox, out, max, &count, &due);
+        enum peal_err err = pull_wanted(member, out, max, &count, &due);
         if (err) {
             return err;
         }
@@ -215,4 +237,23 @@ enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
         // A retry may be due before; nobody else may be there to tell us.
         bus->seams->wait(bus->seams->world, &mailbox->word, word, due < deadline ? due : deadline);
     }
+}
+
+enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
+                                     peal_subscription *subscription, size_t max,
+                                     uint64_t timeout_ms)
+{
+    enum peal_err err = check_pull(out, out_count, subscription, max);
+    if (err) {
+        return err;
+    }
+    struct pl_mailbox *mailbox = subscription->mailbox;
+    if (!pl_hold_enter_member(subscription)) {
+        return say_left(mailbox);
+    }
+    pl_mailbox_ref(mailbox); // who unsubscribes it goes on before we are out
+    err = pull(out, out_count, subscription, max, timeout_ms);
+    pl_hold_end_call(mailbox, subscription);
+    pl_mailbox_unref(mailbox);
+    return err;
 }

@@ -9,14 +9,8 @@
 // What is held of a dead letter: it blocks its key, or is being retried. NULL: nothing.
 static struct pl_pending *held_for(const struct pl_hold *hold, uint64_t dead)
 {
-    struct pl_pending *pending;
-    struct pl_list *all = (struct pl_list *)&hold->all;
-    PL_LIST_EACH (pending, all, link) {
-        if (pending->dead == dead) {
-            return pending;
-        }
-    }
-    return NULL;
+    const struct pl_map_entry *entry = pl_map_find(&hold->letters, pl_letter_key(dead));
+    return entry ? pl_as_pending(entry->value) : NULL;
 }
 
 static struct pl_pending *blocked_by(const struct pl_hold *hold, uint64_t dead)
@@ -29,7 +23,8 @@ struct pl_pending *pl_hold_reserve(struct pl_mailbox *mailbox)
 {
     struct pl_pending *place = NULL;
     pl_mutex_lock(&mailbox->lock, mailbox->seams);
-    if (pl_hold_provide(mailbox, 1) && pl_hold_create_pending(mailbox)) {
+    if (pl_hold_provide(mailbox, 1) && pl_hold_create_pending(mailbox) &&
+        !pl_hold_reserve_letter(mailbox->hold)) {
         struct pl_list *link = pl_list_pop_head(&mailbox->hold->unused);
         mailbox->hold->unused_count--;
         place = pl_container_of(link, struct pl_pending, link);
@@ -66,6 +61,7 @@ static void enter_revived(struct pl_mailbox *mailbox, struct pl_pending *place, 
     struct pl_pending *pending = pl_hold_event(mailbox, event);
     pending->kept = event;
     pending->dead = dead_id;
+    pl_hold_know_letter(hold, pending);
     pending->state = PL_WAITING;
     hold->waiting++;
     if (pl_hold_go_before(hold, pending) || pl_hold_line_up(hold, pending)) {

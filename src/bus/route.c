@@ -537,6 +537,20 @@ static bool slot_leads_to(const struct pl_slot *slot, const struct pl_mailbox *m
     return false;
 }
 
+bool pl_route_may_run(const struct pl_slot *slot, const void *target)
+{
+    for (size_t i = 0; i < PL_DEPTH_MAX; i++) {
+        const struct pl_route *route =
+            confirmed(atomic_load_explicit(&slot->hazards[i], memory_order_acquire));
+        for (size_t j = 0; route && j < route->inline_count; j++) {
+            if (route->rest->inline_boxes[j] == target) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
 bool pl_route_runs(const struct pl_slot *me, const struct pl_mailbox *mailbox)
 {
     const struct pl_call *call = me && me->current ? me->current->delivery : NULL;

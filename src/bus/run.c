@@ -41,6 +41,7 @@ bool pl_mailbox_tell_loss(struct pl_mailbox *mailbox, struct pl_slot *slot)
     event.attempt = 1;
     const struct peal_event *before = slot->current;
     pl_handler_enter(slot, mailbox, &event);
+    slot->member = member;
     if (member->batch) {
         const struct peal_event *events[] = { &event };
         enum peal_verdict verdict = PEAL_DONE;
@@ -48,6 +49,7 @@ bool pl_mailbox_tell_loss(struct pl_mailbox *mailbox, struct pl_slot *slot)
     } else if (member->handler) {
         (void)member->handler(&event, member->context);
     }
+    slot->member = NULL;
     pl_handler_leave(slot, before);
     pl_hold_end_call(mailbox, member);
     return true;

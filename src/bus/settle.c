@@ -5,9 +5,9 @@
 // Done: it leaves its line. Retry: it is due again after a while. Release: the same, and the
 // attempt does not count; who pulls may have it at once. Later: it is due when its acknowledgement
 // wait has passed, and has failed then. Rejected, or its attempts spent: it dies, and goes to the
-// dead letters.
+// dead letters. Under PEAL_SPENT_DROP one whose attempts are spent is dropped instead, and counted.
 //
-// Nothing is dropped silently. A dying one for which the dead letters have no room stays pending,
+// A dying one for which the dead letters have no room stays pending,
 // remembers why it died, and dies again: a mailbox with workers pauses until somebody has made
 // room, an inline one tries again in a while.
 #include "bus/hold.h"
@@ -68,12 +68,11 @@ void pl_hold_die(struct pl_mailbox *mailbox, struct pl_pending *pending, const s
                  const char *code)
 {
     const struct peal_subscribe_options *options = &mailbox->settings->options;
-    if (options->spent == PEAL_SPENT_DROP) {
-        pl_count_shared(&mailbox->counts.dropped, 1);
-        pl_hold_finish_pending(mailbox, pending);
-        return;
-    }
-    enum peal_err err = bury(mailbox, pending, call, code);
+    bool holds_key =
+        (options->spent == PEAL_SPENT_BLOCK || options->after_dead == PEAL_AFTER_DEAD_PARK) &&
+        pending->keyed;
+    enum peal_err err = holds_key ? pl_hold_reserve_letter(mailbox->hold) : PEAL_OK;
+    err = err ? err : bury(mailbox, pending, call, code);
     if (err) {
         // Nothing is dropped silently: it stays, and dies when there is room.
         bool pauses = err == PEAL_ELIMIT && mailbox->mode != PEAL_INLINE;
@@ -103,9 +102,8 @@ void pl_hold_die(struct pl_mailbox *mailbox, struct pl_pending *pending, const s
     if (options->spent == PEAL_SPENT_PAUSE) {
         atomic_store_explicit(&mailbox->paused, true, memory_order_relaxed);
     }
-    bool holds_key =
-        options->spent == PEAL_SPENT_BLOCK || options->after_dead == PEAL_AFTER_DEAD_PARK;
-    if (holds_key && pending->keyed) {
+    if (holds_key) {
+        pl_hold_know_letter(mailbox->hold, pending);
         pl_pending_let_go(pending); // the dead letter has the event
         pending->state = PL_BLOCKED;
         return;
@@ -163,6 +161,18 @@ static int64_t retry_delay(struct pl_mailbox *mailbox, unsigned attempt)
     return (int64_t)(seams->random(seams->world) % ((uint64_t)ns + 1));
 }
 
+// The attempts are spent. Without a letter to write, one that was retried has its letter still.
+static void spend(struct pl_mailbox *mailbox, struct pl_pending *pending,
+                  const struct pl_call *call, const char *code)
+{
+    if (mailbox->settings->options.spent != PEAL_SPENT_DROP || pending->dead) {
+        pl_hold_die(mailbox, pending, call, code);
+        return;
+    }
+    pl_count_shared(&mailbox->counts.dropped, 1);
+    pl_hold_finish_pending(mailbox, pending);
+}
+
 static void fail(struct pl_mailbox *mailbox, struct pl_pending *pending, const struct pl_call *call,
                  const char *code)
 {
@@ -174,14 +184,14 @@ static void fail(struct pl_mailbox *mailbox, struct pl_pending *pending, const s
         pending->first_failure = now;
     }
     if (call && call->failed && listed(retry->non_retryable, call->code)) {
-        pl_hold_die(mailbox, pending, call, code);
+        pl_hold_die(mailbox, pending, call, code); // its attempts are not spent
         return;
     }
     int64_t delay = retry_delay(mailbox, pending->attempt);
     int64_t elapsed_ms = (now + delay - pending->first_failure) / PL_NS_PER_MS;
     if ((!retry->unlimited && pending->attempt >= retry->max_attempts) ||
         (retry->max_elapsed_ms && elapsed_ms > (int64_t)retry->max_elapsed_ms)) {
-        pl_hold_die(mailbox, pending, call, code);
+        spend(mailbox, pending, call, code);
         return;
     }
     pl_count_shared(&mailbox->counts.retried, 1);
@@ -243,31 +253,29 @@ void pl_hold_apply(struct pl_mailbox *mailbox, struct pl_pending *pending,
 void pl_hold_returned(struct pl_mailbox *mailbox, struct pl_pending *pending,
                       const struct pl_call *call, enum peal_verdict verdict)
 {
+    bool taken = call->taken;
     mailbox->hold->running--;
-    bool settled = pending->settled_early;
-    // Whatever the handler says: the next attempt starts anew.
-    pending->settled_early = false;
-    if (call->taken && verdict == PEAL_LATER && !settled) {
-        pl_hold_apply(mailbox, pending, call, PEAL_LATER);
-        return;
-    }
-    pending->extended = 0;
-    if (call->taken && verdict == PEAL_LATER) {
-        verdict = (enum peal_verdict)pending->early;
-        if (verdict == PEAL_DONE) {
-            pl_count_shared(&mailbox->counts.delivered, 1);
-        }
-    } else if (pending->delivery) {
+    struct peal_delivery *early = pending->early;
+    if (early) {
+        verdict = early->verdict; // whatever the handler says now: it has been settled
+        call = &early->call;
+        pending->early = NULL;
+    } else if (pending->delivery && verdict != PEAL_LATER) {
         pending->delivery->pending = NULL; // taken, but settled by the return
         pending->delivery = NULL;
-        if (verdict == PEAL_DONE) {
-            pl_count_shared(&mailbox->counts.delivered,
-                            1); // pl_deliver does not count what is taken
-        }
-    } else if (verdict == PEAL_LATER) {
+    } else if (verdict == PEAL_LATER && !pending->delivery) {
         verdict = PEAL_RETRY; // nobody can settle it
     }
+    if (verdict != PEAL_LATER) {
+        pending->extended = 0; // the next attempt starts anew
+    }
+    if (taken && verdict == PEAL_DONE) {
+        pl_count_shared(&mailbox->counts.delivered, 1); // pl_deliver does not count what is taken
+    }
     pl_hold_apply(mailbox, pending, call, verdict);
+    if (early) {
+        pl_delivery_free(early); // who runs the mailbox keeps it
+    }
 }
 
 // ---- run before they were pending ---------------------------------------------------------------

@@ -268,6 +268,32 @@ static uint64_t start_position(struct pl_mailbox *mailbox)
     return end;
 }
 
+// A start that lies in the future is a mistake, or belongs to another log.
+static enum peal_err check_start(const struct pl_mailbox *mailbox)
+{
+    const struct peal_subscribe_options *options = &mailbox->settings->options;
+    struct peal_bus *bus = mailbox->bus;
+    if (options->from == PEAL_FROM_POSITION) {
+        uint64_t end = pl_log_end(bus->log);
+        if (options->from_position > end) {
+            return pl_fail(PEAL_EINVAL,
+                           "subscription to %s from position %llu: the log has yet to get there, "
+                           "its next event is %llu; is the position that of another log?",
+                           pl_pattern_text(mailbox->pattern),
+                           (unsigned long long)options->from_position, (unsigned long long)end);
+        }
+    }
+    // The log's clock never goes back, and may be before that of the world.
+    if (options->from == PEAL_FROM_TIME && options->from_time_ns > pl_bus_now(bus) &&
+        pl_log_find_time(bus->log, options->from_time_ns) == pl_log_end(bus->log)) {
+        return pl_fail(PEAL_EINVAL,
+                       "subscription to %s from time %lld ns: that is in the future; to hear what "
+                       "comes from now on, start from now",
+                       pl_pattern_text(mailbox->pattern), (long long)options->from_time_ns);
+    }
+    return PEAL_OK;
+}
+
 // Where it starts to read. True: there is something to read already.
 static bool start(struct pl_mailbox *mailbox)
 {
@@ -447,7 +473,10 @@ static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mail
     enum peal_err err = join(&joined, mailbox, as);
     bool fresh = !err && !joined;
     bool behind = false;
-    if (fresh) {
+    if (fresh && bus->log) {
+        err = check_start(mailbox);
+    }
+    if (fresh && !err) {
         mailbox->only.handler = as->handler;
         mailbox->only.batch = as->batch;
         mailbox->only.context = as->context;
@@ -551,7 +580,7 @@ static void close_mailbox(struct pl_mailbox *mailbox)
 }
 
 // Waits until no other thread runs an inline handler of it.
-static void wait_for_inline(struct pl_mailbox *mailbox, const struct pl_slot *me)
+static void wait_for_inline(struct pl_mailbox *mailbox, struct pl_slot *me)
 {
     struct peal_bus *bus = mailbox->bus;
     atomic_fetch_add_explicit(&bus->removals, 1, memory_order_seq_cst);
@@ -564,8 +593,14 @@ static void wait_for_inline(struct pl_mailbox *mailbox, const struct pl_slot *me
         unsigned word = atomic_load_explicit(&bus->quiet_word, memory_order_acquire);
         pl_mutex_lock(&bus->lock, bus->seams);
         bool busy = pl_route_busy(bus, mailbox, me);
+        pl_mutex_lock(&bus->runs.lock, bus->seams);
+        bool waits = busy && pl_runs_may_wait(bus, mailbox, me);
+        if (!waits && me) {
+            me->awaited = NULL;
+        }
+        pl_mutex_unlock(&bus->runs.lock, bus->seams);
         pl_mutex_unlock(&bus->lock, bus->seams);
-        if (!busy) {
+        if (!waits) {
             break;
         }
         bus->seams->wait(bus->seams->world, &bus->quiet_word, word, PL_FOREVER);
@@ -601,7 +636,7 @@ void pl_mailbox_end(struct pl_mailbox *mailbox)
     pl_mutex_unlock(&bus->lock, bus->seams);
 }
 
-static void remove_mailbox(struct pl_mailbox *mailbox, const struct pl_slot *me)
+static void remove_mailbox(struct pl_mailbox *mailbox, struct pl_slot *me)
 {
     struct peal_bus *bus = mailbox->bus;
     pl_mutex_lock(&bus->lock, bus->seams);
@@ -638,16 +673,22 @@ void peal_unsubscribe(peal_subscription *subscription)
         return;
     }
     struct pl_mailbox *mailbox = subscription->mailbox;
-    struct peal_bus *bus = mailbox->bus;
-    const struct pl_slot *me = pl_slot_mine(bus);
-    if (mailbox->settings->options.name || mailbox->member_count > 1) {
+    struct pl_slot *me = pl_slot_mine(mailbox->bus);
+    bool pulls = mailbox->mode == PEAL_PULL;
+    bool stays = mailbox->settings->options.name != NULL;
+    if (stays || pulls) {
         leave(mailbox, subscription);
-        if (!pl_hold_wait_member(subscription, me) && subscription != &mailbox->only) {
+        if (pulls) {
+            pl_runs_notify(mailbox); // who is inside a pull ends it
+        }
+        bool called = pl_hold_wait_member(subscription, me);
+        if (stays && !called && subscription != &mailbox->only) {
             pl_release(mailbox->seams, subscription);
         }
-        return;
     }
-    remove_mailbox(mailbox, me);
+    if (!stays) {
+        remove_mailbox(mailbox, me);
+    }
 }
 
 // ---- pausing ------------------------------------------------------------------------------------

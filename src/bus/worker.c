@@ -154,7 +154,41 @@ void pl_runs_forget(struct pl_mailbox *mailbox)
     pl_mutex_unlock(&bus->timers.lock, bus->seams);
 }
 
-void pl_runs_wait_gone(struct pl_mailbox *mailbox, const struct pl_slot *me)
+static bool runs(const struct pl_slot *slot, const void *target)
+{
+    bool found = slot->member == target || pl_route_may_run(slot, target);
+    for (unsigned i = 0; i < slot->handling && i < PL_DEPTH_MAX; i++) {
+        found = found || slot->running[i] == target;
+    }
+    return found;
+}
+
+// Would `who`, waiting for the target, wait for `me`? Of a slot that waits all is as it was when it
+// began to, under runs.lock. Those that wait never form a ring, because whoever would close it does
+// not wait: so this ends.
+static bool leads_to(struct peal_bus *bus, const struct pl_slot *who, const void *target,
+                     const struct pl_slot *me)
+{
+    for (const struct pl_slot *slot = bus->slots; slot; slot = slot->next) {
+        if (slot != who && slot != me && slot->awaited && runs(slot, target) &&
+            (runs(me, slot->awaited) || leads_to(bus, slot, slot->awaited, me))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool pl_runs_may_wait(struct peal_bus *bus, const void *target, struct pl_slot *me)
+{
+    if (!me || (me->handling == 0 && me->depth == 0)) {
+        return true; // nobody waits for it
+    }
+    bool may = !leads_to(bus, me, target, me);
+    me->awaited = may ? target : NULL;
+    return may;
+}
+
+void pl_runs_wait_gone(struct pl_mailbox *mailbox, struct pl_slot *me)
 {
     struct peal_bus *bus = mailbox->bus;
     uint16_t mine = 0;
@@ -165,7 +199,10 @@ void pl_runs_wait_gone(struct pl_mailbox *mailbox, const struct pl_slot *me)
         unsigned word = atomic_load_explicit(&mailbox->word, memory_order_acquire);
         pl_mutex_lock(&bus->runs.lock, bus->seams);
         // Inside its own handler it does not wait for the others of several either.
-        bool gone = mailbox->running <= mine || mine > 0;
+        bool gone = mailbox->running <= mine || mine > 0 || !pl_runs_may_wait(bus, mailbox, me);
+        if (gone && me) {
+            me->awaited = NULL;
+        }
         if (gone && mailbox->running > 0) {
             mailbox->orphan = true; // its last run frees it
             pl_mailbox_ref(mailbox);

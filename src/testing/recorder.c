@@ -8,7 +8,8 @@
 // the subscriptions; those of the last clear are subtracted.
 //
 // While it looks, the world hushes: nobody else runs, no allocation is refused. Its own memory is
-// the machine's.
+// the machine's. Where the machine has none, it says so on stderr and answers nothing: 0, NULL,
+// false; a clear changes nothing then. What it has not read it reads the next time.
 #include "base/error.h"
 #include "bus/internal.h"
 #include "event/pattern.h"
@@ -16,7 +17,6 @@
 
 #include <peal/log.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 // Characters of a line in a comparison; the rest is cut.
@@ -37,7 +37,7 @@ struct recording {
     uint64_t next;    // the first position not looked at
     uint64_t skipped; // forgotten by the log before we looked
     struct baseline *baselines;
-    size_t baseline_count, baseline_capacity;
+    size_t baseline_count;
 };
 
 // The recording is what a look changes: a const recorder can look.
@@ -48,7 +48,7 @@ struct peal_recorder {
 
 // ---- memory -------------------------------------------------------------------------------------
 
-// Room for one more of an array. The machine without memory is no result a test could use.
+// Room for one more of an array; NULL: no memory, and the array is as it was.
 static void *grow(void *array, size_t count, size_t *capacity, size_t size)
 {
     if (count < *capacity) {
@@ -56,11 +56,9 @@ static void *grow(void *array, size_t count, size_t *capacity, size_t size)
     }
     size_t wanted = *capacity ? *capacity * 2 : 64;
     void *grown = pl_resize(&pl_seams_real, array, wanted * size);
-    if (!grown) {
-        (void)fputs("peal recorder: the machine has no memory left\n", stderr);
-        abort();
+    if (grown) {
+        *capacity = wanted;
     }
-    *capacity = wanted;
     return grown;
 }
 
@@ -86,16 +84,18 @@ static void complain(void)
     (void)fprintf(stderr, "peal recorder: %s\n", peal_error_sentence());
 }
 
-static void keep(struct recording *recording, const peal_event *event)
+static enum peal_err keep(struct recording *recording, const peal_event *event)
 {
-    const peal_event *kept = NULL;
-    if (peal_event_ref(&kept, event)) {
-        complain();
-        return;
-    }
-    recording->events =
+    void *events =
         grow(recording->events, recording->count, &recording->capacity, sizeof(const peal_event *));
-    recording->events[recording->count++] = kept;
+    if (!events) {
+        return pl_fail(PEAL_ENOMEM, "no memory to record an event of type %s",
+                       peal_event_type(event));
+    }
+    recording->events = events;
+    enum peal_err err = peal_event_ref(&recording->events[recording->count], event);
+    recording->count += !err;
+    return err;
 }
 
 static enum peal_err read_on(struct recording *recording, struct peal_bus *bus)
@@ -107,25 +107,27 @@ static enum peal_err read_on(struct recording *recording, struct peal_bus *bus)
         return err;
     }
     const peal_event *event = NULL;
-    while (!(err = peal_reader_next(&event, reader))) {
+    while (!(err = peal_reader_next(&event, reader)) && !(err = keep(recording, event))) {
         // Positions are dense: a step of more than one went over what the log has forgotten.
         recording->skipped += peal_event_position(event) - recording->next;
         recording->next = peal_event_position(event) + 1;
-        keep(recording, event);
     }
     peal_reader_close(reader);
     return err == PEAL_ENOTFOUND ? PEAL_OK : err;
 }
 
-// A bus that was stopped has nothing more to say; what was read before stays.
-static void look(const struct peal_recorder *recorder)
+// A bus that was stopped has nothing more to say; what was read before stays. False and said so, if
+// there may be more than could be read.
+static bool look(const struct peal_recorder *recorder)
 {
     hush(recorder->bus);
     enum peal_err err = read_on(recorder->recording, recorder->bus);
     unhush(recorder->bus);
     if (err && err != PEAL_ECLOSED) {
         complain();
+        return false;
     }
+    return true;
 }
 
 // Without a pattern: every type. NULL and said so, if it is none.
@@ -205,21 +207,59 @@ static struct baseline settled(const struct peal_recorder *recorder, const char 
     return sum;
 }
 
-static void take_baselines(struct recording *recording, struct peal_bus *bus)
+// All of them, or those of before.
+static enum peal_err take_baselines(struct recording *recording, struct peal_bus *bus)
 {
-    recording->baseline_count = 0;
+    struct baseline *taken = NULL;
+    size_t count = 0;
+    size_t capacity = 0;
+    bool enough = true;
     hush(bus);
     pl_mutex_lock(&bus->lock, bus->seams);
     struct pl_list *head = &bus->mailboxes;
-    for (struct pl_list *at = pl_list_first(head); at != head; at = at->next) {
+    for (struct pl_list *at = pl_list_first(head); at != head && enough; at = at->next) {
         struct pl_mailbox *mailbox = mailbox_at(at);
-        recording->baselines = grow(recording->baselines, recording->baseline_count,
-                                    &recording->baseline_capacity, sizeof(struct baseline));
-        recording->baselines[recording->baseline_count++] =
-            (struct baseline){ mailbox->serial, delivered_by(bus, mailbox), died_of(mailbox) };
+        void *grown = grow(taken, count, &capacity, sizeof *taken);
+        enough = grown != NULL;
+        if (enough) {
+            taken = grown;
+            taken[count++] =
+                (struct baseline){ mailbox->serial, delivered_by(bus, mailbox), died_of(mailbox) };
+        }
     }
     pl_mutex_unlock(&bus->lock, bus->seams);
     unhush(bus);
+    pl_release(&pl_seams_real, enough ? recording->baselines : taken);
+    if (!enough) {
+        return pl_fail(PEAL_ENOMEM, "no memory to note what each subscription has settled");
+    }
+    recording->baselines = taken;
+    recording->baseline_count = count;
+    return PEAL_OK;
+}
+
+static void forget(struct recording *recording)
+{
+    for (size_t i = 0; i < recording->count; i++) {
+        peal_event_unref(recording->events[i]);
+    }
+    recording->count = 0;
+    recording->skipped = 0;
+}
+
+// What was until now is not recorded.
+static enum peal_err start_over(struct recording *recording, struct peal_bus *bus)
+{
+    struct peal_bus_stats stats;
+    hush(bus);
+    enum peal_err err = peal_bus_stats(&stats, bus);
+    unhush(bus);
+    err = err ? err : take_baselines(recording, bus);
+    if (!err) {
+        forget(recording);
+        recording->next = stats.last_position + 1;
+    }
+    return err;
 }
 
 // ---- comparing ----------------------------------------------------------------------------------
@@ -237,10 +277,15 @@ struct lines {
     size_t count, capacity;
 };
 
-static void add_line(struct lines *lines, struct line line)
+static enum peal_err add_line(struct lines *lines, struct line line)
 {
-    lines->at = grow(lines->at, lines->count, &lines->capacity, sizeof line);
+    void *at = grow(lines->at, lines->count, &lines->capacity, sizeof line);
+    if (!at) {
+        return pl_fail(PEAL_ENOMEM, "no memory to compare more than %zu lines", lines->count);
+    }
+    lines->at = at;
     lines->at[lines->count++] = line;
+    return PEAL_OK;
 }
 
 static struct line trim(const char *text, size_t length)
@@ -262,29 +307,33 @@ static struct line trim(const char *text, size_t length)
     return line;
 }
 
-static void read_expected(struct lines *lines, const char *text)
+static enum peal_err read_expected(struct lines *lines, const char *text)
 {
-    while (*text) {
+    enum peal_err err = PEAL_OK;
+    while (*text && !err) {
         size_t length = strcspn(text, "\n");
         struct line line = trim(text, length);
         if (line.type_length > 0) {
-            add_line(lines, line);
+            err = add_line(lines, line);
         }
         text += length + (text[length] == '\n');
     }
+    return err;
 }
 
 // The system's own events are not expected and need not be.
-static void read_published(struct lines *lines, const struct recording *recording)
+static enum peal_err read_published(struct lines *lines, const struct recording *recording)
 {
-    for (size_t i = 0; i < recording->count; i++) {
+    enum peal_err err = PEAL_OK;
+    for (size_t i = 0; i < recording->count && !err; i++) {
         const peal_event *event = recording->events[i];
         const char *type = peal_event_type(event);
         if (type[0] != '$') {
-            add_line(lines, (struct line){ type, strlen(type), peal_event_data(event),
-                                           peal_event_size(event) });
+            err = add_line(lines, (struct line){ type, strlen(type), peal_event_data(event),
+                                                 peal_event_size(event) });
         }
     }
+    return err;
 }
 
 // An expected line without data says nothing of the data.
@@ -375,7 +424,7 @@ static void print_comparison(const struct lines *expected, const struct lines *p
     }
 }
 
-static bool compare(const struct lines *expected, const struct lines *published)
+static bool compare(const struct lines *expected, const struct lines *published, uint64_t skipped)
 {
     bool same = expected->count == published->count;
     for (size_t i = 0; same && i < expected->count; i++) {
@@ -383,6 +432,10 @@ static bool compare(const struct lines *expected, const struct lines *published)
     }
     if (!same) {
         print_comparison(expected, published);
+    }
+    if (!same && skipped > 0) {
+        (void)fprintf(stderr, "  (and the log forgot %llu events before they were looked at)\n",
+                      (unsigned long long)skipped);
     }
     return same;
 }
@@ -402,30 +455,18 @@ enum peal_err peal_recorder_open(peal_recorder **out, peal_bus *bus)
         return pl_fail(PEAL_ENOMEM, "no memory for a recorder");
     }
     *recorder = (struct peal_recorder){ .bus = bus, .recording = recording };
-    hush(bus);
-    struct peal_bus_stats stats;
-    enum peal_err err = peal_bus_stats(&stats, bus);
+    enum peal_err err = start_over(recording, bus);
     if (!err) {
-        recording->next = stats.last_position + 1;
+        hush(bus);
         err = read_on(recording, bus); // is there a log to read at all?
+        unhush(bus);
     }
-    unhush(bus);
     if (err) {
         peal_recorder_close(recorder);
         return err;
     }
-    take_baselines(recording, bus);
     *out = recorder;
     return PEAL_OK;
-}
-
-static void forget(struct recording *recording)
-{
-    for (size_t i = 0; i < recording->count; i++) {
-        peal_event_unref(recording->events[i]);
-    }
-    recording->count = 0;
-    recording->skipped = 0;
 }
 
 void peal_recorder_close(peal_recorder *recorder)
@@ -443,9 +484,9 @@ void peal_recorder_close(peal_recorder *recorder)
 
 void peal_recorder_clear(peal_recorder *recorder)
 {
-    look(recorder);
-    forget(recorder->recording);
-    take_baselines(recorder->recording, recorder->bus);
+    if (start_over(recorder->recording, recorder->bus)) {
+        complain();
+    }
 }
 
 size_t peal_recorder_published(const peal_recorder *recorder, const char *pattern)
@@ -454,10 +495,10 @@ size_t peal_recorder_published(const peal_recorder *recorder, const char *patter
     if (!parse(&parsed, pattern)) {
         return 0;
     }
-    look(recorder);
+    bool looked = look(recorder);
     const struct recording *recording = recorder->recording;
     size_t count = 0;
-    for (size_t i = 0; i < recording->count; i++) {
+    for (size_t i = 0; i < recording->count && looked; i++) {
         count += matches(parsed, recording->events[i]);
     }
     pl_pattern_free(parsed, &pl_seams_real);
@@ -471,10 +512,10 @@ const peal_event *peal_recorder_event(const peal_recorder *recorder, const char 
     if (!parse(&parsed, pattern)) {
         return NULL;
     }
-    look(recorder);
+    bool looked = look(recorder);
     const struct recording *recording = recorder->recording;
     const peal_event *found = NULL;
-    for (size_t i = 0; i < recording->count && !found; i++) {
+    for (size_t i = 0; i < recording->count && looked && !found; i++) {
         if (matches(parsed, recording->events[i]) && index-- == 0) {
             found = recording->events[i];
         }
@@ -495,15 +536,16 @@ size_t peal_recorder_dead(const peal_recorder *recorder, const char *label)
 
 bool peal_recorder_expect(const peal_recorder *recorder, const char *expected)
 {
-    look(recorder);
+    if (!look(recorder)) {
+        return false;
+    }
     struct lines left = { 0 };
     struct lines right = { 0 };
-    read_expected(&left, expected);
-    read_published(&right, recorder->recording);
-    bool same = compare(&left, &right);
-    if (!same && recorder->recording->skipped > 0) {
-        (void)fprintf(stderr, "  (and the log forgot %llu events before they were looked at)\n",
-                      (unsigned long long)recorder->recording->skipped);
+    bool same = false;
+    if (read_expected(&left, expected) || read_published(&right, recorder->recording)) {
+        complain();
+    } else {
+        same = compare(&left, &right, recorder->recording->skipped);
     }
     pl_release(&pl_seams_real, left.at);
     pl_release(&pl_seams_real, right.at);

@@ -92,6 +92,7 @@ static void *world_alloc(void *context, size_t size)
     }
     struct block *block = pl_alloc(&pl_seams_real, sizeof *block + size);
     if (!block) {
+        world->refused++; // by the machine
         return NULL;
     }
     *block = (struct block){ .size = size, .number = world->asked };
@@ -208,16 +209,16 @@ const struct pl_seams *pl_world_seams(struct peal_world *world)
     return &world->seams;
 }
 
-void pl_world_attach(struct peal_world *world, struct peal_bus *bus)
+enum peal_err pl_world_attach(struct peal_world *world, struct peal_bus *bus)
 {
     struct attached *attached = pl_new(&pl_seams_real, sizeof *attached);
-    if (attached) {
-        attached->bus = bus;
-        pl_list_add_tail(&world->buses, &attached->link);
-        world->changes++;
-    } else {
-        pl_fibers_die(&world->fibers, "the machine has no memory left for the test itself");
+    if (!attached) {
+        return pl_fail(PEAL_ENOMEM, "no memory for a bus in a world");
     }
+    attached->bus = bus;
+    pl_list_add_tail(&world->buses, &attached->link);
+    world->changes++;
+    return PEAL_OK;
 }
 
 void pl_world_detach(struct peal_world *world, struct peal_bus *bus)

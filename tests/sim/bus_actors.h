@@ -31,6 +31,13 @@ static inline bool join(struct box *box)
     bool handled = !box->batches && options.mode != PEAL_PULL;
     member->presence = COMING;
     member->box = box;
+    struct peal_bus_stats now;
+    if (!box->came_begun && peal_bus_stats(&now, sim->bus) == PEAL_OK &&
+        box->from_position > now.last_position + 1) {
+        box->from_position = now.last_position + 1; // none is given for what is still to come
+        box->options.from_position = box->from_position;
+        options.from_position = box->from_position;
+    }
     if (!box->came_begun) {
         box->came_begun = ++sim->stamp;
         box->came_at = now_of(sim);
@@ -144,13 +151,13 @@ static inline void pulled(struct member *member, peal_delivery *delivery)
     if (is_gap(event)) {
         note_gap(member, event);
         box->pulled += box->gaps[box->gap_count - 1].count;
-        *handle = (struct handle){ delivery, box, NULL, 0, true };
+        *handle = (struct handle){ delivery, box, NULL, 0, true, 0 };
         settle(sim, handle, PEAL_DONE);
         return;
     }
     struct life *life = begin(member, event, ++sim->calls);
     end(box, life, PEAL_LATER, true);
-    *handle = (struct handle){ delivery, box, life, life->token, false };
+    *handle = (struct handle){ delivery, box, life, life->token, false, 0 };
     if (sim->calm || chance(sim, 60)) {
         enum peal_verdict verdict = draw_verdict(sim, box, life);
         handle->taken = true;

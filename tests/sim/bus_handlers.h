@@ -76,7 +76,7 @@ static inline struct handle *draw_handle(struct sim *sim)
     unsigned first = draw(sim, HANDLES_MAX);
     for (unsigned i = 0; i < HANDLES_MAX; i++) {
         struct handle *handle = &sim->handles[(first + i) % HANDLES_MAX];
-        if (handle->box && !handle->taken) {
+        if (handle->box && !handle->taken && (!handle->rested || now_of(sim) > handle->rested)) {
             return handle;
         }
     }
@@ -152,6 +152,7 @@ static inline void leave_by_itself(struct member *member)
     }
     tell(box->sim, "%s: unsubscribes itself", box->label);
     member->presence = LEAVING_ITSELF;
+    member->epoch = box->sim->epoch; // calls that have begun already may go on meanwhile
     if (!box->named) {
         box->gone_begun = ++box->sim->stamp;
     }
@@ -258,8 +259,23 @@ static inline bool take(struct member *member, struct life *life, const peal_eve
     if (!handle) {
         wrong(sim, "no room for a handle");
     }
-    *handle = (struct handle){ delivery, member->box, life, life->token, false };
+    *handle = (struct handle){ delivery, member->box, life, life->token, false, 0 };
     return true;
+}
+
+// Its handler took an event, and settles it by returning. Whoever is settling it just now is first;
+// nobody else may meanwhile, because it could come before or after the return.
+static inline void settle_by_returning(struct sim *sim, const struct life *life)
+{
+    while (life->settling) {
+        peal_world_yield(sim->world);
+    }
+    for (unsigned i = 0; i < HANDLES_MAX; i++) {
+        struct handle *handle = &sim->handles[i];
+        if (handle->box && handle->life == life && handle->token == life->token) {
+            handle->rested = now_of(sim);
+        }
+    }
 }
 
 static inline enum peal_verdict on_event(const peal_event *event, void *context)
@@ -284,6 +300,9 @@ static inline enum peal_verdict on_event(const peal_event *event, void *context)
             peal_world_sleep(sim->world, draw(sim, 10));
         }
         verdict = chance(sim, 10) ? PEAL_RETRY : PEAL_LATER;
+        if (taken && verdict == PEAL_RETRY) {
+            settle_by_returning(sim, life);
+        }
     } else if (verdict != PEAL_DONE) {
         say_why(sim, life, event);
     }

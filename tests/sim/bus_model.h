@@ -219,14 +219,20 @@ static inline void end_life(struct box *box, struct life *life, enum state state
 static inline void die(struct box *box, struct life *life, enum reason reason)
 {
     life->reason = (uint8_t)(life->failing ? life->failing : reason);
-    if (box->options.spent == PEAL_SPENT_DROP) {
-        box->counts.dropped++;
-        end_life(box, life, DROPPED);
-        return;
-    }
     box->counts.dead++;
     life->revive = false;
     end_life(box, life, DEAD);
+}
+
+// Its attempts are spent. One that was retried has a letter, and keeps it.
+static inline void spend(struct box *box, struct life *life, enum reason reason)
+{
+    if (box->options.spent != PEAL_SPENT_DROP || life->retried) {
+        die(box, life, reason);
+        return;
+    }
+    box->counts.dropped++;
+    end_life(box, life, DROPPED);
 }
 
 static inline void fail_attempt(struct box *box, struct life *life, enum reason reason,
@@ -236,8 +242,12 @@ static inline void fail_attempt(struct box *box, struct life *life, enum reason 
     unsigned most = retry->max_attempts ? retry->max_attempts : 5;
     box->counts.failed++;
     bool hopeless = life->failing == FATAL && retry->non_retryable;
-    if (hopeless || (!retry->unlimited && life->attempt >= most)) {
+    if (hopeless) {
         die(box, life, reason);
+        return;
+    }
+    if (!retry->unlimited && life->attempt >= most) {
+        spend(box, life, reason);
         return;
     }
     int64_t delay = delay_of(box, life->attempt);
@@ -479,10 +489,10 @@ static inline bool let_through(struct box *box, const peal_event *event)
 // A handler returns. `taken`: it has taken the delivery to settle it later.
 static inline void end(struct box *box, struct life *life, enum peal_verdict verdict, bool taken)
 {
-    if (verdict != PEAL_LATER || !taken) {
-        apply(box, life, verdict == PEAL_LATER ? PEAL_RETRY : verdict);
-    } else if (life->early) {
+    if (life->early) {
         apply(box, life, (enum peal_verdict)(life->early - 1));
+    } else if (verdict != PEAL_LATER || !taken) {
+        apply(box, life, verdict == PEAL_LATER ? PEAL_RETRY : verdict);
     } else {
         uint64_t wait_ms = box->options.ack_wait_ms ? box->options.ack_wait_ms : 30000;
         life->state = LATER;

@@ -164,7 +164,8 @@ struct handle {
     struct box *box;   // NULL: this place is free
     struct life *life; // NULL: of a gap
     unsigned token;
-    bool taken; // by who is settling it
+    bool taken;     // by who is settling it
+    int64_t rested; // at this time nobody may: its handler is returning another verdict
 };
 
 struct sim {

@@ -12,7 +12,8 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 
-// NOLINTBEGIN(bugprone-reserved-identifier): the linker chooses these names.
+// The linker chooses these names.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming)
 void *__real_malloc(size_t size);
 void *__real_calloc(size_t count, size_t size);
 void *__real_realloc(void *memory, size_t size);
@@ -258,4 +259,4 @@ int __wrap_close(int fd)
     }
     return __real_close(fd);
 }
-// NOLINTEND(bugprone-reserved-identifier)
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)

@@ -3,8 +3,7 @@
 // A machine that refuses: memory, threads and descriptors of the real one, counted, and not to be
 // had when the test says so.
 //
-//     // ctest: wrap=malloc,calloc,realloc,free,mmap,munmap,mprotect
-//     // ctest: wrap=pthread_create,pthread_join,eventfd,timerfd_create,epoll_create1,epoll_ctl,close
+//     // ctest: wrap=malloc,calloc,realloc,free,mmap,munmap,mprotect,pthread_create,...
 //
 //     int64_t before = machine_held();
 //     machine_refuse(MACHINE_MEMORY, 3, false);    // the third allocation from now
@@ -12,8 +11,8 @@
 //     machine_relent();
 //     assert_int_equal(machine_held(), before);
 //
-// The two lines tell the linker to lead these calls here, from the library and from the test; libc,
-// cmocka and the sanitizers go on as they are.
+// The first line tells the linker to lead calls here, from the library and from the test; it names
+// all that stand in machine.c. libc, cmocka and the sanitizers go on as they are.
 //
 // Threads: any; the counts are of all threads together.
 #ifndef PEAL_TESTS_MACHINE_H

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 // An actor that rejects everything: each event becomes a dead letter at once.
 static struct actor rejecting(void)
@@ -19,6 +20,58 @@ static uint64_t retry_all(struct scene *scene)
     uint64_t affected = UINT64_MAX;
     assert_int_equal(peal_dead_retry(scene->bus, NULL, false, &affected), PEAL_OK);
     return affected;
+}
+
+// ---- many ---------------------------------------------------------------------------------------
+
+struct crowd_of_dead {
+    enum peal_verdict verdict;
+    unsigned count;
+};
+
+static enum peal_verdict judge(const peal_event *event, void *context)
+{
+    (void)event;
+    struct crowd_of_dead *crowd = context;
+    crowd->count++;
+    return crowd->verdict;
+}
+
+// Whoever looks through all of them for each of them needs a minute for this.
+static void many_letters_are_retried_and_listed_in_no_time(void **state)
+{
+    (void)state;
+    unsigned many = (unsigned)(500 * scene_effort());
+    clock_t start = clock();
+    for (int blocks = 0; blocks < 2; blocks++) {
+        struct scene scene;
+        scene_open(&scene, 1, &(struct peal_bus_options){ .dead_max = many });
+        struct crowd_of_dead crowd = { PEAL_REJECT, 0 };
+        struct peal_subscribe_options options = { .mailbox = 1U << 17,
+                                                  .after_dead = blocks ? PEAL_AFTER_DEAD_PARK
+                                                                       : PEAL_AFTER_DEAD_GO_ON };
+        assert_int_equal(peal_subscribe(NULL, scene.bus, "a", &options, judge, &crowd), PEAL_OK);
+        for (unsigned i = 0; i < many; i++) {
+            char key[16];
+            (void)snprintf(key, sizeof key, "%u", i);
+            scene_publish(&scene, "a", key, "x");
+        }
+        peal_world_settle(scene.world);
+        scene_assert_dead(&scene, many);
+        assert_int_equal(retry_all(&scene), many); // and they die again
+        peal_world_settle(scene.world);
+        assert_int_equal(crowd.count, 2 * many);
+        struct peal_dead_list list = scene_dead(&scene, many);
+        assert_false(list.letters[many - 1].retrying);
+        peal_dead_list_finish(&list);
+        crowd.verdict = PEAL_DONE;
+        assert_int_equal(retry_all(&scene), many);
+        peal_world_settle(scene.world);
+        assert_int_equal(crowd.count, 3 * many);
+        scene_assert_dead(&scene, 0);
+        scene_close(&scene);
+    }
+    assert_true(clock() - start < 10 * CLOCKS_PER_SEC);
 }
 
 // ---- park, block, pause -------------------------------------------------------------------------
@@ -496,6 +549,7 @@ static void with_any_order_of_workers_letters_come_back_exactly(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_letters_are_retried_and_listed_in_no_time),
         cmocka_unit_test(a_retry_releases_what_is_parked_in_order),
         cmocka_unit_test(an_edit_releases_what_is_parked_in_order),
         cmocka_unit_test(a_discard_or_a_purge_lets_what_is_parked_go_on),

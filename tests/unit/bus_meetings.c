@@ -56,6 +56,52 @@ static void who_pulls_is_woken_for_every_event(void **state)
     peal_bus_close(bus);
 }
 
+// Wants nothing: who pulls stays inside.
+static bool want_nothing(const peal_event *event, void *context)
+{
+    (void)event;
+    tally_add(context, 1);
+    return false;
+}
+
+static void *pull_for_ever(void *context)
+{
+    peal_delivery *delivery;
+    size_t count;
+    assert_int_equal(peal_subscription_pull(&delivery, &count, context, 1, UINT64_MAX),
+                     PEAL_ECLOSED);
+    return NULL;
+}
+
+static void *publish_a(void *context)
+{
+    for (unsigned i = 0; i < 100; i++) {
+        publish(context, "a", "");
+    }
+    return NULL;
+}
+
+static void unsubscribing_ends_a_pull_and_waits_for_it(void **state)
+{
+    (void)state;
+    for (unsigned turn = 0; turn < effort(200); turn++) {
+        peal_bus *bus = open_bus(&(struct peal_bus_options){ .workers = PEAL_NO_WORKERS });
+        struct tally seen = TALLY;
+        struct peal_subscribe_options pull = { .mode = PEAL_PULL,
+                                               .name = turn % 2 ? "n" : NULL,
+                                               .filter = want_nothing,
+                                               .filter_context = &seen };
+        peal_subscription *subscription = subscribe(bus, "a", &pull, NULL, NULL);
+        pthread_t puller = begin(pull_for_ever, subscription);
+        pthread_t publisher = begin(publish_a, bus);
+        assert_true(tally_reaches(&seen, 1 + turn % 50)); // it is inside
+        peal_unsubscribe(subscription);
+        end(puller);
+        end(publisher);
+        peal_bus_close(bus);
+    }
+}
+
 static enum peal_verdict meet(const peal_event *event, void *context)
 {
     (void)event;
@@ -155,6 +201,142 @@ static void handlers_that_unsubscribe_themselves_never_wait_for_each_other(void 
         for (int i = 0; i < 6; i++) {
             assert_true(atomic_load(&shots[i].gone));
         }
+    }
+}
+
+// Two that meet, and then leave each other.
+struct pair {
+    struct tally *here, *left;
+    _Atomic(peal_subscription *) other;
+};
+
+static enum peal_verdict leave_the_other(const peal_event *event, void *context)
+{
+    (void)event;
+    struct pair *pair = context;
+    peal_subscription *other = atomic_exchange(&pair->other, NULL);
+    if (other) {
+        tally_add(pair->here, 1);
+        assert_true(tally_reaches(pair->here, 3));
+        peal_unsubscribe(other);
+        tally_add(pair->left, 1);
+    }
+    return PEAL_DONE;
+}
+
+static void handlers_that_unsubscribe_each_other_do_not_wait_for_ever(void **state)
+{
+    (void)state;
+    static const char *const names[][3] = {
+        { NULL, NULL, NULL }, { "x", "y", "z" }, { "x", "x", "x" }, { NULL, "y", NULL }
+    };
+    for (unsigned turn = 0; turn < effort(200); turn++) {
+        peal_bus *bus = open_bus(&(struct peal_bus_options){ .workers = 4 });
+        struct tally here = TALLY, left = TALLY;
+        struct pair ring[3];
+        peal_subscription *members[3];
+        for (unsigned i = 0; i < 3; i++) {
+            ring[i] = (struct pair){ &here, &left, NULL };
+            struct peal_subscribe_options options = { .name = names[turn % 4][i] };
+            members[i] = subscribe(bus, "a", &options, leave_the_other, &ring[i]);
+        }
+        for (unsigned i = 0; i < 3; i++) {
+            atomic_store(&ring[i].other, members[(i + 1) % 3]);
+        }
+        for (unsigned i = 0; i < 3; i++) { // one for each member of a name
+            publish(bus, "a", "");
+        }
+        assert_true(tally_reaches(&left, 3));
+        peal_bus_close(bus);
+    }
+}
+
+static void *publish_own_type(void *context)
+{
+    struct stream *stream = context;
+    publish(stream->bus, stream->events == 0 ? "x" : "y", "");
+    return NULL;
+}
+
+static enum peal_verdict leave_the_inline_other(const peal_event *event, void *context)
+{
+    (void)event;
+    struct pair *pair = context;
+    tally_add(pair->here, 1);
+    assert_true(tally_reaches(pair->here, 2));
+    peal_unsubscribe(atomic_load(&pair->other));
+    tally_add(pair->left, 1);
+    return PEAL_DONE;
+}
+
+static void inline_handlers_that_unsubscribe_each_other_do_not_wait_for_ever(void **state)
+{
+    (void)state;
+    for (unsigned turn = 0; turn < effort(200); turn++) {
+        peal_bus *bus = open_bus(&(struct peal_bus_options){ .workers = 1 });
+        struct tally here = TALLY, left = TALLY;
+        struct pair pair[2] = { { &here, &left, NULL }, { &here, &left, NULL } };
+        struct peal_subscribe_options inlined = { .mode = PEAL_INLINE };
+        struct peal_subscribe_options worker = { 0 };
+        // Two inline ones, or an inline one and one that a worker runs.
+        peal_subscription *x = subscribe(bus, "x", &inlined, leave_the_inline_other, &pair[0]);
+        peal_subscription *y =
+            subscribe(bus, "y", turn % 2 ? &inlined : &worker, leave_the_inline_other, &pair[1]);
+        atomic_store(&pair[0].other, y);
+        atomic_store(&pair[1].other, x);
+        struct stream streams[2] = { { bus, 0 }, { bus, 1 } };
+        pthread_t publishers[] = { begin(publish_own_type, &streams[0]),
+                                   begin(publish_own_type, &streams[1]) };
+        assert_true(tally_reaches(&left, 2));
+        end(publishers[0]);
+        end(publishers[1]);
+        peal_bus_close(bus);
+    }
+}
+
+// Of a name that is shared, a handler that unsubscribes another member waits for its handler.
+struct colleague {
+    struct tally *began, *may_end, *ended;
+    atomic_bool *done;
+    _Atomic(peal_subscription *) other;
+};
+
+static enum peal_verdict work_or_leave(const peal_event *event, void *context)
+{
+    (void)event;
+    struct colleague *colleague = context;
+    tally_add(colleague->began, 1);
+    assert_true(tally_reaches(colleague->began, 2));
+    peal_subscription *other = atomic_load(&colleague->other);
+    if (other) {
+        tally_add(colleague->may_end, 1);
+        peal_unsubscribe(other);
+        assert_true(atomic_load(colleague->done));
+    } else {
+        assert_true(tally_reaches(colleague->may_end, 1));
+        atomic_store(colleague->done, true);
+    }
+    tally_add(colleague->ended, 1);
+    return PEAL_DONE;
+}
+
+static void a_member_that_unsubscribes_another_waits_for_its_handler(void **state)
+{
+    (void)state;
+    for (unsigned turn = 0; turn < effort(200); turn++) {
+        peal_bus *bus = open_bus(&(struct peal_bus_options){ .workers = 2 });
+        struct tally began = TALLY, may_end = TALLY, ended = TALLY;
+        atomic_bool done = false;
+        struct colleague colleagues[2] = { { &began, &may_end, &ended, &done, NULL },
+                                           { &began, &may_end, &ended, &done, NULL } };
+        struct peal_subscribe_options options = { .name = "n" };
+        (void)subscribe(bus, "a", &options, work_or_leave, &colleagues[0]);
+        peal_subscription *other = subscribe(bus, "a", &options, work_or_leave, &colleagues[1]);
+        atomic_store(&colleagues[0].other, other);
+        publish(bus, "a", "");
+        publish(bus, "a", "");
+        assert_true(tally_reaches(&ended, 2));
+        peal_bus_close(bus);
     }
 }
 
@@ -304,9 +486,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(who_pulls_is_woken_for_every_event),
+        cmocka_unit_test(unsubscribing_ends_a_pull_and_waits_for_it),
         cmocka_unit_test(an_event_that_comes_while_a_handler_runs_gets_a_second_worker),
         cmocka_unit_test(a_retry_comes_although_the_worker_that_kept_the_time_is_busy),
         cmocka_unit_test(handlers_that_unsubscribe_themselves_never_wait_for_each_other),
+        cmocka_unit_test(handlers_that_unsubscribe_each_other_do_not_wait_for_ever),
+        cmocka_unit_test(inline_handlers_that_unsubscribe_each_other_do_not_wait_for_ever),
+        cmocka_unit_test(a_member_that_unsubscribes_another_waits_for_its_handler),
         cmocka_unit_test(an_inline_handler_that_another_one_has_unsubscribed_is_not_called),
         cmocka_unit_test(a_loss_is_told_without_another_event_and_its_handler_may_leave),
         cmocka_unit_test(the_descriptor_is_readable_whenever_there_is_something_to_do),

@@ -13,6 +13,8 @@
 
 #include "support/stage.h"
 
+#include <peal/deadletter.h>
+
 // A subscription with a mailbox of 4 that is full: the events 1 to 4 wait.
 static peal_subscription *fill(struct stage *stage, enum peal_overflow overflow,
                                struct diary *diary)
@@ -202,6 +204,145 @@ static void latest_per_key_with_more_keys_than_room_drops_the_oldest(void **stat
     peal_world_settle(stage.world);
     assert_string_equal(diary.text, "gap(3,1,3) 4 5 6 7");
     assert_int_equal(stage_look(subscription).dropped, 3);
+    stage_close(&stage);
+}
+
+// Takes what it is told to, and else says what its diary says.
+struct troubled {
+    struct diary diary;
+    peal_delivery *taken[128];
+    unsigned taken_count;
+    const char *good; // of this key it is done with everything; NULL: of all
+    enum peal_verdict verdict;
+};
+
+static enum peal_verdict trouble(const peal_event *event, void *context)
+{
+    struct troubled *troubled = context;
+    struct gap gap;
+    diary_note(&troubled->diary, event);
+    if (read_gap(event, &gap) || !troubled->good ||
+        strcmp(peal_event_key(event), troubled->good) == 0) {
+        return PEAL_DONE;
+    }
+    if (troubled->verdict == PEAL_LATER) {
+        assert_int_equal(peal_delivery_take(&troubled->taken[troubled->taken_count++], event),
+                         PEAL_OK);
+    }
+    return troubled->verdict;
+}
+
+static void latest_per_key_takes_no_more_than_a_mailbox_that_is_not_done_with(void **state)
+{
+    (void)state;
+    static const enum peal_verdict verdicts[] = { PEAL_RETRY, PEAL_LATER, PEAL_REJECT };
+    for (unsigned i = 0; i < 3; i++) {
+        struct stage stage;
+        stage_open(&stage, 1, PEAL_NO_WORKERS);
+        struct troubled troubled = { .good = "none", .verdict = verdicts[i] };
+        struct peal_subscribe_options options = { .mailbox = 4,
+                                                  .overflow = PEAL_LATEST_PER_KEY,
+                                                  .spent = PEAL_SPENT_BLOCK,
+                                                  .ack_wait_ms = 1000 * 1000,
+                                                  .retry = { .initial_ms = 1000 * 1000,
+                                                             .no_jitter = true } };
+        peal_subscription *subscription =
+            stage_subscribe(&stage, "a", &options, trouble, &troubled);
+        for (unsigned key = 1; key <= 100; key++) {
+            char text[8];
+            (void)snprintf(text, sizeof text, "%u", key);
+            say_of(&stage, "a", text, text);
+            peal_world_settle(stage.world);
+        }
+        assert_string_equal(troubled.diary.text, "1 2 3 4"); // all of them, and no other
+
+        // Each that is done with lets one more come; and what it did not keep is told.
+        diary_clear(&troubled.diary);
+        troubled.good = NULL;
+        while (troubled.taken_count > 0) {
+            peal_delivery *delivery = troubled.taken[--troubled.taken_count];
+            assert_int_equal(peal_delivery_settle(delivery, PEAL_DONE), PEAL_OK);
+        }
+        assert_int_equal(peal_dead_retry(stage.bus, NULL, false, NULL), PEAL_OK);
+        peal_world_advance(stage.world, 1000 * 1000);
+        struct peal_subscription_stats stats = stage_look(subscription);
+        assert_int_equal(stats.delivered + stats.dropped, 100);
+        assert_int_equal(stats.waiting + stats.in_flight, 0);
+        assert_non_null(strstr(troubled.diary.text, "97 98 99 100"));
+        stage_close(&stage);
+    }
+}
+
+static void latest_per_key_goes_on_beside_a_key_that_fails(void **state)
+{
+    (void)state;
+    struct stage stage;
+    stage_open(&stage, 1, PEAL_NO_WORKERS);
+    struct troubled troubled = { .good = "b", .verdict = PEAL_RETRY };
+    struct peal_subscribe_options options = { .mailbox = 4,
+                                              .overflow = PEAL_LATEST_PER_KEY,
+                                              .retry = { .no_jitter = true } };
+    peal_subscription *subscription = stage_subscribe(&stage, "a", &options, trouble, &troubled);
+    say_of(&stage, "a", "a", "a1");
+    peal_world_settle(stage.world);
+    for (unsigned i = 2; i <= 9; i++) { // they wait behind the one that failed
+        char data[8];
+        (void)snprintf(data, sizeof data, "a%u", i);
+        say_of(&stage, "a", "a", data);
+        peal_world_settle(stage.world);
+    }
+    say_of(&stage, "a", "b", "b1");
+    peal_world_settle(stage.world);
+    assert_non_null(strstr(troubled.diary.text, " b1"));
+    troubled.good = NULL;
+    diary_clear(&troubled.diary);
+    peal_world_advance(stage.world, 60000);
+    const char *newest = strstr(troubled.diary.text, "a9");
+    assert_non_null(newest);
+    assert_string_equal(newest, "a9"); // the last, and it was never lost
+    struct peal_subscription_stats stats = stage_look(subscription);
+    assert_int_equal(stats.delivered + stats.dropped, 10);
+    stage_close(&stage);
+}
+
+static void say_with_priority(struct stage *stage, const char *key, const char *data, int priority)
+{
+    struct peal_message message = { .type = "a",
+                                    .key = key,
+                                    .data = data,
+                                    .size = strlen(data),
+                                    .priority = PEAL_PRIORITY(priority) };
+    assert_int_equal(peal_publish(stage->bus, &message, NULL), PEAL_OK);
+    peal_world_advance(stage->world, 1);
+}
+
+static void what_replaces_an_older_one_has_its_own_age_and_priority_and_the_others_turn(
+    void **state)
+{
+    (void)state;
+    struct stage stage;
+    stage_open(&stage, 1, PEAL_NO_WORKERS);
+    struct diary diary = { 0 };
+    struct peal_subscribe_options options = { .mailbox = 4, .overflow = PEAL_LATEST_PER_KEY };
+    peal_subscription *subscription = stage_subscribe(&stage, "a", &options, diary_write, &diary);
+    assert_int_equal(peal_subscription_pause(subscription), PEAL_OK);
+    static const char *const keys[] = { "a", "b", "c", "d" };
+    for (unsigned i = 0; i < 4; i++) {
+        char data[3] = { keys[i][0], '1', '\0' };
+        say_with_priority(&stage, keys[i], data, i == 3 ? 6 : 4);
+    }
+    peal_world_advance(stage.world, 1000);
+    say_with_priority(&stage, "c", "c2", 9); // in the place of c1: higher
+    say_with_priority(&stage, "a", "a2", 4); // in that of a1, before b1
+    say_with_priority(&stage, "d", "d2", 0); // lower
+    assert_int_equal(peal_subscription_resume(subscription), PEAL_OK);
+    size_t done;
+    assert_int_equal(peal_bus_dispatch(stage.bus, 2, &done), PEAL_OK);                    // c2, a2
+    assert_in_range(stage_look(subscription).lag_ns, 1000 * 1000000LL, 1010 * 1000000LL); // b1
+    assert_int_equal(peal_bus_dispatch(stage.bus, 1, &done), PEAL_OK);
+    assert_int_equal(stage_look(subscription).lag_ns, 1000000); // d2: that d1 was older is past
+    peal_world_settle(stage.world);
+    assert_string_equal(diary.text, "gap(3,1,4) c2 a2 b1 d2");
     stage_close(&stage);
 }
 
@@ -478,6 +619,10 @@ int main(void)
         cmocka_unit_test(latest_per_key_keeps_the_newest_of_each_key),
         cmocka_unit_test(latest_per_key_keeps_everything_as_long_as_there_is_room),
         cmocka_unit_test(latest_per_key_with_more_keys_than_room_drops_the_oldest),
+        cmocka_unit_test(latest_per_key_takes_no_more_than_a_mailbox_that_is_not_done_with),
+        cmocka_unit_test(latest_per_key_goes_on_beside_a_key_that_fails),
+        cmocka_unit_test(
+            what_replaces_an_older_one_has_its_own_age_and_priority_and_the_others_turn),
         cmocka_unit_test(catching_up_with_a_mailbox_of_2_loses_nothing),
         cmocka_unit_test(a_loss_is_told_though_nothing_follows_it),
         cmocka_unit_test(delivered_and_told_lost_is_everything),

@@ -317,6 +317,41 @@ static void stopping_the_bus_wakes_who_pulls(void **state)
     stage_close(&stage);
 }
 
+static void unsubscribing_ends_the_pulls_that_wait(void **state)
+{
+    (void)state;
+    for (unsigned seed = 0; seed < effort(200); seed++) {
+        struct stage stage;
+        stage_open(&stage, seed, PEAL_NO_WORKERS);
+        struct peal_subscribe_options options = { .name = seed % 2 ? "n" : NULL };
+        struct puller pullers[3];
+        peal_subscription *stays = seed % 4 == 1 ? subscribe(&stage, options) : NULL;
+        peal_subscription *leaves = subscribe(&stage, options);
+        for (unsigned i = 0; i < 3; i++) {
+            pullers[i] = (struct puller){
+                .stage = &stage, .subscription = leaves, .timeout_ms = UINT64_MAX, .err = 77
+            };
+            assert_int_equal(peal_world_spawn(stage.world, pull_one, &pullers[i]), PEAL_OK);
+        }
+        peal_world_settle(stage.world);
+        if (seed % 3 == 0) {
+            say(&stage, "a", "1");
+        }
+        peal_unsubscribe(leaves); // returns when nobody is inside, and frees it
+        peal_world_settle(stage.world);
+        unsigned got = 0;
+        for (unsigned i = 0; i < 3; i++) {
+            got += pullers[i].err == PEAL_OK;
+            assert_true(pullers[i].err == PEAL_ECLOSED || pullers[i].err == PEAL_OK);
+        }
+        assert_true(got <= (seed % 3 == 0));
+        if (stays) {
+            peal_unsubscribe(stays);
+        }
+        stage_close(&stage);
+    }
+}
+
 // ---- from a handler, and wrong calls
 // ---------------------------------------------------------------
 
@@ -444,6 +479,7 @@ int main(void)
         cmocka_unit_test(a_pull_that_waits_gets_a_retry_when_it_is_due),
         cmocka_unit_test(a_paused_subscription_gives_nothing_until_it_is_resumed),
         cmocka_unit_test(stopping_the_bus_wakes_who_pulls),
+        cmocka_unit_test(unsubscribing_ends_the_pulls_that_wait),
         cmocka_unit_test(a_pull_inside_a_handler_does_not_wait),
         cmocka_unit_test(wrong_calls_are_refused_and_change_nothing),
         cmocka_unit_test(without_memory_a_pull_takes_what_it_can_and_loses_nothing),

@@ -320,6 +320,64 @@ static void dropped_when_spent_is_counted_and_leaves_no_dead_letter(void **state
     scene_close(&scene);
 }
 
+// What is hopeless is not spent: a person shall see it.
+static void dropped_when_spent_does_not_drop_what_is_rejected_or_not_retryable(void **state)
+{
+    (void)state;
+    for (int rejects = 0; rejects < 2; rejects++) {
+        struct scene scene;
+        scene_open(&scene, 1, NULL);
+        struct actor actor = { .verdict = rejects ? PEAL_REJECT : PEAL_RETRY,
+                               .failures = SCENE_ALWAYS,
+                               .code = "hopeless" };
+        struct peal_subscribe_options options = {
+            .spent = PEAL_SPENT_DROP, .retry = { .max_attempts = 3, .non_retryable = "hopeless" }
+        };
+        peal_subscription *box = scene_subscribe(&scene, "a", &options, &actor);
+        scene_publish(&scene, "a", NULL, "x");
+        peal_world_advance(scene.world, 60000);
+        assert_int_equal(actor.count, 1);
+        assert_int_equal(scene_box(box).dropped, 0);
+        assert_int_equal(scene_box(box).dead, 1);
+        scene_assert_dead(&scene, 1);
+
+        // Retried, it has a letter, and a letter goes only when it is done with.
+        actor.verdict = PEAL_RETRY;
+        actor.code = NULL;
+        assert_int_equal(peal_dead_retry(scene.bus, NULL, false, NULL), PEAL_OK);
+        peal_world_advance(scene.world, 60000);
+        assert_int_equal(actor.count, 4);
+        assert_int_equal(scene_box(box).dropped, 0);
+        struct peal_dead_list list = scene_dead(&scene, 1);
+        assert_string_equal(list.letters[0].reason, "attempts");
+        assert_false(list.letters[0].retrying);
+        peal_dead_list_finish(&list);
+        scene_close(&scene);
+    }
+}
+
+// Its place among the letters is not there yet: it waits for one, and is not dropped meanwhile.
+static void dropped_when_spent_waits_with_a_reject_for_room_among_the_letters(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_open(&scene, 1, &(struct peal_bus_options){ .dead_max = 1 });
+    struct actor actor = { .verdict = PEAL_REJECT, .failures = SCENE_ALWAYS };
+    struct peal_subscribe_options options = { .spent = PEAL_SPENT_DROP };
+    peal_subscription *box = scene_subscribe(&scene, "a", &options, &actor);
+    scene_publish(&scene, "a", NULL, "x");
+    scene_publish(&scene, "a", NULL, "y");
+    peal_world_advance(scene.world, 60000);
+    assert_true(scene_box(box).paused);
+    assert_int_equal(peal_dead_discard(scene.bus, NULL, false, NULL), PEAL_OK);
+    assert_int_equal(peal_subscription_resume(box), PEAL_OK);
+    peal_world_advance(scene.world, 60000);
+    assert_int_equal(actor.count, 2);
+    assert_int_equal(scene_box(box).dropped, 0);
+    assert_int_equal(scene_box(box).dead, 2);
+    scene_close(&scene);
+}
+
 static void a_retry_holds_back_its_own_key_and_no_other(void **state)
 {
     (void)state;
@@ -515,6 +573,46 @@ static enum peal_verdict complain_and_succeed(const peal_event *event, void *con
     (void)context;
     peal_fail(event, "nothing", "but it went well");
     return PEAL_DONE;
+}
+
+// So many times `unit`, and then `last`: what becomes of it as a code and as a text.
+static void check_cut(size_t units, const char *unit, const char *last, size_t code, size_t text)
+{
+    char said[512] = "";
+    for (size_t i = 0; i < units; i++) {
+        strcat(said, unit);
+    }
+    strcat(said, last);
+    struct scene scene;
+    scene_open(&scene, 1, NULL);
+    struct actor actor = {
+        .verdict = PEAL_REJECT, .failures = SCENE_ALWAYS, .code = said, .text = said
+    };
+    scene_subscribe(&scene, "a", NULL, &actor);
+    scene_publish(&scene, "a", NULL, "x");
+    peal_world_settle(scene.world);
+    struct peal_dead_list list = scene_dead(&scene, 1);
+    assert_int_equal(strlen(list.letters[0].reason), code);
+    assert_int_equal(strlen(list.letters[0].text), text);
+    assert_memory_equal(list.letters[0].reason, said, code);
+    assert_memory_equal(list.letters[0].text, said, text);
+    peal_dead_list_finish(&list);
+    scene_close(&scene);
+}
+
+static void a_reason_that_is_too_long_is_cut_between_two_characters(void **state)
+{
+    (void)state;
+    check_cut(31, "x", "", 31, 31);
+    check_cut(32, "x", "", 31, 32);
+    check_cut(255, "x", "", 31, 255);
+    check_cut(256, "x", "", 31, 255);
+    check_cut(20, "\xC3\xA9", "", 30, 40);            // of two bytes
+    check_cut(128, "\xC3\xA9", "", 30, 254);          //
+    check_cut(86, "\xE2\x82\xAC", "", 30, 255);       // of three
+    check_cut(64, "\xF0\x9F\x98\x80", "", 28, 252);   // of four
+    check_cut(254, "x", "\xF0\x9F\x98\x80", 31, 254); // begins in the last byte
+    check_cut(100, "\x80\x80\x80", "", 28, 252);      // no UTF-8 at all: some of it
 }
 
 static void the_reason_is_that_of_the_last_attempt(void **state)
@@ -757,12 +855,15 @@ int main(void)
         cmocka_unit_test(a_release_gives_the_event_back_and_does_not_count),
         cmocka_unit_test(a_reject_goes_to_the_dead_letters_at_once),
         cmocka_unit_test(dropped_when_spent_is_counted_and_leaves_no_dead_letter),
+        cmocka_unit_test(dropped_when_spent_does_not_drop_what_is_rejected_or_not_retryable),
+        cmocka_unit_test(dropped_when_spent_waits_with_a_reject_for_room_among_the_letters),
         cmocka_unit_test(a_retry_holds_back_its_own_key_and_no_other),
         cmocka_unit_test(inline_and_batch_handlers_are_retried_like_all_others),
         cmocka_unit_test(a_batch_settles_each_of_its_events),
         cmocka_unit_test(reasons_listed_as_non_retryable_are_not_retried),
         cmocka_unit_test(other_reasons_are_retried_and_stand_in_the_dead_letter),
         cmocka_unit_test(a_text_is_kept_up_to_255_bytes),
+        cmocka_unit_test(a_reason_that_is_too_long_is_cut_between_two_characters),
         cmocka_unit_test(the_reason_is_that_of_the_last_attempt),
         cmocka_unit_test(peal_fail_outside_a_handler_says_nothing_to_nobody),
         cmocka_unit_test(unsettled_for_the_acknowledgement_wait_is_a_failed_attempt),

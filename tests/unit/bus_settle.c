@@ -13,6 +13,8 @@
 
 #include "support/stage.h"
 
+#include <peal/deadletter.h>
+
 // The handler writes "data#attempt".
 static enum peal_verdict write_attempt(const peal_event *event, void *context)
 {
@@ -41,6 +43,7 @@ struct desk {
     unsigned count;
     enum peal_verdict verdict; // what the handler says after taking; PEAL_LATER as a rule
     bool settle_inside;
+    enum peal_verdict inside; // with this verdict
 };
 
 static enum peal_verdict take(const peal_event *event, void *context)
@@ -54,7 +57,9 @@ static enum peal_verdict take(const peal_event *event, void *context)
     assert_null(second);
     assert_int_equal(number_of(peal_delivery_event(delivery)), number_of(event));
     if (desk->settle_inside) {
-        assert_int_equal(peal_delivery_settle(delivery, PEAL_DONE), PEAL_OK);
+        peal_fail(peal_delivery_event(delivery), "inside", "said through the delivery");
+        peal_fail(event, "outside", "said through the handler's event");
+        assert_int_equal(peal_delivery_settle(delivery, desk->inside), PEAL_OK);
     } else {
         desk->deliveries[desk->count++] = delivery;
     }
@@ -127,6 +132,47 @@ static void a_delivery_may_be_settled_before_its_handler_returns(void **state)
         assert_string_equal(desk.diary.text, "1#1 2#1 3#1");
         assert_int_equal(stage_look(subscription).delivered, 3);
         assert_int_equal(stage_look(subscription).in_flight, 0);
+        stage_close(&stage);
+    }
+}
+
+// What the counters say of one event, by the verdict that counts.
+static void check_counts(const struct peal_subscription_stats *stats, enum peal_verdict verdict)
+{
+    assert_int_equal(stats->delivered, verdict == PEAL_DONE);
+    assert_int_equal(stats->failed, verdict == PEAL_RETRY);
+    assert_int_equal(stats->released, verdict == PEAL_RELEASE);
+    assert_int_equal(stats->rejected, verdict == PEAL_REJECT);
+    assert_int_equal(stats->dead, verdict == PEAL_REJECT);
+    assert_int_equal(stats->in_flight, 0);
+}
+
+static void a_verdict_settled_before_the_handler_returns_counts_whatever_it_returns(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < WAYS * 4 * 5; i++) {
+        struct stage stage;
+        stage_open(&stage, 1, PEAL_NO_WORKERS);
+        enum peal_verdict inside = (enum peal_verdict)(i / WAYS % 4);
+        struct desk desk = { .verdict = (enum peal_verdict)(i / WAYS / 4),
+                             .settle_inside = true,
+                             .inside = inside };
+        peal_subscription *subscription =
+            stage_subscribe(&stage, "a", &ways[i % WAYS], take, &desk);
+        say(&stage, "a", "1");
+        assert_int_equal(peal_bus_dispatch(stage.bus, 1, NULL), PEAL_OK);
+
+        struct peal_subscription_stats stats = stage_look(subscription);
+        check_counts(&stats, inside);
+        assert_int_equal(stage_stats(&stage).delivered, inside == PEAL_DONE);
+        assert_int_equal(stage_stats(&stage).retried, inside == PEAL_RETRY);
+        if (inside == PEAL_REJECT) {
+            struct peal_dead_list dead;
+            assert_int_equal(peal_dead_list(&dead, stage.bus, NULL), PEAL_OK);
+            assert_int_equal(dead.count, 1);
+            assert_string_equal(dead.letters[0].reason, "inside");
+            peal_dead_list_finish(&dead);
+        }
         stage_close(&stage);
     }
 }
@@ -302,9 +348,21 @@ static void a_delivery_outlives_its_subscription_and_its_bus(void **state)
     assert_int_equal(number_of(peal_delivery_event(desk.deliveries[0])), 1);
     assert_int_equal(peal_delivery_settle(desk.deliveries[0], PEAL_DONE), PEAL_ETIMEDOUT);
 
+    const peal_event *event = peal_delivery_event(desk.deliveries[1]);
+    char id[PEAL_ID_MAX + 1];
+    (void)snprintf(id, sizeof id, "%s", peal_event_id(event));
     peal_bus_close(stage.bus);
-    assert_int_equal(number_of(peal_delivery_event(desk.deliveries[1])), 2);
+    assert_int_equal(number_of(event), 2);
+    assert_string_equal(peal_event_type(event), "a");
+    assert_string_equal(peal_event_source(event), "/peal");
+    assert_string_equal(peal_event_id(event), id);
+    const peal_event *kept;
+    assert_int_equal(peal_event_ref(&kept, event), PEAL_OK);
+    assert_int_equal(peal_delivery_extend(desk.deliveries[1], 1000), PEAL_ETIMEDOUT);
+    peal_fail(event, "late", "nobody listens any more");
     assert_int_equal(peal_delivery_settle(desk.deliveries[1], PEAL_DONE), PEAL_ETIMEDOUT);
+    assert_string_equal(peal_event_type(kept), "a");
+    peal_event_unref(kept);
     stage.bus = NULL;
     stage_close(&stage);
 }
@@ -342,6 +400,7 @@ int main(void)
         cmocka_unit_test(a_delivery_is_settled_after_the_handler_returned),
         cmocka_unit_test(each_verdict_means_the_same_when_it_comes_later),
         cmocka_unit_test(a_delivery_may_be_settled_before_its_handler_returns),
+        cmocka_unit_test(a_verdict_settled_before_the_handler_returns_counts_whatever_it_returns),
         cmocka_unit_test(a_handler_that_took_its_delivery_and_settles_by_returning_wins),
         cmocka_unit_test(an_unsettled_delivery_fails_after_the_acknowledgement_wait),
         cmocka_unit_test(extending_starts_the_acknowledgement_wait_anew),

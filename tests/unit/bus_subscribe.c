@@ -53,11 +53,10 @@ static void a_subscription_starts_where_it_was_told_to(void **state)
         { { .from = PEAL_FROM_POSITION, .from_position = 4 }, "2 3 4 5 6" },
         { { .from = PEAL_FROM_POSITION, .from_position = 10 }, "5 6" },
         { { .from = PEAL_FROM_POSITION, .from_position = 11 }, "6" },
-        { { .from = PEAL_FROM_POSITION, .from_position = 99 }, "6" },
         { { .from = PEAL_FROM_TIME, .from_time_ns = 0 }, "1 2 3 4 5 6" },
         { { .from = PEAL_FROM_TIME, .from_time_ns = start + 2000000000 }, "2 3 4 5 6" },
         { { .from = PEAL_FROM_TIME, .from_time_ns = start + 2000000001 }, "3 4 5 6" },
-        { { .from = PEAL_FROM_TIME, .from_time_ns = start + 99000000000 }, "6" },
+        { { .from = PEAL_FROM_TIME, .from_time_ns = start + 5000000000 }, "5 6" },
     };
     for (size_t i = 0; i < 2 * sizeof rows / sizeof rows[0]; i++) {
         struct stage stage;
@@ -74,6 +73,41 @@ static void a_subscription_starts_where_it_was_told_to(void **state)
         assert_string_equal(diary.text, rows[i / 2].expected);
         stage_close(&stage);
     }
+}
+
+static void a_start_in_the_future_is_refused(void **state)
+{
+    (void)state;
+    static const int64_t start = 1767225600LL * 1000000000;
+    static const struct peal_subscribe_options futures[] = {
+        { .from = PEAL_FROM_POSITION, .from_position = 5 },
+        { .from = PEAL_FROM_POSITION, .from_position = UINT64_MAX, .name = "n" },
+        { .from = PEAL_FROM_TIME, .from_time_ns = start + 1 },
+        { .from = PEAL_FROM_TIME, .from_time_ns = INT64_MAX, .mode = PEAL_PULL },
+    };
+    struct stage stage;
+    stage_open(&stage, 1, PEAL_NO_WORKERS);
+    struct diary diary = { 0 };
+    say_numbers(&stage, "a", 1, 3);
+    for (size_t i = 0; i < sizeof futures / sizeof futures[0]; i++) {
+        peal_subscription *none = NULL;
+        peal_handler *handler = futures[i].mode == PEAL_PULL ? NULL : diary_write;
+        assert_int_equal(peal_subscribe(&none, stage.bus, "a", &futures[i], handler, &diary),
+                         PEAL_EINVAL);
+        assert_null(none);
+        assert_int_equal(stage_stats(&stage).subscriptions, 0);
+    }
+    // The next one is none of the future; and who comes back to a name has a start already.
+    struct peal_subscribe_options next = { .from = PEAL_FROM_POSITION,
+                                           .from_position = 4,
+                                           .name = "n" };
+    peal_unsubscribe(stage_subscribe(&stage, "a", &next, diary_write, &diary));
+    next.from_position = 99;
+    stage_subscribe(&stage, "a", &next, diary_write, &diary);
+    say_numbers(&stage, "a", 4, 5);
+    peal_world_settle(stage.world);
+    assert_string_equal(diary.text, "4 5");
+    stage_close(&stage);
 }
 
 static void the_beginning_is_what_the_history_keeps(void **state)
@@ -326,6 +360,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_subscription_starts_where_it_was_told_to),
+        cmocka_unit_test(a_start_in_the_future_is_refused),
         cmocka_unit_test(the_beginning_is_what_the_history_keeps),
         cmocka_unit_test(what_is_gone_of_a_start_position_is_a_gap),
         cmocka_unit_test(without_a_history_there_is_no_start_but_now),
