@@ -23,7 +23,7 @@ help:
 	@echo "make test      everything: tests, sanitizers, fuzzing, lint, package"
 	@echo "make bench     how fast, with peers beside it (BENCH=\"arguments\", such as --json)"
 	@echo "make fuzz      look for crashes (FUZZ_SECONDS=$(FUZZ_SECONDS) for each target)"
-	@echo "make lint      layers, symbols, seams, layout, static analysis"
+	@echo "make lint      layers, symbols, seams, headers alone, layout, static analysis"
 	@echo "make format    lay out the source as clang-format says"
 	@echo "make coverage  which lines the tests run"
 	@echo "make install   install the release build (PREFIX=$(PREFIX), DESTDIR=)"
@@ -63,7 +63,7 @@ lint:
 	@tools/deps build test
 	@cmake --preset dev >/dev/null
 	@cmake --build --preset dev --parallel $(JOBS) --target peal peal_static
-	@ctest --preset dev --label-regex lint
+	@ctest --preset dev --label-regex 'lint|header'
 
 format:
 	@tools/deps test

@@ -82,6 +82,17 @@ void bench_sleep_ns(uint64_t for_ns); // only to let an idle bus be idle
 // while to warm up, then timed over about 30 ms.
 double bench_per_operation(void (*many)(void *context, uint64_t count), void *context);
 
+// The same for several that are compared: they take turns, a few milliseconds each, and each gets
+// the median of its turns.
+struct bench_side {
+    void (*many)(void *context, uint64_t count);
+    void *context;
+};
+
+#define BENCH_SIDES_MAX 4
+
+void bench_side_by_side(double *out, const struct bench_side *sides, size_t count);
+
 // ---- the work: 128 bytes of data, and a handler that does next to nothing -----------------------
 
 #define BENCH_DATA_SIZE 128
@@ -92,12 +103,14 @@ struct bench_event {
     size_t size;
 };
 
-// Alone in its cache lines: one thread adds, another may look.
+// Alone in its cache lines, wherever it stands: one thread adds, another may look.
 struct bench_tally {
     uint64_t count;
     uint64_t sum;
-    unsigned char padding[112];
-};
+} __attribute__((aligned(128)));
+
+// Cleared memory for something with tallies in it. Never NULL; free() it.
+void *bench_new(size_t size);
 
 // Adds data[0] and counts: the handler of everybody who hands events to another thread.
 void bench_tally_add(struct bench_tally *tally, const unsigned char *data);

@@ -2,10 +2,9 @@
 //
 // Inline dispatch: what it costs to call handlers in the publishing thread.
 //
-// Two floors. `bare` is a loop over function pointers whose handlers read a plain struct. `same` is
-// a loop over the very handlers Peal calls, on an event Peal made, so that reading the event
-// through Peal's functions costs both sides the same: what is left between `same` and Peal is
-// dispatch.
+// The floor, `bare`, is a loop over function pointers whose handlers read a plain struct. Floor,
+// publishing by handle and publishing by type take turns every few milliseconds: what disturbs the
+// machine meanwhile disturbs all three.
 
 #include "peal.h"
 #include <stdio.h>
@@ -17,7 +16,7 @@
 
 static const char one_type[] = "plant07.line3.temperature";
 
-// ---- floors -------------------------------------------------------------------------------------
+// ---- the floor ----------------------------------------------------------------------------------
 
 struct bare_slot {
     bench_handler *handler;
@@ -40,67 +39,6 @@ static void bare_many(void *context, uint64_t count)
             loop->slots[j].handler(&loop->event, loop->slots[j].context);
         }
     }
-}
-
-static void run_bare(double *out, int handlers)
-{
-    unsigned char data[BENCH_DATA_SIZE] = { 1 };
-    struct bench_tally tallies[BENCH_HANDLERS_MAX] = { 0 };
-    struct bare_loop loop = { .count = (size_t)handlers,
-                              .event = { .data = data, .size = sizeof data } };
-    for (size_t i = 0; i < loop.count; i++) {
-        loop.slots[i] =
-            (struct bare_slot){ .handler = bench_opaque_handler(), .context = &tallies[i] };
-    }
-    out[0] = bench_per_operation(bare_many, &loop);
-}
-
-struct same_slot {
-    peal_handler *handler;
-    void *context;
-};
-
-struct same_loop {
-    struct same_slot slots[BENCH_HANDLERS_MAX];
-    size_t count;
-    const peal_event *event;
-    double per_operation;
-};
-
-static void same_many(void *context, uint64_t count)
-{
-    struct same_loop *loop = context;
-    for (uint64_t i = 0; i < count; i++) {
-        __asm__ volatile("" : : "r"(loop) : "memory");
-        for (size_t j = 0; j < loop->count; j++) {
-            (void)loop->slots[j].handler(loop->event, loop->slots[j].context);
-        }
-    }
-}
-
-// Runs the loop inside a handler of Peal, where there is an event of Peal.
-static enum peal_verdict measure_same(const peal_event *event, void *context)
-{
-    struct same_loop *loop = context;
-    loop->event = event;
-    loop->per_operation = bench_per_operation(same_many, loop);
-    return PEAL_DONE;
-}
-
-static void run_same(double *out, int handlers)
-{
-    unsigned char data[BENCH_DATA_SIZE] = { 1 };
-    struct bench_tally tallies[BENCH_HANDLERS_MAX] = { 0 };
-    struct same_loop loop = { .count = (size_t)handlers };
-    for (size_t i = 0; i < loop.count; i++) {
-        loop.slots[i] =
-            (struct same_slot){ .handler = bench_opaque_peal_handler(), .context = &tallies[i] };
-    }
-    peal_bus *bus = bench_open_bare();
-    bench_subscribe(bus, one_type, PEAL_INLINE, measure_same, &loop);
-    peal_emit(bus, one_type, data, sizeof data);
-    peal_bus_close(bus);
-    out[0] = loop.per_operation;
 }
 
 // ---- one type -----------------------------------------------------------------------------------
@@ -139,31 +77,28 @@ static void check(const struct bench_tally *tally, uint64_t expected)
     }
 }
 
-static double measure_one_type(int handlers, void (*many)(void *context, uint64_t count))
+static void run_one_type(double *out, int handlers)
 {
     struct bench_tally tallies[BENCH_HANDLERS_MAX] = { 0 };
+    struct bench_tally bare_tallies[BENCH_HANDLERS_MAX] = { 0 };
     struct publisher publisher = { .bus = bench_open_bare(), .data = { 1 } };
+    struct bare_loop loop = { .count = (size_t)handlers,
+                              .event = { .data = publisher.data, .size = BENCH_DATA_SIZE } };
     for (int i = 0; i < handlers; i++) {
+        loop.slots[i] =
+            (struct bare_slot){ .handler = bench_opaque_handler(), .context = &bare_tallies[i] };
         bench_subscribe(publisher.bus, one_type, PEAL_INLINE, bench_opaque_peal_handler(),
                         &tallies[i]);
     }
     publisher.topic = bench_topic(publisher.bus, one_type);
-    double per_operation = bench_per_operation(many, &publisher);
+    const struct bench_side sides[] = { { bare_many, &loop },
+                                        { handle_many, &publisher },
+                                        { string_many, &publisher } };
+    bench_side_by_side(out, sides, 3);
     for (int i = 0; i < handlers; i++) {
         check(&tallies[i], publisher.published);
     }
     peal_bus_close(publisher.bus);
-    return per_operation;
-}
-
-static void run_handle(double *out, int handlers)
-{
-    out[0] = measure_one_type(handlers, handle_many);
-}
-
-static void run_string(double *out, int handlers)
-{
-    out[0] = measure_one_type(handlers, string_many);
 }
 
 // ---- 4,096 types at random ----------------------------------------------------------------------
@@ -216,10 +151,7 @@ static void crowd_fill(struct crowd *crowd)
 static void run_crowd(double *out, int argument)
 {
     (void)argument;
-    struct crowd *crowd = calloc(1, sizeof *crowd);
-    if (!crowd) {
-        bench_die("no memory for %d types", TYPES);
-    }
+    struct crowd *crowd = bench_new(sizeof *crowd);
     crowd->bus = bench_open_bare();
     crowd->data[0] = 1;
     crowd_fill(crowd);
@@ -232,30 +164,21 @@ static void run_crowd(double *out, int argument)
 
 // name, unit, goals: relation, base, factor, plus
 const struct bench_measurement bench_inline[] = {
-    { run_bare, 1, { { "inline.bare.1", "ns", { { 0 } } } } },
-    { run_bare, 10, { { "inline.bare.10", "ns", { { 0 } } } } },
-    { run_bare, 100, { { "inline.bare.100", "ns", { { 0 } } } } },
-    { run_same, 1, { { "inline.same.1", "ns", { { 0 } } } } },
-    { run_same, 10, { { "inline.same.10", "ns", { { 0 } } } } },
-    { run_same, 100, { { "inline.same.100", "ns", { { 0 } } } } },
-    { run_handle,
+    { run_one_type,
       1,
-      { { "inline.handle.1", "ns", { { BENCH_AT_MOST, "inline.same.1", 1, 6 } } } } },
-    { run_handle,
+      { { "inline.bare.1", "ns", { { 0 } } },
+        { "inline.handle.1", "ns", { { BENCH_AT_MOST, "inline.bare.1", 1, 6 } } },
+        { "inline.string.1", "ns", { { BENCH_AT_MOST, "inline.handle.1", 1, 10 } } } } },
+    { run_one_type,
       10,
-      { { "inline.handle.10", "ns", { { BENCH_AT_MOST, "inline.same.10", 1.3, 0 } } } } },
-    { run_handle,
+      { { "inline.bare.10", "ns", { { 0 } } },
+        { "inline.handle.10", "ns", { { BENCH_AT_MOST, "inline.bare.10", 1.3, 0 } } },
+        { "inline.string.10", "ns", { { BENCH_AT_MOST, "inline.handle.10", 1, 10 } } } } },
+    { run_one_type,
       100,
-      { { "inline.handle.100", "ns", { { BENCH_AT_MOST, "inline.same.100", 1.3, 0 } } } } },
-    { run_string,
-      1,
-      { { "inline.string.1", "ns", { { BENCH_AT_MOST, "inline.handle.1", 1, 10 } } } } },
-    { run_string,
-      10,
-      { { "inline.string.10", "ns", { { BENCH_AT_MOST, "inline.handle.10", 1, 10 } } } } },
-    { run_string,
-      100,
-      { { "inline.string.100", "ns", { { BENCH_AT_MOST, "inline.handle.100", 1, 10 } } } } },
+      { { "inline.bare.100", "ns", { { 0 } } },
+        { "inline.handle.100", "ns", { { BENCH_AT_MOST, "inline.bare.100", 1.3, 0 } } },
+        { "inline.string.100", "ns", { { BENCH_AT_MOST, "inline.handle.100", 1, 10 } } } } },
     { run_crowd,
       0,
       { { "inline.string.4096types", "ns", { { BENCH_AT_MOST, "inline.handle.1", 1, 20 } } },

@@ -10,6 +10,8 @@
 
 #define TIMED_NS     30000000
 #define WARM_UP      1000
+#define TURN_NS      2000000
+#define TURNS        25
 #define CALIBRATE_NS 20000000
 #define HOP_WAIT_NS  10000000000
 
@@ -50,6 +52,16 @@ void bench_pause(void)
 #endif
 }
 
+void *bench_new(size_t size)
+{
+    size_t whole = (size + 127) / 128 * 128;
+    void *memory = aligned_alloc(128, whole);
+    if (!memory) {
+        bench_die("no memory for %zu bytes", size);
+    }
+    return memset(memory, 0, whole);
+}
+
 void bench_sleep_ns(uint64_t for_ns)
 {
     struct timespec pause = { .tv_sec = (time_t)(for_ns / 1000000000),
@@ -69,6 +81,46 @@ double bench_per_operation(void (*many)(void *context, uint64_t count), void *co
         if (took >= TIMED_NS) {
             return (double)took / (double)count;
         }
+    }
+}
+
+static int compare_doubles(const void *left, const void *right)
+{
+    double a = *(const double *)left;
+    double b = *(const double *)right;
+    return (a > b) - (a < b);
+}
+
+// How many operations take about a turn.
+static uint64_t turn_of(const struct bench_side *side)
+{
+    side->many(side->context, WARM_UP);
+    for (uint64_t count = WARM_UP;; count *= 2) {
+        uint64_t start = bench_now_ns();
+        side->many(side->context, count);
+        if (bench_now_ns() - start >= TURN_NS / 2) {
+            return count;
+        }
+    }
+}
+
+void bench_side_by_side(double *out, const struct bench_side *sides, size_t count)
+{
+    uint64_t turns[BENCH_SIDES_MAX];
+    double values[BENCH_SIDES_MAX][TURNS];
+    for (size_t i = 0; i < count; i++) {
+        turns[i] = turn_of(&sides[i]);
+    }
+    for (size_t turn = 0; turn < TURNS; turn++) {
+        for (size_t i = 0; i < count; i++) {
+            uint64_t start = bench_now_ns();
+            sides[i].many(sides[i].context, turns[i]);
+            values[i][turn] = (double)(bench_now_ns() - start) / (double)turns[i];
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        qsort(values[i], TURNS, sizeof values[i][0], compare_doubles);
+        out[i] = values[i][TURNS / 2];
     }
 }
 

@@ -130,10 +130,7 @@ static void meet_known(struct crowd *crowd)
 static void run_routing(double *out, int argument)
 {
     (void)argument;
-    struct crowd *crowd = calloc(1, sizeof *crowd);
-    if (!crowd) {
-        bench_die("no memory for the types");
-    }
+    struct crowd *crowd = bench_new(sizeof *crowd);
     fill_types(crowd);
     crowd->data[0] = 1;
     crowd->bus = bench_open_bare();

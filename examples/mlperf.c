@@ -332,6 +332,23 @@ static int by_group(const void *a, const void *b)
     return order ? order : strcmp(one->benchmark, other->benchmark);
 }
 
+// Says whose logs these are: the table does not.
+static void print_origin(char *const *paths, const struct run *runs, size_t count)
+{
+    size_t logs = 0, tail = strlen(PEAL_SAMPLE_DATA);
+    for (size_t i = 0; i < count; i++) {
+        logs += runs[i].is_log;
+    }
+    printf("%zu training logs", logs);
+    for (const char *before = " in "; *paths; before = ", ", paths++) {
+        size_t length = strlen(*paths);
+        bool sample = length >= tail && strcmp(*paths + length - tail, PEAL_SAMPLE_DATA) == 0;
+        printf("%s%s%s", before, *paths, sample ? " (the sample in the source tree)" : "");
+    }
+    puts(". Each event line of them was published to a bus;\n"
+         "subscribers of the bus found out from the events, while they came, how the runs went.\n");
+}
+
 // Prints a row for each organisation, platform and benchmark, then the runs that failed.
 static void print_table(struct run *runs, size_t count)
 {
@@ -421,11 +438,10 @@ int main(int argc, char **argv)
     struct import import = { 0 };
     struct peal_leftover left;
     size_t dead = 0;
-    find_files(&import, argc > 1 ? argv + 1 : standard);
+    char **paths = argc > 1 ? argv + 1 : standard;
+    find_files(&import, paths);
     listen_and_read(&import, &left, &dead);
-
-    puts("Each event line of these training logs was published to a bus; subscribers of the bus\n"
-         "found out from the events, while they came, how the runs went.\n");
+    print_origin(paths, import.runs, import.run_count);
     print_table(import.runs, import.run_count);
     bool ok = account(import.counts, dead, &left);
     for (size_t i = 0; i < import.run_count; i++) {

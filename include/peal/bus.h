@@ -18,12 +18,11 @@
 //
 // A URL says where events live. Today: `noop:` (every publish succeeds, nothing is kept, nobody
 // hears) and `mem:` (this process, bounded memory). Parameters of the URL are the options below by
-// their names: `mem:?workers=2&history_events=1000`.
+// their names: `mem:?workers=2&history_events=1000`. There, a zero means what it says.
 //
 // Guarantees
 // - Events of one key reach a worker subscription in log order, one at a time. A retry holds back
-// its
-//   own key and no other.
+//   its own key and no other.
 // - Within a run, every event is settled exactly once by every subscription that matches it, unless
 //   the subscription asked to lose events; then it is told of each loss (`$peal.gap`).
 // - Inline handlers run before publish returns, in the publishing thread. Events of one publishing
@@ -72,13 +71,15 @@ enum peal_pressure {
 // The caller drives the bus: no thread is started. See peal_bus_run.
 #define PEAL_NO_WORKERS (-1)
 
-// A limit of the history that keeps nothing.
-#define PEAL_NO_HISTORY UINT64_MAX
+// None of these: for options where 0 is the default. In a URL they are 0, or "none".
+#define PEAL_NO_HISTORY      UINT64_MAX
+#define PEAL_NO_DUPLICATES   UINT64_MAX
+#define PEAL_NO_DEAD_LETTERS UINT64_MAX
 
 // Zero is the default everywhere. New members are only ever added at the end.
 struct peal_bus_options {
     size_t struct_size; // sizeof(struct peal_bus_options), or 0 for that of this header
-    const char *source; // the `source` of events that bring none; default "/peal"
+    const char *source; // the `source` of events that bring none, not empty; default "/peal"
     int workers;        // threads that run handlers; 0: one a CPU; PEAL_NO_WORKERS: none
 
     // What is kept for those who come later, at most. PEAL_NO_HISTORY in any of the three: nothing.
@@ -88,17 +89,21 @@ struct peal_bus_options {
 
     uint64_t memory_max;         // bytes of all events, read or not; default 64 MiB
     enum peal_pressure pressure; // when memory_max is reached
-    uint64_t block_ms;           // default 5,000
+    uint64_t block_ms;           // default 5,000; not to wait is PEAL_PRESSURE_REJECT
 
     uint64_t data_max;          // bytes of data of an event; default 1 MiB, at most 64 MiB
     uint64_t types_max;         // different types; default 1,000,000
     uint64_t subscriptions_max; // default 10,000,000
 
-    uint64_t duplicate_events; // how many ids given by publishers are remembered; default 65,536
-    uint64_t duplicate_ms;     // for how long; default 600,000
+    // How many ids given by publishers are remembered, and for how long. PEAL_NO_DUPLICATES in one
+    // of the two: no duplicate is recognised.
+    uint64_t duplicate_events; // default 65,536
+    uint64_t duplicate_ms;     // default 600,000
 
-    uint64_t dead_max; // dead letters kept; when full, subscriptions pause; default 10,000
-    uint64_t dead_ms;  // age at which peal_dead_purge drops them by default; default 30 days
+    // Dead letters kept; default 10,000. When there are so many, a subscription that would add one
+    // pauses. PEAL_NO_DEAD_LETTERS: there is room for none, and it pauses at the first.
+    uint64_t dead_max;
+    uint64_t dead_ms; // age at which peal_dead_purge drops them by default; default 30 days
 
     peal_log_callback *log; // default: silence
     void *log_context;
@@ -134,9 +139,9 @@ PEAL_API void peal_bus_close(peal_bus *bus);
 // ---- publishing ---------------------------------------------------------------------------------
 
 // Publishes one event. `receipt` may be NULL. The order of checks is the order of this list:
-// PEAL_EINVAL, PEAL_ECLOSED, PEAL_ETYPE, PEAL_ELIMIT, PEAL_ELOOP, PEAL_EUNSUPPORTED (a durability
-// the engine does not have), PEAL_EREFUSED, PEAL_ECONFLICT, PEAL_EAGAIN, PEAL_ETIMEDOUT,
-// PEAL_ENOMEM.
+// PEAL_EINVAL, PEAL_ECLOSED, PEAL_ETYPE (also one that begins with `$peal.`: the system's own),
+// PEAL_ELIMIT, PEAL_ELOOP, PEAL_EUNSUPPORTED (a durability the engine does not have),
+// PEAL_EREFUSED, PEAL_ECONFLICT, PEAL_EAGAIN, PEAL_ETIMEDOUT, PEAL_ENOMEM.
 PEAL_API enum peal_err peal_publish(peal_bus *bus, const struct peal_message *message,
                                     struct peal_receipt *receipt);
 
@@ -145,8 +150,8 @@ PEAL_API enum peal_err peal_publish(peal_bus *bus, const struct peal_message *me
 PEAL_API enum peal_err peal_publish_batch(peal_bus *bus, const struct peal_message *messages,
                                           size_t count, struct peal_receipt *receipts);
 
-// For code that must not care: cannot fail and cannot block. What is lost is counted by reason
-// (peal_bus_stats) and reported to the log callback, at most once a second.
+// For code that must not care: cannot fail and cannot block. What is lost is counted (`emit_lost`)
+// and reported to the log callback, with the reason, at most once a second.
 PEAL_API void peal_emit(peal_bus *bus, const char *type, const void *data, size_t size);
 
 // A type looked up once: publishing by it saves the look-up. *Borrowed* until the bus closes.
@@ -207,6 +212,11 @@ typedef enum peal_verdict peal_handler(const peal_event *event, void *context);
 // order; a verdict settles its own event.
 typedef void peal_batch_handler(const peal_event *const *events, size_t count,
                                 enum peal_verdict *verdicts, void *context);
+
+// Inside a batch handler: what it publishes from here on is because of this event of its batch.
+// Until it says so, it is because of the first one, come as many causal hops as any of the batch
+// has. Ignored elsewhere, and of an event that this thread's handler was not given.
+PEAL_API void peal_handling(const peal_event *event);
 
 // Does the subscription want this event? Must be quick, must not call the bus.
 typedef bool peal_filter(const peal_event *event, void *context);
@@ -272,10 +282,12 @@ struct peal_retry {
 
 struct peal_subscribe_options {
     size_t struct_size; // sizeof(struct peal_subscribe_options), or 0 for that of this header
+    const char *file;   // filled in by PEAL_SUBSCRIBE_HERE, which stands before the others
+    int line;
 
-    // A durable name: the place in the log is kept under it, also while nobody is subscribed, as
-    // long as the engine keeps anything; several subscriptions of one name share the work.
-    // *Copied*.
+    // A durable name, not empty: the place in the log is kept under it, also while nobody is
+    // subscribed, as long as the engine keeps anything; several subscriptions of one name share
+    // the work. *Copied*.
     const char *name;
     enum peal_start from;
     uint64_t from_position;
@@ -286,7 +298,7 @@ struct peal_subscribe_options {
 
     int priority; // of inline handlers: higher first; default 0
     enum peal_mode mode;
-    unsigned concurrency; // handlers of it at a time; default 1, at most 1,024
+    unsigned concurrency; // handlers at a time, of each who shares a name; default 1, at most 1,024
     enum peal_order order;
 
     peal_batch_handler *batch; // instead of a handler
@@ -302,10 +314,8 @@ struct peal_subscribe_options {
     enum peal_spent spent;
     enum peal_after_dead after_dead;
 
-    const char *label; // who is it, in reports; default "file:line", or the pattern. *Copied*.
-    const char *file;  // filled in by PEAL_SUBSCRIBE_HERE
-    int line;
-    uint64_t slow_ms; // report a handler that runs longer; default 1,000 (inline: only if set)
+    const char *label; // who is it, in reports; default "file:line", name or pattern. *Copied*.
+    uint64_t slow_ms;  // report a handler that runs longer; default 1,000 (inline: only if set)
 };
 
 // `struct peal_subscribe_options o = { PEAL_SUBSCRIBE_HERE, .name = "billing" };`
@@ -437,14 +447,15 @@ struct peal_subscription_stats {
     uint64_t dropped;
     uint64_t slow;      // handlers that ran longer than `slow_ms`
     uint64_t waiting;   // in the mailbox, or held back by their key
-    uint64_t in_flight; // with a handler, or to be settled later
+    uint64_t in_flight; // with a handler (not an inline one), or to be settled later
     uint64_t lag;       // events of the log not yet looked at
-    uint64_t lag_ns;    // age of the oldest waiting event; 0 if none waits
+    uint64_t lag_ns;    // age of the oldest that waits or is in flight, so of one that hangs; or 0
     bool paused;
     bool failed_overflow; // stopped by PEAL_FAIL
-    // One in 64 deliveries is timed.
+    // One in 64 deliveries is timed; inline ones only if `slow_ms` is given. A batch handler is
+    // timed each time; how long a handler works on what it took or pulled is not known.
     struct peal_histogram handler_time;
-    struct peal_histogram delivery_time; // from publish to the handler's start
+    struct peal_histogram delivery_time; // from publish to the handler's start, or to the pull
 };
 PEAL_API enum peal_err peal_subscription_stats(struct peal_subscription_stats *out,
                                                peal_subscription *subscription);

@@ -25,7 +25,7 @@ extern "C" {
 struct peal_dead_letter {
     uint64_t id;              // from 1, never used twice
     const peal_event *event;  // borrowed as long as the list
-    const char *subscription; // name, or label
+    const char *subscription; // its name, or label if it has none
     const char *reason;       // code: "attempts", "rejected", "ack_wait", or that of peal_fail
     const char *text;         // for people; may be ""
     unsigned attempts;
@@ -33,13 +33,14 @@ struct peal_dead_letter {
     bool edited;                               // the data is not the original's
     bool retrying;                             // a retry is under way
     uint64_t parked;                           // events waiting behind it
+    const char *label;                         // of the subscription, as reports have it
 };
 
 // All conditions must hold; zero and NULL mean "any".
 struct peal_dead_filter {
     uint64_t id;
     const char *pattern;      // of the event's type
-    const char *subscription; // name or label, whole
+    const char *subscription; // name or label, whole; either will do
     const char *reason;       // code, whole
     uint64_t older_than_ms;   // last failure
     uint64_t limit;

@@ -20,6 +20,9 @@
 
 #define DRAIN_MS 5000
 
+// What the options call PEAL_NO_HISTORY, PEAL_NO_DUPLICATES and PEAL_NO_DEAD_LETTERS.
+#define NONE UINT64_MAX
+
 void pl_bus_say(struct peal_bus *bus, enum peal_level level, const char *format, ...)
 {
     if (!bus->options.log) {
@@ -56,26 +59,32 @@ int64_t pl_deadline(struct peal_bus *bus, uint64_t timeout_ms)
 enum kind { NUMBER, SIZE, MILLISECONDS, WORKERS, PRESSURE, TEXT };
 
 // The options a URL may set, by their names.
-static const struct {
+static const struct parameter {
     const char *name;
     enum kind kind;
     size_t offset;
+    const char *no_zero; // why it cannot be 0, or "none"; NULL: it can, and then there is none
 } parameters[] = {
-    { "source", TEXT, offsetof(struct peal_bus_options, source) },
-    { "workers", WORKERS, offsetof(struct peal_bus_options, workers) },
-    { "history_events", NUMBER, offsetof(struct peal_bus_options, history_events) },
-    { "history_bytes", SIZE, offsetof(struct peal_bus_options, history_bytes) },
-    { "history_ms", MILLISECONDS, offsetof(struct peal_bus_options, history_ms) },
-    { "memory_max", SIZE, offsetof(struct peal_bus_options, memory_max) },
-    { "pressure", PRESSURE, offsetof(struct peal_bus_options, pressure) },
-    { "block_ms", MILLISECONDS, offsetof(struct peal_bus_options, block_ms) },
-    { "data_max", SIZE, offsetof(struct peal_bus_options, data_max) },
-    { "types_max", NUMBER, offsetof(struct peal_bus_options, types_max) },
-    { "subscriptions_max", NUMBER, offsetof(struct peal_bus_options, subscriptions_max) },
-    { "duplicate_events", NUMBER, offsetof(struct peal_bus_options, duplicate_events) },
-    { "duplicate_ms", MILLISECONDS, offsetof(struct peal_bus_options, duplicate_ms) },
-    { "dead_max", NUMBER, offsetof(struct peal_bus_options, dead_max) },
-    { "dead_ms", MILLISECONDS, offsetof(struct peal_bus_options, dead_ms) },
+    { "source", TEXT, offsetof(struct peal_bus_options, source), NULL },
+    { "workers", WORKERS, offsetof(struct peal_bus_options, workers), NULL },
+    { "history_events", NUMBER, offsetof(struct peal_bus_options, history_events), NULL },
+    { "history_bytes", SIZE, offsetof(struct peal_bus_options, history_bytes), NULL },
+    { "history_ms", MILLISECONDS, offsetof(struct peal_bus_options, history_ms), NULL },
+    { "memory_max", SIZE, offsetof(struct peal_bus_options, memory_max),
+      "the bus would be of no use" },
+    { "pressure", PRESSURE, offsetof(struct peal_bus_options, pressure), NULL },
+    { "block_ms", MILLISECONDS, offsetof(struct peal_bus_options, block_ms),
+      "not to wait is pressure=reject" },
+    { "data_max", SIZE, offsetof(struct peal_bus_options, data_max), "the bus would be of no use" },
+    { "types_max", NUMBER, offsetof(struct peal_bus_options, types_max),
+      "the bus would be of no use" },
+    { "subscriptions_max", NUMBER, offsetof(struct peal_bus_options, subscriptions_max),
+      "the bus would be of no use" },
+    { "duplicate_events", NUMBER, offsetof(struct peal_bus_options, duplicate_events), NULL },
+    { "duplicate_ms", MILLISECONDS, offsetof(struct peal_bus_options, duplicate_ms), NULL },
+    { "dead_max", NUMBER, offsetof(struct peal_bus_options, dead_max), NULL },
+    { "dead_ms", MILLISECONDS, offsetof(struct peal_bus_options, dead_ms),
+      "to be rid of all, discard them" },
 };
 
 #define PARAMETERS (sizeof parameters / sizeof parameters[0])
@@ -106,25 +115,53 @@ static enum peal_err set_workers(struct peal_bus_options *options, const struct 
     return err;
 }
 
-// A history of "none" keeps nothing; a plain number of a *_ms parameter is milliseconds.
-static enum peal_err set_number(uint64_t *out, const struct pl_url *url, const char *name,
-                                enum kind kind)
+// A plain number of a *_ms parameter is milliseconds; with a unit it must be whole ones.
+static enum peal_err read_number(uint64_t *out, const struct pl_url *url, const char *name,
+                                 enum kind kind)
 {
     const char *text = pl_url_parameter(url, name);
-    if (strncmp(name, "history_", 8) == 0 && strcmp(text, "none") == 0) {
-        *out = PEAL_NO_HISTORY;
-        return PEAL_OK;
+    if (kind != MILLISECONDS || text[strspn(text, "0123456789")] == '\0') {
+        return pl_url_size(out, url, name);
     }
-    size_t digits = strspn(text, "0123456789");
-    if (kind == MILLISECONDS && text[digits] != '\0') {
-        int64_t ns;
-        enum peal_err err = pl_url_duration(&ns, url, name);
-        if (!err) {
-            *out = (uint64_t)(ns / PL_NS_PER_MS);
+    int64_t ns;
+    enum peal_err err = pl_url_duration(&ns, url, name);
+    if (!err && ns % PL_NS_PER_MS != 0) {
+        return pl_fail(PEAL_EURL, "%s=%s: must be whole milliseconds", name, text);
+    }
+    if (!err) {
+        *out = (uint64_t)(ns / PL_NS_PER_MS);
+    }
+    return err;
+}
+
+// "none" is a word for 0 where that means none.
+static enum peal_err set_number(char *member, const struct pl_url *url,
+                                const struct parameter *parameter)
+{
+    uint64_t number = 0;
+    const char *text = pl_url_parameter(url, parameter->name);
+    if (parameter->no_zero || strcmp(text, "none") != 0) {
+        enum peal_err err = read_number(&number, url, parameter->name, parameter->kind);
+        if (err) {
+            return err;
         }
-        return err;
     }
-    return pl_url_size(out, url, name);
+    if (number == 0 && parameter->no_zero) {
+        return pl_fail(PEAL_EURL, "%s=%s: must be more than 0; %s", parameter->name, text,
+                       parameter->no_zero);
+    }
+    number = number > 0 ? number : NONE;
+    memcpy(member, &number, sizeof number);
+    return PEAL_OK;
+}
+
+static enum peal_err set_text(char *member, const char *name, const char *text)
+{
+    if (!*text) {
+        return pl_fail(PEAL_EURL, "%s=: must not be empty; leave it out for the default", name);
+    }
+    memcpy(member, &text, sizeof text);
+    return PEAL_OK;
 }
 
 static enum peal_err set_parameter(struct peal_bus_options *options, const struct pl_url *url,
@@ -137,8 +174,7 @@ static enum peal_err set_parameter(struct peal_bus_options *options, const struc
         return PEAL_OK;
     }
     if (parameters[index].kind == TEXT) {
-        memcpy(member, &text, sizeof text);
-        return PEAL_OK;
+        return set_text(member, name, text);
     }
     if (parameters[index].kind == PRESSURE) {
         return set_pressure(options, text);
@@ -146,12 +182,7 @@ static enum peal_err set_parameter(struct peal_bus_options *options, const struc
     if (parameters[index].kind == WORKERS) {
         return set_workers(options, url);
     }
-    uint64_t number;
-    enum peal_err err = set_number(&number, url, name, parameters[index].kind);
-    if (!err) {
-        memcpy(member, &number, sizeof number);
-    }
-    return err;
+    return set_number(member, url, &parameters[index]);
 }
 
 static enum peal_err read_url(struct peal_bus_options *options, const struct pl_url *url)
@@ -171,6 +202,14 @@ static void set_default(uint64_t *option, uint64_t value)
 {
     if (*option == 0) {
         *option = value;
+    }
+}
+
+// An option that says none is 0 from here on.
+static void set_none(uint64_t *option)
+{
+    if (*option == NONE) {
+        *option = 0;
     }
 }
 
@@ -209,7 +248,7 @@ static enum peal_err fill_defaults(struct peal_bus_options *options)
     if (!none && (options->history_bytes > UINT64_MAX / 2 || options->memory_max < least)) {
         return pl_fail(PEAL_EINVAL,
                        "history_bytes %" PRIu64 ": may be half of memory_max (%" PRIu64
-                       "); the other half is for events yet to be read",
+                       ") at most; the other half is for events yet to be read",
                        options->history_bytes, options->memory_max);
     }
     set_default(&options->block_ms, 5000);
@@ -217,17 +256,24 @@ static enum peal_err fill_defaults(struct peal_bus_options *options)
     if (options->data_max > (uint64_t)PEAL_DATA_MAX ||
         options->data_max * 2 > options->memory_max) {
         return pl_fail(PEAL_EINVAL,
-                       "data_max %" PRIu64 ": may be %d, and half of memory_max (%" PRIu64 ")",
+                       "data_max %" PRIu64 ": may be %d at most, and half of memory_max (%" PRIu64
+                       ")",
                        options->data_max, PEAL_DATA_MAX, options->memory_max);
     }
     if ((unsigned)options->pressure > PEAL_PRESSURE_DROP_OLDEST) {
-        return pl_fail(PEAL_EINVAL, "pressure %d is none", (int)options->pressure);
+        return pl_fail(PEAL_EINVAL,
+                       "pressure %d: must be PEAL_PRESSURE_BLOCK, _REJECT or _DROP_OLDEST",
+                       (int)options->pressure);
     }
     set_default(&options->types_max, 1000000);
     set_default(&options->subscriptions_max, 10000000);
     set_default(&options->duplicate_events, 65536);
     set_default(&options->duplicate_ms, 600000);
     set_default(&options->dead_max, 10000);
+    bool no_window = options->duplicate_ms == PEAL_NO_DUPLICATES;
+    options->duplicate_events = no_window ? PEAL_NO_DUPLICATES : options->duplicate_events;
+    set_none(&options->duplicate_events);
+    set_none(&options->dead_max);
     set_default(&options->dead_ms, 30ULL * 24 * 3600 * 1000);
     return PEAL_OK;
 }
@@ -315,6 +361,9 @@ static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
     if (err) {
         return err;
     }
+    if (!*bus->options.source) {
+        return pl_fail(PEAL_EINVAL, "source: must not be empty; NULL is the default");
+    }
     if (strnlen(bus->options.source, PEAL_ATTRIBUTE_MAX + 1) > PEAL_ATTRIBUTE_MAX) {
         return pl_fail(PEAL_ELIMIT, "source: longer than %d bytes", PEAL_ATTRIBUTE_MAX);
     }
@@ -343,9 +392,7 @@ enum peal_err peal_bus_open(peal_bus **out, const char *url, const struct peal_b
         size_t size = options->struct_size ? options->struct_size : sizeof wanted;
         if (size > sizeof wanted) {
             return pl_fail(PEAL_EINVAL,
-                           "options of %zu bytes: from a newer header than this "
-                           "library",
-                           size);
+                           "options of %zu bytes: from a newer header than this library", size);
         }
         memcpy(&wanted, options, size);
     }

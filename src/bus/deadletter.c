@@ -27,6 +27,13 @@ struct pl_dead_letter {
     char text[256];
 };
 
+// By what it can be found again: a name, which is for programs, goes before what is for people.
+static const char *subscription_of(const struct pl_dead_letter *letter)
+{
+    const char *name = letter->mailbox->settings->options.name;
+    return name ? name : pl_mailbox_label(letter->mailbox);
+}
+
 static struct pl_dead_letter *find(struct peal_bus *bus, uint64_t id)
 {
     const struct pl_map_entry *entry = pl_map_find(&bus->dead.by_id, pl_letter_key(id));
@@ -164,8 +171,7 @@ static bool selects(const struct selection *selection, const struct pl_dead_lett
     const char *type = peal_event_type(letter->event);
     return (!filter->id || filter->id == letter->id) && letter->last_failure <= selection->newest &&
            (!filter->reason || strcmp(filter->reason, letter->code) == 0) &&
-           (!filter->subscription ||
-            strcmp(filter->subscription, pl_mailbox_label(letter->mailbox)) == 0) &&
+           (!filter->subscription || pl_mailbox_is_called(letter->mailbox, filter->subscription)) &&
            (!selection->pattern || pl_pattern_match(selection->pattern, type, strlen(type)));
 }
 
@@ -209,7 +215,7 @@ static void fill_list(struct peal_dead_list *list, struct list_owner *owner,
         struct peal_dead_letter *out = &list->letters[i];
         *out = (struct peal_dead_letter){
             .id = letter->id,
-            .subscription = pl_mailbox_label(letter->mailbox),
+            .subscription = subscription_of(letter),
             .reason = owner->entries[i].code,
             .text = owner->entries[i].text,
             .attempts = letter->attempts,
@@ -217,6 +223,7 @@ static void fill_list(struct peal_dead_list *list, struct list_owner *owner,
             .last_failure_ns = letter->last_failure,
             .edited = letter->edited,
             .retrying = letter->retrying,
+            .label = pl_mailbox_label(letter->mailbox),
         };
         (void)peal_event_ref(&out->event, letter->event); // a reference already: cannot fail
     }
@@ -282,7 +289,7 @@ static const char *group_name(const struct pl_dead_letter *letter, enum peal_dea
     if (group == PEAL_DEAD_BY_TYPE) {
         return peal_event_type(letter->event);
     }
-    return group == PEAL_DEAD_BY_REASON ? letter->code : pl_mailbox_label(letter->mailbox);
+    return group == PEAL_DEAD_BY_REASON ? letter->code : subscription_of(letter);
 }
 
 static int larger_first(const void *left, const void *right)
@@ -473,9 +480,8 @@ static enum peal_err say_gone(const struct errand *errand)
 {
     return pl_fail(PEAL_ENOTFOUND,
                    "subscription %s of dead letter %llu is gone, or has stopped; subscribe anew "
-                   "and publish the "
-                   "event again, or discard it",
-                   pl_mailbox_label(errand->mailbox), (unsigned long long)errand->id);
+                   "and publish the event again, or discard it",
+                   pl_mailbox_who(errand->mailbox), (unsigned long long)errand->id);
 }
 
 // Drops those whose subscription is gone: nobody is there to try again. PEAL_ENOTFOUND if it was

@@ -7,9 +7,10 @@
 // The thread's slot says meanwhile which event is being handled, so that what the handler publishes
 // inherits its correlation and trace, and whose handler runs, so that it may unsubscribe itself.
 //
-// One delivery in 64 is timed to the nanosecond for the histograms. That a handler was slow is
-// seen by the coarse clock, which is looked at after each delivery, or in a quick stream after
-// every eighth: the end of one is the start of the next.
+// One delivery in 64 is timed to the nanosecond for the histograms; an inline one only where
+// slow_ms says that somebody wants to know. That a handler was slow is seen by the coarse clock,
+// which is looked at after each delivery, or in a quick stream after every eighth: the end of one
+// is the start of the next.
 #include "bus/internal.h"
 
 #include "base/error.h"
@@ -52,7 +53,7 @@ void pl_report_slow(struct pl_mailbox *mailbox, const struct peal_event *event, 
     pl_bus_say(mailbox->bus, PEAL_LEVEL_WARNING,
                "subscription %s: its handler took %lld ms for %san event of type %s (position "
                "%llu)",
-               pl_mailbox_label(mailbox), (long long)(ns / PL_NS_PER_MS), which,
+               pl_mailbox_who(mailbox), (long long)(ns / PL_NS_PER_MS), which,
                peal_event_type(event), (unsigned long long)peal_event_position(event));
 }
 
@@ -110,12 +111,27 @@ static struct pl_timings *timings_of(struct pl_mailbox *mailbox)
     return made; // NULL: without memory nothing is timed
 }
 
+static int64_t since_publish(struct peal_bus *bus, const struct peal_event *event)
+{
+    // One that no log has is with its publisher still.
+    return event->frame ? pl_bus_now(bus) - peal_event_recorded_time(event) : 0;
+}
+
+// An inline handler is timed only if it is watched: the clock would be most of what it costs.
+static bool is_timed(const struct pl_mailbox *mailbox)
+{
+    return mailbox->mode != PEAL_INLINE || mailbox->settings->options.slow_ms > 0;
+}
+
 static __attribute__((noinline)) enum peal_verdict run_timed(struct pl_mailbox *mailbox,
                                                              const struct peal_subscription *member,
                                                              const struct peal_event *event)
 {
     struct peal_bus *bus = mailbox->bus;
-    int64_t waited = pl_bus_now(bus) - peal_event_recorded_time(event);
+    if (!is_timed(mailbox)) { // tried again by a worker
+        return run_chain(bus, member, event);
+    }
+    int64_t waited = since_publish(bus, event);
     int64_t start = pl_bus_ticks(bus);
     enum peal_verdict verdict = run_chain(bus, member, event);
     int64_t took = pl_bus_ticks(bus) - start;
@@ -151,6 +167,14 @@ static bool sample_now(struct pl_mailbox *mailbox)
     return sample % SAMPLE_EVERY == 0;
 }
 
+void pl_time_delivery(struct pl_mailbox *mailbox, const struct peal_event *event)
+{
+    struct pl_timings *timings = sample_now(mailbox) ? timings_of(mailbox) : NULL;
+    if (timings) {
+        pl_histogram_add(&timings->delivery, since_publish(mailbox->bus, event));
+    }
+}
+
 // Several write it while several run, and while somebody may settle what is held.
 static inline void count_for(struct pl_mailbox *mailbox, _Atomic uint64_t *counter)
 {
@@ -170,10 +194,11 @@ static void look_at_clock(struct pl_call *call, const struct peal_event *event)
     const struct pl_seams *seams = mailbox->seams;
     int64_t now = seams->coarse(seams->world);
     int64_t took = now - call->since;
-    if (__builtin_expect(took >= (int64_t)mailbox->settings->options.slow_ms * PL_NS_PER_MS, 0)) {
-        pl_report_slow(mailbox, event, call->unclocked, took);
-    }
     if (took > 0) {
+        int64_t slow = (int64_t)mailbox->settings->options.slow_ms * PL_NS_PER_MS;
+        if (__builtin_expect(slow > 0 && took >= slow, 0)) { // 0: inline, and nobody asked
+            pl_report_slow(mailbox, event, call->unclocked, took);
+        }
         call->stride = 1;
     } else if (call->stride < STRIDE_MAX) {
         call->stride *= 2;
@@ -227,6 +252,7 @@ enum pl_run_result pl_deliver_stream(struct pl_mailbox *mailbox, struct pl_slot 
     struct peal_event event;
     pl_call_start(&call, mailbox, &mailbox->only, NULL);
     call.since = bus->seams->coarse(bus->seams->world);
+    pl_intake_stream_begins(mailbox->in);
     const struct peal_event *before = slot->current;
     pl_handler_enter(slot, mailbox, &event); // once for all: every event is the same view
     enum pl_run_result result = PL_RUN_MORE;
@@ -257,10 +283,43 @@ enum pl_run_result pl_deliver_stream(struct pl_mailbox *mailbox, struct pl_slot 
     if (call.unclocked > 0) {
         look_at_clock(&call, &event);
     }
+    pl_intake_stream_ends(mailbox->in); // before the event is counted among what is held
     if (__builtin_expect(verdict != PEAL_DONE || call.taken, 0)) {
         pl_hold_failed(&call, &event, verdict);
     }
     return result;
+}
+
+// ---- a batch ------------------------------------------------------------------------------------
+
+// While its handler runs: what that publishes is because of slot->current, which is `cause`, or the
+// event that peal_handling has named.
+struct pl_batch {
+    const struct peal_event *first; // they lie side by side
+    size_t count;
+    struct peal_event cause; // the first, with the most hops of all: so a loop is always found
+};
+
+static bool is_among(const struct pl_batch *batch, const struct peal_event *event)
+{
+    // As numbers: the event may be any.
+    uintptr_t first = (uintptr_t)batch->first, it = (uintptr_t)event;
+    return it >= first && it < first + batch->count * sizeof *event;
+}
+
+void peal_handling(const peal_event *event)
+{
+    const struct pl_call *call = event ? event->delivery : NULL;
+    if (!call || !call->mailbox || !call->member || !call->member->batch) {
+        return; // not inside a batch handler
+    }
+    struct pl_slot *slot = pl_slot_mine(call->mailbox->bus);
+    const struct pl_batch *batch = slot ? slot->batch : NULL;
+    // Else this thread runs another handler, perhaps an inline one that this batch has set off.
+    if (batch && is_among(batch, event) &&
+        (slot->current == &batch->cause || is_among(batch, slot->current))) {
+        slot->current = event;
+    }
 }
 
 void pl_deliver_batch(struct pl_call *call, struct pl_slot *slot,
@@ -269,11 +328,18 @@ void pl_deliver_batch(struct pl_call *call, struct pl_slot *slot,
 {
     struct pl_mailbox *mailbox = call->mailbox;
     struct peal_bus *bus = mailbox->bus;
+    struct pl_batch batch = { .first = events[0], .count = count, .cause = *events[0] };
+    for (size_t i = 0; i < count; i++) {
+        pl_time_delivery(mailbox, events[i]);
+        batch.cause.hops = events[i]->hops > batch.cause.hops ? events[i]->hops : batch.cause.hops;
+    }
     const struct peal_event *before = slot->current;
-    pl_handler_enter(slot, mailbox, events[0]);
+    pl_handler_enter(slot, mailbox, &batch.cause);
+    slot->batch = &batch; // cppcheck-suppress autoVariables // taken back below
     int64_t start = pl_bus_ticks(bus);
     call->member->batch(events, count, verdicts, call->member->context);
     int64_t took = pl_bus_ticks(bus) - start;
+    slot->batch = NULL;
     pl_handler_leave(slot, before);
     struct pl_timings *timings = timings_of(mailbox);
     if (timings) {
@@ -309,16 +375,27 @@ enum peal_verdict pl_inline_full(const peal_event *event, void *context)
         not_delivered(mailbox, NULL);
         return PEAL_DONE;
     }
-    if (options->slow_ms == 0) {
+    if (!is_timed(mailbox)) {
         return run_chain(bus, &mailbox->only, event);
     }
+    bool sampled = sample_now(mailbox);
     int64_t start = pl_bus_ticks(bus);
-    enum peal_verdict verdict = run_chain(bus, &mailbox->only, event);
+    enum peal_verdict verdict =
+        sampled ? run_timed(mailbox, &mailbox->only, event) : run_chain(bus, &mailbox->only, event);
     int64_t took = pl_bus_ticks(bus) - start;
     if (took >= (int64_t)options->slow_ms * PL_NS_PER_MS) {
         pl_report_slow(mailbox, event, 1, took);
     }
     return verdict;
+}
+
+void pl_deliver_to_all(struct pl_call *call, struct peal_bus *bus, const struct pl_route *route,
+                       struct peal_event *event, uint64_t removals)
+{
+    const struct pl_inline *end = route->inlines + route->inline_count;
+    for (const struct pl_inline *handler = route->inlines; handler < end; handler++) {
+        pl_deliver_to(call, bus, route, handler, event, removals);
+    }
 }
 
 // From now on its events are looked at before they run.
@@ -333,8 +410,14 @@ static void guard(struct pl_mailbox *mailbox)
     pl_mutex_unlock(&bus->lock, bus->seams);
 }
 
-bool pl_inline_is_gone(struct pl_mailbox *mailbox)
+static struct pl_mailbox *inline_box(const struct pl_route *route, const struct pl_inline *handler)
 {
+    return route->rest->inline_boxes[handler - route->inlines];
+}
+
+bool pl_inline_is_gone(const struct pl_route *route, const struct pl_inline *handler)
+{
+    struct pl_mailbox *mailbox = inline_box(route, handler);
     if (!pl_mailbox_is_gone(mailbox)) {
         return false;
     }
@@ -345,10 +428,10 @@ bool pl_inline_is_gone(struct pl_mailbox *mailbox)
     return true;
 }
 
-void pl_inline_failed(struct pl_call *call, const struct pl_route *route, size_t index,
-                      struct peal_event *event, enum peal_verdict verdict)
+void pl_inline_failed(struct pl_call *call, const struct pl_route *route, struct peal_event *event,
+                      enum peal_verdict verdict)
 {
-    struct pl_mailbox *mailbox = route->rest->inline_boxes[index];
+    struct pl_mailbox *mailbox = inline_box(route, call->inlined);
     bool failed = call->failed;
     pl_call_start(call, mailbox, &mailbox->only, NULL);
     call->failed = failed;

@@ -143,9 +143,9 @@ static enum peal_err check_driver(struct peal_bus *bus, struct pl_slot **out)
     }
     if (bus->options.workers >= 0) {
         return pl_fail(PEAL_ESTATE,
-                       "the bus has %d workers that run its handlers; open it with "
+                       "the bus was opened with %d workers that run its handlers; open it with "
                        "PEAL_NO_WORKERS to drive it yourself",
-                       bus->workers);
+                       bus->options.workers);
     }
     struct pl_slot *slot = pl_slot_mine(bus);
     if (!slot) {

@@ -25,7 +25,7 @@
 //     settle.c     what a verdict means
 //     draw.c       from the mailbox, and back from waiting
 //     hold_run.c   through handlers
-//     later.c   given away
+//     later.c      given away
 //     pull.c       taken by who asks
 //     revive.c     dead letters tried again
 #ifndef PL_BUS_HOLD_H

@@ -8,17 +8,26 @@
 
 // ---- members: whose turn it is ------------------------------------------------------------------
 
-// The member whose turn it is, called from now on. With the lock. NULL: nobody is there.
-static struct peal_subscription *call_member(struct pl_mailbox *mailbox)
+// The first, by turn, that runs fewer handlers than it asked for. With the lock. NULL: nobody is
+// there, or all are busy, and whoever ends a call looks again at what is to be run.
+static struct peal_subscription *idle_member(struct pl_mailbox *mailbox)
 {
-    struct pl_list *link = pl_list_pop_head(&mailbox->members);
-    if (!link) {
-        return NULL;
+    unsigned most = mailbox->settings->options.concurrency;
+    struct peal_subscription *member;
+    PL_LIST_EACH (member, &mailbox->members, member) {
+        if (member->running < most) {
+            return member;
+        }
     }
-    pl_list_add_tail(&mailbox->members, link);
-    struct peal_subscription *member = pl_container_of(link, struct peal_subscription, member);
+    return NULL;
+}
+
+// An idle one is called from now on; its next turn is after all others. With the lock.
+static void begin_call(struct pl_mailbox *mailbox, struct peal_subscription *member)
+{
+    pl_list_remove(&member->member);
+    pl_list_add_tail(&mailbox->members, &member->member);
     member->running++;
-    return member;
 }
 
 // It is not called any more. With the lock.
@@ -34,10 +43,23 @@ static void end_call(struct pl_mailbox *mailbox, struct peal_subscription *membe
     }
 }
 
+// At the end of a run, with the lock. While all are busy, because one has left inside whose handler
+// we were, the timer stays as it is: what is due waits for a call to end, and who ends it sets the
+// timer. One that has passed would only bring us back here at once.
+static void set_timer_after(struct pl_mailbox *mailbox)
+{
+    if (idle_member(mailbox) || pl_list_empty(&mailbox->members)) {
+        pl_hold_set_timer(mailbox);
+    }
+}
+
 struct peal_subscription *pl_hold_call_member(struct pl_mailbox *mailbox)
 {
     pl_mutex_lock(&mailbox->lock, mailbox->seams);
-    struct peal_subscription *member = call_member(mailbox);
+    struct peal_subscription *member = idle_member(mailbox);
+    if (member) {
+        begin_call(mailbox, member);
+    }
     pl_mutex_unlock(&mailbox->lock, mailbox->seams);
     return member;
 }
@@ -136,7 +158,8 @@ static struct pl_pending *next_run(struct pl_mailbox *mailbox, struct peal_subsc
                                    bool *drained)
 {
     *drained = false;
-    if (pl_list_empty(&mailbox->members)) {
+    *member = idle_member(mailbox);
+    if (!*member) {
         return NULL;
     }
     for (;;) {
@@ -151,7 +174,7 @@ static struct pl_pending *next_run(struct pl_mailbox *mailbox, struct peal_subsc
             return NULL;
         }
         if (!pl_hold_die_again(mailbox, pending)) {
-            *member = call_member(mailbox);
+            begin_call(mailbox, *member);
             return pending;
         }
     }
@@ -207,7 +230,7 @@ static enum pl_run_result run_singly(struct pl_mailbox *mailbox, struct pl_slot 
         pl_hold_returned(mailbox, pending, &call, verdict);
         end_call(mailbox, member);
     }
-    pl_hold_set_timer(mailbox);
+    set_timer_after(mailbox);
     pl_mutex_unlock(&mailbox->lock, seams);
     return result;
 }
@@ -340,18 +363,18 @@ static enum pl_run_result run_batches(struct pl_mailbox *mailbox, struct pl_slot
     pl_mutex_lock(&mailbox->lock, seams);
     while (*done - before < budget) {
         pl_hold_collect_due(mailbox);
-        bool drained = !pl_list_empty(&mailbox->members) && pl_hold_draw(mailbox);
+        bool drained = idle_member(mailbox) && pl_hold_draw(mailbox);
         if (tell_loss(mailbox, slot)) {
             continue;
         }
-        if (pl_list_empty(&mailbox->members) ||
-            atomic_load_explicit(&mailbox->paused, memory_order_relaxed) ||
+        struct peal_subscription *member = idle_member(mailbox);
+        if (!member || atomic_load_explicit(&mailbox->paused, memory_order_relaxed) ||
             !batch_is_due(mailbox)) {
             result = drained ? PL_RUN_DRAINED : PL_RUN_STUCK;
             break;
         }
         fill_batch(mailbox, &batch);
-        struct peal_subscription *member = call_member(mailbox);
+        begin_call(mailbox, member);
         bool help = needs_help(mailbox, drained);
         pl_mutex_unlock(&mailbox->lock, seams);
         if (help) {
@@ -371,7 +394,7 @@ static enum pl_run_result run_batches(struct pl_mailbox *mailbox, struct pl_slot
         }
         end_call(mailbox, member);
     }
-    pl_hold_set_timer(mailbox);
+    set_timer_after(mailbox);
     void *needless = mailbox->hold->batch_memory;
     mailbox->hold->batch_memory = batch.events; // for the next one
     pl_mutex_unlock(&mailbox->lock, seams);

@@ -383,15 +383,16 @@ void pl_intake_go_live(struct pl_intake *in)
     pl_release(bus->seams, (void *)ring);
 }
 
-bool pl_intake_has_news(struct pl_intake *in)
+uint64_t pl_intake_news(const struct pl_intake *in)
 {
     if (!atomic_load_explicit(&in->active, memory_order_acquire)) {
-        return false; // nothing was pushed to it
+        return 0; // nothing was pushed to it
     }
     if (!atomic_load_explicit(&in->live, memory_order_acquire)) {
-        return atomic_load_explicit(&in->cursor, memory_order_relaxed) <
-               pl_log_end(in->mailbox->bus->log);
+        uint64_t end = pl_log_end(in->mailbox->bus->log);
+        uint64_t cursor = atomic_load_explicit(&in->cursor, memory_order_relaxed);
+        return end > cursor ? end - cursor : 0;
     }
-    return atomic_load_explicit(&in->head, memory_order_relaxed) !=
-           atomic_load_explicit(&in->tail, memory_order_relaxed);
+    return atomic_load_explicit(&in->tail, memory_order_relaxed) -
+           atomic_load_explicit(&in->head, memory_order_relaxed);
 }

@@ -2,13 +2,13 @@
 //
 // The inside of a bus: what its files share.
 //
-//     publish.c ─► interceptor.c ─► engine ─► (turn) mailbox push ─► run queue ─► worker.c
-//         │                                                                          │
-//         └─► route.c: who listens to a type           deliver.c ◄── run.c, mailbox.c ◄┘
-//                                                          │
-//                                         hold.h: retry, later, order of keys, batches
-//                                                          │
-//                                                    deadletter.c
+//     publish.c ─► passage.c ─► engine ─► (turn) intake push ─► run queue ─► worker.c, drive.c
+//         │        checked, intercepted                                          │
+//         └─► route.c: who listens to a type     deliver.c ◄── run.c, mailbox.c ◄┘
+//                                                    │
+//                              hold.h: retry, later, order of keys, batches
+//                                                    │
+//                                               deadletter.c
 //
 // Locks, in the order in which they may be taken, none across user code:
 //
@@ -17,7 +17,7 @@
 //     log->turn      the log's tail, the producer's side of every mailbox, the active list
 //     bus->runs.lock, bus->timers.lock, bus->dead.lock   leaves: nothing is taken under them
 //
-// Publishers read routes without a lock: a hazard pointer in the thread's slot (slot.h) keeps a
+// Publishers read routes without a lock: a hazard pointer in the thread's slot (slot.c) keeps a
 // route from being freed, and the barrier that makes it safe is paid by whoever changes the routes.
 #ifndef PL_BUS_INTERNAL_H
 #define PL_BUS_INTERNAL_H
@@ -33,9 +33,11 @@
 
 #include <peal/bus.h>
 #include <peal/deadletter.h>
+#include <string.h>
 
 // ---- topics and routes (route.c) ----------------------------------------------------------------
 
+struct pl_batch;
 struct pl_intake;
 struct pl_mailbox;
 struct pl_route;
@@ -43,10 +45,15 @@ struct pl_route;
 struct peal_topic {
     struct peal_bus *bus;
     _Atomic(struct pl_route *) route; // NULL: to be built
-    void *memory;                     // what was allocated: the topic begins at a cache line of it
     uint32_t id;
     uint32_t length;
-    char type[]; // of up to 31 bytes, in that line too
+    char type[]; // of up to 39 bytes in the same cache line
+};
+
+// Topics stand side by side: who publishes many types finds them in few pages.
+struct pl_topic_block {
+    struct pl_topic_block *next;
+    char *free; // at a cache line; up to the block's end
 };
 
 // A handler the publisher runs.
@@ -113,7 +120,10 @@ struct pl_slot {
     unsigned depth;                   // hazards in use
     unsigned handling;                // handlers of this bus running in this thread
     const struct peal_event *current; // the event being handled, for its causal heirs
+    const struct pl_batch *batch;     // whose handler runs; NULL: of none
     uint64_t number;                  // of the next event without a position
+    const char *last_text;            // the type it published last, and its topic: most who
+    struct peal_topic *last_topic;    // publish by type say the same words again
     // The route it is in; one byte further once it is confirmed (pl_route_confirmed).
     _Atomic(const char *) hazards[PL_DEPTH_MAX];
     struct pl_mailbox *running[PL_DEPTH_MAX]; // whose handler runs, innermost last
@@ -127,7 +137,8 @@ struct pl_slot {
 // What a subscription asked for, when it asked for anything but the defaults.
 struct pl_settings {
     struct peal_subscribe_options options; // with every default filled in, strings owned
-    bool simple; // one at a time, no batch: events need not become pending before they run
+    bool simple;     // one at a time, no batch: events need not become pending before they run
+    const char *who; // label or name, with file and line; NULL: the label says it all
 };
 
 // Counters of one mailbox. Written by whoever runs it (one at a time, or under its lock): relaxed.
@@ -151,7 +162,7 @@ struct peal_subscription {
     peal_handler *handler;
     peal_batch_handler *batch;
     void *context;
-    unsigned running; // calls under way, of several members; with the mailbox's lock
+    unsigned running; // calls under way, or pulls; with the mailbox's lock
     bool orphan;      // left inside its own handler: freed when that returns
 };
 
@@ -196,6 +207,9 @@ struct pl_intake {
     uint32_t distance;      // so many events it stays behind a publisher in full flow
     uint64_t end_held;      // the end when it last held back for that
     bool reads_log;         // not live, and the ring is empty
+    // While events go straight to the handler (pl_deliver_stream): the floor before the first, so
+    // that another one is that of the event the handler has. 0: they do not.
+    _Atomic uint64_t streams_from;
 };
 
 struct pl_mailbox {
@@ -316,6 +330,7 @@ struct peal_bus {
     struct pl_list interceptors;
     uint64_t changes; // counts everything below being changed
     _Atomic(struct peal_topic **) topics[PL_CHUNKS];
+    struct pl_topic_block *topic_blocks; // the newest first
     atomic_uint topic_count;
     uint64_t subscription_count;
     uint64_t next_serial;
@@ -442,6 +457,22 @@ static inline const struct peal_topic *pl_topic_by_id(struct peal_bus *bus, uint
     struct peal_topic **chunk =
         atomic_load_explicit(&bus->topics[id >> PL_CHUNK_BITS], memory_order_acquire);
     return chunk[id & (PL_CHUNK - 1)];
+}
+
+// The same, from this thread. The words may have changed where they stand: they are compared.
+static inline enum peal_err pl_topic_of(struct peal_topic **out, struct pl_slot *slot,
+                                        const char *type)
+{
+    if (type == slot->last_text && strcmp(type, slot->last_topic->type) == 0) {
+        *out = slot->last_topic;
+        return PEAL_OK;
+    }
+    enum peal_err err = pl_topic_get(out, slot->bus, type);
+    if (!err) {
+        slot->last_text = type;
+        slot->last_topic = *out;
+    }
+    return err;
 }
 
 // Enters a topic: its current route, protected by the slot's next hazard until pl_route_leave.
@@ -583,8 +614,21 @@ static inline const struct pl_frame *pl_intake_draw(struct pl_intake *in)
     return pl_intake_draw_slow(in);
 }
 
-// Anything new since it was drained? Cheap, for a spinning worker.
-bool pl_intake_has_news(struct pl_intake *in);
+// How much has come since it was drained, wanted or not? Cheap, for a spinning worker.
+uint64_t pl_intake_news(const struct pl_intake *in);
+
+// From here to there each event drawn is with the handler until the next one is. For who looks: no
+// order is needed.
+static inline void pl_intake_stream_begins(struct pl_intake *in)
+{
+    uint64_t floor = atomic_load_explicit(&in->floor, memory_order_relaxed);
+    atomic_store_explicit(&in->streams_from, floor, memory_order_relaxed);
+}
+
+static inline void pl_intake_stream_ends(struct pl_intake *in)
+{
+    atomic_store_explicit(&in->streams_from, 0, memory_order_relaxed);
+}
 
 // Into the ring again, once all of the log has been read, if it is better there.
 void pl_intake_go_live(struct pl_intake *in);
@@ -593,6 +637,29 @@ void pl_intake_go_live(struct pl_intake *in);
 void pl_intake_add_loss(struct pl_intake *in, uint64_t count, uint64_t first, uint64_t last);
 
 // ---- mailbox.c ----------------------------------------------------------------------------------
+
+// Nothing is waiting: let the next push wake somebody. False: something came meanwhile. Whoever
+// runs it; if several may, pl_mailbox_rest_shared.
+bool pl_mailbox_rest(struct pl_mailbox *mailbox);
+bool pl_mailbox_rest_shared(struct pl_mailbox *mailbox);
+
+// Counts one of its events as lost. Takes the turn.
+void pl_mailbox_lose(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last);
+bool pl_mailbox_take_loss(struct pl_mailbox *mailbox, struct pl_loss *out);
+
+// Can only one worker at a time run it? Of a durable name never: others may join at any moment.
+static inline bool pl_mailbox_is_alone(const struct pl_mailbox *mailbox)
+{
+    return mailbox->settings->options.concurrency == 1 && !mailbox->settings->options.name;
+}
+
+// Has it been unsubscribed, or stopped by PEAL_FAIL? Any thread.
+bool pl_mailbox_is_gone(struct pl_mailbox *mailbox);
+
+void pl_mailbox_ref(struct pl_mailbox *mailbox);
+void pl_mailbox_unref(struct pl_mailbox *mailbox);
+
+// ---- run.c --------------------------------------------------------------------------------------
 
 enum pl_run_result {
     PL_RUN_MORE,    // the budget is spent, there is more
@@ -604,42 +671,32 @@ enum pl_run_result {
 enum pl_run_result pl_mailbox_run(struct pl_mailbox *mailbox, struct pl_slot *slot, size_t budget,
                                   size_t *done);
 
-// Nothing is waiting: let the next push wake somebody. False: something came meanwhile. Whoever
-// runs it; if several may, pl_mailbox_rest_shared.
-bool pl_mailbox_rest(struct pl_mailbox *mailbox);
-bool pl_mailbox_rest_shared(struct pl_mailbox *mailbox);
-
-// Tells a subscription of what it has lost, if it has.
-// False: it has not, or nobody is there to be told.
+// Tells a subscription of what it has lost, if it has. False: it has not, or nobody is
+// there to be told.
 bool pl_mailbox_tell_loss(struct pl_mailbox *mailbox, struct pl_slot *slot);
-// Counts one of its events as lost. Takes the turn.
-void pl_mailbox_lose(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last);
-bool pl_mailbox_take_loss(struct pl_mailbox *mailbox, struct pl_loss *out);
+
 // The data of a gap event. Returns its length.
 size_t pl_gap_text(char *out, size_t size, const struct pl_loss *loss);
-
-// Can only one worker at a time run it? Of a durable name never: others may join at any moment.
-static inline bool pl_mailbox_is_alone(const struct pl_mailbox *mailbox)
-{
-    return mailbox->settings->options.concurrency == 1 && !mailbox->settings->options.name;
-}
-
-// Who is it, for people: label, name, file and line, or pattern.
-const char *pl_mailbox_label(const struct pl_mailbox *mailbox);
-
-void pl_settings_free(const struct pl_settings *settings, const struct pl_seams *seams);
-
-// Has it been unsubscribed, or stopped by PEAL_FAIL? Any thread.
-bool pl_mailbox_is_gone(struct pl_mailbox *mailbox);
 
 // Has PEAL_FAIL stopped it? Says so the first time. No lock held.
 bool pl_mailbox_has_stopped(struct pl_mailbox *mailbox);
 
-void pl_mailbox_ref(struct pl_mailbox *mailbox);
-void pl_mailbox_unref(struct pl_mailbox *mailbox);
+// ---- subscription.c -----------------------------------------------------------------------------
 
-// ---- run.c, subscription.c, stats.c
-// --------------------------------------------------------------------
+// Who is it, for people: label, file and line, name, or pattern.
+const char *pl_mailbox_label(const struct pl_mailbox *mailbox);
+
+// The same, and where it was written: "billing (src/bill.c:29)".
+const char *pl_mailbox_who(const struct pl_mailbox *mailbox);
+
+// Is this its name, or its label?
+static inline bool pl_mailbox_is_called(const struct pl_mailbox *mailbox, const char *text)
+{
+    const char *name = mailbox->settings->options.name;
+    return strcmp(pl_mailbox_label(mailbox), text) == 0 || (name && strcmp(name, text) == 0);
+}
+
+void pl_settings_free(const struct pl_settings *settings, const struct pl_seams *seams);
 
 // Frees the handles of a mailbox's members that were allocated.
 void pl_subscriptions_free(struct pl_mailbox *mailbox);
@@ -650,9 +707,12 @@ void pl_mailbox_end(struct pl_mailbox *mailbox);
 // Lets everybody who pulls look again.
 void pl_pulls_wake(struct peal_bus *bus);
 
+// ---- stats.c ------------------------------------------------------------------------------------
+
 struct pl_hold_numbers {
     uint64_t waiting, in_flight, retrying;
-    int64_t oldest; // recorded time of the oldest; INT64_MAX: none
+    uint64_t running; // of those in flight: with a handler
+    int64_t oldest;   // recorded time of the oldest; INT64_MAX: none
     // What it has to read from the log itself, and `waiting` of the stats counts as if it wanted
     // all of it; pl_mailbox_unwanted says how many it does not.
     uint64_t unread_first, unread_end;
@@ -709,24 +769,46 @@ enum peal_verdict pl_deliver(struct pl_call *call, struct pl_slot *slot, struct 
 enum pl_run_result pl_deliver_stream(struct pl_mailbox *mailbox, struct pl_slot *slot,
                                      size_t budget, size_t *done);
 
-// The same for several at once.
+// The same for several at once, which lie side by side.
 void pl_deliver_batch(struct pl_call *call, struct pl_slot *slot,
                       const struct peal_event *const *events, size_t count,
                       enum peal_verdict *verdicts);
+
+// Of every 64th delivery, notes how long it took from publish until now.
+void pl_time_delivery(struct pl_mailbox *mailbox, const struct peal_event *event);
 
 // The handlers of inline mailboxes that are more than a handler: filter, middleware, timing, guard.
 enum peal_verdict pl_inline_full(const peal_event *event, void *context);
 
 // An inline handler did not say done.
-void pl_inline_failed(struct pl_call *call, const struct pl_route *route, size_t index,
-                      struct peal_event *event, enum peal_verdict verdict);
+void pl_inline_failed(struct pl_call *call, const struct pl_route *route, struct peal_event *event,
+                      enum peal_verdict verdict);
 
 // Was it unsubscribed since its route was entered? Then it is not called any more.
-bool pl_inline_is_gone(struct pl_mailbox *mailbox);
+bool pl_inline_is_gone(const struct pl_route *route, const struct pl_inline *handler);
 
-// Runs the inline handlers of a route; `removals` is from before it was entered, or at least from
-// before another thread could unsubscribe one without waiting. The event came with attempt 1. Here,
-// and as bare as can be, because it is a good part of what an inline publish costs.
+// Runs one inline handler of a route. `removals` is from before the route was entered, or at least
+// from before another thread could unsubscribe one without waiting.
+static inline void pl_deliver_to(struct pl_call *call, struct peal_bus *bus,
+                                 const struct pl_route *route, const struct pl_inline *handler,
+                                 struct peal_event *event, uint64_t removals)
+{
+    if (__builtin_expect(pl_removals(bus) != removals, 0) && pl_inline_is_gone(route, handler)) {
+        return;
+    }
+    call->inlined = handler;
+    enum peal_verdict verdict = handler->handler(event, handler->context);
+    if (__builtin_expect(verdict != PEAL_DONE, 0)) {
+        pl_inline_failed(call, route, event, verdict);
+    }
+}
+
+// Runs all of them.
+void pl_deliver_to_all(struct pl_call *call, struct peal_bus *bus, const struct pl_route *route,
+                       struct peal_event *event, uint64_t removals);
+
+// Runs the inline handlers of a route. The event came with attempt 1. Here, and as bare as can be,
+// because it is a good part of what an inline publish costs.
 static inline void pl_deliver_inline(struct peal_bus *bus, struct pl_slot *slot,
                                      const struct pl_route *route, struct peal_event *event,
                                      uint64_t removals)
@@ -738,18 +820,10 @@ static inline void pl_deliver_inline(struct peal_bus *bus, struct pl_slot *slot,
     const struct peal_event *before = slot->current;
     slot->current = event;
     event->delivery = &call; // cppcheck-suppress autoVariables // taken back below
-    uint32_t count = route->inline_count;
-    for (uint32_t i = 0; i < count; i++) {
-        const struct pl_inline *handler = &route->inlines[i];
-        if (__builtin_expect(pl_removals(bus) != removals, 0) &&
-            pl_inline_is_gone(route->rest->inline_boxes[i])) {
-            continue;
-        }
-        call.inlined = handler;
-        enum peal_verdict verdict = handler->handler(event, handler->context);
-        if (__builtin_expect(verdict != PEAL_DONE, 0)) {
-            pl_inline_failed(&call, route, i, event, verdict);
-        }
+    if (__builtin_expect(route->inline_count == 1, 1)) {
+        pl_deliver_to(&call, bus, route, route->inlines, event, removals);
+    } else {
+        pl_deliver_to_all(&call, bus, route, event, removals);
     }
     slot->current = before;
     event->delivery = NULL; // the call ends here
@@ -798,7 +872,8 @@ void pl_hold_say_full(struct pl_mailbox *mailbox);
 
 void pl_hold_numbers(struct pl_mailbox *mailbox, struct pl_hold_numbers *out);
 
-// The member whose turn it is; NULL: nobody is there. It is not freed until the call has ended.
+// The member whose turn it is; NULL: nobody is there, or all are busy. It is not freed until the
+// call has ended.
 struct peal_subscription *pl_hold_call_member(struct pl_mailbox *mailbox);
 void pl_hold_end_call(struct pl_mailbox *mailbox, struct peal_subscription *member);
 
@@ -848,14 +923,6 @@ void pl_runs_notify(struct pl_mailbox *mailbox);
 // When a mailbox wants to be run next because of time; PL_FOREVER: not. Any thread.
 void pl_timer_set(struct pl_mailbox *mailbox, int64_t when);
 
-// ---- drive.c: buses without workers ----------------------------------------------------------
-
-// The descriptor of peal_bus_fd is to be readable now; or at a time. Nothing if nobody asked for
-// it.
-void pl_poll_signal(struct peal_bus *bus);
-void pl_poll_timer(struct peal_bus *bus);
-void pl_poll_close(struct peal_bus *bus);
-
 // Sleeps until there is something to run, a timer, or the deadline.
 void pl_runs_park(struct peal_bus *bus, int64_t deadline);
 
@@ -883,6 +950,14 @@ bool pl_runs_may_wait(struct peal_bus *bus, const void *target, struct pl_slot *
 // Takes a mailbox out of the queue and the timers. Nothing pushes to it any more.
 void pl_runs_forget(struct pl_mailbox *mailbox);
 
+// ---- drive.c: buses without workers -------------------------------------------------------------
+
+// The descriptor of peal_bus_fd is to be readable now; or at a time. Nothing if nobody asked
+// for it.
+void pl_poll_signal(struct peal_bus *bus);
+void pl_poll_timer(struct peal_bus *bus);
+void pl_poll_close(struct peal_bus *bus);
+
 // ---- interceptor.c ------------------------------------------------------------------------------
 
 // A message on its way, and what interceptors made of it.
@@ -902,7 +977,7 @@ enum peal_err pl_draft_run(struct peal_draft *draft, struct pl_slot *slot,
                            const char *type);
 void pl_draft_finish(struct peal_draft *draft); // fine on zeros
 
-// ---- publish.c ----------------------------------------------------------------------------------
+// ---- space.c ------------------------------------------------------------------------------------
 
 // Some memory may have become free: let waiting publishers look. Any thread, no lock held.
 void pl_space_freed(struct peal_bus *bus);

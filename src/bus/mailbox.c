@@ -41,7 +41,7 @@ bool pl_mailbox_rest(struct pl_mailbox *mailbox)
     pl_turn_take(&bus->log->turn, bus->seams);
     // What it has lost it is to be told, also when nothing comes after it.
     bool rests =
-        !pl_intake_has_news(in) && !atomic_load_explicit(&mailbox->lost, memory_order_relaxed);
+        pl_intake_news(in) == 0 && !atomic_load_explicit(&mailbox->lost, memory_order_relaxed);
     if (rests && atomic_load_explicit(&in->active, memory_order_relaxed)) {
         atomic_store_explicit(&in->active, false, memory_order_relaxed);
         pl_list_remove(&in->active_link);

@@ -51,14 +51,14 @@ static enum peal_err refuse_nonsense(const struct peal_message *message)
     return pl_message_check(message, &size);
 }
 
-enum peal_err pl_passage_topic(struct peal_topic **out, struct peal_bus *bus,
+enum peal_err pl_passage_topic(struct peal_topic **out, struct pl_slot *slot,
                                const struct peal_message *message)
 {
     if (__builtin_expect(makes_no_sense(message), 0)) {
         return refuse_nonsense(message);
     }
     if (message->topic) {
-        if (message->topic->bus != bus) {
+        if (message->topic->bus != slot->bus) {
             return pl_fail(PEAL_EINVAL, "topic \"%s\" belongs to another bus",
                            message->topic->type);
         }
@@ -68,7 +68,7 @@ enum peal_err pl_passage_topic(struct peal_topic **out, struct peal_bus *bus,
     if (!message->type) {
         return pl_fail(PEAL_EINVAL, "a message needs a type or a topic");
     }
-    return pl_topic_get(out, bus, message->type);
+    return pl_topic_of(out, slot, message->type);
 }
 
 // A publish from inside a handler carries on what the handled event began.

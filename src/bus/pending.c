@@ -356,6 +356,7 @@ void pl_hold_numbers(struct pl_mailbox *mailbox, struct pl_hold_numbers *out)
         PL_LIST_EACH (pending, &hold->all, link) {
             bool with_somebody = pending->state == PL_RUNNING || pending->state == PL_LATER;
             out->in_flight += with_somebody;
+            out->running += pending->state == PL_RUNNING;
             out->retrying += pending->state == PL_RETRYING;
             out->waiting += !with_somebody && pending->state != PL_BLOCKED;
             if (pending->state != PL_BLOCKED && pending->recorded < out->oldest) {

@@ -174,7 +174,7 @@ static enum peal_err publish_message(struct peal_bus *bus, const struct peal_mes
     passage.topic = NULL;
     passage.drafted = false;
     struct pl_slot *slot = pl_slot_mine(bus);
-    enum peal_err err = slot ? pl_passage_topic(&passage.topic, bus, message) : PEAL_ENOMEM;
+    enum peal_err err = slot ? pl_passage_topic(&passage.topic, slot, message) : PEAL_ENOMEM;
     if (!err) {
         assert(passage.topic);
         err = pl_route_enter(&passage.route, slot, passage.topic);
@@ -261,8 +261,8 @@ static __attribute__((noinline)) bool append_bytes(struct peal_topic *topic, str
 }
 
 // Nothing but bytes: the common case, without the message. Not inside a handler.
-static inline enum peal_err publish_bytes(struct peal_topic *topic, struct pl_slot *slot,
-                                          const void *data, size_t size, bool may_block)
+static inline __attribute__((always_inline)) enum peal_err publish_bytes(
+    struct peal_topic *topic, struct pl_slot *slot, const void *data, size_t size, bool may_block)
 {
     struct peal_bus *bus = topic->bus;
     if (__builtin_expect(pl_data_is_bad(bus, data, size), 0)) {
@@ -361,7 +361,7 @@ void peal_emit(peal_bus *bus, const char *type, const void *data, size_t size)
     enum peal_err err = slot ? PEAL_OK : PEAL_ENOMEM;
     if (!err) {
         err =
-            type ? pl_topic_get(&topic, bus, type) : pl_fail(PEAL_EINVAL, "peal_emit needs a type");
+            type ? pl_topic_of(&topic, slot, type) : pl_fail(PEAL_EINVAL, "peal_emit needs a type");
         (void)pl_count_limit(bus, err); // counted; said below
     }
     if (!err && __builtin_expect(!slot->current, 1)) {

@@ -34,7 +34,7 @@ static inline bool pl_data_is_bad(const struct peal_bus *bus, const void *data, 
 enum peal_err pl_refuse_data(struct peal_bus *bus, const void *data, size_t size);
 
 // The topic of a message, made if its type is new.
-enum peal_err pl_passage_topic(struct peal_topic **out, struct peal_bus *bus,
+enum peal_err pl_passage_topic(struct peal_topic **out, struct pl_slot *slot,
                                const struct peal_message *message);
 
 // Everything before the log: inheritance, interceptors, limits. Fills in the request.

@@ -150,6 +150,7 @@ static size_t sift(const struct pl_mailbox *mailbox, peal_delivery **out, size_t
         const struct peal_event *event = &out[i]->event;
         if (!options->filter || strcmp(event->type, "$peal.gap") == 0 ||
             options->filter(event, options->filter_context)) {
+            pl_time_delivery(out[i]->mailbox, event);
             out[wanted++] = out[i];
         } else {
             give_up(out[i]);
@@ -167,8 +168,7 @@ static enum peal_err check_pull(peal_delivery *const *out, const size_t *out_cou
     }
     if (subscription->mailbox->mode != PEAL_PULL) {
         return pl_fail(PEAL_ESTATE,
-                       "subscription %s is not a PEAL_PULL one: its handler gets the "
-                       "events",
+                       "subscription %s is not a PEAL_PULL one: its handler gets the events",
                        pl_mailbox_label(subscription->mailbox));
     }
     return PEAL_OK;
@@ -194,7 +194,9 @@ static enum peal_err pull_wanted(struct peal_subscription *member, peal_delivery
             err = pl_fail(PEAL_EOVERFLOW, "subscription %s: its mailbox overflowed, it has stopped",
                           pl_mailbox_label(mailbox));
         }
-        if (err || atomic_load_explicit(&mailbox->paused, memory_order_relaxed)) {
+        // On noop: nothing comes, as if it were paused.
+        if (err || mailbox->bus->silent ||
+            atomic_load_explicit(&mailbox->paused, memory_order_relaxed)) {
             return err;
         }
         err = pull_now(mailbox, out, max, count, due);

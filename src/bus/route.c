@@ -26,6 +26,7 @@
 #include <string.h>
 
 #define TABLE_FIRST 256
+#define BLOCK_BYTES 4096 // of topics; the largest topic is a tenth of it
 
 // ---- topics -------------------------------------------------------------------------------------
 
@@ -98,6 +99,26 @@ static struct peal_topic **topic_chunk(struct peal_bus *bus, uint32_t id)
     return chunk;
 }
 
+// Cleared memory for a topic, from a cache line on, until the bus closes. With bus->lock. NULL
+// without memory.
+static struct peal_topic *place_topic(struct peal_bus *bus, size_t size)
+{
+    size_t whole = (size + 63) / 64 * 64;
+    struct pl_topic_block *block = bus->topic_blocks;
+    if (!block || (size_t)((char *)block + BLOCK_BYTES - block->free) < whole) {
+        block = pl_new(bus->seams, BLOCK_BYTES);
+        if (!block) {
+            return NULL;
+        }
+        block->free = pl_align64(block + 1);
+        block->next = bus->topic_blocks;
+        bus->topic_blocks = block;
+    }
+    struct peal_topic *topic = (struct peal_topic *)(void *)block->free;
+    block->free += whole;
+    return topic;
+}
+
 // With bus->lock.
 static enum peal_err add_topic(struct peal_topic **out, struct peal_bus *bus, const char *type,
                                size_t length)
@@ -114,13 +135,11 @@ static enum peal_err add_topic(struct peal_topic **out, struct peal_bus *bus, co
         return err;
     }
     struct peal_topic **chunk = topic_chunk(bus, id);
-    void *memory = chunk ? pl_new(bus->seams, sizeof(struct peal_topic) + length + 1 + 48) : NULL;
-    struct peal_topic *topic = memory ? pl_align64(memory) : NULL;
+    struct peal_topic *topic = chunk ? place_topic(bus, sizeof *topic + length + 1) : NULL;
     if (!topic) {
         return pl_fail(PEAL_ENOMEM, "no memory for type \"%s\"", type);
     }
     topic->bus = bus;
-    topic->memory = memory;
     topic->id = id;
     topic->length = (uint32_t)length;
     memcpy(topic->type, type, length + 1);
@@ -144,6 +163,13 @@ enum peal_err pl_topic_get(struct peal_topic **out, struct peal_bus *bus, const 
     enum peal_err err = pl_bus_check_open(bus);
     if (!err) {
         err = pl_topic_check(type, length);
+    }
+    if (!err && strncmp(type, "$peal.", 6) == 0) {
+        err =
+            pl_fail(PEAL_ETYPE,
+                    "type %s: what begins with \"$peal.\" are the system's own events; to publish "
+                    "some of yours beside the usual ones, begin with another name, as in \"$own.\"",
+                    type);
     }
     if (err) {
         return err;
@@ -644,7 +670,11 @@ void pl_topics_finish(struct peal_bus *bus)
     for (uint32_t id = 0; id < count; id++) {
         struct peal_topic *topic = (struct peal_topic *)pl_topic_by_id(bus, id);
         drop_route(bus, atomic_load_explicit(&topic->route, memory_order_relaxed));
-        pl_release(bus->seams, topic->memory);
+    }
+    while (bus->topic_blocks) {
+        struct pl_topic_block *block = bus->topic_blocks;
+        bus->topic_blocks = block->next;
+        pl_release(bus->seams, block);
     }
     for (size_t i = 0; i < PL_CHUNKS; i++) {
         pl_release(bus->seams, (void *)atomic_load(&bus->topics[i]));

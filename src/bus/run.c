@@ -24,7 +24,7 @@ bool pl_mailbox_tell_loss(struct pl_mailbox *mailbox, struct pl_slot *slot)
     struct pl_loss loss;
     struct peal_subscription *member = pl_hold_call_member(mailbox);
     if (!member) {
-        return false; // nobody has the durable name: who comes next is told
+        return false; // nobody has the durable name, or all are busy: who comes next is told
     }
     if (!pl_mailbox_take_loss(mailbox, &loss)) {
         pl_hold_end_call(mailbox, member);
@@ -93,7 +93,7 @@ bool pl_mailbox_has_stopped(struct pl_mailbox *mailbox)
         pl_dead_orphan(mailbox); // what was retried stays a dead letter
         pl_bus_say(mailbox->bus, PEAL_LEVEL_ERROR,
                    "subscription %s: its mailbox of %u events overflowed, it has stopped",
-                   pl_mailbox_label(mailbox), mailbox->settings->options.mailbox);
+                   pl_mailbox_who(mailbox), mailbox->settings->options.mailbox);
     }
     return true;
 }

@@ -120,7 +120,7 @@ void pl_hold_say_full(struct pl_mailbox *mailbox)
     pl_bus_say(mailbox->bus, PEAL_LEVEL_ERROR,
                "subscription %s: %s, because the dead letters are full (dead_max); retry or "
                "discard some%s",
-               pl_mailbox_label(mailbox), waits ? "a failed event waits" : "paused",
+               pl_mailbox_who(mailbox), waits ? "a failed event waits" : "paused",
                waits ? "" : ", then resume it");
 }
 
@@ -285,7 +285,7 @@ static void say_lost(struct pl_mailbox *mailbox, const struct peal_event *event)
     pl_count_shared(&mailbox->counts.dropped, 1);
     pl_bus_say(mailbox->bus, PEAL_LEVEL_ERROR,
                "subscription %s: no memory to hold an event of type %s that failed; it is lost",
-               pl_mailbox_label(mailbox), peal_event_type(event));
+               pl_mailbox_who(mailbox), peal_event_type(event));
 }
 
 // Holds an event that is being run. NULL without memory, which only an inline one can meet.

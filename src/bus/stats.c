@@ -44,6 +44,37 @@ static uint64_t untold(struct pl_mailbox *mailbox)
     return count;
 }
 
+static int64_t recorded_at(struct peal_bus *bus, uint64_t position)
+{
+    struct pl_segment *segment = pl_log_find(bus->log, position);
+    if (!segment) {
+        return INT64_MAX;
+    }
+    uint64_t at = position < segment->first ? segment->first : position; // that one is forgotten
+    return pl_segment_frame(segment, at)->recorded;
+}
+
+// The event a stream of deliveries has with the handler, which nothing counts; and how old it is.
+static bool streams(struct pl_mailbox *mailbox, int64_t *oldest)
+{
+    struct peal_bus *bus = mailbox->bus;
+    const struct pl_intake *in = mailbox->in;
+    if (!bus->log || !in || atomic_load_explicit(&in->streams_from, memory_order_relaxed) == 0) {
+        return false;
+    }
+    pl_turn_take(&bus->log->turn, bus->seams);
+    uint64_t from = atomic_load_explicit(&in->streams_from, memory_order_relaxed);
+    uint64_t floor = atomic_load_explicit(&in->floor, memory_order_relaxed);
+    bool has_one = from != 0 && floor != from &&
+                   floor < atomic_load_explicit(&bus->log->end, memory_order_relaxed);
+    if (has_one) {
+        int64_t recorded = recorded_at(bus, floor);
+        *oldest = recorded < *oldest ? recorded : *oldest;
+    }
+    pl_turn_give(&bus->log->turn, bus->seams);
+    return has_one;
+}
+
 // What waits in the ring, or is still to be looked at in the log; and since when.
 static uint64_t waiting_in_log(struct pl_mailbox *mailbox, uint64_t *lag, int64_t *oldest,
                                struct pl_hold_numbers *numbers)
@@ -70,12 +101,8 @@ static uint64_t waiting_in_log(struct pl_mailbox *mailbox, uint64_t *lag, int64_
         numbers->unread_end = end;
     }
     *lag = first < end ? end - first : 0;
-    struct pl_segment *segment = first < end ? pl_log_find(bus->log, first) : NULL;
-    if (segment) {
-        uint64_t at = first < segment->first ? segment->first : first;
-        int64_t recorded = pl_segment_frame(segment, at)->recorded;
-        *oldest = recorded < *oldest ? recorded : *oldest;
-    }
+    int64_t recorded = first < end ? recorded_at(bus, first) : INT64_MAX;
+    *oldest = recorded < *oldest ? recorded : *oldest;
     pl_turn_give(&bus->log->turn, bus->seams);
     return waiting;
 }
@@ -128,6 +155,9 @@ void pl_mailbox_stats(struct pl_mailbox *mailbox, struct peal_subscription_stats
     int64_t oldest = numbers->oldest;
     out->waiting = numbers->waiting + waiting_in_log(mailbox, &out->lag, &oldest, numbers);
     out->in_flight = numbers->in_flight;
+    if (numbers->running == 0) { // else it has taken its event, which is counted
+        out->in_flight += streams(mailbox, &oldest);
+    }
     if (oldest != INT64_MAX && out->waiting + out->in_flight > 0) {
         int64_t age = pl_bus_now(mailbox->bus) - oldest;
         out->lag_ns = age > 0 ? (uint64_t)age : 0;

@@ -55,6 +55,7 @@ void pl_settings_free(const struct pl_settings *settings, const struct pl_seams 
     pl_release(seams, (void *)settings->options.name);
     pl_release(seams, (void *)settings->options.label);
     pl_release(seams, (void *)settings->options.retry.non_retryable);
+    pl_release(seams, (void *)settings->who);
     pl_release(seams, (void *)settings);
 }
 
@@ -65,6 +66,12 @@ const char *pl_mailbox_label(const struct pl_mailbox *mailbox)
         return options->label;
     }
     return options->name ? options->name : pl_pattern_text(mailbox->pattern);
+}
+
+const char *pl_mailbox_who(const struct pl_mailbox *mailbox)
+{
+    const char *who = mailbox->settings->who;
+    return who ? who : pl_mailbox_label(mailbox);
 }
 
 static enum peal_err check_retry(const struct peal_retry *retry)
@@ -97,6 +104,9 @@ static enum peal_err check_ranges(const struct peal_subscribe_options *options)
     uint64_t most = INT64_MAX / (uint64_t)PL_NS_PER_MS / 4;
     if (options->ack_wait_ms > most || options->batch_wait_ms > most || options->slow_ms > most) {
         return pl_fail(PEAL_EINVAL, "subscribe options: waits must be below 70 years");
+    }
+    if (options->name && !*options->name) {
+        return pl_fail(PEAL_EINVAL, "subscription name: must not be empty; NULL is none");
     }
     if (options->name && strnlen(options->name, PEAL_ID_MAX + 1) > PEAL_ID_MAX) {
         return pl_fail(PEAL_ELIMIT, "subscription name \"%.40s...\": at most %d bytes",
@@ -170,6 +180,20 @@ static bool copy_label(struct peal_subscribe_options *options, const struct pl_s
     return copy_text(&options->label, seams);
 }
 
+static bool make_who(struct pl_settings *made, const struct peal_subscribe_options *given,
+                     const struct pl_seams *seams)
+{
+    const char *name = given->label ? given->label : given->name;
+    char who[2 * PEAL_TYPE_MAX];
+    if (name && given->file) {
+        // Cut is fine.
+        (void)snprintf(who, sizeof who, "%s (%s:%d)", name, given->file, given->line);
+        made->who = pl_copy_bytes(seams, who, strlen(who));
+        return made->who != NULL;
+    }
+    return true;
+}
+
 static enum peal_err make_settings(const struct pl_settings **out, const struct pl_seams *seams,
                                    const struct peal_subscribe_options *given)
 {
@@ -207,6 +231,7 @@ static enum peal_err make_settings(const struct pl_settings **out, const struct 
     options->name = copied ? name : NULL;
     copied = copied && copy_text(&words, seams);
     options->retry.non_retryable = copied ? words : NULL;
+    copied = copied && make_who(made, given, seams);
     if (!copied) {
         pl_settings_free(made, seams);
         return pl_fail(PEAL_ENOMEM, "no memory for a subscription's options");
@@ -316,18 +341,26 @@ static bool start(struct pl_mailbox *mailbox)
     return behind;
 }
 
+// A member has come or gone: as many may run it as its members have handlers. While nobody has a
+// durable name one may still, and finds nobody to call.
+static void count_runners(struct pl_mailbox *mailbox)
+{
+    unsigned each = mailbox->settings->options.concurrency;
+    pl_mutex_lock(&mailbox->bus->runs.lock, mailbox->seams);
+    unsigned members = mailbox->member_count; // whoever is last here sees the newest count
+    unsigned most = members ? each * members : 1;
+    mailbox->running_max = (uint16_t)(most < UINT16_MAX ? most : UINT16_MAX);
+    pl_mutex_unlock(&mailbox->bus->runs.lock, mailbox->seams);
+}
+
 static void add_member(struct pl_mailbox *mailbox, struct peal_subscription *member)
 {
     member->mailbox = mailbox;
     pl_mutex_lock(&mailbox->lock, mailbox->seams);
     pl_list_add_tail(&mailbox->members, &member->member);
     mailbox->member_count++;
-    unsigned each = mailbox->settings->options.concurrency;
     pl_mutex_unlock(&mailbox->lock, mailbox->seams);
-    pl_mutex_lock(&mailbox->bus->runs.lock, mailbox->seams);
-    unsigned most = each * mailbox->member_count;
-    mailbox->running_max = (uint16_t)(most < UINT16_MAX ? most : UINT16_MAX);
-    pl_mutex_unlock(&mailbox->bus->runs.lock, mailbox->seams);
+    count_runners(mailbox);
 }
 
 static struct pl_mailbox *find_named(struct peal_bus *bus, const char *name)
@@ -384,7 +417,8 @@ static enum peal_err join(struct peal_subscription **out, struct pl_mailbox *wan
     if (strcmp(pl_pattern_text(mailbox->pattern), pl_pattern_text(wanted->pattern)) != 0 ||
         !same_settings(&mailbox->settings->options, &wanted->settings->options)) {
         return pl_fail(PEAL_EEXISTS,
-                       "subscription \"%s\" exists, with pattern %s, and other options than these",
+                       "subscription \"%s\" exists, with pattern %s: who joins it needs the same "
+                       "pattern and options",
                        name, pl_pattern_text(mailbox->pattern));
     }
     struct peal_subscription *member = pl_new(bus->seams, sizeof *member);
@@ -615,6 +649,7 @@ static void leave(struct pl_mailbox *mailbox, struct peal_subscription *member)
     pl_list_remove(&member->member);
     mailbox->member_count--;
     pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    count_runners(mailbox);
 }
 
 void pl_mailbox_end(struct pl_mailbox *mailbox)

@@ -293,11 +293,12 @@ static bool stopping(struct peal_bus *bus)
     return atomic_load_explicit(&bus->runs.stopping, memory_order_acquire);
 }
 
-// Something came. At the first look: it is a stream; fall a little further behind.
-static void adapt(struct worker *worker, struct pl_intake *in, bool first)
+// So many came, and at the first look. Several, and the more the longer we waited: it is a stream;
+// fall a little further behind. One at a time has somebody waiting for it.
+static void adapt(struct worker *worker, struct pl_intake *in, uint64_t news, bool first)
 {
     worker->spin = worker->spin < SPIN_MAX ? worker->spin * 2 : SPIN_MAX;
-    if (first) {
+    if (first && news >= 2 + worker->lag / 32) {
         worker->lag = worker->lag < LAG_MAX ? worker->lag * 2 + 1 : LAG_MAX;
     } else {
         worker->lag /= 2;
@@ -314,8 +315,9 @@ static bool spin(struct worker *worker, struct pl_intake *in)
         pl_relax();
     }
     for (unsigned i = 0; i < looks; i++) {
-        if (pl_intake_has_news(in)) {
-            adapt(worker, in, i == 0);
+        uint64_t news = pl_intake_news(in);
+        if (news > 0) {
+            adapt(worker, in, news, i == 0);
             return true;
         }
         if (atomic_load_explicit(&bus->runs.length, memory_order_relaxed) > 0) {

@@ -32,11 +32,12 @@ struct pl_owner_ops {
 };
 
 struct peal_event {
-    const struct peal_message *message; // borrowed; NULL in a reference
-    const struct pl_origin *origin;     // borrowed; a reference's own
+    // As in struct peal_event_head.
     const char *type;                   // borrowed; a reference's own
     const void *data;                   // in the frame or the message
     size_t size;                        // bytes of data
+    const struct peal_message *message; // borrowed; NULL in a reference
+    const struct pl_origin *origin;     // borrowed; a reference's own
     uint64_t number;                    // position, or one unique among events without one
     // Side by side, because a view of a message sets all four to zero in two stores.
     const struct pl_frame *frame;         // borrowed; with an owner in a reference: shared
@@ -51,6 +52,11 @@ struct peal_event {
     atomic_uint refs; // 0: a view
     char id[PL_UUID_SIZE];
 };
+
+_Static_assert(offsetof(struct peal_event, type) == offsetof(struct peal_event_head, type) &&
+                   offsetof(struct peal_event, data) == offsetof(struct peal_event_head, data) &&
+                   offsetof(struct peal_event, size) == offsetof(struct peal_event_head, size),
+               "programs read these without asking us");
 
 // A view of a frame. Whoever knows what the frame lies in sets `owner` and `owner_ops` afterwards.
 static inline void pl_event_from_frame(struct peal_event *event, const struct pl_frame *frame,

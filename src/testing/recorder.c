@@ -180,12 +180,6 @@ static struct baseline baseline_of(const struct recording *recording, uint64_t s
     return (struct baseline){ 0 };
 }
 
-static bool is_called(const struct pl_mailbox *mailbox, const char *label)
-{
-    const char *name = mailbox->settings->options.name;
-    return strcmp(pl_mailbox_label(mailbox), label) == 0 || (name && strcmp(name, label) == 0);
-}
-
 // Sums up the subscriptions of a label or name. Those that were ended are not counted any more.
 static struct baseline settled(const struct peal_recorder *recorder, const char *label)
 {
@@ -196,7 +190,7 @@ static struct baseline settled(const struct peal_recorder *recorder, const char 
     struct pl_list *head = &bus->mailboxes;
     for (struct pl_list *at = pl_list_first(head); at != head; at = at->next) {
         struct pl_mailbox *mailbox = mailbox_at(at);
-        if (is_called(mailbox, label)) {
+        if (pl_mailbox_is_called(mailbox, label)) {
             struct baseline before = baseline_of(recorder->recording, mailbox->serial);
             sum.delivered += delivered_by(bus, mailbox) - before.delivered;
             sum.dead += died_of(mailbox) - before.dead;

@@ -207,6 +207,78 @@ static void what_is_published_reaches_subscriptions_or_nobody_hears(void **state
     }
 }
 
+struct puller {
+    peal_subscription *subscription;
+    uint64_t timeout_ms;
+    enum peal_err err;
+    unsigned got;
+};
+
+static void pull_in_a_fiber(void *context)
+{
+    struct puller *puller = context;
+    peal_delivery *deliveries[4];
+    size_t count = 77;
+    puller->err =
+        peal_subscription_pull(deliveries, &count, puller->subscription, 4, puller->timeout_ms);
+    assert_true(puller->err == PEAL_OK || count == 77);
+    for (size_t i = 0; puller->err == PEAL_OK && i < count; i++) {
+        puller->got += number_of(peal_delivery_event(deliveries[i]));
+        assert_int_equal(peal_delivery_settle(deliveries[i], PEAL_DONE), PEAL_OK);
+    }
+}
+
+// The error of a pull that is over after `ms`; 77: it still waits.
+static enum peal_err pull_for(struct subject *subject, struct puller *puller, uint64_t ms)
+{
+    puller->err = 77;
+    assert_int_equal(peal_world_spawn(subject->stage.world, pull_in_a_fiber, puller), PEAL_OK);
+    peal_world_settle(subject->stage.world);
+    if (ms > 0) {
+        peal_world_advance(subject->stage.world, ms);
+    }
+    return puller->err;
+}
+
+static void a_pull_gives_what_was_published_or_waits_for_nothing(void **state)
+{
+    (void)state;
+    static const int workers[] = { PEAL_NO_WORKERS, 2 };
+    for (unsigned i = 0; i < 2; i++) {
+        struct subject subject;
+        EACH_ENGINE(&subject, workers[i])
+        {
+            struct peal_subscribe_options options = { .mode = PEAL_PULL };
+            struct puller puller = { 0 };
+            puller.subscription = stage_subscribe(&subject.stage, "a", &options, NULL, NULL);
+            assert_int_equal(pull_for(&subject, &puller, 0), PEAL_EAGAIN);
+            say_numbers(&subject.stage, "a", 1, 2);
+            bool delivers = can(&subject, PL_CAN_DELIVER);
+            assert_int_equal(pull_for(&subject, &puller, 0), delivers ? PEAL_OK : PEAL_EAGAIN);
+            assert_int_equal(puller.got, delivers ? 3 : 0);
+            puller.timeout_ms = 100;
+            assert_int_equal(pull_for(&subject, &puller, 99), 77);
+            peal_world_advance(subject.stage.world, 1);
+            assert_int_equal(puller.err, PEAL_ETIMEDOUT);
+            assert_int_equal(peal_subscription_pause(puller.subscription), PEAL_OK);
+            assert_int_equal(pull_for(&subject, &puller, 100), PEAL_ETIMEDOUT);
+            assert_int_equal(peal_subscription_resume(puller.subscription), PEAL_OK);
+            puller.timeout_ms = UINT64_MAX;
+            assert_int_equal(pull_for(&subject, &puller, 0), 77);
+            peal_unsubscribe(puller.subscription);
+            peal_world_settle(subject.stage.world);
+            assert_int_equal(puller.err, PEAL_ECLOSED);
+
+            puller.subscription = stage_subscribe(&subject.stage, "a", &options, NULL, NULL);
+            assert_int_equal(pull_for(&subject, &puller, 0), 77);
+            assert_int_equal(peal_bus_stop(subject.stage.bus, 0, NULL), PEAL_OK);
+            peal_world_settle(subject.stage.world);
+            assert_int_equal(puller.err, PEAL_ECLOSED);
+            assert_int_equal(pull_for(&subject, &puller, 0), PEAL_ECLOSED);
+        }
+    }
+}
+
 static void wanted_is_what_is_heard_or_kept(void **state)
 {
     (void)state;
@@ -404,6 +476,7 @@ static void the_options_of_a_bus_are_parameters_of_every_engine(void **state)
         { "?workers=two", PEAL_EURL },
         { "?workers=", PEAL_EURL },
         { "?source=/billing", PEAL_OK },
+        { "?source=", PEAL_EURL },
         { "?history_events=none", PEAL_OK },
         { "?history_bytes=1M", PEAL_OK },
         { "?history_bytes=1x", PEAL_EURL },
@@ -425,6 +498,25 @@ static void the_options_of_a_bus_are_parameters_of_every_engine(void **state)
         { "?types_max=5&subscriptions_max=5", PEAL_OK },
         { "?duplicate_events=10&duplicate_ms=1h", PEAL_OK },
         { "?dead_max=5&dead_ms=1d", PEAL_OK },
+        { "?history_events=0", PEAL_OK }, // a zero means what it says, or is refused
+        { "?history_bytes=0", PEAL_OK },
+        { "?history_ms=0", PEAL_OK },
+        { "?duplicate_events=0", PEAL_OK },
+        { "?duplicate_ms=0s", PEAL_OK },
+        { "?dead_max=0", PEAL_OK },
+        { "?block_ms=0", PEAL_EURL },
+        { "?dead_ms=0", PEAL_EURL },
+        { "?memory_max=0", PEAL_EURL },
+        { "?data_max=0", PEAL_EURL },
+        { "?types_max=0", PEAL_EURL },
+        { "?subscriptions_max=0", PEAL_EURL },
+        { "?duplicate_events=none", PEAL_OK },
+        { "?dead_max=none", PEAL_OK },
+        { "?types_max=none", PEAL_EURL },
+        { "?block_ms=500us", PEAL_EURL }, // whole milliseconds
+        { "?block_ms=1500us", PEAL_EURL },
+        { "?block_ms=2000us", PEAL_OK },
+        { "?history_ms=0us", PEAL_OK },
         { "?history=1", PEAL_EURL },
         { "?Workers=1", PEAL_EURL },
         { "?workers=1&workers=2", PEAL_EURL },
@@ -438,6 +530,67 @@ static void the_options_of_a_bus_are_parameters_of_every_engine(void **state)
                        whole_memory ? "&memory_max=64M" : "");
         assert_int_equal(open_url(url), rows[i / 2].err);
     }
+}
+
+static void a_zero_in_a_url_means_what_it_says(void **state)
+{
+    (void)state;
+    static const char *const nothing_kept[] = { "mem:?history_events=0", "mem:?history_bytes=0",
+                                                "mem:?history_ms=0" };
+    struct stage stage;
+    for (size_t i = 0; i < 3; i++) {
+        stage_open_as(&stage, 1, nothing_kept[i], NULL);
+        peal_reader *reader = NULL;
+        assert_int_equal(peal_reader_open(&reader, stage.bus, NULL), PEAL_EUNSUPPORTED);
+        stage_close(&stage);
+    }
+    static const char *const no_window[] = { "mem:?duplicate_events=0", "mem:?duplicate_ms=0" };
+    for (size_t i = 0; i < 2; i++) {
+        stage_open_as(&stage, 1, no_window[i], NULL);
+        struct peal_message message = { .type = "a", .id = "x" };
+        struct peal_receipt receipt;
+        assert_int_equal(peal_publish(stage.bus, &message, NULL), PEAL_OK);
+        assert_int_equal(peal_publish(stage.bus, &message, &receipt), PEAL_OK);
+        assert_false(receipt.duplicate);
+        stage_close(&stage);
+    }
+    stage_open_as(&stage, 1, "mem:?dead_max=0&workers=0", NULL);
+    struct diary diary = { .verdict = PEAL_REJECT };
+    peal_subscription *subscription = stage_subscribe(&stage, "a", NULL, diary_write, &diary);
+    say_numbers(&stage, "a", 1, 2);
+    peal_world_settle(stage.world);
+    assert_true(stage_look(subscription).paused); // no room for the first one
+    assert_int_equal(stage_stats(&stage).dead_letters, 0);
+    assert_string_equal(diary.text, "1");
+    stage_close(&stage);
+}
+
+// What a zero in a URL says has a name in the options, where zero is the default.
+static void options_have_a_name_for_none(void **state)
+{
+    (void)state;
+    const struct peal_bus_options none[] = { { .duplicate_events = PEAL_NO_DUPLICATES },
+                                             { .duplicate_ms = PEAL_NO_DUPLICATES } };
+    for (size_t i = 0; i < 2; i++) {
+        struct stage stage;
+        stage_open_as(&stage, 1, "mem:", &none[i]);
+        struct peal_message message = { .type = "a", .id = "x" };
+        struct peal_receipt receipt;
+        assert_int_equal(peal_publish(stage.bus, &message, NULL), PEAL_OK);
+        assert_int_equal(peal_publish(stage.bus, &message, &receipt), PEAL_OK);
+        assert_false(receipt.duplicate);
+        stage_close(&stage);
+    }
+    struct peal_bus_options full = { .dead_max = PEAL_NO_DEAD_LETTERS, .workers = PEAL_NO_WORKERS };
+    struct stage stage;
+    stage_open_as(&stage, 1, "mem:", &full);
+    struct diary diary = { .verdict = PEAL_REJECT };
+    peal_subscription *subscription = stage_subscribe(&stage, "a", NULL, diary_write, &diary);
+    say_numbers(&stage, "a", 1, 2);
+    peal_world_settle(stage.world);
+    assert_true(stage_look(subscription).paused);
+    assert_int_equal(stage_stats(&stage).dead_letters, 0);
+    stage_close(&stage);
 }
 
 static void what_is_no_engine_is_refused(void **state)
@@ -491,6 +644,10 @@ static void a_source_may_be_as_long_as_an_attribute(void **state)
     struct peal_bus_options options = { .world = world, .source = source };
     assert_int_equal(peal_bus_open(&bus, "mem:", &options), PEAL_ELIMIT);
     assert_null(bus);
+    options.source = ""; // CloudEvents: not empty
+    assert_int_equal(peal_bus_open(&bus, "mem:", &options), PEAL_EINVAL);
+    assert_non_null(strstr(peal_error_sentence(), "source"));
+    options.source = source;
     source[PEAL_ATTRIBUTE_MAX] = '\0';
     assert_int_equal(peal_bus_open(&bus, "mem:", &options), PEAL_OK);
     peal_bus_close(bus);
@@ -506,6 +663,7 @@ int main(void)
         cmocka_unit_test(after_the_stop_every_call_says_closed),
         cmocka_unit_test(a_bus_is_opened_or_not_when_memory_fails),
         cmocka_unit_test(what_is_published_reaches_subscriptions_or_nobody_hears),
+        cmocka_unit_test(a_pull_gives_what_was_published_or_waits_for_nothing),
         cmocka_unit_test(wanted_is_what_is_heard_or_kept),
         cmocka_unit_test(retries_and_dead_letters_are_the_buss_and_the_same),
         cmocka_unit_test(starts_and_names_need_an_engine_that_keeps),
@@ -514,6 +672,8 @@ int main(void)
         cmocka_unit_test(a_duplicate_is_recognised_by_engines_that_can),
         cmocka_unit_test(a_batch_is_all_or_none),
         cmocka_unit_test(the_options_of_a_bus_are_parameters_of_every_engine),
+        cmocka_unit_test(a_zero_in_a_url_means_what_it_says),
+        cmocka_unit_test(options_have_a_name_for_none),
         cmocka_unit_test(what_is_no_engine_is_refused),
         cmocka_unit_test(the_url_goes_before_the_options),
         cmocka_unit_test(a_source_may_be_as_long_as_an_attribute),

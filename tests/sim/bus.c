@@ -145,7 +145,8 @@ static void pass_time(struct sim *sim, uint64_t ms)
 static void clear_letters(struct box *box)
 {
     struct sim *sim = box->sim;
-    struct peal_dead_filter filter = { .subscription = box->label };
+    bool by_name = box->named && chance(box->sim, 50);
+    struct peal_dead_filter filter = { .subscription = by_name ? box->name : box->label };
     struct peal_dead_list list;
     uint64_t affected = 0, expected = 0;
     if (peal_dead_list(&list, sim->bus, &filter)) {

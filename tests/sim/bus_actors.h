@@ -205,12 +205,14 @@ static inline struct life *life_of(struct sim *sim, const struct peal_dead_lette
                                    struct box **out)
 {
     for (unsigned i = 0; i < sim->box_count; i++) {
-        if (strcmp(sim->boxes[i].label, letter->subscription) == 0) {
-            *out = &sim->boxes[i];
-            return &sim->boxes[i].lives[serial_in(sim, letter->event) - 1];
+        struct box *box = &sim->boxes[i];
+        if (strcmp(box->label, letter->label) == 0 &&
+            strcmp(box->named ? box->name : box->label, letter->subscription) == 0) {
+            *out = box;
+            return &box->lives[serial_in(sim, letter->event) - 1];
         }
     }
-    wrong(sim, "a dead letter of %s, whoever that is", letter->subscription);
+    wrong(sim, "a dead letter of %s (%s), whoever that is", letter->subscription, letter->label);
 }
 
 static inline void retry_letter(struct box *box, struct life *life, uint64_t id, bool edit)

@@ -211,12 +211,10 @@ static inline void enter_handler(struct member *member)
 {
     struct box *box = member->box;
     unsigned most = box->options.concurrency ? box->options.concurrency : 1;
-    box->running++;
     box->sim->running++;
     member->running++;
-    most *= box->named ? MEMBERS_MAX : 1;
-    if (box->options.mode != PEAL_INLINE && box->running > most) {
-        wrong(box->sim, "%s: %u handlers at a time", box->label, box->running);
+    if (box->options.mode != PEAL_INLINE && member->running > most) {
+        wrong(box->sim, "%s: %u handlers of a member at a time", box->label, member->running);
     }
 }
 
@@ -224,7 +222,6 @@ static inline void leave_handler(struct member *member)
 {
     member->running--;
     member->box->sim->running--;
-    member->box->running--;
     member->box->touched = now_of(member->box->sim);
     member->box->sim->busy = member->box->touched;
 }

@@ -143,8 +143,7 @@ struct box {
     bool unsure;        // there were several at a time
     bool paused;        // by us
     bool frozen;        // paused, and everybody was at rest since
-    unsigned running;
-    int64_t touched; // when something last happened in it
+    int64_t touched;    // when something last happened in it
     unsigned lives_open;
     struct loss gaps[GAPS_MAX];
     unsigned gap_count;

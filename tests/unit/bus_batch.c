@@ -397,6 +397,114 @@ static void several_batches_run_at_once_if_that_was_asked_for(void **state)
     }
 }
 
+// ---- what a batch handler publishes -------------------------------------------------------------
+
+// Publishes one "effect" for each event, and says of which, or does not.
+struct cause {
+    struct stage *stage;
+    bool says;
+    const peal_event *stranger; // of no batch
+    char effects[256];          // "causation/correlation" of each
+    size_t length;
+};
+
+static void publish_effects(const peal_event *const *events, size_t count,
+                            enum peal_verdict *verdicts, void *context)
+{
+    verdicts[0] = PEAL_DONE;
+    struct cause *cause = context;
+    for (size_t i = count; i-- > 0;) { // the first one last
+        if (cause->says) {
+            peal_handling(events[i]);
+        }
+        peal_handling(NULL);
+        peal_handling(cause->stranger);
+        say(cause->stage, "effect", "");
+    }
+}
+
+static enum peal_verdict note_effect(const peal_event *event, void *context)
+{
+    struct cause *cause = context;
+    if (!cause->stranger) {
+        assert_int_equal(peal_event_ref(&cause->stranger, event), PEAL_OK);
+    }
+    peal_handling(cause->stranger); // nor does it matter here
+    peal_handling(event);
+    cause->length +=
+        (size_t)snprintf(cause->effects + cause->length, sizeof cause->effects - cause->length,
+                         "%s/%s ", peal_event_causation(event), peal_event_correlation(event));
+    return PEAL_DONE;
+}
+
+static void what_a_batch_handler_publishes_is_because_of_the_event_it_says_or_the_first(
+    void **state)
+{
+    (void)state;
+    for (int says = 0; says < 2; says++) {
+        struct stage stage;
+        stage_open(&stage, 1, PEAL_NO_WORKERS);
+        struct cause cause = { .stage = &stage, .says = says };
+        struct peal_subscribe_options options = { .batch = publish_effects };
+        struct peal_subscribe_options inlined = { .mode = PEAL_INLINE };
+        stage_subscribe(&stage, "a", &options, NULL, &cause);
+        stage_subscribe(&stage, "effect", &inlined, note_effect, &cause);
+        static const char *const ids[] = { "1", "2", "3" }, *const whole[] = { "c1", "c2", "c3" };
+        for (unsigned i = 0; i < 3; i++) {
+            struct peal_message message = { .type = "a", .id = ids[i], .correlation = whole[i] };
+            assert_int_equal(peal_publish(stage.bus, &message, NULL), PEAL_OK);
+        }
+        peal_world_settle(stage.world);
+        assert_string_equal(cause.effects, says ? "3/c3 2/c2 1/c1 " : "1/c1 1/c1 1/c1 ");
+        peal_handling(cause.stranger);
+        say(&stage, "effect", ""); // outside: of nothing
+        assert_non_null(strstr(cause.effects, "c1 /"));
+        peal_event_unref(cause.stranger);
+        stage_close(&stage);
+    }
+}
+
+// Its effect is an event of its next batch, behind one that has come no hop.
+static void publish_again(const peal_event *const *events, size_t count,
+                          enum peal_verdict *verdicts, void *context)
+{
+    verdicts[0] = PEAL_DONE;
+    struct cause *cause = context;
+    assert_string_equal(peal_event_key(events[0]), "");
+    if (cause->says) {
+        peal_handling(events[count - 1]);
+    }
+    struct peal_message message = { .type = "a", .key = "effect" };
+    enum peal_err err = peal_publish(cause->stage->bus, &message, NULL);
+    assert_true(err == PEAL_OK || err == PEAL_ELOOP);
+    cause->length += err == PEAL_OK;
+}
+
+static void a_loop_through_batches_is_found_whatever_else_is_in_them(void **state)
+{
+    (void)state;
+    for (int says = 0; says < 2; says++) {
+        struct stage stage;
+        stage_open(&stage, 1, PEAL_NO_WORKERS);
+        struct cause cause = { .stage = &stage, .says = says };
+        struct peal_subscribe_options options = { .batch = publish_again,
+                                                  .batch_max = 2,
+                                                  .batch_wait_ms = 1000 };
+        stage_subscribe(&stage, "a", &options, NULL, &cause);
+        struct peal_message fresh = { .type = "a", .priority = PEAL_PRIORITY(9) };
+        assert_int_equal(peal_publish(stage.bus, &fresh, NULL), PEAL_OK);
+        for (unsigned i = 0; i < PEAL_HOPS_MAX; i++) {
+            assert_int_equal(cause.length, i);
+            assert_int_equal(peal_publish(stage.bus, &fresh, NULL), PEAL_OK);
+            peal_world_settle(stage.world);
+        }
+        assert_int_equal(peal_publish(stage.bus, &fresh, NULL), PEAL_OK);
+        peal_world_settle(stage.world);
+        assert_int_equal(cause.length, PEAL_HOPS_MAX);
+        stage_close(&stage);
+    }
+}
+
 static void without_memory_a_batch_comes_later(void **state)
 {
     (void)state;
@@ -431,6 +539,9 @@ int main(void)
         cmocka_unit_test(a_slow_batch_is_reported_once),
         cmocka_unit_test(a_batch_handler_may_unsubscribe_itself),
         cmocka_unit_test(several_batches_run_at_once_if_that_was_asked_for),
+        cmocka_unit_test(
+            what_a_batch_handler_publishes_is_because_of_the_event_it_says_or_the_first),
+        cmocka_unit_test(a_loop_through_batches_is_found_whatever_else_is_in_them),
         cmocka_unit_test(without_memory_a_batch_comes_later),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -79,27 +79,47 @@ static void a_letter_has_the_whole_event_and_who_could_not_handle_it(void **stat
     scene_close(&scene);
 }
 
-static void the_subscription_is_called_by_its_label_name_place_or_pattern(void **state)
+static void the_subscription_is_called_by_its_name_label_place_or_pattern(void **state)
 {
     (void)state;
-    const struct peal_subscribe_options options[] = {
-        { .label = "the label", .name = "name", .file = "f.c", .line = 1 },
-        { .file = "place.c", .line = 42 },
-        { .name = "only a name" },
-        { .mode = PEAL_WORKER },
+    const struct {
+        struct peal_subscribe_options options;
+        const char *subscription, *label; // as the letter has them
+    } rows[] = {
+        { { .label = "the label", .name = "name", .file = "f.c", .line = 1 }, "name", "the label" },
+        { { .name = "at a place", PEAL_SUBSCRIBE_HERE }, "at a place", NULL },
+        { { .file = "place.c", .line = 42 }, "place.c:42", "place.c:42" },
+        { { .name = "only a name" }, "only a name", "only a name" },
+        { { .label = "only a label" }, "only a label", "only a label" },
+        { { .mode = PEAL_WORKER }, "a,b.*", "a,b.*" },
     };
-    const char *const called[] = { "the label", "place.c:42", "only a name", "a,b.*" };
+    size_t count = sizeof rows / sizeof rows[0];
     struct scene scene;
     scene_open(&scene, 1, NULL);
     struct actor actor = rejecting();
-    for (size_t i = 0; i < 4; i++) {
-        scene_subscribe(&scene, "a,b.*", &options[i], &actor);
+    for (size_t i = 0; i < count; i++) {
+        scene_subscribe(&scene, "a,b.*", &rows[i].options, &actor);
     }
     scene_publish(&scene, "a", NULL, "x");
     peal_world_settle(scene.world);
-    scene_assert_dead(&scene, 4);
-    for (size_t i = 0; i < 4; i++) {
-        struct peal_dead_filter filter = { .subscription = called[i] };
+    scene_assert_dead(&scene, count);
+    struct peal_dead_count groups[8];
+    size_t group_count;
+    assert_int_equal(peal_dead_count(groups, &group_count, scene.bus, PEAL_DEAD_BY_SUBSCRIPTION, 8),
+                     PEAL_OK);
+    assert_int_equal(group_count, count);
+    for (size_t i = 0; i < count; i++) {
+        struct peal_dead_filter filter = { .subscription = rows[i].subscription };
+        struct peal_dead_list list;
+        assert_int_equal(peal_dead_list(&list, scene.bus, &filter), PEAL_OK);
+        assert_int_equal(list.count, 1);
+        assert_string_equal(list.letters[0].subscription, rows[i].subscription);
+        const char *label = rows[i].label ? rows[i].label : list.letters[0].label;
+        assert_string_equal(list.letters[0].label, label);
+        peal_dead_list_finish(&list);
+        filter.subscription = label; // either will do
+        assert_int_equal(count_matching(&scene, &filter), 1);
+        filter.subscription = groups[i].name; // and so will what was counted by
         assert_int_equal(count_matching(&scene, &filter), 1);
     }
     scene_close(&scene);
@@ -655,8 +675,7 @@ static void a_purge_without_an_age_takes_that_of_the_bus(void **state)
     }
 }
 
-// ---- from inside, and where there are none
-// ---------------------------------------------------------
+// ---- from inside, and where there are none ------------------------------------------------------
 
 struct surgeon {
     struct scene *scene;
@@ -724,7 +743,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_letter_has_the_whole_event_and_who_could_not_handle_it),
-        cmocka_unit_test(the_subscription_is_called_by_its_label_name_place_or_pattern),
+        cmocka_unit_test(the_subscription_is_called_by_its_name_label_place_or_pattern),
         cmocka_unit_test(there_is_one_entry_for_each_subscription_and_event),
         cmocka_unit_test(the_list_is_oldest_first_and_ids_are_never_used_twice),
         cmocka_unit_test(a_list_is_a_copy),

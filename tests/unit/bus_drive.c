@@ -276,8 +276,7 @@ static void wrong_calls_are_refused(void **state)
     stage_close(&stage);
 }
 
-// ---- an event loop of one's own, in real time
-// ------------------------------------------------------
+// ---- an event loop of one's own, in real time ---------------------------------------------------
 
 static peal_bus *open_real(void)
 {

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// ctest: threaded
 //
 // Durable names: several subscriptions of one name share the work, and the name keeps its place
 // while nobody has it.
@@ -8,10 +9,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "support/stage.h"
+#include "support/crowd.h"
 
 static const struct peal_subscribe_options billing = { .name = "billing" };
 
@@ -363,6 +365,181 @@ static void leaving_waits_for_the_members_own_handler_and_no_other(void **state)
     stage_close(&stage);
 }
 
+// ---- concurrency --------------------------------------------------------------------------------
+
+// What runs of one member at a time.
+struct seat {
+    struct stage *stage;
+    unsigned inside, most, count;
+};
+
+static void sit(struct seat *seat, size_t events)
+{
+    seat->inside++;
+    seat->most = seat->inside > seat->most ? seat->inside : seat->most;
+    seat->count += (unsigned)events;
+    peal_world_sleep(seat->stage->world, 1 + peal_world_random(seat->stage->world) % 5);
+    seat->inside--;
+}
+
+static enum peal_verdict sit_down(const peal_event *event, void *context)
+{
+    (void)event;
+    sit(context, 1);
+    return PEAL_DONE;
+}
+
+static void sit_down_with_all(const peal_event *const *events, size_t count,
+                              enum peal_verdict *verdicts, void *context)
+{
+    (void)events;
+    verdicts[0] = PEAL_DONE;
+    sit(context, count);
+}
+
+static void publish_for_seats(struct stage *stage, unsigned seed)
+{
+    for (unsigned i = 0; i < 30; i++) {
+        char key[2] = { (char)('a' + i % 7), '\0' };
+        if (seed % 2) {
+            say_of(stage, "a", key, "x");
+        } else {
+            say(stage, "a", "x");
+        }
+    }
+}
+
+static void a_member_runs_as_many_handlers_as_it_asked_for(void **state)
+{
+    (void)state;
+    for (unsigned seed = 0; seed < effort(80); seed++) {
+        unsigned concurrency = 1 + seed / 2 % 2;
+        struct stage stage;
+        stage_open(&stage, seed, (int)(3 * concurrency));
+        struct seat seats[3];
+        peal_subscription *members[3];
+        struct peal_subscribe_options options = { .name = "n", .concurrency = concurrency };
+        if (seed / 4 % 2) {
+            options.batch = sit_down_with_all;
+            options.batch_max = 2;
+        }
+        for (unsigned i = 0; i < 3; i++) {
+            seats[i] = (struct seat){ .stage = &stage };
+            members[i] =
+                stage_subscribe(&stage, "a", &options, options.batch ? NULL : sit_down, &seats[i]);
+        }
+        publish_for_seats(&stage, seed);
+        peal_world_advance(stage.world, seed % 16);
+        for (unsigned i = 0; i < 3; i++) {
+            assert_int_equal(seats[i].most, concurrency);
+        }
+        peal_unsubscribe(members[2]);
+        peal_unsubscribe(members[1]);
+        unsigned gone = seats[1].count + seats[2].count;
+        publish_for_seats(&stage, seed);
+        peal_world_advance(stage.world, 1000);
+        assert_int_equal(seats[0].most, concurrency);
+        assert_int_equal(seats[0].count + gone, 60);
+        assert_int_equal(seats[1].count + seats[2].count, gone);
+        stage_close(&stage);
+    }
+}
+
+// "1" takes a second, "2" is failed, and whoever has "3" leaves while it handles it.
+struct hasty {
+    struct stage *stage;
+    peal_subscription *subscription;
+    struct diary diary;
+};
+
+static enum peal_verdict handle_hastily(const peal_event *event, void *context)
+{
+    struct hasty *hasty = context;
+    diary_note(&hasty->diary, event);
+    if (number_of(event) == 2) {
+        return peal_event_attempt(event) == 1 ? PEAL_RETRY : PEAL_DONE;
+    }
+    if (number_of(event) == 3) {
+        peal_unsubscribe(hasty->subscription);
+    }
+    peal_world_sleep(hasty->stage->world, number_of(event) == 1 ? 1000 : 100);
+    return PEAL_DONE;
+}
+
+static void what_is_due_waits_for_a_member_that_is_busy(void **state)
+{
+    (void)state;
+    struct stage stage;
+    stage_open(&stage, 1, 2);
+    struct hasty members[2];
+    struct peal_subscribe_options options = { .name = "n",
+                                              .retry = { .initial_ms = 10, .no_jitter = true } };
+    for (unsigned i = 0; i < 2; i++) {
+        members[i] = (struct hasty){ .stage = &stage };
+        members[i].subscription =
+            stage_subscribe(&stage, "a", &options, handle_hastily, &members[i]);
+    }
+    say_numbers(&stage, "a", 1, 3);
+    peal_world_advance(stage.world, 999); // the retry is due, and nobody is there to run it
+    assert_string_equal(members[0].diary.text, "1");
+    assert_string_equal(members[1].diary.text, "2 3");
+    peal_world_advance(stage.world, 1);
+    assert_string_equal(members[0].diary.text, "1 2");
+    stage_close(&stage);
+}
+
+// One of each member at a time, with threads of the machine.
+struct chair {
+    atomic_uint inside, most;
+    struct tally *seen;
+};
+
+static enum peal_verdict take_a_chair(const peal_event *event, void *context)
+{
+    (void)event;
+    struct chair *chair = context;
+    unsigned now = atomic_fetch_add(&chair->inside, 1) + 1;
+    unsigned most = atomic_load(&chair->most);
+    while (now > most && !atomic_compare_exchange_weak(&chair->most, &most, now)) {
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        (void)sched_yield(); // somebody else's turn: nothing to fail
+    }
+    atomic_fetch_sub(&chair->inside, 1);
+    tally_add(chair->seen, 1);
+    return PEAL_DONE;
+}
+
+static void threads_run_one_handler_of_a_member_at_a_time(void **state)
+{
+    (void)state;
+    static const char *const keys[] = { NULL, "a", "b", "c" };
+    unsigned each = effort(2000);
+    for (unsigned keyed = 0; keyed < 2; keyed++) {
+        struct tally seen = TALLY;
+        peal_bus *bus = open_bus(&(struct peal_bus_options){ .workers = 3 });
+        struct chair chairs[3];
+        peal_subscription *members[3];
+        for (unsigned i = 0; i < 3; i++) {
+            chairs[i] = (struct chair){ .seen = &seen };
+            members[i] = subscribe(bus, "a", &billing, take_a_chair, &chairs[i]);
+        }
+        for (unsigned i = 0; i < 2 * each; i++) {
+            struct peal_message message = { .type = "a", .key = keys[keyed ? 1 + i % 3 : 0] };
+            assert_int_equal(peal_publish(bus, &message, NULL), PEAL_OK);
+            if (i == each) {
+                peal_unsubscribe(members[2]);
+                peal_unsubscribe(members[1]);
+            }
+        }
+        assert_true(tally_reaches(&seen, 2 * (uint64_t)each));
+        for (unsigned i = 0; i < 3; i++) {
+            assert_in_range(atomic_load(&chairs[i].most), 0, 1);
+        }
+        peal_bus_close(bus);
+    }
+}
+
 static void on_a_bus_without_history_a_name_shares_the_work_from_now(void **state)
 {
     (void)state;
@@ -417,6 +594,9 @@ int main(void)
         cmocka_unit_test(a_retry_goes_on_after_its_member_has_left),
         cmocka_unit_test(a_member_may_leave_inside_its_own_handler),
         cmocka_unit_test(leaving_waits_for_the_members_own_handler_and_no_other),
+        cmocka_unit_test(a_member_runs_as_many_handlers_as_it_asked_for),
+        cmocka_unit_test(what_is_due_waits_for_a_member_that_is_busy),
+        cmocka_unit_test(threads_run_one_handler_of_a_member_at_a_time),
         cmocka_unit_test(on_a_bus_without_history_a_name_shares_the_work_from_now),
         cmocka_unit_test(without_memory_nobody_joins_and_nothing_leaks),
     };

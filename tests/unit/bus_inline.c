@@ -263,8 +263,7 @@ static void an_inline_event_cannot_be_settled_later(void **state)
     }
 }
 
-// ---- coming and going in the middle of a publish
-// -------------------------------------------------
+// ---- coming and going in the middle of a publish ------------------------------------------------
 
 struct script {
     struct stage *stage;
@@ -412,6 +411,28 @@ static void a_slow_inline_handler_is_reported_only_if_that_was_asked_for(void **
     }
 }
 
+static enum peal_verdict fail_at_first(const peal_event *event, void *context)
+{
+    (void)context;
+    return peal_event_attempt(event) < 3 ? PEAL_RETRY : PEAL_DONE;
+}
+
+static void a_retry_of_an_inline_event_is_slow_only_if_that_was_asked_for(void **state)
+{
+    (void)state;
+    struct stage stage;
+    stage_open(&stage, 1, 1);
+    peal_subscription *quick = stage_subscribe(&stage, "a", &inlined, fail_at_first, NULL);
+    say(&stage, "a", "");
+    peal_world_advance(stage.world, 100000);
+    struct peal_subscription_stats stats = stage_look(quick);
+    assert_int_equal(stats.failed, 2);
+    assert_int_equal(stats.delivered, 1);
+    assert_int_equal(stats.slow, 0);
+    assert_int_equal(stats.handler_time.count + stats.delivery_time.count, 0);
+    stage_close(&stage);
+}
+
 // ---- threads ------------------------------------------------------------------------------------
 
 struct publisher {
@@ -476,6 +497,7 @@ int main(void)
         cmocka_unit_test(a_handler_may_unsubscribe_the_one_behind_it_and_add_another),
         cmocka_unit_test(publishing_inside_an_inline_handler_runs_before_it_returns),
         cmocka_unit_test(a_slow_inline_handler_is_reported_only_if_that_was_asked_for),
+        cmocka_unit_test(a_retry_of_an_inline_event_is_slow_only_if_that_was_asked_for),
         cmocka_unit_test(events_of_one_thread_reach_inline_handlers_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -491,6 +491,9 @@ static void misuse_deliveries(struct kit *kit)
     peal_fail(NULL, NULL, NULL);
     peal_fail(read, "code", "text");
     peal_fail(event, NULL, NULL);
+    peal_handling(NULL);
+    peal_handling(read);
+    peal_handling(event); // of no batch
 }
 
 static void misuse_pull(struct kit *kit)
@@ -586,6 +589,7 @@ static const struct misuse_row table[] = {
     { "peal_delivery_settle", misuse_deliveries },
     { "peal_delivery_extend", misuse_deliveries },
     { "peal_fail", misuse_deliveries },
+    { "peal_handling", misuse_deliveries },
     { "peal_subscription_pull", misuse_pull },
     { "peal_next_call", misuse_bus_use },
     { "peal_bus_use", misuse_bus_use },

@@ -269,8 +269,7 @@ static void what_is_to_be_settled_later_holds_back_its_key(void **state)
     }
 }
 
-// ---- many publishers
-// ------------------------------------------------------------------------------
+// ---- many publishers ----------------------------------------------------------------------------
 
 struct publisher {
     struct stage *stage;

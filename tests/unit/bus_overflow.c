@@ -532,8 +532,7 @@ static void a_batch_handler_and_a_pull_are_told_too(void **state)
     stage_close(&stage);
 }
 
-// ---- what a handler may do when it is told of a gap
-// ------------------------------------------------
+// ---- what a handler may do when it is told of a gap ---------------------------------------------
 
 struct told {
     struct stage *stage;

@@ -217,8 +217,7 @@ static void unsubscribing_makes_room(void **state)
     stage_close(&stage);
 }
 
-// ---- in a handler
-// -----------------------------------------------------------------------------------
+// ---- in a handler -------------------------------------------------------------------------------
 
 struct inside {
     struct stage *stage;
@@ -269,8 +268,7 @@ static void a_publish_in_a_handler_gets_eagain_and_never_waits(void **state)
     }
 }
 
-// ---- limits
-// -----------------------------------------------------------------------------------------
+// ---- limits -------------------------------------------------------------------------------------
 
 static enum peal_verdict keep_first(const peal_event *event, void *context)
 {

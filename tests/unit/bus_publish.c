@@ -240,6 +240,27 @@ static void a_type_that_is_none_is_refused(void **state)
     stage_close(&stage);
 }
 
+static void the_systems_own_types_are_not_for_publishers(void **state)
+{
+    (void)state;
+    static const char *const types[] = { "$peal.gap", "$peal.x.y" };
+    struct stage stage;
+    stage_open(&stage, 1, PEAL_NO_WORKERS);
+    struct peal_bus_stats before = stage_stats(&stage);
+    for (size_t i = 0; i < 2; i++) {
+        const peal_topic *topic = NULL;
+        assert_int_equal(publish(&stage, (struct peal_message){ .type = types[i] }), PEAL_ETYPE);
+        assert_non_null(strstr(peal_error_sentence(), types[i]));
+        assert_int_equal(peal_topic_open(&topic, stage.bus, types[i]), PEAL_ETYPE);
+        assert_null(topic);
+        assert_false(peal_wants(stage.bus, types[i]));
+    }
+    nothing_changed(&stage, &before);
+    assert_int_equal(publish(&stage, (struct peal_message){ .type = "$peals.x" }), PEAL_OK);
+    assert_int_equal(publish(&stage, (struct peal_message){ .type = "peal.x" }), PEAL_OK);
+    stage_close(&stage);
+}
+
 static void a_type_may_have_255_bytes_and_32_segments(void **state)
 {
     (void)state;
@@ -717,6 +738,7 @@ int main(void)
         cmocka_unit_test(data_of_any_size_arrives_to_the_byte),
         cmocka_unit_test(a_missing_argument_is_refused),
         cmocka_unit_test(a_type_that_is_none_is_refused),
+        cmocka_unit_test(the_systems_own_types_are_not_for_publishers),
         cmocka_unit_test(a_type_may_have_255_bytes_and_32_segments),
         cmocka_unit_test(each_attribute_may_be_as_long_as_its_limit_and_no_longer),
         cmocka_unit_test(an_event_may_have_64_extensions_with_names_of_20_bytes),

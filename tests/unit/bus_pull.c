@@ -352,8 +352,7 @@ static void unsubscribing_ends_the_pulls_that_wait(void **state)
     }
 }
 
-// ---- from a handler, and wrong calls
-// ---------------------------------------------------------------
+// ---- from a handler, and wrong calls ------------------------------------------------------------
 
 static peal_subscription *elsewhere;
 
@@ -364,6 +363,34 @@ static enum peal_verdict pull_inside(const peal_event *event, void *context)
     size_t count;
     *(enum peal_err *)context = peal_subscription_pull(&delivery, &count, elsewhere, 1, 1000);
     return PEAL_DONE;
+}
+
+static void a_pull_of_one_that_overflowed_says_so_also_to_who_waits(void **state)
+{
+    (void)state;
+    struct stage stage;
+    stage_open(&stage, 1, PEAL_NO_WORKERS);
+    struct peal_subscribe_options strict = { .overflow = PEAL_FAIL, .mailbox = 2 };
+    struct puller puller = { .stage = &stage, .timeout_ms = 1000, .err = 77 };
+    puller.subscription = subscribe(&stage, strict);
+    say_numbers(&stage, "a", 1, 2);
+    struct diary diary = { 0 };
+    assert_int_equal(pull_all(puller.subscription, 2, PEAL_DONE, &diary), 2); // not yet too many
+    assert_int_equal(peal_subscription_pause(puller.subscription), PEAL_OK);
+    assert_int_equal(peal_world_spawn(stage.world, pull_one, &puller), PEAL_OK);
+    peal_world_settle(stage.world);
+    assert_int_equal(puller.err, 77);
+    say_numbers(&stage, "a", 3, 5);
+    peal_world_settle(stage.world);
+    assert_int_equal(puller.err, PEAL_EOVERFLOW); // at once
+    assert_true(stage_look(puller.subscription).failed_overflow);
+    peal_delivery *delivery = NULL;
+    size_t count = 77;
+    assert_int_equal(peal_subscription_pull(&delivery, &count, puller.subscription, 1, 0),
+                     PEAL_EOVERFLOW);
+    assert_null(delivery);
+    assert_int_equal(count, 77);
+    stage_close(&stage);
 }
 
 static void a_pull_inside_a_handler_does_not_wait(void **state)
@@ -480,6 +507,7 @@ int main(void)
         cmocka_unit_test(a_paused_subscription_gives_nothing_until_it_is_resumed),
         cmocka_unit_test(stopping_the_bus_wakes_who_pulls),
         cmocka_unit_test(unsubscribing_ends_the_pulls_that_wait),
+        cmocka_unit_test(a_pull_of_one_that_overflowed_says_so_also_to_who_waits),
         cmocka_unit_test(a_pull_inside_a_handler_does_not_wait),
         cmocka_unit_test(wrong_calls_are_refused_and_change_nothing),
         cmocka_unit_test(without_memory_a_pull_takes_what_it_can_and_loses_nothing),

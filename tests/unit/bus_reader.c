@@ -72,7 +72,7 @@ struct model {
     char ids[EVENTS_MAX][16];
 };
 
-static const char *const types[] = { "a", "a.b", "a.b.c", "b", "c.d", "$peal.test" };
+static const char *const types[] = { "a", "a.b", "a.b.c", "b", "c.d", "$own.test" };
 static const char *const words[] = { NULL, "one", "two", "three" };
 static const char *const sources[] = { NULL, "/other", "/peal" };
 
@@ -158,7 +158,7 @@ static int64_t some_time(struct scene *scene)
 // A query with a few conditions, so that some events match it.
 static struct peal_query draw_query(struct scene *scene, const struct model *model, size_t *asked)
 {
-    static const char *const patterns[] = { "*", "**", "a.*", "a", "$peal.test", "b" };
+    static const char *const patterns[] = { "*", "**", "a.*", "a", "$own.test", "b" };
     struct peal_query query = { .backwards = draw(scene, 2) };
     for (size_t conditions = draw(scene, 4); conditions > 0; conditions--) {
         switch (draw(scene, 9)) {

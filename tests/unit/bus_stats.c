@@ -379,6 +379,116 @@ static void waiting_in_flight_and_lag_are_those_of_now(void **state)
     scene_close(&scene);
 }
 
+// A handler that hangs, or looks at its own subscription.
+struct hanging {
+    struct scene *scene;
+    peal_subscription *box;
+    uint64_t ms;
+    bool later;
+    peal_delivery *taken;
+    struct peal_subscription_stats inside;
+};
+
+static enum peal_verdict hang(const peal_event *event, void *context)
+{
+    struct hanging *hanging = context;
+    if (hanging->later) {
+        assert_int_equal(peal_delivery_take(&hanging->taken, event), PEAL_OK);
+    }
+    peal_world_sleep(hanging->scene->world, hanging->ms);
+    hanging->inside = scene_box(hanging->box);
+    return hanging->later ? PEAL_LATER : PEAL_DONE;
+}
+
+static void hang_in_batch(const peal_event *const *events, size_t count,
+                          enum peal_verdict *verdicts, void *context)
+{
+    verdicts[0] = PEAL_DONE;
+    assert_int_equal(count, 1);
+    (void)hang(events[0], context);
+}
+
+static void an_event_with_a_handler_that_hangs_is_in_flight_and_ages(void **state)
+{
+    (void)state;
+    const struct peal_subscribe_options cases[] = {
+        { .mailbox = 0 },
+        { .label = "settled later" },
+        { .overflow = PEAL_DROP_OLDEST }, // by the ring
+        { .concurrency = 2 },
+        { .name = "durable" },
+        { .batch = hang_in_batch, .batch_max = 1 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct scene scene;
+        scene_open(&scene, 1, &(struct peal_bus_options){ .workers = 1 });
+        struct hanging hanging = { .scene = &scene, .ms = 10000, .later = i == 1 };
+        assert_int_equal(peal_subscribe(&hanging.box, scene.bus, "a", &cases[i],
+                                        cases[i].batch ? NULL : hang, &hanging),
+                         PEAL_OK);
+        peal_world_settle(scene.world);
+        for (unsigned round = 0; round < 3; round++) {
+            assert_int_equal(scene_box(hanging.box).in_flight, 0);
+            scene_publish(&scene, "b", NULL, "x");
+            scene_publish(&scene, "a", NULL, "x");
+            peal_world_advance(scene.world, 7000);
+            struct peal_subscription_stats stats = scene_box(hanging.box);
+            assert_int_equal(stats.in_flight, 1);
+            assert_int_equal(stats.waiting, 0);
+            assert_int_equal(stats.lag_ns, 7 * SCENE_SECOND);
+            scene_publish(&scene, "a", NULL, "x");
+            stats = scene_box(hanging.box);
+            assert_int_equal(stats.in_flight, 1);
+            assert_int_equal(stats.waiting, 1);
+            assert_int_equal(peal_subscription_pause(hanging.box), PEAL_OK);
+            peal_world_advance(scene.world, 2000);
+            stats = scene_box(hanging.box);
+            assert_int_equal(stats.in_flight, 1);
+            assert_int_equal(stats.lag_ns, 9 * SCENE_SECOND);
+            peal_world_advance(scene.world, 2000); // it returns
+            stats = scene_box(hanging.box);
+            assert_int_equal(hanging.inside.in_flight, 1);
+            assert_int_equal(stats.in_flight, hanging.later);
+            assert_int_equal(stats.waiting, 1);
+            assert_int_equal(stats.lag_ns, (hanging.later ? 11 : 4) * SCENE_SECOND);
+            if (hanging.later) {
+                assert_int_equal(peal_delivery_settle(hanging.taken, PEAL_DONE), PEAL_OK);
+            }
+            assert_int_equal(peal_subscription_resume(hanging.box), PEAL_OK);
+            peal_world_advance(scene.world, 20000);
+            if (hanging.later) {
+                assert_int_equal(peal_delivery_settle(hanging.taken, PEAL_DONE), PEAL_OK);
+            }
+            stats = scene_box(hanging.box);
+            assert_int_equal(stats.in_flight + stats.waiting + stats.lag_ns, 0);
+        }
+        scene_close(&scene);
+    }
+}
+
+static void between_two_dispatches_nothing_is_in_flight(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_open(&scene, 1, NULL);
+    struct hanging hanging = { .scene = &scene };
+    assert_int_equal(peal_subscribe(&hanging.box, scene.bus, "a", NULL, hang, &hanging), PEAL_OK);
+    for (unsigned i = 0; i < 5; i++) {
+        scene_publish(&scene, "a", NULL, "x");
+    }
+    for (unsigned left = 5; left-- > 0;) {
+        size_t done;
+        assert_int_equal(peal_bus_dispatch(scene.bus, 1, &done), PEAL_OK);
+        assert_int_equal(done, 1);
+        assert_int_equal(hanging.inside.in_flight, 1);
+        assert_int_equal(hanging.inside.waiting, left);
+        struct peal_subscription_stats stats = scene_box(hanging.box);
+        assert_int_equal(stats.in_flight, 0);
+        assert_int_equal(stats.waiting, left);
+    }
+    scene_close(&scene);
+}
+
 static void lag_counts_what_was_not_looked_at(void **state)
 {
     (void)state;
@@ -434,7 +544,7 @@ static enum peal_verdict take_its_time(const peal_event *event, void *context)
     return PEAL_DONE;
 }
 
-static void a_slow_handler_is_counted_and_reported_with_its_label(void **state)
+static void a_slow_handler_is_counted_and_reported_with_its_label_and_source_line(void **state)
 {
     (void)state;
     const struct peal_subscribe_options cases[] = {
@@ -442,8 +552,17 @@ static void a_slow_handler_is_counted_and_reported_with_its_label(void **state)
         { .label = "turtle", .slow_ms = 50 },
         { .label = "turtle", .slow_ms = 50, .mode = PEAL_INLINE },
         { .label = "turtle", .slow_ms = 50, .concurrency = 2 },
-        { .file = "turtle.c", .line = 7, .slow_ms = 50 },
+        { .file = "src/turtle.c", .line = 7, .slow_ms = 50 },
+        { .file = "src/turtle.c", .line = 7, .slow_ms = 50, .label = "turtle" },
+        { .file = "src/turtle.c", .line = 7, .slow_ms = 50, .name = "turtle" },
     };
+    static const char *const names[] = { "turtle:",
+                                         "turtle:",
+                                         "turtle:",
+                                         "turtle:",
+                                         "src/turtle.c:7:",
+                                         "turtle (src/turtle.c:7):",
+                                         "turtle (src/turtle.c:7):" };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         struct scene scene;
         scene_open(&scene, 1, &(struct peal_bus_options){ .workers = 1 });
@@ -460,7 +579,9 @@ static void a_slow_handler_is_counted_and_reported_with_its_label(void **state)
         scene_publish(&scene, "a", NULL, "x");
         peal_world_advance(scene.world, 5000);
         assert_int_equal(scene_box(box).slow, 1);
-        assert_true(scene_said(&scene, PEAL_LEVEL_WARNING, i < 4 ? "turtle" : "turtle.c:7"));
+        char words[64];
+        (void)snprintf(words, sizeof words, "subscription %s its handler took", names[i]);
+        assert_true(scene_said(&scene, PEAL_LEVEL_WARNING, words));
         scene_close(&scene);
     }
 }
@@ -487,6 +608,60 @@ static void one_delivery_in_sixty_four_is_timed(void **state)
     assert_int_equal(stats.delivery_time.sum_ns, 0);
     assert_int_equal(stats.delivery_time.buckets[0], 3);
     scene_close(&scene);
+}
+
+static void take_their_time(const peal_event *const *events, size_t count,
+                            enum peal_verdict *verdicts, void *context)
+{
+    verdicts[0] = PEAL_DONE;
+    assert_int_equal(count, 2);
+    (void)take_its_time(events[0], context);
+}
+
+static void every_way_of_delivery_is_timed_and_inline_ones_if_slow_ms_is_given(void **state)
+{
+    (void)state;
+    // Of 128 events.
+    const struct {
+        struct peal_subscribe_options options;
+        uint64_t handled, delivered;
+    } cases[] = {
+        { { .mode = PEAL_WORKER }, 2, 2 },
+        { { .concurrency = 3 }, 2, 2 },
+        { { .name = "durable" }, 2, 2 },
+        { { .batch = take_their_time, .batch_max = 2, .batch_wait_ms = 1000 }, 64, 2 },
+        { { .mode = PEAL_PULL }, 0, 2 },
+        { { .mode = PEAL_INLINE }, 0, 0 },
+        { { .mode = PEAL_INLINE, .slow_ms = 100 }, 2, 2 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        const struct peal_subscribe_options *options = &cases[i].options;
+        bool pulls = options->mode == PEAL_PULL;
+        struct scene scene;
+        scene_open(&scene, 1, &(struct peal_bus_options){ .workers = 1 });
+        struct sleeper sleeper = { &scene, 3 };
+        peal_subscription *box;
+        assert_int_equal(peal_subscribe(&box, scene.bus, "a", options,
+                                        pulls || options->batch ? NULL : take_its_time, &sleeper),
+                         PEAL_OK);
+        for (int j = 0; j < 128; j++) {
+            scene_publish(&scene, "a", NULL, "x");
+            peal_world_advance(scene.world, 10);
+            peal_delivery *delivery;
+            size_t count;
+            if (pulls) {
+                assert_int_equal(peal_subscription_pull(&delivery, &count, box, 1, 0), PEAL_OK);
+                assert_int_equal(peal_delivery_settle(delivery, PEAL_DONE), PEAL_OK);
+            }
+        }
+        struct peal_subscription_stats stats = scene_box(box);
+        assert_int_equal(stats.delivered, 128);
+        assert_int_equal(stats.handler_time.count, cases[i].handled);
+        assert_int_equal(stats.handler_time.sum_ns, cases[i].handled * 3 * SCENE_MS);
+        assert_int_equal(stats.delivery_time.count, cases[i].delivered);
+        assert_int_equal(stats.delivery_time.sum_ns, pulls || options->batch ? 20 * SCENE_MS : 0);
+        scene_close(&scene);
+    }
 }
 
 static void delivery_time_is_from_publish_to_the_handlers_start(void **state)
@@ -714,10 +889,13 @@ int main(void)
         cmocka_unit_test(the_last_delivery_of_one_who_leaves_in_it_is_counted),
         cmocka_unit_test(what_is_dropped_is_counted_by_reason_also_before_it_is_told),
         cmocka_unit_test(waiting_in_flight_and_lag_are_those_of_now),
+        cmocka_unit_test(an_event_with_a_handler_that_hangs_is_in_flight_and_ages),
+        cmocka_unit_test(between_two_dispatches_nothing_is_in_flight),
         cmocka_unit_test(lag_counts_what_was_not_looked_at),
         cmocka_unit_test(a_subscription_that_fails_by_overflow_says_so),
-        cmocka_unit_test(a_slow_handler_is_counted_and_reported_with_its_label),
+        cmocka_unit_test(a_slow_handler_is_counted_and_reported_with_its_label_and_source_line),
         cmocka_unit_test(one_delivery_in_sixty_four_is_timed),
+        cmocka_unit_test(every_way_of_delivery_is_timed_and_inline_ones_if_slow_ms_is_given),
         cmocka_unit_test(delivery_time_is_from_publish_to_the_handlers_start),
         cmocka_unit_test(a_publisher_that_waits_for_memory_is_timed),
         cmocka_unit_test(a_quantile_is_the_upper_bound_of_its_bucket),

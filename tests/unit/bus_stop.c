@@ -232,8 +232,7 @@ static void a_retry_that_is_due_before_the_deadline_is_made(void **state)
     }
 }
 
-// ---- where it may be called from
-// --------------------------------------------------------------------
+// ---- where it may be called from ----------------------------------------------------------------
 
 static enum peal_verdict stop_inside(const peal_event *event, void *context)
 {
@@ -322,8 +321,7 @@ static void a_kept_event_outlives_the_bus(void **state)
     peal_world_close(stage.world);
 }
 
-// ---- unsubscribing
-// ------------------------------------------------------------------------------------
+// ---- unsubscribing ------------------------------------------------------------------------------
 
 struct leaver {
     struct stage *stage;
@@ -409,8 +407,7 @@ static void unsubscribing_returns_when_the_handler_has_ended(void **state)
     stage_close(&stage);
 }
 
-// ---- real threads
-// -------------------------------------------------------------------------------------
+// ---- real threads -------------------------------------------------------------------------------
 
 struct target {
     atomic_bool alive;  // false once unsubscribe has returned

@@ -204,8 +204,7 @@ static void from_the_beginning_nothing_is_missed_while_others_publish(void **sta
     }
 }
 
-// ---- limits of the options
-// ------------------------------------------------------------------------
+// ---- limits of the options ----------------------------------------------------------------------
 
 static void options_beyond_their_limits_are_refused(void **state)
 {
@@ -225,6 +224,7 @@ static void options_beyond_their_limits_are_refused(void **state)
         { { .mailbox = UINT32_MAX }, PEAL_ELIMIT },
         { { .name = name + 1 }, PEAL_OK },
         { { .name = name }, PEAL_ELIMIT },
+        { { .name = "" }, PEAL_EINVAL },
         { { .label = label + 1 }, PEAL_OK },
         { { .label = label }, PEAL_ELIMIT },
         { { .retry = { .coefficient = 1.0 } }, PEAL_OK },

@@ -145,6 +145,25 @@ static void among_thousands_of_types_each_event_goes_to_its_own_listeners(void *
     stage_close(&stage);
 }
 
+static void types_of_every_length_stand_side_by_side(void **state)
+{
+    (void)state;
+    struct stage stage;
+    stage_open(&stage, 1, PEAL_NO_WORKERS);
+    const peal_topic *topics[PEAL_TYPE_MAX + 1] = { NULL };
+    char type[PEAL_TYPE_MAX + 1] = "";
+    for (size_t length = 1; length <= PEAL_TYPE_MAX; length++) {
+        memset(type, 'a' + (int)(length % 26), length);
+        assert_int_equal(peal_topic_open(&topics[length], stage.bus, type), PEAL_OK);
+    }
+    for (size_t length = 1; length <= PEAL_TYPE_MAX; length++) {
+        memset(type, 'a' + (int)(length % 26), length);
+        type[length] = '\0';
+        assert_string_equal(peal_topic_type(topics[length]), type);
+    }
+    stage_close(&stage);
+}
+
 static void a_leading_wildcard_does_not_hear_the_systems_types(void **state)
 {
     (void)state;
@@ -193,6 +212,7 @@ int main(void)
         cmocka_unit_test(bad_arguments_leave_the_place_for_the_topic_alone),
         cmocka_unit_test(a_bus_knows_types_max_types_and_no_more),
         cmocka_unit_test(among_thousands_of_types_each_event_goes_to_its_own_listeners),
+        cmocka_unit_test(types_of_every_length_stand_side_by_side),
         cmocka_unit_test(a_leading_wildcard_does_not_hear_the_systems_types),
         cmocka_unit_test(without_memory_a_topic_is_not_made_and_can_be_made_later),
     };

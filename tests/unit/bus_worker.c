@@ -316,8 +316,7 @@ static void pausing_with_bad_arguments_or_after_the_stop_is_refused(void **state
     stage_close(&stage);
 }
 
-// ---- slow handlers and labels
-// --------------------------------------------------------------------
+// ---- slow handlers and labels -------------------------------------------------------------------
 
 struct sleeper {
     struct stage *stage;

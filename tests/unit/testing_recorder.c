@@ -129,6 +129,24 @@ static void deliveries_and_deaths_are_counted_by_label(void **state)
     }
 }
 
+static void a_subscription_is_found_by_its_name_and_by_its_label(void **state)
+{
+    (void)state;
+    struct stage stage;
+    set_up(&stage, 1, PEAL_NO_WORKERS);
+    struct peal_subscribe_options both = { .name = "name", .label = "label" };
+    struct peal_subscribe_options here = { .name = "here", PEAL_SUBSCRIBE_HERE };
+    assert_int_equal(peal_subscribe(NULL, stage.bus, "a", &both, accept, NULL), PEAL_OK);
+    assert_int_equal(peal_subscribe(NULL, stage.bus, "b", &here, reject, NULL), PEAL_OK);
+    say(&stage, "a", "");
+    say(&stage, "b", "");
+    peal_world_settle(stage.world);
+    assert_int_equal(peal_recorder_delivered(stage.recorder, "name"), 1);
+    assert_int_equal(peal_recorder_delivered(stage.recorder, "label"), 1);
+    assert_int_equal(peal_recorder_dead(stage.recorder, "here"), 1);
+    tear_down(&stage);
+}
+
 // What stderr gets from a comparison that fails.
 static void expect_difference(const struct stage *stage, const char *expected, char *out,
                               size_t size)
@@ -245,6 +263,7 @@ int main(void)
         cmocka_unit_test(published_events_are_found_by_pattern),
         cmocka_unit_test(what_came_before_open_and_clear_is_not_recorded),
         cmocka_unit_test(deliveries_and_deaths_are_counted_by_label),
+        cmocka_unit_test(a_subscription_is_found_by_its_name_and_by_its_label),
         cmocka_unit_test(an_expectation_that_holds_is_true_and_silent),
         cmocka_unit_test(an_expectation_that_fails_shows_the_difference),
         cmocka_unit_test(looking_does_not_run_anybody_or_use_up_a_fault),
