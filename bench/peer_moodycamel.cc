@@ -31,11 +31,9 @@ struct board {
     bench_tally tally{};
 };
 
-void consume(board &shared, bool alone)
+void consume(board &shared)
 {
-    if (alone) {
-        bench_use_cpu(1);
-    }
+    bench_use_cpu(1);
     bench_sink *sink = bench_opaque_sink();
     while (!shared.stopping.load(std::memory_order_relaxed)) {
         bool idle = true;
@@ -75,7 +73,7 @@ double measure(unsigned producers, unsigned queues)
     for (unsigned i = 0; i < queues; i++) {
         shared.queues.push_back(std::make_unique<queue>());
     }
-    std::thread consumer(consume, std::ref(shared), producers == 1);
+    std::thread consumer(consume, std::ref(shared));
     bench_flow flow = {
         send, handled, &shared, producers, queues, lead_bytes / sizeof(item) / queues,
     };

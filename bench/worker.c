@@ -24,15 +24,13 @@ struct plant {
     struct bench_tally tallies[FAN_OUT];
 };
 
-static void plant_open(struct plant *plant, unsigned producers, size_t subscriptions,
-                       uint64_t history_bytes)
+static void plant_open(struct plant *plant, size_t subscriptions, uint64_t history_bytes)
 {
     struct peal_bus_options options = { .workers = 1, .history_bytes = history_bytes };
     if (history_bytes * 2 > 64 * MEBIBYTE) {
         options.memory_max = history_bytes * 2; // Room for what waits, beside what is kept.
     }
-    plant->bus =
-        producers == 1 ? bench_open_beside("mem:", &options) : bench_open("mem:", &options);
+    plant->bus = bench_open_beside("mem:", &options);
     plant->subscriptions = subscriptions;
     for (size_t i = 0; i < subscriptions; i++) {
         bench_subscribe(plant->bus, type, PEAL_WORKER, bench_opaque_peal_worker(),
@@ -68,7 +66,7 @@ static uint64_t handled(void *context)
 static double measure(unsigned producers, size_t subscriptions, uint64_t history_bytes)
 {
     struct plant plant = { 0 };
-    plant_open(&plant, producers, subscriptions, history_bytes);
+    plant_open(&plant, subscriptions, history_bytes);
     struct bench_flow flow = {
         .send = send,
         .handled = handled,
@@ -119,7 +117,7 @@ static void measure_hop(double *out, size_t count, uint64_t pause_ns)
         bench_die("no memory for %zu hops", count);
     }
     struct plant plant = { 0 };
-    plant_open(&plant, 1, 0, 0);
+    plant_open(&plant, 0, 0);
     bench_subscribe(plant.bus, type, PEAL_WORKER, arrive, &hop);
     bench_hop_measure(out, &hop, send_one, &plant);
     peal_bus_close(plant.bus);

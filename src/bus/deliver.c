@@ -393,6 +393,7 @@ void pl_deliver_to_all(struct pl_call *call, struct peal_bus *bus, const struct 
                        struct peal_event *event, uint64_t removals)
 {
     const struct pl_inline *end = route->inlines + route->inline_count;
+#pragma GCC unroll 4
     for (const struct pl_inline *handler = route->inlines; handler < end; handler++) {
         pl_deliver_to(call, bus, route, handler, event, removals);
     }

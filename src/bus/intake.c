@@ -263,11 +263,12 @@ static const struct pl_frame *draw_from_ring(struct pl_intake *in, bool *hole)
 // far apart. So it stops short of the end, unless the end stands still.
 static uint64_t keep_distance(struct pl_intake *in, uint64_t position, uint64_t end)
 {
-    if (in->distance == 0 || position >= end) {
+    uint32_t distance = atomic_load_explicit(&in->distance, memory_order_relaxed);
+    if (distance == 0 || position >= end) {
         return end;
     }
-    if (end - position > in->distance) {
-        return end - in->distance;
+    if (end - position > distance) {
+        return end - distance;
     }
     bool stands_still = end == in->end_held;
     in->end_held = end;

@@ -203,10 +203,10 @@ struct pl_intake {
     struct pl_cursor place;
     uint8_t *types; // by type id: enum pl_type_wanted
     uint32_t types_size;
-    uint32_t passed, drawn; // of the log's events since it last tried to go live
-    uint32_t distance;      // so many events it stays behind a publisher in full flow
-    uint64_t end_held;      // the end when it last held back for that
-    bool reads_log;         // not live, and the ring is empty
+    uint32_t passed, drawn;    // of the log's events since it last tried to go live
+    _Atomic uint32_t distance; // so many events it stays behind a publisher in full flow
+    uint64_t end_held;         // the end when it last held back for that
+    bool reads_log;            // not live, and the ring is empty
     // While events go straight to the handler (pl_deliver_stream): the floor before the first, so
     // that another one is that of the event the handler has. 0: they do not.
     _Atomic uint64_t streams_from;
@@ -415,14 +415,19 @@ struct pl_thread_slots {
 };
 extern _Thread_local struct pl_thread_slots pl_my_slots;
 
+// This thread's slot, if it used the bus lately; else NULL.
+static inline struct pl_slot *pl_slot_at_hand(const struct peal_bus *bus)
+{
+    uint64_t id = bus->id;
+    return __builtin_expect(pl_my_slots.known[id & 3].bus == id, 1) ? pl_my_slots.known[id & 3].slot
+                                                                    : NULL;
+}
+
 // This thread's slot. NULL without memory.
 static inline struct pl_slot *pl_slot_mine(struct peal_bus *bus)
 {
-    uint64_t id = bus->id;
-    if (__builtin_expect(pl_my_slots.known[id & 3].bus == id, 1)) {
-        return pl_my_slots.known[id & 3].slot;
-    }
-    return pl_slot_find(bus);
+    struct pl_slot *slot = pl_slot_at_hand(bus);
+    return __builtin_expect(slot != NULL, 1) ? slot : pl_slot_find(bus);
 }
 
 void pl_slots_finish(struct peal_bus *bus);

@@ -317,21 +317,32 @@ enum peal_err peal_publish(peal_bus *bus, const struct peal_message *message,
     return publish_message(bus, message, true, receipt);
 }
 
-enum peal_err peal_topic_publish(const peal_topic *topic, const void *data, size_t size)
+// The first publish of a thread, and those from inside a handler.
+static __attribute__((noinline)) enum peal_err publish_seldom(const peal_topic *topic,
+                                                              const void *data, size_t size)
 {
-    if (__builtin_expect(!topic, 0)) {
+    if (!topic) {
         return pl_fail(PEAL_EINVAL, "peal_topic_publish needs a topic");
     }
-    struct peal_bus *bus = topic->bus;
-    if (bus->silent) {
-        return pl_bus_check_open(bus);
-    }
-    struct pl_slot *slot = pl_slot_mine(bus);
-    if (__builtin_expect(!slot, 0)) {
+    struct pl_slot *slot = pl_slot_mine(topic->bus);
+    if (!slot) {
         return PEAL_ENOMEM;
     }
-    if (__builtin_expect(slot->current != NULL, 0)) {
-        return publish_caused(bus, topic, data, size, true);
+    if (slot->current) {
+        return publish_caused(topic->bus, topic, data, size, true);
+    }
+    struct peal_topic *own = (struct peal_topic *)topic; // const only for users
+    return publish_bytes(own, slot, data, size, true);
+}
+
+enum peal_err peal_topic_publish(const peal_topic *topic, const void *data, size_t size)
+{
+    if (__builtin_expect(topic && topic->bus->silent, 0)) {
+        return pl_bus_check_open(topic->bus);
+    }
+    struct pl_slot *slot = topic ? pl_slot_at_hand(topic->bus) : NULL;
+    if (__builtin_expect(!slot || slot->current, 0)) {
+        return publish_seldom(topic, data, size);
     }
     struct peal_topic *own = (struct peal_topic *)topic; // const only for users
     return publish_bytes(own, slot, data, size, true);
@@ -362,7 +373,9 @@ void peal_emit(peal_bus *bus, const char *type, const void *data, size_t size)
     if (!err) {
         err =
             type ? pl_topic_of(&topic, slot, type) : pl_fail(PEAL_EINVAL, "peal_emit needs a type");
-        (void)pl_count_limit(bus, err); // counted; said below
+        if (__builtin_expect(err != PEAL_OK, 0)) {
+            (void)pl_count_limit(bus, err); // counted; said below
+        }
     }
     if (!err && __builtin_expect(!slot->current, 1)) {
         err = publish_bytes(topic, slot, data, size, false);

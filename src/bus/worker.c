@@ -303,7 +303,9 @@ static void adapt(struct worker *worker, struct pl_intake *in, uint64_t news, bo
     } else {
         worker->lag /= 2;
     }
-    in->distance = worker->lag == LAG_MAX ? DISTANCE : 0;
+    // Relaxed: several workers may run it, and any of their opinions will do.
+    atomic_store_explicit(&in->distance, worker->lag == LAG_MAX ? DISTANCE : 0,
+                          memory_order_relaxed);
 }
 
 // Waits a moment for something to come to a drained mailbox. True: something has.
