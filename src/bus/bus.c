@@ -433,7 +433,7 @@ static bool anybody_inside(struct peal_bus *bus)
     if (atomic_load_explicit(&bus->batching, memory_order_acquire) != 0) {
         return true;
     }
-    for (const struct pl_slot *slot = bus->slots; slot; slot = slot->next) {
+    for (const struct pl_slot *slot = pl_slots(bus); slot; slot = slot->next) {
         for (size_t i = 0; i < PL_DEPTH_MAX; i++) {
             if (atomic_load_explicit(&slot->hazards[i], memory_order_acquire)) {
                 return true;

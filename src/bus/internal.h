@@ -344,7 +344,7 @@ struct peal_bus {
     struct {
         uint64_t delivered, retried, dropped; // of subscriptions that are gone
     } folded;
-    struct pl_slot *slots; // prepended with release; read without the lock
+    _Atomic(struct pl_slot *) slots; // prepended with release; read without the lock
 
     _Atomic(struct pl_middlewares *) middlewares; // immutable; replaced under `lock`
 
@@ -414,6 +414,12 @@ struct pl_thread_slots {
     } known[4];
 };
 extern _Thread_local struct pl_thread_slots pl_my_slots;
+
+// The newest of all slots. Acquire: it was filled before it was stored.
+static inline struct pl_slot *pl_slots(struct peal_bus *bus)
+{
+    return atomic_load_explicit(&bus->slots, memory_order_acquire);
+}
 
 // This thread's slot, if it used the bus lately; else NULL.
 static inline struct pl_slot *pl_slot_at_hand(const struct peal_bus *bus)

@@ -432,11 +432,11 @@ void pl_routes_reclaim(struct peal_bus *bus)
     if (atomic_load_explicit(&bus->batching, memory_order_seq_cst) != 0) {
         return; // another time
     }
-    uint64_t oldest = oldest_in_use(bus->slots);
+    uint64_t oldest = oldest_in_use(pl_slots(bus));
     struct pl_route **at = &bus->retired_routes;
     while (*at) {
         struct pl_route *route = *at;
-        if (in_hazards(bus->slots, route)) {
+        if (in_hazards(pl_slots(bus), route)) {
             at = &route->rest->next_retired;
         } else {
             *at = route->rest->next_retired;
@@ -590,7 +590,7 @@ bool pl_route_runs(const struct pl_slot *me, const struct pl_mailbox *mailbox)
 
 bool pl_route_busy(struct peal_bus *bus, const struct pl_mailbox *mailbox, const struct pl_slot *me)
 {
-    for (const struct pl_slot *slot = bus->slots; slot; slot = slot->next) {
+    for (const struct pl_slot *slot = pl_slots(bus); slot; slot = slot->next) {
         if (slot != me && slot_leads_to(slot, mailbox)) {
             return true;
         }

@@ -20,7 +20,7 @@ static const void *myself(void)
 
 static struct pl_slot *slot_of(struct peal_bus *bus, const void *owner)
 {
-    for (struct pl_slot *slot = bus->slots; slot; slot = slot->next) {
+    for (struct pl_slot *slot = pl_slots(bus); slot; slot = slot->next) {
         if (slot->owner == owner) {
             return slot;
         }
@@ -39,8 +39,8 @@ struct pl_slot *pl_slot_find(struct peal_bus *bus)
             slot->bus = bus;
             slot->owner = owner;
             slot->number = bus->seams->random(bus->seams->world);
-            slot->next = bus->slots;
-            bus->slots = slot;
+            slot->next = pl_slots(bus);
+            atomic_store_explicit(&bus->slots, slot, memory_order_release);
         }
     }
     pl_mutex_unlock(&bus->lock, bus->seams);
@@ -73,7 +73,7 @@ uint64_t pl_slots_sum(struct peal_bus *bus, uint32_t index, bool clear)
     if (clear) {
         bus->uncounted[index] = 0;
     }
-    for (struct pl_slot *slot = bus->slots; slot; slot = slot->next) {
+    for (struct pl_slot *slot = pl_slots(bus); slot; slot = slot->next) {
         _Atomic uint64_t *chunk =
             atomic_load_explicit(&slot->counters[index >> PL_CHUNK_BITS], memory_order_acquire);
         if (!chunk) {
@@ -90,12 +90,14 @@ uint64_t pl_slots_sum(struct peal_bus *bus, uint32_t index, bool clear)
 
 void pl_slots_finish(struct peal_bus *bus)
 {
-    while (bus->slots) {
-        struct pl_slot *slot = bus->slots;
-        bus->slots = slot->next;
+    struct pl_slot *slot = pl_slots(bus);
+    while (slot) {
+        struct pl_slot *next = slot->next;
         for (size_t i = 0; i < PL_CHUNKS; i++) {
             pl_release(bus->seams, (void *)atomic_load(&slot->counters[i]));
         }
         pl_release(bus->seams, slot);
+        slot = next;
     }
+    atomic_store_explicit(&bus->slots, NULL, memory_order_relaxed); // nobody looks any more
 }

@@ -169,7 +169,7 @@ static bool runs(const struct pl_slot *slot, const void *target)
 static bool leads_to(struct peal_bus *bus, const struct pl_slot *who, const void *target,
                      const struct pl_slot *me)
 {
-    for (const struct pl_slot *slot = bus->slots; slot; slot = slot->next) {
+    for (const struct pl_slot *slot = pl_slots(bus); slot; slot = slot->next) {
         if (slot != who && slot != me && slot->awaited && runs(slot, target) &&
             (runs(me, slot->awaited) || leads_to(bus, slot, slot->awaited, me))) {
             return true;
