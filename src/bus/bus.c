@@ -8,7 +8,7 @@
 // Stopping, in this order: no new publishes (the version moves on, so that every publisher meets
 // the closed gate); those under way end; workers drain the mailboxes until the deadline; workers
 // end. From then on only memory is left.
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 #include "base/error.h"
 

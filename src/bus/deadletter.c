@@ -7,7 +7,7 @@
 //
 // dead.lock guards the list and is taken last; a mailbox that buries an event holds its own lock.
 // So whatever touches a mailbox here collects under dead.lock and acts after it.
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 #include "base/error.h"
 

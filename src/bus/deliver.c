@@ -11,7 +11,7 @@
 // slow_ms says that somebody wants to know. That a handler was slow is seen by the coarse clock,
 // which is looked at after each delivery, or in a quick stream after every eighth: the end of one
 // is the start of the next.
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 #include "base/error.h"
 

@@ -5,7 +5,7 @@
 // peal_bus_fd is an epoll descriptor over an eventfd (something is in the run queue) and a timerfd
 // (the next retry, batch or acknowledgement). Both stay readable until a dispatch finds nothing
 // left to do, so it does not matter whether the caller polls by level or by edge.
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 #include "base/error.h"
 

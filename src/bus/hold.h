@@ -32,7 +32,7 @@
 #define PL_BUS_HOLD_H
 
 #include "base/map.h"
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 // Without memory, or with the dead letters full: try again after this.
 #define PL_TROUBLE_AFTER (100 * PL_NS_PER_MS)

@@ -18,7 +18,7 @@
 // What must stay true: while not live, `cursor` is the first position not looked at, and every
 // wanted position below it has left or is in the ring. While live, the ring holds every wanted
 // position from the head on. A mailbox that is not active has nothing waiting.
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 #include <string.h>
 

@@ -5,7 +5,7 @@
 // A draft is a copy of the message struct; what an interceptor sets is copied into blocks the draft
 // owns, and the struct points there. Checked as it is set, so that the interceptor learns of a
 // mistake, and once more as a whole before the log takes it.
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 #include "base/error.h"
 

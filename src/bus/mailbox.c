@@ -3,7 +3,7 @@
 // Mailbox: what a subscription is to those who publish and to those who run it. Here is what it has
 // lost, when it may rest, and its life; how events come to it is in intake.c, what happens to them
 // in run.c.
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 void pl_mailbox_lose(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last)
 {

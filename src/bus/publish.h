@@ -7,7 +7,7 @@
 #ifndef PL_BUS_PUBLISH_H
 #define PL_BUS_PUBLISH_H
 
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 // One message on its way.
 struct pl_passage {

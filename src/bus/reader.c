@@ -6,7 +6,7 @@
 // recording, only if events bring no time of their own; so it is not: the event's time is looked
 // at). All others are asked of each frame, the cheapest first: type by a byte per type id, then
 // attributes, then the caller's function.
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 #include "base/error.h"
 

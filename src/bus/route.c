@@ -18,7 +18,7 @@
 // hazard holds a route at least as old as its removal. bus->changes dates both. Whoever replaces a
 // route stores first, then pays the barrier, then looks at the hazards; a publisher stores its
 // hazard first, then looks at the topic. One of the two sees the other.
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 #include "base/error.h"
 

@@ -6,7 +6,7 @@
 //
 // A worker runs it, or whoever drives a bus without workers; several at once only where the
 // subscription asked for it.
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -7,7 +7,7 @@
 // used twice, so that a cached slot of a closed bus is never taken for one of a new bus. The first
 // time, it looks through the bus's list: a slot whose thread has died is found by the next thread
 // that gets the same thread-local address, so the list is as long as there were threads at a time.
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 #include "base/error.h"
 

@@ -4,7 +4,7 @@
 //
 // Nothing here is exact while others publish; each number is one that was true at some moment of
 // the call. Once the bus is quiet, all are.
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 #include "base/error.h"
 

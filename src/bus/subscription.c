@@ -9,7 +9,7 @@
 // Leaving, in this order: out of the patterns, so that no new route leads here; closed with the
 // turn, so that nothing is pushed; out of the run queue and the timers; wait for those who run it;
 // retired, and freed when no thread can hold a route that knows it.
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 #include "base/error.h"
 

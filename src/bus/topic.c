@@ -2,7 +2,7 @@
 //
 // What may be asked of a type before something is published: its handle, whether anybody would
 // listen, how far a stream is.
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 #include "base/error.h"
 

@@ -15,7 +15,7 @@
 // What must stay true: between a mailbox's rest (with the turn) and its next push nobody need look
 // at it; the push that finds it resting notifies. `running` and `queued` change with runs.lock
 // only.
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 #include "base/error.h"
 

@@ -31,7 +31,7 @@
 #include "base/error.h"
 #include "base/list.h"
 #include "base/seams.h"
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 // Switching without a system call is a few instructions, and they are the processor's. Elsewhere,
 // and where return addresses are guarded by a second stack, libc does it for ten times the price.

@@ -11,7 +11,7 @@
 // the machine's. Where the machine has none, it says so on stderr and answers nothing: 0, NULL,
 // false; a clear changes nothing then. What it has not read it reads the next time.
 #include "base/error.h"
-#include "bus/internal.h"
+#include "bus/calls.h"
 #include "event/pattern.h"
 #include "testing/world.h"
 

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #include "base/lock.h"
-#include "bus/internal.h"
+#include "bus/calls.h"
 
 #include <peal/testing.h>
 

@@ -1,0 +1,613 @@
+// SPDX-License-Identifier: MIT
+//
+// What the files of a bus ask of each other, a section for each file. A declaration says which lock
+// is held, or must not be, and who may call, where that matters.
+//
+// Inline is what stands on the way of every event, and what is one line.
+#ifndef PL_BUS_CALLS_H
+#define PL_BUS_CALLS_H
+
+#include "bus/internal.h"
+
+#include <string.h>
+
+// ---- slot.c -------------------------------------------------------------------------------------
+
+struct pl_slot *pl_slot_find(struct peal_bus *bus);
+
+// What a thread remembers: its slots on the buses it used last. A test's fibers have one each.
+struct pl_thread_slots {
+    const void *self; // NULL: the thread itself
+    struct {
+        uint64_t bus;
+        struct pl_slot *slot;
+    } known[4];
+};
+extern _Thread_local struct pl_thread_slots pl_my_slots;
+
+// The newest of all slots. Acquire: it was filled before it was stored.
+static inline struct pl_slot *pl_slots(struct peal_bus *bus)
+{
+    return atomic_load_explicit(&bus->slots, memory_order_acquire);
+}
+
+// This thread's slot, if it used the bus lately; else NULL.
+static inline struct pl_slot *pl_slot_at_hand(const struct peal_bus *bus)
+{
+    uint64_t id = bus->id;
+    return __builtin_expect(pl_my_slots.known[id & 3].bus == id, 1) ? pl_my_slots.known[id & 3].slot
+                                                                    : NULL;
+}
+
+// This thread's slot. NULL without memory.
+static inline struct pl_slot *pl_slot_mine(struct peal_bus *bus)
+{
+    struct pl_slot *slot = pl_slot_at_hand(bus);
+    return __builtin_expect(slot != NULL, 1) ? slot : pl_slot_find(bus);
+}
+
+void pl_slots_finish(struct peal_bus *bus);
+
+// Counts an event of a route in this slot.
+void pl_slot_count_slow(struct pl_slot *slot, uint32_t index, uint64_t more, struct peal_bus *bus);
+
+static inline void pl_slot_count(struct pl_slot *slot, uint32_t index, uint64_t more,
+                                 struct peal_bus *bus)
+{
+    _Atomic uint64_t *chunk =
+        atomic_load_explicit(&slot->counters[index >> PL_CHUNK_BITS], memory_order_relaxed);
+    if (__builtin_expect(chunk != NULL, 1)) {
+        pl_count(&chunk[index & (PL_CHUNK - 1)], more);
+        return;
+    }
+    pl_slot_count_slow(slot, index, more, bus);
+}
+
+// The sum of a counter over all slots; `clear` sets it to zero (nobody may be counting).
+uint64_t pl_slots_sum(struct peal_bus *bus, uint32_t index, bool clear);
+
+// ---- route.c ------------------------------------------------------------------------------------
+
+// The topic of a type, made if it is new. PEAL_ETYPE, PEAL_ELIMIT, PEAL_ENOMEM.
+enum peal_err pl_topic_get(struct peal_topic **out, struct peal_bus *bus, const char *type);
+
+// The topic of an id that a frame of this bus's log bears.
+static inline const struct peal_topic *pl_topic_by_id(struct peal_bus *bus, uint32_t id)
+{
+    // Acquire: the chunk was filled before it was stored.
+    struct peal_topic **chunk =
+        atomic_load_explicit(&bus->topics[id >> PL_CHUNK_BITS], memory_order_acquire);
+    return chunk[id & (PL_CHUNK - 1)];
+}
+
+// The same, from this thread. The words may have changed where they stand: they are compared.
+static inline enum peal_err pl_topic_of(struct peal_topic **out, struct pl_slot *slot,
+                                        const char *type)
+{
+    if (type == slot->last_text && strcmp(type, slot->last_topic->type) == 0) {
+        *out = slot->last_topic;
+        return PEAL_OK;
+    }
+    enum peal_err err = pl_topic_get(out, slot->bus, type);
+    if (!err) {
+        slot->last_text = type;
+        slot->last_topic = *out;
+    }
+    return err;
+}
+
+// Enters a topic: its current route, protected by the slot's next hazard until pl_route_leave.
+// PEAL_ECLOSED, PEAL_ENOMEM, PEAL_ELOOP.
+enum peal_err pl_route_enter_slow(struct pl_route **out, struct pl_slot *slot,
+                                  struct peal_topic *topic);
+
+static inline enum peal_err pl_route_enter(struct pl_route **out, struct pl_slot *slot,
+                                           struct peal_topic *topic)
+{
+    struct peal_bus *bus = topic->bus;
+    if (__builtin_expect(slot->depth < PL_DEPTH_MAX, 1)) {
+        struct pl_route *route = atomic_load_explicit(&topic->route, memory_order_acquire);
+        atomic_store_explicit(&slot->hazards[slot->depth], (const char *)route,
+                              memory_order_relaxed);
+        // The compiler must not look before it has stored; that the processor may is repaired by
+        // the barrier of whoever replaces the route (bus->seams->barrier).
+        atomic_signal_fence(memory_order_seq_cst);
+        pl_point(bus->seams);
+        if (__builtin_expect(
+                route && atomic_load_explicit(&topic->route, memory_order_acquire) == route &&
+                    route->version == atomic_load_explicit(&bus->version, memory_order_acquire),
+                1)) {
+            atomic_store_explicit(&slot->hazards[slot->depth], (const char *)route + 1,
+                                  memory_order_release);
+            slot->depth++;
+            *out = route;
+            return PEAL_OK;
+        }
+    }
+    return pl_route_enter_slow(out, slot, topic);
+}
+
+void pl_quiet_wake(struct peal_bus *bus);
+
+// Holds a route that cannot be freed now, for its inline handlers: who unsubscribes one after this
+// waits for pl_route_leave; one that went before is seen in pl_removals.
+static inline void pl_route_hold(struct pl_slot *slot, const struct pl_route *route)
+{
+    atomic_store_explicit(&slot->hazards[slot->depth], (const char *)route + 1,
+                          memory_order_release);
+    slot->depth++;
+    atomic_signal_fence(memory_order_seq_cst); // as in pl_route_enter
+}
+
+// How often an inline subscription has gone. Relaxed: our own removals are in order, and those of
+// others are behind their barrier.
+static inline uint64_t pl_removals(struct peal_bus *bus)
+{
+    return atomic_load_explicit(&bus->removals, memory_order_relaxed);
+}
+
+static inline void pl_route_leave(struct peal_bus *bus, struct pl_slot *slot)
+{
+    slot->depth--;
+    // Release: our use of the route comes before its free.
+    atomic_store_explicit(&slot->hazards[slot->depth], NULL, memory_order_release);
+    atomic_signal_fence(memory_order_seq_cst);
+    if (__builtin_expect(atomic_load_explicit(&bus->quiet_wanted, memory_order_relaxed) != 0, 0)) {
+        pl_quiet_wake(bus);
+    }
+}
+
+// Makes the routes that a pattern touches out of date. With bus->lock.
+void pl_routes_changed(struct peal_bus *bus, const struct pl_pattern *pattern);
+
+// Frees retired routes and mailboxes nobody looks at any more. With bus->lock.
+void pl_routes_reclaim(struct peal_bus *bus);
+
+// Does this thread run a handler of an inline mailbox, innermost?
+bool pl_route_runs(const struct pl_slot *me, const struct pl_mailbox *mailbox);
+
+// Is a thread, which stays where it is, in a route with this inline mailbox?
+bool pl_route_may_run(const struct pl_slot *slot, const void *target);
+
+// Is a thread in a route that leads to this mailbox (`all`: in any route as old as now)? Threads
+// whose own stack runs the mailbox's handler are left out. With bus->lock.
+bool pl_route_busy(struct peal_bus *bus, const struct pl_mailbox *mailbox,
+                   const struct pl_slot *me);
+
+void pl_topics_finish(struct peal_bus *bus);
+
+// Events published so far, and of one inline mailbox: delivered so far. With bus->lock.
+uint64_t pl_routes_published(struct peal_bus *bus);
+uint64_t pl_routes_delivered(struct peal_bus *bus, const struct pl_mailbox *mailbox);
+// And of all inline mailboxes there are and were.
+uint64_t pl_routes_delivered_all(struct peal_bus *bus);
+
+// ---- intake.c -----------------------------------------------------------------------------------
+
+// What somebody has still to read starts here. With the turn.
+uint64_t pl_intakes_floor(void *context); // the bus
+
+// Hands a position to an intake that needs attention. With the turn. True: it has to be scheduled.
+bool pl_intake_push_slow(struct pl_intake *in, uint64_t position, unsigned priority);
+
+// Hands a position to an intake. With the turn. True: somebody has to run its mailbox
+// (pl_runs_notify, after the turn).
+static inline bool pl_intake_push(struct pl_intake *in, uint64_t position, unsigned priority)
+{
+    bool active = atomic_load_explicit(&in->active, memory_order_relaxed);
+    bool live = atomic_load_explicit(&in->live, memory_order_relaxed);
+    if (__builtin_expect(!active || priority != PEAL_PRIORITY_DEFAULT, 0)) {
+        return pl_intake_push_slow(in, position, priority);
+    }
+    if (!live) {
+        return false; // it reads the log by itself, and will come by
+    }
+    uint64_t tail = atomic_load_explicit(&in->tail, memory_order_relaxed);
+    if (__builtin_expect(tail - in->head_seen > in->mask, 0)) {
+        return pl_intake_push_slow(in, position, priority);
+    }
+    atomic_store_explicit(&in->ring[tail & in->mask], position << 4 | PEAL_PRIORITY_DEFAULT,
+                          memory_order_relaxed);
+    // Release: the frame and the ring's entry come before the new tail.
+    atomic_store_explicit(&in->tail, tail + 1, memory_order_release);
+    return false;
+}
+
+// The next of a mailbox's events, from the ring or the log; the intake's place keeps it. NULL:
+// none. Only whoever runs it (several: under its lock).
+const struct pl_frame *pl_intake_draw_slow(struct pl_intake *in);
+
+static inline const struct pl_frame *pl_intake_draw(struct pl_intake *in)
+{
+    uint64_t position = atomic_load_explicit(&in->cursor, memory_order_relaxed);
+    if (__builtin_expect(in->reads_log && position < in->end_seen, 1)) {
+        const struct pl_frame *frame = pl_cursor_here(&in->place, position);
+        if (__builtin_expect(frame && frame->type < in->types_size &&
+                                 in->types[frame->type] == PL_TYPE_WANTED,
+                             1)) {
+            atomic_store_explicit(&in->floor, position, memory_order_relaxed);
+            // Release: the floor comes first.
+            atomic_store_explicit(&in->cursor, position + 1, memory_order_release);
+            in->drawn++;
+            return frame;
+        }
+    }
+    return pl_intake_draw_slow(in);
+}
+
+// How much has come since it was drained, wanted or not? Cheap, for a spinning worker.
+uint64_t pl_intake_news(const struct pl_intake *in);
+
+// From here to there each event drawn is with the handler until the next one is. For who looks: no
+// order is needed.
+static inline void pl_intake_stream_begins(struct pl_intake *in)
+{
+    uint64_t floor = atomic_load_explicit(&in->floor, memory_order_relaxed);
+    atomic_store_explicit(&in->streams_from, floor, memory_order_relaxed);
+}
+
+static inline void pl_intake_stream_ends(struct pl_intake *in)
+{
+    atomic_store_explicit(&in->streams_from, 0, memory_order_relaxed);
+}
+
+// Into the ring again, once all of the log has been read, if it is better there.
+void pl_intake_go_live(struct pl_intake *in);
+
+// Remembers that positions were lost. With the turn.
+void pl_intake_add_loss(struct pl_intake *in, uint64_t count, uint64_t first, uint64_t last);
+
+// ---- mailbox.c ----------------------------------------------------------------------------------
+
+// Nothing is waiting: let the next push wake somebody. False: something came meanwhile. Whoever
+// runs it; if several may, pl_mailbox_rest_shared.
+bool pl_mailbox_rest(struct pl_mailbox *mailbox);
+bool pl_mailbox_rest_shared(struct pl_mailbox *mailbox);
+
+// Counts one of its events as lost. Takes the turn.
+void pl_mailbox_lose(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last);
+bool pl_mailbox_take_loss(struct pl_mailbox *mailbox, struct pl_loss *out);
+
+// Can only one worker at a time run it? Of a durable name never: others may join at any moment.
+static inline bool pl_mailbox_is_alone(const struct pl_mailbox *mailbox)
+{
+    return mailbox->settings->options.concurrency == 1 && !mailbox->settings->options.name;
+}
+
+// Has it been unsubscribed, or stopped by PEAL_FAIL? Any thread.
+bool pl_mailbox_is_gone(struct pl_mailbox *mailbox);
+
+void pl_mailbox_ref(struct pl_mailbox *mailbox);
+void pl_mailbox_unref(struct pl_mailbox *mailbox);
+
+// ---- run.c --------------------------------------------------------------------------------------
+
+enum pl_run_result {
+    PL_RUN_MORE,    // the budget is spent, there is more
+    PL_RUN_DRAINED, // nothing is waiting
+    PL_RUN_STUCK,   // something waits that only a notification can free
+};
+
+// Runs a mailbox: at most `budget` deliveries; adds what it did to `done`.
+enum pl_run_result pl_mailbox_run(struct pl_mailbox *mailbox, struct pl_slot *slot, size_t budget,
+                                  size_t *done);
+
+// Tells a subscription of what it has lost, if it has. False: it has not, or nobody is
+// there to be told.
+bool pl_mailbox_tell_loss(struct pl_mailbox *mailbox, struct pl_slot *slot);
+
+// The data of a gap event. Returns its length.
+size_t pl_gap_text(char *out, size_t size, const struct pl_loss *loss);
+
+// Has PEAL_FAIL stopped it? Says so the first time. No lock held.
+bool pl_mailbox_has_stopped(struct pl_mailbox *mailbox);
+
+// ---- subscription.c -----------------------------------------------------------------------------
+
+// Who is it, for people: label, file and line, name, or pattern.
+const char *pl_mailbox_label(const struct pl_mailbox *mailbox);
+
+// The same, and where it was written: "billing (src/bill.c:29)".
+const char *pl_mailbox_who(const struct pl_mailbox *mailbox);
+
+// Is this its name, or its label?
+static inline bool pl_mailbox_is_called(const struct pl_mailbox *mailbox, const char *text)
+{
+    const char *name = mailbox->settings->options.name;
+    return strcmp(pl_mailbox_label(mailbox), text) == 0 || (name && strcmp(name, text) == 0);
+}
+
+void pl_settings_free(const struct pl_settings *settings, const struct pl_seams *seams);
+
+// Frees the handles of a mailbox's members that were allocated.
+void pl_subscriptions_free(struct pl_mailbox *mailbox);
+
+// It has been unsubscribed and nobody runs it any more: lets go of what it held. No lock held.
+void pl_mailbox_end(struct pl_mailbox *mailbox);
+
+// Lets everybody who pulls look again.
+void pl_pulls_wake(struct peal_bus *bus);
+
+// ---- stats.c ------------------------------------------------------------------------------------
+
+struct pl_hold_numbers {
+    uint64_t waiting, in_flight, retrying;
+    uint64_t running; // of those in flight: with a handler
+    int64_t oldest;   // recorded time of the oldest; INT64_MAX: none
+    // What it has to read from the log itself, and `waiting` of the stats counts as if it wanted
+    // all of it; pl_mailbox_unwanted says how many it does not.
+    uint64_t unread_first, unread_end;
+};
+
+// With bus->lock.
+void pl_mailbox_stats(struct pl_mailbox *mailbox, struct peal_subscription_stats *out,
+                      struct pl_hold_numbers *numbers);
+uint64_t pl_mailbox_unwanted(struct pl_mailbox *mailbox, const struct pl_hold_numbers *numbers);
+
+// ---- deliver.c ----------------------------------------------------------------------------------
+
+struct pl_pending;
+
+// What a handler's call carries: behind event->delivery.
+struct pl_call {
+    struct pl_mailbox *mailbox; // NULL: a replay
+    struct peal_subscription *member;
+    struct pl_pending *pending;      // NULL: not pending yet
+    struct pl_segment *segment;      // of the event; NULL: not in a log
+    int64_t since;                   // coarse time when the clock was last looked at
+    unsigned unclocked, stride;      // deliveries since then, and up to the next look
+    const struct pl_inline *inlined; // the inline handler that runs; NULL: it is not one
+    bool taken;                      // peal_delivery_take
+    bool failed;                     // peal_fail
+    char code[32];
+    char text[256];
+};
+
+static inline void pl_call_start(struct pl_call *call, struct pl_mailbox *mailbox,
+                                 struct peal_subscription *member, struct pl_pending *pending)
+{
+    call->mailbox = mailbox;
+    call->member = member;
+    call->pending = pending;
+    call->segment = NULL;
+    call->inlined = NULL;
+    call->unclocked = 0;
+    call->stride = 1;
+    call->taken = false;
+    call->failed = false;
+}
+
+// Between the two the thread runs a handler of the mailbox: it may unsubscribe itself, does not
+// wait in a publish, and what it publishes inherits from the event. `before` was slot->current.
+void pl_handler_enter(struct pl_slot *slot, struct pl_mailbox *mailbox,
+                      const struct peal_event *event);
+void pl_handler_leave(struct pl_slot *slot, const struct peal_event *before);
+
+// Runs a handler with filter and middleware, and counts. The event's `delivery` is the call.
+enum peal_verdict pl_deliver(struct pl_call *call, struct pl_slot *slot, struct peal_event *event);
+
+// Delivers what waits to a handler that needs nothing held: from the log, one after the other.
+enum pl_run_result pl_deliver_stream(struct pl_mailbox *mailbox, struct pl_slot *slot,
+                                     size_t budget, size_t *done);
+
+// The same for several at once, which lie side by side.
+void pl_deliver_batch(struct pl_call *call, struct pl_slot *slot,
+                      const struct peal_event *const *events, size_t count,
+                      enum peal_verdict *verdicts);
+
+// Of every 64th delivery, notes how long it took from publish until now.
+void pl_time_delivery(struct pl_mailbox *mailbox, const struct peal_event *event);
+
+// The handlers of inline mailboxes that are more than a handler: filter, middleware, timing, guard.
+enum peal_verdict pl_inline_full(const peal_event *event, void *context);
+
+// An inline handler did not say done.
+void pl_inline_failed(struct pl_call *call, const struct pl_route *route, struct peal_event *event,
+                      enum peal_verdict verdict);
+
+// Was it unsubscribed since its route was entered? Then it is not called any more.
+bool pl_inline_is_gone(const struct pl_route *route, const struct pl_inline *handler);
+
+// Runs one inline handler of a route. `removals` is from before the route was entered, or at least
+// from before another thread could unsubscribe one without waiting.
+static inline void pl_deliver_to(struct pl_call *call, struct peal_bus *bus,
+                                 const struct pl_route *route, const struct pl_inline *handler,
+                                 struct peal_event *event, uint64_t removals)
+{
+    if (__builtin_expect(pl_removals(bus) != removals, 0) && pl_inline_is_gone(route, handler)) {
+        return;
+    }
+    call->inlined = handler;
+    enum peal_verdict verdict = handler->handler(event, handler->context);
+    if (__builtin_expect(verdict != PEAL_DONE, 0)) {
+        pl_inline_failed(call, route, event, verdict);
+    }
+}
+
+// Runs all of them.
+void pl_deliver_to_all(struct pl_call *call, struct peal_bus *bus, const struct pl_route *route,
+                       struct peal_event *event, uint64_t removals);
+
+// Runs the inline handlers of a route. The event came with attempt 1. Here, and as bare as can be,
+// because it is a good part of what an inline publish costs.
+static inline void pl_deliver_inline(struct peal_bus *bus, struct pl_slot *slot,
+                                     const struct pl_route *route, struct peal_event *event,
+                                     uint64_t removals)
+{
+    struct pl_call call; // the rest is filled in when something fails
+    call.mailbox = NULL;
+    call.taken = false;
+    call.failed = false;
+    const struct peal_event *before = slot->current;
+    slot->current = event;
+    event->delivery = &call; // cppcheck-suppress autoVariables // taken back below
+    if (__builtin_expect(route->inline_count == 1, 1)) {
+        pl_deliver_to(&call, bus, route, route->inlines, event, removals);
+    } else {
+        pl_deliver_to_all(&call, bus, route, event, removals);
+    }
+    slot->current = before;
+    event->delivery = NULL; // the call ends here
+    pl_slot_count(slot, route->counter, 1, bus);
+}
+
+// A view of a frame of this bus's log. `segment` may be NULL.
+static inline void pl_bus_view(struct peal_event *event, struct peal_bus *bus,
+                               const struct pl_frame *frame, struct pl_segment *segment)
+{
+    pl_event_from_frame(event, frame, pl_topic_by_id(bus, frame->type)->type, &bus->origin);
+    event->owner = segment;
+    event->owner_ops = segment ? &pl_segment_owner : NULL;
+}
+
+void pl_histogram_add(struct pl_histogram *histogram, int64_t ns);
+void pl_histogram_read(struct peal_histogram *out, const struct pl_histogram *histogram);
+
+// Says that a handler was slow, and counts it: for this event, or one of the `among` up to it.
+void pl_report_slow(struct pl_mailbox *mailbox, const struct peal_event *event, unsigned among,
+                    int64_t ns);
+
+// ---- hold.h: pending events ---------------------------------------------------------------------
+
+// Before an event is run there is always memory to hold it, should it fail. False: no memory; the
+// mailbox tries again in a while. Whoever runs it.
+bool pl_hold_prepare(struct pl_mailbox *mailbox);
+
+// An event that was run without being pending did not end as done: holds it. Whoever runs it.
+void pl_hold_failed(struct pl_call *call, struct peal_event *event, enum peal_verdict verdict);
+
+// Runs a mailbox through its pending events.
+enum pl_run_result pl_hold_run(struct pl_mailbox *mailbox, struct pl_slot *slot, size_t budget,
+                               size_t *done);
+
+// An inline event whose key is held goes behind it. True: it did.
+bool pl_hold_behind(struct pl_mailbox *mailbox, const struct peal_event *event);
+
+void pl_hold_finish(struct pl_mailbox *mailbox); // frees it all; nobody runs it
+
+// Looks at what is due of a mailbox that nobody runs: PEAL_PULL.
+void pl_hold_tick(struct pl_mailbox *mailbox);
+
+// Says, once, that a mailbox paused because the dead letters are full. No lock held.
+void pl_hold_say_full(struct pl_mailbox *mailbox);
+
+void pl_hold_numbers(struct pl_mailbox *mailbox, struct pl_hold_numbers *out);
+
+// The member whose turn it is; NULL: nobody is there, or all are busy. It is not freed until the
+// call has ended.
+struct peal_subscription *pl_hold_call_member(struct pl_mailbox *mailbox);
+void pl_hold_end_call(struct pl_mailbox *mailbox, struct peal_subscription *member);
+
+// Waits until a member that has left is not called any more. True: it is this thread's own handler
+// that runs, or one that waits for it; the member is freed when that returns.
+bool pl_hold_wait_member(struct peal_subscription *member, struct pl_slot *me);
+
+// A place for a dead letter that is to be tried again; NULL without memory.
+struct pl_pending *pl_hold_reserve(struct pl_mailbox *mailbox);
+void pl_hold_unreserve(struct pl_mailbox *mailbox, struct pl_pending *place); // NULL is fine
+// Tries it again: the place and the event (a reference) are *taken*.
+void pl_hold_revive(struct pl_mailbox *mailbox, struct pl_pending *place, uint64_t dead_id,
+                    const struct peal_event *event);
+// What waits behind a dead letter may go on. And how many do wait.
+void pl_hold_release_key(struct pl_mailbox *mailbox, uint64_t dead_id);
+uint64_t pl_hold_parked(struct pl_mailbox *mailbox, uint64_t dead_id);
+
+// ---- deadletter.c -------------------------------------------------------------------------------
+
+struct pl_obituary {
+    struct pl_mailbox *mailbox;
+    const struct peal_event *event;
+    const char *code, *text;
+    unsigned attempts;
+    int64_t first_failure, last_failure;
+    uint64_t again; // the letter that was retried and died again; 0: none
+};
+
+static inline struct pl_hash128 pl_letter_key(uint64_t id)
+{
+    return pl_hash128(&id, sizeof id, 0);
+}
+
+// Writes a dead letter, or rewrites the one that was retried. `out` its id. PEAL_ELIMIT: full.
+// PEAL_ENOMEM.
+enum peal_err pl_dead_add(uint64_t *out, struct peal_bus *bus, const struct pl_obituary *obituary);
+void pl_dead_done(struct peal_bus *bus, uint64_t id); // a retry succeeded
+// The subscription is gone: no letter of it is being retried any more.
+void pl_dead_orphan(struct pl_mailbox *mailbox);
+void pl_dead_finish(struct peal_bus *bus);
+
+// ---- worker.c -----------------------------------------------------------------------------------
+
+// Somebody should run this mailbox. Any thread, no lock held but bus->lock or a mailbox's.
+void pl_runs_notify(struct pl_mailbox *mailbox);
+
+// When a mailbox wants to be run next because of time; PL_FOREVER: not. Any thread.
+void pl_timer_set(struct pl_mailbox *mailbox, int64_t when);
+
+// Sleeps until there is something to run, a timer, or the deadline.
+void pl_runs_park(struct peal_bus *bus, int64_t deadline);
+
+// This thread stops driving: if it was woken for something it has not run, another one is.
+void pl_runs_pass_on(struct peal_bus *bus);
+
+enum peal_err pl_workers_start(struct peal_bus *bus);
+void pl_workers_stop(struct peal_bus *bus);
+
+// Runs what is ready on this thread, at most `budget` deliveries (0: all). Returns how many.
+size_t pl_runs_dispatch(struct peal_bus *bus, struct pl_slot *slot, size_t budget);
+
+// The monotonic time of the next timer; PL_FOREVER: none.
+int64_t pl_bus_next_timer(struct peal_bus *bus);
+
+// Waits until nobody runs a mailbox that is closed, leaving out what this thread runs itself.
+void pl_runs_wait_gone(struct pl_mailbox *mailbox, struct pl_slot *me);
+
+// This thread is about to wait until no handler of a mailbox, or of a member of several, runs any
+// more. False: it must not, because a thread that runs one waits for a handler this one runs, by
+// way of others perhaps: they would wait for ever. With runs.lock; `me` may be NULL. After the wait
+// me->awaited is to be NULL again.
+bool pl_runs_may_wait(struct peal_bus *bus, const void *target, struct pl_slot *me);
+
+// Takes a mailbox out of the queue and the timers. Nothing pushes to it any more.
+void pl_runs_forget(struct pl_mailbox *mailbox);
+
+// ---- drive.c: buses without workers -------------------------------------------------------------
+
+// The descriptor of peal_bus_fd is to be readable now; or at a time. Nothing if nobody asked
+// for it.
+void pl_poll_signal(struct peal_bus *bus);
+void pl_poll_timer(struct peal_bus *bus);
+void pl_poll_close(struct peal_bus *bus);
+
+// ---- interceptor.c ------------------------------------------------------------------------------
+
+// A message on its way, and what interceptors made of it.
+struct peal_draft {
+    struct peal_bus *bus;
+    const char *type;
+    struct peal_message message;   // as it is now
+    struct peal_pair *metadata;    // PEAL_METADATA_MAX, once one is set
+    struct pl_draft_block *blocks; // what the message points into
+    struct peal_event event;
+    bool refused_with_sentence;
+};
+
+// Runs the interceptors of a route over a message. `draft` is filled in and must be finished.
+enum peal_err pl_draft_run(struct peal_draft *draft, struct pl_slot *slot,
+                           const struct pl_route *route, const struct peal_message *message,
+                           const char *type);
+void pl_draft_finish(struct peal_draft *draft); // fine on zeros
+
+// ---- space.c ------------------------------------------------------------------------------------
+
+// Some memory may have become free: let waiting publishers look. Any thread, no lock held.
+void pl_space_freed(struct peal_bus *bus);
+
+static inline void pl_space_check(struct peal_bus *bus)
+{
+    if (__builtin_expect(atomic_load_explicit(&bus->space_wanted, memory_order_relaxed) != 0, 0)) {
+        pl_space_freed(bus);
+    }
+}
+
+#endif
