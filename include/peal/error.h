@@ -47,7 +47,8 @@ extern "C" {
     X(ESTATE, 16, "not allowed in this state or from here")                                        \
     X(ECORRUPT, 17, "the bytes are damaged")                                                       \
     X(EIO, 18, "input or output failed")                                                           \
-    X(EOVERFLOW, 19, "a subscription that must not lose events overflowed")
+    X(EOVERFLOW, 19, "a subscription that must not lose events overflowed")                        \
+    X(EBUSY, 20, "another process has it")
 
 enum peal_err {
 #define PEAL_ERROR_ENUM(name, number, text) PEAL_##name = (number),

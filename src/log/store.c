@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+//
+// Opening and closing: the directory, the lock that says whose it is, and what a store knows.
+//
+// The lock is one on an open file, so it goes with the process, however that ends; the number in
+// the file is for the sentence only.
+#include "log/internal.h"
+
+#include "base/error.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+// ---- the directory ------------------------------------------------------------------------------
+
+static enum peal_err say(const struct pl_store *store, const char *what, int result)
+{
+    return pl_fail(PEAL_EIO, "%s: cannot %s: %s", store->path, what, pl_files_text(result));
+}
+
+// Where the directory's own name is.
+static void parent_of(const char *path, char out[PL_STORE_PATH])
+{
+    size_t length = strlen(path);
+    while (length > 1 && path[length - 1] == '/') {
+        length--;
+    }
+    while (length > 0 && path[length - 1] != '/') {
+        length--;
+    }
+    while (length > 1 && path[length - 1] == '/') {
+        length--;
+    }
+    memcpy(out, length ? path : ".", length ? length : 1);
+    out[length ? length : 1] = '\0';
+}
+
+enum { FOUND_LOG = 1, FOUND_OTHERS = 2 };
+
+static int meet_name(void *context, const char *name)
+{
+    unsigned *found = context;
+    uint64_t base;
+    if (pl_volume_parse(name, &base)) {
+        *found |= FOUND_LOG;
+    } else if (name[0] != '.' && strcmp(name, "lock") != 0 && strcmp(name, "new") != 0) {
+        *found |= FOUND_OTHERS;
+    }
+    return 0;
+}
+
+// Makes the directory if need be. Until there is a file in it, its name may not be synced.
+static enum peal_err need_directory(const struct pl_store *store)
+{
+    const struct pl_files *files = store->files;
+    int result = files->make_directory(files->world, store->path);
+    if (result && result != -EEXIST) {
+        return say(store, "make the directory", result);
+    }
+    unsigned found = 0;
+    result = files->list(files->world, store->path, meet_name, &found);
+    if (result) {
+        return say(store, "list the directory", result);
+    }
+    if (found & FOUND_LOG) {
+        return PEAL_OK;
+    }
+    if (found & FOUND_OTHERS) {
+        return pl_fail(PEAL_EINVAL,
+                       "%s: has other files and no log; name a directory that is empty, or one "
+                       "that is not there yet",
+                       store->path);
+    }
+    char parent[PL_STORE_PATH];
+    parent_of(store->path, parent);
+    result = files->sync_directory(files->world, parent);
+    return result ? say(store, "sync the directory it is in", result) : PEAL_OK;
+}
+
+// ---- the lock -----------------------------------------------------------------------------------
+
+static enum peal_err say_who(const struct pl_store *store, struct pl_file file)
+{
+    char text[32] = { 0 };
+    int64_t count = store->files->pread(store->files->world, file, text, sizeof text - 1, 0);
+    size_t digits = count > 0 ? strspn(text, "0123456789") : 0;
+    if (digits == 0) {
+        return pl_fail(PEAL_EBUSY, "%s: another process has this log; close it there first",
+                       store->path);
+    }
+    return pl_fail(PEAL_EBUSY, "%s: process %.*s has this log; close it there first", store->path,
+                   (int)digits, text);
+}
+
+static int write_pid(const struct pl_files *files, struct pl_file file)
+{
+    char text[32];
+    int length = snprintf(text, sizeof text, "%ld\n", (long)getpid());
+    int result = files->truncate(files->world, file, 0);
+    return result ? result : pl_files_write(files, file, text, (size_t)length, 0);
+}
+
+static enum peal_err take_lock(struct pl_store *store)
+{
+    const struct pl_files *files = store->files;
+    char path[PL_STORE_PATH];
+    (void)snprintf(path, sizeof path, "%s/lock", store->path); // the path was checked
+    struct pl_file file = { 0 };
+    int result = files->open(files->world, &file, path, PL_FILE_WRITE);
+    if (result == -ENOENT) {
+        result = files->open(files->world, &file, path, PL_FILE_CREATE);
+    }
+    if (result == -EEXIST) { // somebody was quicker
+        result = files->open(files->world, &file, path, PL_FILE_WRITE);
+    }
+    if (result) {
+        return say(store, "open the file \"lock\" in it", result);
+    }
+    result = files->lock(files->world, file);
+    enum peal_err err = result == -EAGAIN ? say_who(store, file) : PEAL_OK;
+    if (!err) {
+        result = result ? result : write_pid(files, file);
+        err = result ? say(store, "lock it", result) : PEAL_OK;
+    }
+    if (err) {
+        files->close(files->world, &file);
+        return err;
+    }
+    store->lock_file = file;
+    return PEAL_OK;
+}
+
+// ---- open and close -----------------------------------------------------------------------------
+
+static enum peal_err check(const struct pl_store_config *config)
+{
+    if (!config->path || !*config->path || strlen(config->path) > PL_STORE_PATH - 64) {
+        return pl_fail(PEAL_EINVAL, "the path of a log is missing or has more than %d bytes",
+                       PL_STORE_PATH - 64);
+    }
+    if (config->source && strlen(config->source) > PEAL_ATTRIBUTE_MAX) {
+        return pl_fail(PEAL_EINVAL, "%s: the source has more than %d bytes", config->path,
+                       PEAL_ATTRIBUTE_MAX);
+    }
+    if (config->file_bytes < PL_STORE_FILE_MIN) {
+        return pl_fail(PEAL_EINVAL,
+                       "%s: segment files of %" PRIu64 " bytes are too small; at least %d",
+                       config->path, config->file_bytes, PL_STORE_FILE_MIN);
+    }
+    return PEAL_OK;
+}
+
+static void destroy(struct pl_store *store)
+{
+    const struct pl_files *files = store->files;
+    files->close(files->world, &store->file);
+    files->close(files->world, &store->lock_file); // last: now another may have it
+    pl_cursor_rest(&store->cursor);
+    pl_volumes_finish(store);
+    pl_release(store->seams, store->buffer);
+    pl_release(store->seams, store->source);
+    pl_release(store->seams, store->path);
+    pl_release(store->seams, store);
+}
+
+static struct pl_store *create(const struct pl_store_config *config)
+{
+    const struct pl_seams *seams = config->seams;
+    const char *source = config->source ? config->source : "";
+    struct pl_store *store = pl_new(seams, sizeof *store);
+    if (!store) {
+        return NULL;
+    }
+    store->seams = seams;
+    store->files = config->files;
+    store->file_bytes = config->file_bytes;
+    store->type_of = config->type_of;
+    store->type_context = config->type_context;
+    store->path = pl_copy_bytes(seams, config->path, strlen(config->path));
+    store->source = pl_copy_bytes(seams, source, strlen(source));
+    store->buffer = pl_alloc(seams, PL_STORE_BUFFER);
+    if (!store->path || !store->source || !store->buffer) {
+        destroy(store);
+        return NULL;
+    }
+    return store;
+}
+
+enum peal_err pl_store_open(struct pl_store **out, const struct pl_store_config *config)
+{
+    enum peal_err err = check(config);
+    if (err) {
+        return err;
+    }
+    struct pl_store *store = create(config);
+    if (!store) {
+        return pl_fail(PEAL_ENOMEM, "%s: no memory to open a log", config->path);
+    }
+    err = need_directory(store);
+    err = err ? err : take_lock(store);
+    err = err ? err : pl_store_recover(store, config);
+    if (err) {
+        destroy(store);
+        return err;
+    }
+    *out = store;
+    return PEAL_OK;
+}
+
+enum peal_err pl_store_close(struct pl_store *store, struct pl_log *log)
+{
+    if (!store) {
+        return PEAL_OK;
+    }
+    enum peal_err err = pl_store_finish(store, log);
+    destroy(store);
+    return err;
+}
+
+// ---- what it knows ------------------------------------------------------------------------------
+
+const struct pl_recovery *pl_store_recovery(const struct pl_store *store)
+{
+    return &store->recovery;
+}
+
+const uint64_t *pl_store_seed(const struct pl_store *store)
+{
+    return store->seed;
+}
+
+uint64_t pl_store_end(const struct pl_store *store)
+{
+    return store->opened_end;
+}
+
+uint64_t pl_store_first(const struct pl_store *store)
+{
+    return store->volumes[0].base; // there always is one; the oldest changes with retention only
+}
+
+// Acquire: who sees it may read the file.
+uint64_t pl_store_written(const struct pl_store *store)
+{
+    return atomic_load_explicit(&store->written, memory_order_acquire);
+}
+
+uint64_t pl_store_durable(const struct pl_store *store)
+{
+    return atomic_load_explicit(&store->durable, memory_order_acquire);
+}
