@@ -164,7 +164,7 @@ static enum peal_err meet_tear(void *context, const struct pl_damage *damage)
 {
     struct tear *tear = context;
     if (damage->first >= tear->synced && tear->offset == UINT64_MAX) {
-        tear->offset = damage->offset;
+        tear->offset = damage->batch ? damage->batch : damage->offset;
     }
     return PEAL_OK;
 }

@@ -281,7 +281,11 @@ static enum peal_err find(struct window *window, uint64_t *offset, const struct 
 static enum peal_err tell_damage(struct pl_scan *scan, const struct pl_scan_ops *ops, void *context,
                                  uint64_t position, uint64_t offset)
 {
-    struct pl_damage damage = { scan->next, position, scan->offset, offset - scan->offset };
+    struct pl_damage damage = { .first = scan->next,
+                                .end = position,
+                                .offset = scan->offset,
+                                .bytes = offset - scan->offset,
+                                .batch = scan->batch };
     scan->batch = 0;
     return ops->damage ? ops->damage(context, &damage) : PEAL_OK;
 }

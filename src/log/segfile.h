@@ -67,6 +67,7 @@ uint32_t pl_record_crc(const struct pl_frame *head, uint32_t salt, const void *b
 struct pl_damage {
     uint64_t first, end;
     uint64_t offset, bytes;
+    uint64_t batch; // the offset where the batch begins that it breaks; 0: none
 };
 
 // What a scan tells; borrowed for the call. Another result than PEAL_OK ends it.

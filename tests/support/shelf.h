@@ -230,17 +230,17 @@ static inline void shelf_check(const struct pl_frame *frame, size_t size, uint64
     }
 }
 
-// Reads all there is from a position on; `each` is told every event. How many.
-static inline uint64_t shelf_walk(struct shelf *shelf, uint64_t position,
-                                  void (*each)(void *context, const struct pl_frame *frame),
-                                  void *context)
+// Reads all there is from a position on; `each` is told every event. Counts them.
+static inline enum peal_err shelf_try_walk(struct shelf *shelf, uint64_t position,
+                                           void (*each)(void *context,
+                                                        const struct pl_frame *frame),
+                                           void *context, uint64_t *count)
 {
-    uint64_t count = 0;
     for (;;) {
         struct pl_segment *segment = NULL;
-        assert_int_equal(shelf_read(shelf, &segment, position), PEAL_OK);
-        if (!segment) {
-            return count;
+        enum peal_err err = shelf_read(shelf, &segment, position);
+        if (err || !segment) {
+            return err;
         }
         assert_true(segment->first >= position);
         assert_true(pl_segment_end(segment) > segment->first);
@@ -248,10 +248,19 @@ static inline uint64_t shelf_walk(struct shelf *shelf, uint64_t position,
             const struct pl_frame *frame = pl_segment_frame(segment, position);
             assert_int_equal(frame->position, position);
             each(context, frame);
-            count++;
+            ++*count;
         }
         pl_segment_unref(segment);
     }
+}
+
+static inline uint64_t shelf_walk(struct shelf *shelf, uint64_t position,
+                                  void (*each)(void *context, const struct pl_frame *frame),
+                                  void *context)
+{
+    uint64_t count = 0;
+    assert_int_equal(shelf_try_walk(shelf, position, each, context, &count), PEAL_OK);
+    return count;
 }
 
 #endif

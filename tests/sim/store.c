@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: MIT
+//
+// The store on a disk that loses power, everywhere. A seed makes a workload: single events, batches,
+// large data, settling at every level, full files, closing and opening. It is run once to count its
+// I/O calls, then once for each of them: there the disk stops, and the process or the power is gone.
+// The store is opened again, stopped again while it recovers, opened once more, checked, used, and
+// checked again.
+//
+// The model is kept apart: what was published, and how much of it the store has said is safe. It
+// asks that everything acknowledged is there, once, unchanged and in order; that nothing is there
+// which nobody published; that no batch is there in part.
+//
+//     PEAL_SEEDS=100000 PEAL_SEED=1 store        as many as you like
+#include "support/shelf.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SEEDS      260
+#define OPS        24
+#define EVENTS_MAX 4096
+
+struct published {
+    uint64_t life;
+    uint32_t size;
+    bool more; // the batch goes on
+};
+
+struct model {
+    struct published events[EVENTS_MAX]; // by position
+    uint64_t end;                        // what is published, or was
+    uint64_t os, disk;                   // acknowledged as; positions below are safe
+};
+
+struct sim {
+    struct shelf shelf;
+    struct model model;
+    uint64_t seed, chance;
+    uint64_t states; // crashes so far, over all runs
+    bool stopped;    // a call has failed for good
+};
+
+static uint64_t draw(struct sim *sim, uint64_t below)
+{
+    return failing_random(&sim->chance) % below;
+}
+
+// ---- checking -----------------------------------------------------------------------------------
+
+static void meet(void *context, const struct pl_frame *frame)
+{
+    struct sim *sim = context;
+    assert_true(frame->position < sim->model.end);
+    const struct published *event = &sim->model.events[frame->position];
+    shelf_check(frame, event->size, event->life, NULL);
+    assert_int_equal((frame->flags & PL_FLAG_MORE) != 0, event->more);
+}
+
+// The store has just been opened. False: reading has failed, as the disk stops.
+static bool check_recovered(struct sim *sim, bool power)
+{
+    struct model *model = &sim->model;
+    const struct pl_recovery *recovery = pl_store_recovery(sim->shelf.store);
+    uint64_t end = pl_store_end(sim->shelf.store);
+    assert_in_range(end, power ? model->disk : model->os, model->end);
+    assert_int_equal(recovery->damaged, 0);
+    assert_int_equal(recovery->headers, 0);
+    assert_int_equal(recovery->events, end - 1);
+    uint64_t count = 0;
+    enum peal_err err = shelf_try_walk(&sim->shelf, 1, meet, sim, &count);
+    assert_true(count == end - 1 || err == PEAL_EIO);
+    assert_false(end > 1 && model->events[end - 1].more);
+    model->end = end;
+    model->os = end;
+    model->disk = end; // it says so
+    assert_int_equal(pl_store_durable(sim->shelf.store), end);
+    return err == PEAL_OK;
+}
+
+// ---- working ------------------------------------------------------------------------------------
+
+static bool publish(struct sim *sim, size_t size, bool more)
+{
+    struct model *model = &sim->model;
+    assert_int_equal(shelf_try(&sim->shelf, size, more), PEAL_OK);
+    uint64_t position = pl_segment_end(sim->shelf.ledger.log.tail) - 1;
+    assert_true(position + 1 < EVENTS_MAX);
+    model->events[position] = (struct published){ sim->shelf.life, (uint32_t)size, more };
+    if (!more) {
+        shelf_publish(&sim->shelf);
+        model->end = position + 1;
+    }
+    return true;
+}
+
+static size_t draw_size(struct sim *sim)
+{
+    switch (draw(sim, 32)) {
+    case 0:
+        return draw(sim, 30000);
+    case 1:
+        return 5000 + draw(sim, 4000);
+    default:
+        return draw(sim, 500);
+    }
+}
+
+static void batch(struct sim *sim)
+{
+    uint64_t count = 2 + draw(sim, draw(sim, 8) ? 8 : 60);
+    for (uint64_t i = 1; i <= count; i++) {
+        (void)publish(sim, draw_size(sim), i < count);
+    }
+}
+
+static void settle(struct sim *sim, enum peal_durability level)
+{
+    struct model *model = &sim->model;
+    enum peal_err err = shelf_settle(&sim->shelf, level);
+    sim->stopped = sim->stopped || err;
+    if (!err && level >= PEAL_DURABILITY_OS) {
+        model->os = model->end;
+    }
+    if (!err && level == PEAL_DURABILITY_DISK) {
+        model->disk = model->end;
+        assert_true(pl_store_durable(sim->shelf.store) >= model->end);
+    }
+    // What the getters say is a promise, too.
+    uint64_t written = pl_store_written(sim->shelf.store);
+    uint64_t durable = pl_store_durable(sim->shelf.store);
+    assert_true(durable <= written && written <= model->end);
+    model->os = written > model->os ? written : model->os;
+    model->disk = durable > model->disk ? durable : model->disk;
+}
+
+static bool reopen(struct sim *sim)
+{
+    if (shelf_close(&sim->shelf)) {
+        return false;
+    }
+    sim->model.os = sim->model.end;
+    sim->model.disk = sim->model.end;
+    if (shelf_open(&sim->shelf)) {
+        return false;
+    }
+    return check_recovered(sim, true);
+}
+
+// One thing to do. False: the process cannot go on.
+static bool step(struct sim *sim)
+{
+    static const enum peal_durability levels[] = {
+        PEAL_DURABILITY_MEMORY, PEAL_DURABILITY_OS,   PEAL_DURABILITY_OS,
+        PEAL_DURABILITY_OS,     PEAL_DURABILITY_DISK, PEAL_DURABILITY_DISK,
+    };
+    uint64_t what = draw(sim, 48);
+    if (what == 0) {
+        return reopen(sim);
+    }
+    if (what == 1) {
+        return publish(sim, 200000 + draw(sim, 200000), false);
+    }
+    if (what < 8) {
+        batch(sim);
+    } else {
+        (void)publish(sim, draw_size(sim), false);
+    }
+    if (what % 3) {
+        settle(sim, levels[draw(sim, 6)]);
+    }
+    return true;
+}
+
+// `stop`: not a step more once a call has failed; else as if nothing had happened.
+static void work(struct sim *sim, uint64_t ops, bool stop)
+{
+    for (uint64_t i = 0; i < ops && !(stop && sim->stopped); i++) {
+        if (!step(sim)) {
+            sim->stopped = true;
+            return;
+        }
+    }
+}
+
+// ---- stopping -----------------------------------------------------------------------------------
+
+enum mode { POWER, KILL, MODES };
+
+// A process that is killed does not make syncs fail.
+static void stop_at(struct sim *sim, uint64_t nth, enum mode mode, bool for_ever)
+{
+    static const int errors[] = { EIO, ENOSPC, EROFS, EIO };
+    struct pl_disk_fault fault = { .nth = nth, .for_ever = for_ever, .error = errors[nth % 4] };
+    fault.calls =
+        PL_DISK_ANY & ~(mode == KILL ? (unsigned)(PL_DISK_SYNC | PL_DISK_SYNC_DIRECTORY) : 0U);
+    pl_disk_inject(sim->shelf.disk, &fault);
+}
+
+static void end_process(struct sim *sim, enum mode mode)
+{
+    if (mode == POWER) {
+        pl_disk_crash(sim->shelf.disk);
+    } else {
+        pl_disk_kill(sim->shelf.disk);
+    }
+    pl_disk_heal(sim->shelf.disk);
+    if (sim->shelf.store) {
+        shelf_leave(&sim->shelf);
+    }
+    shelf_end_log(&sim->shelf);
+    sim->stopped = false;
+    sim->states++;
+}
+
+// Opens it, with the disk stopping on the way some times before; what it then has is checked.
+static void recover(struct sim *sim, enum mode mode, bool power)
+{
+    for (uint64_t again = draw(sim, 4); again > 0; again--) {
+        stop_at(sim, 1 + draw(sim, 30), mode, true);
+        if (shelf_open(&sim->shelf) == PEAL_OK) {
+            (void)check_recovered(sim, power); // the disk may stop here, too
+        }
+        end_process(sim, mode);
+        power = power || mode == POWER;
+    }
+    assert_int_equal(shelf_open(&sim->shelf), PEAL_OK);
+    assert_true(check_recovered(sim, power));
+}
+
+static void begin(struct sim *sim, uint64_t seed)
+{
+    sim->chance = seed;
+    sim->stopped = false;
+    sim->model = (struct model){ .end = 1, .os = 1, .disk = 1 };
+    shelf_init(&sim->shelf, seed * 1000003);
+    sim->shelf.config.file_bytes = PL_STORE_FILE_MIN << draw(sim, 3);
+}
+
+static void finish(struct sim *sim)
+{
+    work(sim, 4, true);
+    assert_false(sim->stopped);
+    assert_true(reopen(sim));
+    shelf_finish(&sim->shelf);
+}
+
+// One run: until the n-th call, then on. Returns the calls of a run that nothing stops.
+static uint64_t run(struct sim *sim, uint64_t seed, uint64_t nth, enum mode mode, bool for_ever)
+{
+    begin(sim, seed);
+    if (nth > 0) {
+        stop_at(sim, nth, mode, for_ever);
+    }
+    if (shelf_open(&sim->shelf) == PEAL_OK) {
+        work(sim, OPS, for_ever);
+    }
+    uint64_t calls = pl_disk_calls(sim->shelf.disk, 0);
+    sim->chance ^= nth;
+    end_process(sim, mode);
+    recover(sim, mode, mode == POWER);
+    finish(sim);
+    return calls;
+}
+
+static uint64_t setting(const char *name, uint64_t usual)
+{
+    const char *text = getenv(name); // NOLINT(concurrency-mt-unsafe): nobody sets it
+    return text && *text ? strtoull(text, NULL, 10) : usual;
+}
+
+static void nothing_acknowledged_is_lost_wherever_the_disk_stops(void **state)
+{
+    (void)state;
+    static struct sim sim;
+    uint64_t first = setting("PEAL_SEED", 1);
+    uint64_t seeds = setting("PEAL_SEEDS", SEEDS * setting("PEAL_EFFORT", 100) / 100);
+    for (sim.seed = first; sim.seed < first + seeds; sim.seed++) {
+        enum mode mode = sim.seed % 4 == 3 ? KILL : POWER;
+        bool for_ever = sim.seed % 8 != 1;
+        uint64_t calls = run(&sim, sim.seed, 0, mode, true);
+        for (uint64_t nth = 1; nth <= calls; nth++) {
+            (void)run(&sim, sim.seed, nth, mode, for_ever);
+        }
+    }
+    print_message("%llu crash states of %llu seeds\n", (unsigned long long)sim.states,
+                  (unsigned long long)seeds);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_acknowledged_is_lost_wherever_the_disk_stops),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
