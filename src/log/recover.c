@@ -11,8 +11,9 @@
 //                            reported, and the rest kept           and cut from here on
 //
 // A batch that does not end is cut from its beginning. Then what is left is taken as in the others.
-// Of that, what no note calls durable is written once more and synced: it may stand in the system's
-// memory only, and a sync that failed in an earlier life would not be told again.
+// Of that, what no note calls durable, and the notes among it, is written once more and synced: it
+// may stand in the system's memory only, and a sync that failed in an earlier life would not be
+// told again.
 //
 // What must stay true: a position that may have been acknowledged as durable is never given again,
 // also when its event is damaged; nothing behind the last whole record looks like its continuation.
@@ -230,7 +231,7 @@ struct taking {
     const struct pl_store_config *config;
     size_t index;     // of the volume
     uint64_t synced;  // in it, as far as is known
-    uint64_t rewrite; // the offset of the first event that is not; 0: none
+    uint64_t rewrite; // the offset behind the last event that is
 };
 
 static void note_damage(struct pl_store *store, uint64_t first, uint64_t end)
@@ -253,8 +254,8 @@ static enum peal_err take_event(void *context, const struct pl_frame *record, ui
     struct taking *taking = context;
     struct pl_store *store = taking->store;
     pl_volume_mark(store, taking->index, record->position, offset);
-    if (record->position >= taking->synced && taking->rewrite == 0) {
-        taking->rewrite = offset;
+    if (record->position < taking->synced) {
+        taking->rewrite = offset + record->length;
     }
     store->recovery.events++;
     return taking->config->replay ? taking->config->replay(taking->config->replay_context, record)
@@ -283,7 +284,7 @@ static enum peal_err rewrite(struct pl_store *store, const struct pl_scan *scan,
 // Makes what the last file has durable, the cut too.
 static enum peal_err make_durable(struct pl_store *store, const struct pl_scan *scan, uint64_t from)
 {
-    enum peal_err err = from ? rewrite(store, scan, from) : PEAL_OK;
+    enum peal_err err = rewrite(store, scan, from);
     if (err) {
         return err;
     }
@@ -300,7 +301,7 @@ static enum peal_err recover_file(struct pl_store *store, const struct pl_store_
 {
     static const struct pl_scan_ops ops = { take_event, take_damage };
     struct taking taking = {
-        .store = store, .config = config, .index = index, .synced = UINT64_MAX
+        .store = store, .config = config, .index = index, .rewrite = PL_SEGFILE_HEADER
     };
     enum peal_err err = PEAL_OK;
     if (last) {
