@@ -112,7 +112,7 @@ static size_t draw_size(struct sim *sim)
 
 static void batch(struct sim *sim)
 {
-    bool huge = draw(sim, 32) == 0; // it does not fit the store's buffer
+    bool huge = draw(sim, 12) == 0; // it does not fit the store's buffer
     uint64_t count = huge ? 4 : 2 + draw(sim, draw(sim, 8) ? 8 : 60);
     for (uint64_t i = 1; i <= count; i++) {
         (void)publish(sim, huge ? 100000 : draw_size(sim), i < count);

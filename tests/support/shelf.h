@@ -86,6 +86,13 @@ static inline void shelf_init(struct shelf *shelf, uint64_t seed)
                                               .type_of = shelf_type };
 }
 
+// The log forgets nothing that is not written.
+static inline uint64_t shelf_floor(void *context)
+{
+    const struct shelf *shelf = context;
+    return pl_store_written(shelf->store);
+}
+
 static inline enum peal_err shelf_open(struct shelf *shelf)
 {
     assert_null(shelf->store);
@@ -103,6 +110,8 @@ static inline enum peal_err shelf_open(struct shelf *shelf)
         return err;
     }
     atomic_store(&shelf->ledger.log.end, pl_store_end(shelf->store));
+    shelf->ledger.log.find_floor = shelf_floor;
+    shelf->ledger.log.floor_context = shelf;
     shelf->life++;
     return PEAL_OK;
 }

@@ -110,12 +110,508 @@ static void what_is_settled_as_disk_survives_a_power_cut(void **state)
     }
 }
 
+// ---- files --------------------------------------------------------------------------------------
+
+static int count_name(void *context, const char *name)
+{
+    size_t *count = context;
+    *count += strstr(name, ".seg") != NULL;
+    return 0;
+}
+
+static size_t count_files(const struct shelf *shelf)
+{
+    size_t count = 0;
+    const struct pl_files *files = shelf->config.files;
+    assert_int_equal(files->list(files->world, SHELF_PATH, count_name, &count), 0);
+    return count;
+}
+
+static void path_of(uint64_t base, char out[64])
+{
+    assert_in_range(snprintf(out, 64, SHELF_PATH "/%020llu.seg", (unsigned long long)base), 1, 63);
+}
+
+static int64_t size_of(const struct shelf *shelf, uint64_t base)
+{
+    const struct pl_files *files = shelf->config.files;
+    struct pl_file file = { 0 };
+    char path[64];
+    path_of(base, path);
+    assert_int_equal(files->open(files->world, &file, path, PL_FILE_READ), 0);
+    int64_t size = files->size(files->world, file);
+    files->close(files->world, &file);
+    return size;
+}
+
+static void flip(struct shelf *shelf, uint64_t base, uint64_t bit)
+{
+    char path[64];
+    path_of(base, path);
+    assert_int_equal(pl_disk_flip(shelf->disk, path, bit), 0);
+}
+
+static void a_full_file_is_followed_by_another(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 3);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    fill(&shelf, 1000, small_size);
+    assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_OS), PEAL_OK);
+    assert_in_range(count_files(&shelf), 4, 6);
+    assert_in_range(pl_store_durable(shelf.store), 700, 1000); // full files are synced
+    check_all(&shelf, 1000, small_size);
+    assert_int_equal(shelf_close(&shelf), PEAL_OK);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    check_all(&shelf, 1000, small_size);
+    shelf_finish(&shelf);
+}
+
+static void a_batch_stays_in_one_file(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 4);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    (void)shelf_append(&shelf, 10);
+    shelf_batch(&shelf, 60, 900); // most of a file
+    shelf_batch(&shelf, 60, 900);
+    shelf_batch(&shelf, 200, 900); // more than a file
+    (void)shelf_append(&shelf, 10);
+    assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_DISK), PEAL_OK);
+    assert_int_equal(count_files(&shelf), 4);
+    assert_in_range(size_of(&shelf, 1), SHELF_FILE * 3 / 4, SHELF_FILE);
+    assert_in_range(size_of(&shelf, 62), SHELF_FILE * 3 / 4, SHELF_FILE);
+    assert_in_range(size_of(&shelf, 122), SHELF_FILE * 2, SHELF_FILE * 4);
+    assert_int_equal(size_of(&shelf, 322), SHELF_FILE); // taken in advance
+    assert_int_equal(shelf_close(&shelf), PEAL_OK);
+    assert_in_range(size_of(&shelf, 322), PL_SEGFILE_HEADER, PL_SEGFILE_HEADER + 200); // given back
+    shelf_finish(&shelf);
+}
+
+static void an_event_larger_than_a_file_gets_one_of_its_size(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 5);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    (void)shelf_append(&shelf, 10);
+    (void)shelf_append(&shelf, 700001);
+    (void)shelf_append(&shelf, 10);
+    assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_OS), PEAL_OK);
+    assert_int_equal(count_files(&shelf), 3);
+    struct pl_segment *segment = NULL;
+    assert_int_equal(shelf_read(&shelf, &segment, 2), PEAL_OK);
+    assert_int_equal(segment->first, 2);
+    assert_int_equal(pl_segment_end(segment), 3);
+    shelf_check(pl_segment_frame(segment, 2), 700001, 1, NULL);
+    pl_segment_unref(segment);
+    shelf_finish(&shelf);
+}
+
+// ---- reading ------------------------------------------------------------------------------------
+
+static void reading_begins_anywhere(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 6);
+    shelf.config.file_bytes = 8 * SHELF_FILE;
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    fill(&shelf, 3000, small_size);
+    assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_OS), PEAL_OK);
+    for (uint64_t position = 1; position <= 3000; position += 37) {
+        struct pl_segment *segment = NULL;
+        assert_int_equal(shelf_read(&shelf, &segment, position), PEAL_OK);
+        assert_int_equal(segment->first, position);
+        shelf_check(pl_segment_frame(segment, position), small_size(position), 1, NULL);
+        pl_segment_unref(segment);
+    }
+    struct pl_segment *segment = (struct pl_segment *)&shelf;
+    assert_int_equal(shelf_read(&shelf, &segment, 3001), PEAL_OK);
+    assert_null(segment);
+    (void)shelf_append(&shelf, 10); // published, not written: not seen
+    assert_int_equal(shelf_read(&shelf, &segment, 3001), PEAL_OK);
+    assert_null(segment);
+    shelf_finish(&shelf);
+}
+
+static void an_event_keeps_the_source_it_was_published_with(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 7);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    fill(&shelf, 20, small_size);
+    assert_int_equal(shelf_close(&shelf), PEAL_OK);
+    shelf.config.source = "/renamed";
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    assert_int_equal(count_files(&shelf), 2);
+    (void)shelf_append(&shelf, 10);
+    assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_OS), PEAL_OK);
+    struct pl_segment *segment = NULL;
+    assert_int_equal(shelf_read(&shelf, &segment, 1), PEAL_OK);
+    assert_int_equal(pl_segment_end(segment), 21); // a stretch is of one file
+    for (uint64_t position = 1; position <= 20; position++) {
+        shelf_check(pl_segment_frame(segment, position), small_size(position), 1, "/shelf");
+    }
+    pl_segment_unref(segment);
+    assert_int_equal(shelf_read(&shelf, &segment, 21), PEAL_OK);
+    shelf_check(pl_segment_frame(segment, 21), 10, 2, NULL);
+    pl_segment_unref(segment);
+    shelf_finish(&shelf);
+}
+
+// ---- damage -------------------------------------------------------------------------------------
+
+// A closed log of one file: what is in it, and where.
+#define IMAGE_EVENTS 20
+
+struct image {
+    struct shelf shelf;
+    char path[64];
+    size_t size;
+    char bytes[16384];
+    uint64_t offsets[IMAGE_EVENTS + 2]; // by position
+};
+
+static void make_image(struct image *image)
+{
+    struct shelf *shelf = &image->shelf;
+    shelf_init(shelf, 8);
+    assert_int_equal(shelf_open(shelf), PEAL_OK);
+    fill(shelf, 5, small_size);
+    assert_int_equal(shelf_settle(shelf, PEAL_DURABILITY_DISK), PEAL_OK);
+    shelf_batch(shelf, 5, 40);
+    fill(shelf, 10, small_size);
+    assert_int_equal(shelf_close(shelf), PEAL_OK);
+    path_of(1, image->path);
+    const struct pl_files *files = shelf->config.files;
+    struct pl_file file = { 0 };
+    assert_int_equal(files->open(files->world, &file, image->path, PL_FILE_READ), 0);
+    int64_t count = files->pread(files->world, file, image->bytes, sizeof image->bytes, 0);
+    files->close(files->world, &file);
+    image->size = (size_t)count;
+    assert_in_range(image->size, PL_SEGFILE_HEADER + 1000, sizeof image->bytes - 1);
+    for (size_t at = PL_SEGFILE_HEADER; at < image->size;) {
+        struct pl_frame head;
+        memcpy(&head, image->bytes + at, sizeof head);
+        if (head.type == PL_TYPE_INSIDE) {
+            image->offsets[head.position] = at;
+        }
+        at += head.length;
+    }
+}
+
+static void restore(const struct image *image)
+{
+    const struct pl_files *files = image->shelf.config.files;
+    struct pl_file file = { 0 };
+    assert_int_equal(files->open(files->world, &file, image->path, PL_FILE_WRITE), 0);
+    assert_int_equal(files->truncate(files->world, file, image->size), 0);
+    assert_int_equal(pl_files_write(files, file, image->bytes, image->size, 0), 0);
+    files->close(files->world, &file);
+}
+
+// The event that a byte belongs to; 0: none.
+static uint64_t event_at(const struct image *image, uint64_t byte)
+{
+    for (uint64_t position = 1; position <= IMAGE_EVENTS; position++) {
+        struct pl_frame head;
+        memcpy(&head, image->bytes + image->offsets[position], sizeof head);
+        if (byte - image->offsets[position] < head.length) {
+            return position;
+        }
+    }
+    return 0;
+}
+
+struct without {
+    uint64_t lost, next;
+};
+
+static void meet_without(void *context, const struct pl_frame *frame)
+{
+    struct without *without = context;
+    without->next += without->next == without->lost;
+    assert_int_equal(frame->position, without->next);
+    size_t size = frame->position > 5 && frame->position <= 10 ? 40 : small_size(frame->position);
+    shelf_check(frame, size, 1, NULL);
+    without->next++;
+}
+
+static void check_flipped(struct image *image, uint64_t bit)
+{
+    flip(&image->shelf, 1, bit);
+    image->shelf.life = 0;
+    assert_int_equal(shelf_open(&image->shelf), PEAL_OK);
+    const struct pl_recovery *recovery = pl_store_recovery(image->shelf.store);
+    struct without without = { .lost = event_at(image, bit / 8), .next = 1 };
+    assert_int_equal(recovery->damaged, without.lost ? 1 : 0);
+    assert_int_equal(recovery->damaged_first, without.lost);
+    assert_int_equal(recovery->events, IMAGE_EVENTS - recovery->damaged);
+    assert_int_equal(pl_store_end(image->shelf.store), IMAGE_EVENTS + 1);
+    assert_int_equal(shelf_walk(&image->shelf, 1, meet_without, &without), recovery->events);
+    assert_int_equal(shelf_close(&image->shelf), PEAL_OK);
+    restore(image);
+}
+
+static void any_flipped_bit_costs_its_record_at_most(void **state)
+{
+    (void)state;
+    static struct image image;
+    make_image(&image);
+    for (uint64_t bit = 0; bit < PL_SEGFILE_HEADER * 8; bit += 61) {
+        check_flipped(&image, bit);
+    }
+    for (uint64_t bit = PL_SEGFILE_HEADER * 8; bit < image.size * 8; bit++) {
+        check_flipped(&image, bit);
+    }
+    shelf_finish(&image.shelf);
+}
+
+static void damage_and_a_torn_tail_are_told_apart(void **state)
+{
+    (void)state;
+    static struct image image;
+    make_image(&image);
+    // Damage in what was synced, and behind a note that says so; then what nobody synced, torn.
+    assert_int_equal(shelf_open(&image.shelf), PEAL_OK);
+    fill(&image.shelf, 5, small_size);
+    assert_int_equal(shelf_settle(&image.shelf, PEAL_DURABILITY_OS), PEAL_OK);
+    pl_disk_kill(image.shelf.disk);
+    shelf_leave(&image.shelf);
+    flip(&image.shelf, 1, image.offsets[3] * 8 + 300);
+    flip(&image.shelf, 1, image.size * 8 + 300); // the first that was not synced
+    assert_int_equal(shelf_open(&image.shelf), PEAL_OK);
+    const struct pl_recovery *recovery = pl_store_recovery(image.shelf.store);
+    assert_int_equal(recovery->damaged, 1);
+    assert_int_equal(recovery->damaged_first, 3);
+    assert_int_equal(pl_store_end(image.shelf.store), IMAGE_EVENTS + 1);
+    assert_true(recovery->cut_bytes > 500);
+    assert_string_equal(recovery->cut_file, "00000000000000000001.seg");
+    shelf_finish(&image.shelf);
+}
+
+static void damage_in_an_older_file_is_never_a_torn_tail(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 9);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    fill(&shelf, 300, small_size);
+    assert_int_equal(shelf_close(&shelf), PEAL_OK);
+    flip(&shelf, 1, (uint64_t)size_of(&shelf, 1) * 8 - 300); // its last event
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    const struct pl_recovery *recovery = pl_store_recovery(shelf.store);
+    assert_int_equal(recovery->damaged, 1);
+    assert_int_equal(recovery->events, 299);
+    assert_int_equal(recovery->cut_bytes, 0);
+    assert_int_equal(pl_store_end(shelf.store), 301);
+    shelf_finish(&shelf);
+}
+
+static void a_file_whose_header_is_damaged_is_read_all_the_same(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 10);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    fill(&shelf, 300, small_size);
+    assert_int_equal(shelf_close(&shelf), PEAL_OK);
+    flip(&shelf, 1, 300);
+    flip(&shelf, 1, PL_SEGFILE_HEADER * 4 + 300);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    assert_int_equal(pl_store_recovery(shelf.store)->headers, 1);
+    check_all(&shelf, 300, small_size);
+    shelf_finish(&shelf);
+}
+
+static void a_log_of_which_no_header_is_whole_is_refused(void **state)
+{
+    (void)state;
+    static struct image image;
+    make_image(&image);
+    flip(&image.shelf, 1, 300);
+    flip(&image.shelf, 1, PL_SEGFILE_HEADER * 4 + 300);
+    assert_int_equal(shelf_open(&image.shelf), PEAL_ECORRUPT);
+    shelf_finish(&image.shelf);
+}
+
+// ---- misuse and misfortune ----------------------------------------------------------------------
+
+static void a_log_that_is_open_cannot_be_opened_again(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 11);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    struct pl_store *second = NULL;
+    assert_int_equal(pl_store_open(&second, &shelf.config), PEAL_EBUSY);
+    assert_null(second);
+    assert_non_null(strstr(peal_error_sentence(), "process "));
+    assert_int_equal(shelf_close(&shelf), PEAL_OK);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    shelf_finish(&shelf);
+}
+
+static void what_is_no_log_is_refused(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 12);
+    const struct pl_files *files = shelf.config.files;
+    struct pl_file file = { 0 };
+    assert_int_equal(files->open(files->world, &file, "/diary", PL_FILE_CREATE), 0);
+    files->close(files->world, &file);
+    struct {
+        const char *path;
+        uint64_t bytes;
+        enum peal_err err;
+    } bad[] = {
+        { "/", SHELF_FILE, PEAL_EINVAL },
+        { "/diary", SHELF_FILE, PEAL_EIO },
+        { "/not/there", SHELF_FILE, PEAL_EIO },
+        { "", SHELF_FILE, PEAL_EINVAL },
+        { "/l", PL_STORE_FILE_MIN - 1, PEAL_EINVAL },
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        shelf.config.path = bad[i].path;
+        shelf.config.file_bytes = bad[i].bytes;
+        assert_int_equal(shelf_open(&shelf), bad[i].err);
+        assert_true(strlen(peal_error_sentence()) > 10);
+    }
+    assert_int_equal(shelf_close(&shelf), PEAL_OK); // of nothing
+    shelf_finish(&shelf);
+}
+
+static void a_file_of_another_log_is_refused(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 13);
+    const struct pl_files *files = shelf.config.files;
+    shelf.config.path = "/other";
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    assert_int_equal(shelf_close(&shelf), PEAL_OK);
+    shelf.config.path = SHELF_PATH;
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    fill(&shelf, 3, small_size);
+    assert_int_equal(shelf_close(&shelf), PEAL_OK);
+    // A file that bears a name not its own.
+    char path[64];
+    path_of(4, path);
+    char old[64];
+    path_of(1, old);
+    assert_int_equal(files->rename(files->world, old, path), 0);
+    assert_int_equal(shelf_open(&shelf), PEAL_ECORRUPT);
+    assert_non_null(strstr(peal_error_sentence(), path));
+    shelf_finish(&shelf);
+}
+
+static void a_failure_is_final(void **state)
+{
+    (void)state;
+    static const enum pl_disk_call calls[] = { PL_DISK_WRITE, PL_DISK_SYNC };
+    for (size_t i = 0; i < 2; i++) {
+        struct shelf shelf;
+        shelf_init(&shelf, 14);
+        assert_int_equal(shelf_open(&shelf), PEAL_OK);
+        fill(&shelf, 3, small_size);
+        assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_DISK), PEAL_OK);
+        pl_disk_inject(shelf.disk, &(struct pl_disk_fault){ .calls = calls[i], .nth = 1 });
+        (void)shelf_append(&shelf, 10);
+        assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_DISK), PEAL_EIO);
+        assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_DISK), PEAL_EIO);
+        assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_MEMORY), PEAL_EIO);
+        assert_int_equal(pl_store_durable(shelf.store), 4);
+
+        assert_int_equal(shelf_close(&shelf), PEAL_EIO);
+        shelf_finish(&shelf);
+    }
+}
+
+static void a_full_disk_is_said_when_a_file_is_begun(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 15);
+    pl_disk_limit(shelf.disk, 2 * SHELF_FILE, false);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    enum peal_err err = PEAL_OK;
+    uint64_t settled = 0;
+    while (!err) {
+        fill(&shelf, 1, small_size);
+        err = shelf_settle(&shelf, PEAL_DURABILITY_OS);
+        settled += !err;
+    }
+    assert_int_equal(err, PEAL_EIO);
+    assert_non_null(strstr(peal_error_sentence(), "No space left"));
+    assert_int_equal(shelf_close(&shelf), PEAL_EIO);
+    pl_disk_limit(shelf.disk, 0, false);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    check_all(&shelf, settled, small_size);
+    shelf_finish(&shelf);
+}
+
+static void without_memory_nothing_is_lost(void **state)
+{
+    (void)state;
+    for (size_t nth = 1;; nth++) {
+        struct shelf shelf;
+        shelf_init(&shelf, 16);
+        shelf.ledger.memory.fail_at = nth;
+        enum peal_err err = shelf_open(&shelf);
+        assert_true(err == PEAL_OK || err == PEAL_ENOMEM);
+        bool passed = shelf.ledger.memory.calls < nth;
+        shelf.ledger.memory.fail_at = 0;
+        if (err) {
+            assert_int_equal(shelf_open(&shelf), PEAL_OK);
+        }
+        shelf.life = 1;
+        fill(&shelf, 500, small_size);
+        shelf.ledger.memory.fail_at = passed ? 0 : shelf.ledger.memory.calls + nth;
+        err = shelf_settle(&shelf, PEAL_DURABILITY_DISK);
+        assert_true(err == PEAL_OK || err == PEAL_ENOMEM);
+        assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_DISK), PEAL_OK);
+        struct pl_segment *segment = NULL;
+        shelf.ledger.memory.fail_at = passed ? 0 : shelf.ledger.memory.calls + nth;
+        err = shelf_read(&shelf, &segment, 1);
+        assert_true(err == PEAL_OK || err == PEAL_ENOMEM);
+        pl_segment_unref(segment);
+        shelf.ledger.memory.fail_at = 0;
+        check_all(&shelf, 500, small_size);
+        shelf_finish(&shelf);
+        if (passed) {
+            assert_true(nth > 5);
+            return;
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_closed_is_read_back_when_it_is_opened_again),
         cmocka_unit_test(what_is_settled_as_os_survives_a_kill),
         cmocka_unit_test(what_is_settled_as_disk_survives_a_power_cut),
+        cmocka_unit_test(a_full_file_is_followed_by_another),
+        cmocka_unit_test(a_batch_stays_in_one_file),
+        cmocka_unit_test(an_event_larger_than_a_file_gets_one_of_its_size),
+        cmocka_unit_test(reading_begins_anywhere),
+        cmocka_unit_test(an_event_keeps_the_source_it_was_published_with),
+        cmocka_unit_test(any_flipped_bit_costs_its_record_at_most),
+        cmocka_unit_test(damage_and_a_torn_tail_are_told_apart),
+        cmocka_unit_test(damage_in_an_older_file_is_never_a_torn_tail),
+        cmocka_unit_test(a_file_whose_header_is_damaged_is_read_all_the_same),
+        cmocka_unit_test(a_log_of_which_no_header_is_whole_is_refused),
+        cmocka_unit_test(a_log_that_is_open_cannot_be_opened_again),
+        cmocka_unit_test(what_is_no_log_is_refused),
+        cmocka_unit_test(a_file_of_another_log_is_refused),
+        cmocka_unit_test(a_failure_is_final),
+        cmocka_unit_test(a_full_disk_is_said_when_a_file_is_begun),
+        cmocka_unit_test(without_memory_nothing_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

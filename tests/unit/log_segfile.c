@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT
+//
+// Segment files: headers that are damaged, of a later version or none; scans that believe nothing.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "base/crc32c.h"
+#include "log/segfile.h"
+#include "testing/disk.h"
+
+#define SALT 12345
+
+struct bench {
+    struct pl_disk *disk;
+    const struct pl_files *files;
+    struct pl_file file;
+    uint64_t end; // where the next record goes
+    uint64_t events, damaged;
+};
+
+static void open_bench(struct bench *bench)
+{
+    *bench = (struct bench){ .end = PL_SEGFILE_HEADER };
+    assert_int_equal(pl_disk_create(&bench->disk, &pl_seams_real, 1), PEAL_OK);
+    bench->files = pl_disk_files(bench->disk);
+    assert_int_equal(bench->files->open(bench->files->world, &bench->file, "f", PL_FILE_CREATE), 0);
+    struct pl_segfile_header header = { .seed = { 1, 2 }, .base = 1, .source = "/here" };
+    assert_int_equal(pl_segfile_write_header(bench->files, bench->file, &header), 0);
+}
+
+static void put(struct bench *bench, uint64_t position, const void *data, size_t size)
+{
+    static _Alignas(8) char bytes[4096];
+    struct pl_frame *record = (struct pl_frame *)(void *)bytes;
+    struct peal_message message = { .data = data, .size = size };
+    struct pl_stamp stamp = { .position = position, .type = PL_TYPE_INSIDE, .type_inside = "a" };
+    assert_true(size < 2000);
+    pl_frame_write(record, &message, 8, &stamp);
+    pl_record_seal(record, SALT);
+    assert_int_equal(pl_files_write(bench->files, bench->file, record, record->length, bench->end),
+                     0);
+    bench->end += record->length;
+}
+
+static enum peal_err meet_event(void *context, const struct pl_frame *record, uint64_t offset)
+{
+    struct bench *bench = context;
+    (void)record;
+    (void)offset;
+    bench->events++;
+    return PEAL_OK;
+}
+
+static enum peal_err meet_damage(void *context, const struct pl_damage *damage)
+{
+    struct bench *bench = context;
+    bench->damaged += damage->end - damage->first;
+    return PEAL_OK;
+}
+
+static struct pl_scan scan(struct bench *bench)
+{
+    static const struct pl_scan_ops ops = { meet_event, meet_damage };
+    int64_t size = bench->files->size(bench->files->world, bench->file);
+    struct pl_scan scan = { .seams = &pl_seams_real,
+                            .files = bench->files,
+                            .file = bench->file,
+                            .path = "f",
+                            .salt = SALT,
+                            .base = 1,
+                            .from = PL_SEGFILE_HEADER,
+                            .until = (uint64_t)size };
+    assert_int_equal(pl_scan_run(&scan, &ops, bench), PEAL_OK);
+    return scan;
+}
+
+static void a_header_is_read_although_one_half_is_damaged(void **state)
+{
+    (void)state;
+    for (uint64_t bit = 0; bit < PL_SEGFILE_HEADER * 8; bit += 7) {
+        struct bench bench;
+        open_bench(&bench);
+        assert_int_equal(pl_disk_flip(bench.disk, "f", bit), 0);
+        struct pl_segfile_header header;
+        assert_int_equal(pl_segfile_read_header(&header, bench.files, bench.file, "f"), PEAL_OK);
+        assert_int_equal(header.seed[1], 2);
+        assert_int_equal(header.base, 1);
+        assert_string_equal(header.source, "/here");
+        pl_disk_destroy(bench.disk);
+    }
+}
+
+static void a_later_version_is_refused(void **state)
+{
+    (void)state;
+    struct bench bench;
+    open_bench(&bench);
+    char half[PL_SEGFILE_HEADER / 2];
+    const struct pl_files *files = bench.files;
+    assert_int_equal(files->pread(files->world, bench.file, half, sizeof half, 0), sizeof half);
+    uint32_t version = PL_SEGFILE_VERSION + 1;
+    uint32_t crc = 0;
+    memcpy(half + offsetof(struct pl_segfile_header, version), &version, sizeof version);
+    memcpy(half + offsetof(struct pl_segfile_header, crc), &crc, sizeof crc);
+    crc = pl_crc32c(0, half, sizeof half);
+    memcpy(half + offsetof(struct pl_segfile_header, crc), &crc, sizeof crc);
+    assert_int_equal(pl_files_write(files, bench.file, half, sizeof half, 0), 0);
+    struct pl_segfile_header header;
+    assert_int_equal(pl_segfile_read_header(&header, files, bench.file, "f"), PEAL_EUNSUPPORTED);
+    pl_disk_destroy(bench.disk);
+}
+
+static void zeros_behind_the_tail_are_read_once(void **state)
+{
+    (void)state;
+    struct bench bench;
+    open_bench(&bench);
+    put(&bench, 1, "x", 1);
+    assert_int_equal(bench.files->truncate(bench.files->world, bench.file, 16 << 20), 0);
+    uint64_t before = pl_disk_calls(bench.disk, PL_DISK_READ);
+    struct pl_scan found = scan(&bench);
+    assert_in_range(pl_disk_calls(bench.disk, PL_DISK_READ) - before, 64, 66); // of 256 KiB
+    assert_int_equal(bench.events, 1);
+    assert_int_equal(found.offset, bench.end);
+    assert_int_equal(found.next, 2);
+    pl_disk_destroy(bench.disk);
+}
+
+static void published_bytes_that_look_like_a_record_are_none(void **state)
+{
+    (void)state;
+    struct bench bench;
+    open_bench(&bench);
+    put(&bench, 1, "x", 1);
+    // Whoever can publish knows the format, but not the salt.
+    static _Alignas(8) char inner[48];
+    struct pl_stamp stamp = { .position = 2, .type = PL_TYPE_INSIDE, .type_inside = "a" };
+    pl_frame_write((struct pl_frame *)(void *)inner, &(struct peal_message){ 0 }, 8, &stamp);
+    pl_record_seal((struct pl_frame *)(void *)inner, 0);
+    put(&bench, 2, inner, sizeof inner);
+    put(&bench, 3, "x", 1);
+    assert_int_equal(pl_disk_flip(bench.disk, "f", (PL_SEGFILE_HEADER + 48 + 8) * 8), 0);
+    (void)scan(&bench);
+    assert_int_equal(bench.events, 2);
+    assert_int_equal(bench.damaged, 1);
+    pl_disk_destroy(bench.disk);
+}
+
+static void a_position_that_cannot_follow_is_damage(void **state)
+{
+    (void)state;
+    struct bench bench;
+    open_bench(&bench);
+    put(&bench, 1, "x", 1);
+    put(&bench, 1, "x", 1); // again
+    put(&bench, 9, "x", 1); // too far ahead for the bytes between
+    put(&bench, 3, "x", 1);
+    struct pl_scan found = scan(&bench);
+    assert_int_equal(bench.events, 2);
+    assert_int_equal(bench.damaged, 1);
+    assert_int_equal(found.next, 4);
+    pl_disk_destroy(bench.disk);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_header_is_read_although_one_half_is_damaged),
+        cmocka_unit_test(a_later_version_is_refused),
+        cmocka_unit_test(zeros_behind_the_tail_are_read_once),
+        cmocka_unit_test(published_bytes_that_look_like_a_record_are_none),
+        cmocka_unit_test(a_position_that_cannot_follow_is_damage),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
