@@ -3,7 +3,10 @@
 // Stores: what is settled is there when it is opened again, whatever happened in between.
 #include "support/shelf.h"
 
+#include <peal/testing.h>
 #include <stdio.h>
+
+#include "bus/internal.h"
 
 // What a walk is to find: all events up to `count` with the size of `size_at`, of one life.
 struct expected {
@@ -590,6 +593,27 @@ static void without_memory_nothing_is_lost(void **state)
     }
 }
 
+static void what_is_settled_as_memory_is_written_within_100_ms(void **state)
+{
+    (void)state;
+    peal_world *world = NULL;
+    assert_int_equal(peal_world_open(&world, 1), PEAL_OK);
+    struct shelf shelf;
+    shelf_init(&shelf, 17);
+    shelf.ledger.seams = *pl_world_seams(world);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    for (uint64_t round = 1; round < 4; round++) {
+        (void)shelf_append(&shelf, 10);
+        assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_MEMORY), PEAL_OK);
+        assert_int_equal(pl_store_written(shelf.store), round);
+        peal_world_advance(world, 100);
+        assert_int_equal(pl_store_written(shelf.store), round + 1);
+        peal_world_advance(world, 10000); // it sleeps
+    }
+    shelf_finish(&shelf);
+    peal_world_close(world);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -611,6 +635,7 @@ int main(void)
         cmocka_unit_test(a_file_of_another_log_is_refused),
         cmocka_unit_test(a_failure_is_final),
         cmocka_unit_test(a_full_disk_is_said_when_a_file_is_begun),
+        cmocka_unit_test(what_is_settled_as_memory_is_written_within_100_ms),
         cmocka_unit_test(without_memory_nothing_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
