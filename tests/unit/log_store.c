@@ -397,6 +397,26 @@ static void damage_and_a_torn_tail_are_told_apart(void **state)
     shelf_finish(&image.shelf);
 }
 
+static void damage_below_the_last_sync_is_known_without_a_close(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 18);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    fill(&shelf, 20, small_size);
+    assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_DISK), PEAL_OK);
+    fill(&shelf, 1, small_size);
+    assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_OS), PEAL_OK);
+    pl_disk_kill(shelf.disk);
+    shelf_leave(&shelf);
+    flip(&shelf, 1, (PL_SEGFILE_HEADER + 60) * 8); // the first event
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    assert_int_equal(pl_store_recovery(shelf.store)->damaged_first, 1);
+    assert_int_equal(pl_store_recovery(shelf.store)->events, 20);
+    assert_int_equal(pl_store_end(shelf.store), 22);
+    shelf_finish(&shelf);
+}
+
 static void damage_in_an_older_file_is_never_a_torn_tail(void **state)
 {
     (void)state;
@@ -627,6 +647,7 @@ int main(void)
         cmocka_unit_test(an_event_keeps_the_source_it_was_published_with),
         cmocka_unit_test(any_flipped_bit_costs_its_record_at_most),
         cmocka_unit_test(damage_and_a_torn_tail_are_told_apart),
+        cmocka_unit_test(damage_below_the_last_sync_is_known_without_a_close),
         cmocka_unit_test(damage_in_an_older_file_is_never_a_torn_tail),
         cmocka_unit_test(a_file_whose_header_is_damaged_is_read_all_the_same),
         cmocka_unit_test(a_log_of_which_no_header_is_whole_is_refused),
