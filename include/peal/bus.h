@@ -17,8 +17,10 @@
 //                                  done ◄── retry (backoff) ◄── verdict ──► dead letters
 //
 // A URL says where events live. Today: `noop:` (every publish succeeds, nothing is kept, nobody
-// hears) and `mem:` (this process, bounded memory). Parameters of the URL are the options below by
-// their names: `mem:?workers=2&history_events=1000`. There, a zero means what it says.
+// hears), `mem:` (this process, bounded memory) and `file:./events` (the same, with every event
+// kept in files of that directory, which is made if it is not there). Parameters of the URL are the
+// options below by their names: `mem:?workers=2&history_events=1000`. There, a zero means what it
+// says.
 //
 // Guarantees
 // - Events of one key reach a worker subscription in log order, one at a time. A retry holds back
@@ -83,12 +85,13 @@ struct peal_bus_options {
     int workers;        // threads that run handlers; 0: one a CPU; PEAL_NO_WORKERS: none
 
     // What is kept for those who come later, at most. PEAL_NO_HISTORY in any of the three: nothing.
+    // `file:` keeps everything: there they are PEAL_EUNSUPPORTED.
     uint64_t history_events; // default 1,000,000
     uint64_t history_bytes;  // default 8 MiB; a whole segment (256 KiB) is forgotten at a time
     uint64_t history_ms;     // age; default: any
 
     uint64_t memory_max;         // bytes of all events, read or not; default 64 MiB
-    enum peal_pressure pressure; // when memory_max is reached
+    enum peal_pressure pressure; // when memory_max is reached; `file:` drops nothing
     uint64_t block_ms;           // default 5,000; not to wait is PEAL_PRESSURE_REJECT
 
     uint64_t data_max;          // bytes of data of an event; default 1 MiB, at most 64 MiB
@@ -108,10 +111,20 @@ struct peal_bus_options {
     peal_log_callback *log; // default: silence
     void *log_context;
 
-    struct peal_world *world; // a test's time, memory, chance and threads; see testing.h
+    struct peal_world *world; // a test's time, files, memory, chance and threads; see testing.h
+
+    // Of `file:` only; PEAL_EUNSUPPORTED elsewhere, but for PEAL_DURABILITY_MEMORY.
+    // How durable an event is when its publish returns, unless its message says otherwise; default
+    // PEAL_DURABILITY_OS. What peal_emit publishes is written within 100 ms.
+    enum peal_durability durability;
+    uint64_t segment_bytes; // of a file; default 64 MiB, 64 KiB to 1 GiB
 };
 
-// Opens a bus. PEAL_EURL (unknown scheme or parameter), PEAL_EINVAL, PEAL_ENOMEM.
+// Opens a bus. PEAL_EURL (unknown scheme or parameter), PEAL_EINVAL, PEAL_EUNSUPPORTED (an option
+// the engine does not have), PEAL_ENOMEM. Of `file:` also PEAL_EBUSY (another process writes to
+// that log), PEAL_ECORRUPT (the directory is no log, or not one log), PEAL_EUNSUPPORTED (a log of a
+// later version), PEAL_EIO (permissions, a full disk, ...: the sentence says). What recovery has
+// cut or found damaged goes to the log callback.
 PEAL_API enum peal_err peal_bus_open(peal_bus **out, const char *url,
                                      const struct peal_bus_options *options);
 
@@ -124,9 +137,11 @@ struct peal_leftover {
 };
 
 // Stops accepting, lets handlers finish what is waiting for at most `deadline_ms`, stops the
-// workers. From then on nothing of the bus runs, and every call returns PEAL_ECLOSED but those that
-// look or give back: statistics, readers and deliveries that are open, unsubscribing. PEAL_OK even
-// if events were left: see `out` (may be NULL). PEAL_ESTATE from inside a handler. Idempotent.
+// workers, and makes durable what was published. From then on nothing of the bus runs, and every
+// call returns PEAL_ECLOSED but those that look or give back: statistics, readers and deliveries
+// that are open, unsubscribing. PEAL_OK even if events were left: see `out` (may be NULL).
+// PEAL_ESTATE from inside a handler. PEAL_EIO: stopped, but what was published last may not be in
+// the files. Idempotent.
 PEAL_API enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms,
                                      struct peal_leftover *out);
 
@@ -138,10 +153,13 @@ PEAL_API void peal_bus_close(peal_bus *bus);
 
 // ---- publishing ---------------------------------------------------------------------------------
 
-// Publishes one event. `receipt` may be NULL. The order of checks is the order of this list:
-// PEAL_EINVAL, PEAL_ECLOSED, PEAL_ETYPE (also one that begins with `$peal.`: the system's own),
-// PEAL_ELIMIT, PEAL_ELOOP, PEAL_EUNSUPPORTED (a durability the engine does not have),
-// PEAL_EREFUSED, PEAL_ECONFLICT, PEAL_EAGAIN, PEAL_ETIMEDOUT, PEAL_ENOMEM.
+// Publishes one event, and returns when it is as durable as the message or the bus asks; who is
+// subscribed may see it before that. `receipt` may be NULL. The order of checks is the order of
+// this list: PEAL_EINVAL, PEAL_ECLOSED, PEAL_ETYPE (also one that begins with `$peal.`: the
+// system's own), PEAL_ELIMIT, PEAL_ELOOP, PEAL_EUNSUPPORTED (a durability the engine does not
+// have), PEAL_EREFUSED, PEAL_ECONFLICT, PEAL_EAGAIN, PEAL_ETIMEDOUT, PEAL_ENOMEM. PEAL_EIO: it
+// could not be written or synced; whether it is in the log when that is next opened is unknown, and
+// until then nothing more is taken.
 PEAL_API enum peal_err peal_publish(peal_bus *bus, const struct peal_message *message,
                                     struct peal_receipt *receipt);
 
@@ -150,8 +168,9 @@ PEAL_API enum peal_err peal_publish(peal_bus *bus, const struct peal_message *me
 PEAL_API enum peal_err peal_publish_batch(peal_bus *bus, const struct peal_message *messages,
                                           size_t count, struct peal_receipt *receipts);
 
-// For code that must not care: cannot fail and cannot block. What is lost is counted (`emit_lost`)
-// and reported to the log callback, with the reason, at most once a second.
+// For code that must not care: cannot fail and does not wait, neither for readers nor for a disk:
+// on `file:` the event is PEAL_DURABILITY_MEMORY. What is lost is counted (`emit_lost`) and
+// reported to the log callback, with the reason, at most once a second.
 PEAL_API void peal_emit(peal_bus *bus, const char *type, const void *data, size_t size);
 
 // A type looked up once: publishing by it saves the look-up. *Borrowed* until the bus closes.
@@ -165,7 +184,7 @@ PEAL_API bool peal_wants(peal_bus *bus, const char *type);
 PEAL_API bool peal_topic_wants(const peal_topic *topic);
 
 // The version of a subject's stream: how many events it has; 0 if none. `mem:` knows the subjects
-// that still have an event in its history. PEAL_EUNSUPPORTED where nothing is kept.
+// that still have an event in its history, `file:` all. PEAL_EUNSUPPORTED where nothing is kept.
 PEAL_API enum peal_err peal_stream_version(uint64_t *out, peal_bus *bus, const char *subject);
 
 // ---- interceptors: between the publisher and the log --------------------------------------------

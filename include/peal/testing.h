@@ -2,8 +2,9 @@
 //
 // Testing code that uses events: no sleeping, no mock, the same result every time.
 //
-// A **world** owns time, memory, chance and threads of the buses opened in it. The bus is the real
-// one.
+// A **world** owns time, files, memory, chance and threads of the buses opened in it. The bus is
+// the real one. `file:` is a directory on the world's own disk, which is empty at first and stays
+// from bus to bus as long as the world.
 //
 //     struct peal_world *world;
 //     peal_world_open(&world, 42);
@@ -55,6 +56,11 @@ PEAL_API void peal_world_sleep(peal_world *world, uint64_t ms);
 PEAL_API void peal_world_fail_allocation(peal_world *world, uint64_t nth, bool for_ever);
 PEAL_API uint64_t peal_world_allocations(const peal_world *world); // made so far
 PEAL_API uint64_t peal_world_bytes(const peal_world *world);       // allocated now
+
+// The power goes: of what was written and not synced, any part may be gone. Buses that have files
+// open can only be closed, before others are opened on the same files; what they still publish is
+// lost.
+PEAL_API void peal_world_crash(peal_world *world);
 
 // ---- recorder: what happened on a bus -----------------------------------------------------------
 

@@ -191,6 +191,24 @@ static void deliver_parcel(struct parcel *parcel, struct peal_receipt *receipts)
     }
 }
 
+// The whole batch at the level of the message that wants the most.
+static enum peal_err settle_parcel(struct parcel *parcel, struct peal_receipt *receipts)
+{
+    enum peal_durability level = PEAL_DURABILITY_DEFAULT;
+    uint64_t end = 0;
+    for (size_t i = 0; i < parcel->count; i++) {
+        enum peal_durability wanted = parcel->passages[i].message->durability;
+        wanted = wanted ? wanted : parcel->bus->options.durability;
+        level = wanted > level ? wanted : level;
+        end = parcel->requests[i].position >= end ? parcel->requests[i].position + 1 : end;
+    }
+    enum peal_err err = pl_settle(parcel->bus, end, level);
+    for (size_t i = 0; !err && receipts && i < parcel->count; i++) {
+        receipts[i].durability = level;
+    }
+    return err;
+}
+
 static enum peal_err publish_parcel(struct parcel *parcel, const struct peal_message *messages,
                                     struct peal_receipt *receipts)
 {
@@ -203,9 +221,13 @@ static enum peal_err publish_parcel(struct parcel *parcel, const struct peal_mes
     if (!err) {
         deliver_parcel(parcel, receipts);
     }
+    bool failed = err != PEAL_OK; // the blocks are the log's if not
     release_routes(parcel->bus);
+    if (!err && parcel->bus->engine->ops->settle) {
+        err = settle_parcel(parcel, receipts);
+    }
     for (size_t i = 0; i < parcel->count; i++) {
-        if (err) {
+        if (failed) {
             pl_outside_free(parcel->bus->seams, parcel->requests[i].append.outside);
         }
         if (parcel->passages[i].drafted) {

@@ -20,6 +20,9 @@
 
 #define DRAIN_MS 5000
 
+#define SEGMENT_BYTES_MIN (64ULL << 10)
+#define SEGMENT_BYTES_MAX (1ULL << 30)
+
 // What the options call PEAL_NO_HISTORY, PEAL_NO_DUPLICATES and PEAL_NO_DEAD_LETTERS.
 #define NONE UINT64_MAX
 
@@ -56,7 +59,7 @@ int64_t pl_deadline(struct peal_bus *bus, uint64_t timeout_ms)
 
 // ---- options ------------------------------------------------------------------------------------
 
-enum kind { NUMBER, SIZE, MILLISECONDS, WORKERS, PRESSURE, TEXT };
+enum kind { NUMBER, SIZE, MILLISECONDS, WORKERS, PRESSURE, DURABILITY, TEXT };
 
 // The options a URL may set, by their names.
 static const struct parameter {
@@ -85,9 +88,24 @@ static const struct parameter {
     { "dead_max", NUMBER, offsetof(struct peal_bus_options, dead_max), NULL },
     { "dead_ms", MILLISECONDS, offsetof(struct peal_bus_options, dead_ms),
       "to be rid of all, discard them" },
+    { "durability", DURABILITY, offsetof(struct peal_bus_options, durability), NULL },
+    { "segment_bytes", SIZE, offsetof(struct peal_bus_options, segment_bytes),
+      "a file holds events" },
 };
 
 #define PARAMETERS (sizeof parameters / sizeof parameters[0])
+
+static enum peal_err set_durability(struct peal_bus_options *options, const char *text)
+{
+    static const char *const names[] = { "memory", "os", "disk" };
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            options->durability = (enum peal_durability)(PEAL_DURABILITY_MEMORY + i);
+            return PEAL_OK;
+        }
+    }
+    return pl_fail(PEAL_EURL, "durability=%s: must be memory, os or disk", text);
+}
 
 static enum peal_err set_pressure(struct peal_bus_options *options, const char *text)
 {
@@ -178,6 +196,9 @@ static enum peal_err set_parameter(struct peal_bus_options *options, const struc
     }
     if (parameters[index].kind == PRESSURE) {
         return set_pressure(options, text);
+    }
+    if (parameters[index].kind == DURABILITY) {
+        return set_durability(options, text);
     }
     if (parameters[index].kind == WORKERS) {
         return set_workers(options, url);
@@ -287,39 +308,92 @@ static uint64_t next_bus_id(void)
     return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
 }
 
-static enum peal_err open_engine(struct peal_bus *bus, const struct pl_url *url)
+// Options that the engine does not have are refused, before any default is filled in.
+static enum peal_err check_engine(const struct peal_bus_options *options,
+                                  const struct pl_engine_ops *ops)
 {
-    const struct pl_engine_ops *ops = pl_engine_find(url->scheme);
-    if (!ops) {
-        return pl_fail(PEAL_EURL, "\"%s:\" is not an engine; there are %s", url->scheme,
-                       pl_engine_schemes());
+    if (!(ops->capabilities & PL_CAN_STORE)) {
+        if (options->durability > ops->durability || options->segment_bytes) {
+            return pl_fail(
+                PEAL_EUNSUPPORTED,
+                "%s: has memory only: durability and segment_bytes are for file:", ops->scheme);
+        }
+        return PEAL_OK;
     }
+    if (options->history_events || options->history_bytes || options->history_ms) {
+        return pl_fail(
+            PEAL_EUNSUPPORTED,
+            "%s: keeps every event: history_events, history_bytes and history_ms are for "
+            "mem:",
+            ops->scheme);
+    }
+    if (options->pressure == PEAL_PRESSURE_DROP_OLDEST) {
+        return pl_fail(PEAL_EUNSUPPORTED,
+                       "%s: drops nothing: pressure=drop_oldest is for mem:", ops->scheme);
+    }
+    return PEAL_OK;
+}
+
+static enum peal_err check_storage(struct peal_bus_options *options)
+{
+    if ((unsigned)options->durability > PEAL_DURABILITY_DISK) {
+        return pl_fail(PEAL_EINVAL, "durability %d: there is no such level",
+                       (int)options->durability);
+    }
+    if (options->durability == PEAL_DURABILITY_DEFAULT) {
+        options->durability = PEAL_DURABILITY_OS;
+    }
+    set_default(&options->segment_bytes, 64 << 20);
+    if (options->segment_bytes < SEGMENT_BYTES_MIN || options->segment_bytes > SEGMENT_BYTES_MAX) {
+        return pl_fail(PEAL_EINVAL, "segment_bytes %" PRIu64 ": must be 64 KiB to 1 GiB",
+                       options->segment_bytes);
+    }
+    return PEAL_OK;
+}
+
+// What the engine is told of the options.
+static struct pl_engine_config describe(struct peal_bus *bus)
+{
     const struct peal_bus_options *options = &bus->options;
-    bool history = options->history_bytes != PEAL_NO_HISTORY;
-    struct pl_engine_config config = {
+    uint64_t age = options->history_ms;
+    return (struct pl_engine_config){
         .seams = bus->seams,
         .source = options->source,
-        .limits = { .history = history,
+        .limits = { .history = options->history_bytes != PEAL_NO_HISTORY,
                     .history_events = options->history_events,
                     .history_bytes = options->history_bytes,
-                    .history_ns = options->history_ms && options->history_ms < INT64_MAX / 1000000
-                                      ? options->history_ms * (uint64_t)PL_NS_PER_MS
-                                      : UINT64_MAX,
+                    .history_ns = age && age < INT64_MAX / 1000000 ? age * (uint64_t)PL_NS_PER_MS
+                                                                   : UINT64_MAX,
                     .memory_max = options->memory_max,
                     .drop_oldest = options->pressure == PEAL_PRESSURE_DROP_OLDEST },
         .state = { .duplicate_events = options->duplicate_events,
                    .duplicate_ns = options->duplicate_ms < INT64_MAX / 1000000
                                        ? (int64_t)options->duplicate_ms * PL_NS_PER_MS
                                        : INT64_MAX },
+        .files = bus->files,
+        .types = { pl_topic_name, pl_topic_number, bus },
+        .segment_bytes = options->segment_bytes,
+        .origin = { bus->origin.seed[0], bus->origin.seed[1] },
+        .say = options->log,
+        .say_context = options->log_context,
     };
+}
+
+static enum peal_err open_engine(struct peal_bus *bus, const struct pl_url *url,
+                                 const struct pl_engine_ops *ops)
+{
+    struct pl_engine_config config = describe(bus);
     enum peal_err err = ops->open(&bus->engine, url, &config);
     if (err) {
         return err;
     }
     bus->log = bus->engine->log;
     bus->silent = !(ops->capabilities & PL_CAN_DELIVER);
-    bus->keeps = (ops->capabilities & PL_CAN_KEEP) && history;
+    bus->keeps = (ops->capabilities & PL_CAN_KEEP) && config.limits.history;
     if (bus->log) {
+        memcpy(bus->origin.seed, bus->engine->origin, sizeof bus->origin.seed);
+    }
+    if (bus->log && !bus->log->find_floor) {
         bus->log->find_floor = pl_intakes_floor;
         bus->log->floor_context = bus;
     }
@@ -329,6 +403,7 @@ static enum peal_err open_engine(struct peal_bus *bus, const struct pl_url *url)
 static void init(struct peal_bus *bus, const struct pl_seams *seams)
 {
     bus->seams = seams;
+    bus->files = &pl_files_real;
     bus->id = next_bus_id();
     bus->event_fd = -1;
     bus->timer_fd = -1;
@@ -354,10 +429,15 @@ static void init(struct peal_bus *bus, const struct pl_seams *seams)
 
 static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
 {
-    enum peal_err err = read_url(&bus->options, url);
-    if (!err) {
-        err = fill_defaults(&bus->options);
+    const struct pl_engine_ops *ops = pl_engine_find(url->scheme);
+    if (!ops) {
+        return pl_fail(PEAL_EURL, "\"%s:\" is not an engine; there are %s", url->scheme,
+                       pl_engine_schemes());
     }
+    enum peal_err err = read_url(&bus->options, url);
+    err = err ? err : check_engine(&bus->options, ops);
+    err = err ? err : fill_defaults(&bus->options);
+    err = err ? err : check_storage(&bus->options);
     if (err) {
         return err;
     }
@@ -374,7 +454,7 @@ static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
         return pl_fail(PEAL_ENOMEM, "no memory to open a bus");
     }
     bus->data_max = bus->options.data_max;
-    err = open_engine(bus, url);
+    err = open_engine(bus, url, ops);
     bus->workers = bus->options.workers;
     if (bus->silent) {
         bus->workers = PEAL_NO_WORKERS; // nothing is ever delivered
@@ -413,6 +493,7 @@ enum peal_err peal_bus_open(peal_bus **out, const char *url, const struct peal_b
     bus->options = wanted;
     init(bus, seams);
     if (wanted.world) {
+        bus->files = pl_world_files(wanted.world);
         err = pl_world_attach(wanted.world, bus);
     }
     err = err ? err : open_with(bus, parsed);
@@ -583,12 +664,16 @@ enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms, struct peal_lef
     pl_workers_stop(bus);
     count_leftover(bus, &left);
     left.running = running.running;
+    enum peal_err err = PEAL_OK;
+    if (bus->log && bus->engine->ops->settle) {
+        err = bus->engine->ops->settle(bus->engine, pl_log_end(bus->log), PEAL_DURABILITY_DISK);
+    }
     set_state(bus, PL_BUS_STOPPED);
     pl_pulls_wake(bus);
     if (out) {
         *out = left;
     }
-    return PEAL_OK;
+    return err;
 }
 
 static void free_mailboxes(struct peal_bus *bus)
@@ -629,7 +714,7 @@ void peal_bus_close(peal_bus *bus)
     if (!bus) {
         return;
     }
-    if (peal_bus_stop(bus, DRAIN_MS, NULL)) {
+    if (peal_bus_stop(bus, DRAIN_MS, NULL) == PEAL_ESTATE) {
         return; // from inside a handler: freeing it would pull the ground away
     }
     if (bus->options.world) {

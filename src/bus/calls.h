@@ -71,6 +71,11 @@ uint64_t pl_slots_sum(struct peal_bus *bus, uint32_t index, bool clear);
 // The topic of a type, made if it is new. PEAL_ETYPE, PEAL_ELIMIT, PEAL_ENOMEM.
 enum peal_err pl_topic_get(struct peal_topic **out, struct peal_bus *bus, const char *type);
 
+// The members of struct pl_types (engine/engine.h), with the bus as their context: types of events
+// that were stored, the system's own too.
+uint32_t pl_topic_number(void *context, const char *type);
+const char *pl_topic_name(void *context, uint32_t number);
+
 // The topic of an id that a frame of this bus's log bears.
 static inline const struct peal_topic *pl_topic_by_id(struct peal_bus *bus, uint32_t id)
 {
@@ -234,6 +239,10 @@ static inline const struct pl_frame *pl_intake_draw(struct pl_intake *in)
     }
     return pl_intake_draw_slow(in);
 }
+
+// If a draw has stopped because the log could not be read: says so. No lock is held; on the thread
+// that drew.
+void pl_intake_say_unreadable(struct pl_intake *in);
 
 // How much has come since it was drained, wanted or not? Cheap, for a spinning worker.
 uint64_t pl_intake_news(const struct pl_intake *in);

@@ -238,17 +238,32 @@ static bool next_is_below(struct pl_intake *in, uint64_t end)
            atomic_load_explicit(&in->ring[head & in->mask], memory_order_relaxed) >> 4 < end;
 }
 
+// What is next cannot be read: nothing is passed over, the subscription waits for a person.
+static void stop_reading(struct pl_intake *in, uint64_t position)
+{
+    in->unreadable = position;
+    // Relaxed: whoever runs it is us.
+    atomic_store_explicit(&in->mailbox->paused, true, memory_order_relaxed);
+}
+
 // NULL with a *hole: what was next has been forgotten, under memory pressure; the subscription is
 // to be told before it is given more.
 static const struct pl_frame *draw_from_ring(struct pl_intake *in, bool *hole)
 {
-    uint64_t entry;
-    while (take_entry(in, &entry)) {
+    uint64_t entry = in->stuck;
+    in->stuck = 0;
+    while (entry || take_entry(in, &entry)) {
         uint64_t position = entry >> 4;
         const struct pl_frame *frame = pl_cursor_at(&in->place, in->mailbox->bus->log, position);
         if (frame && frame->position == position) {
             return frame;
         }
+        if (!frame && in->place.err) {
+            in->stuck = entry;
+            stop_reading(in, position);
+            return NULL;
+        }
+        entry = 0;
         pl_mailbox_lose(in->mailbox, 1, position, position);
         *hole = true;
         if (!next_is_below(in, frame ? frame->position : UINT64_MAX)) {
@@ -293,6 +308,10 @@ static const struct pl_frame *draw_from_log(struct pl_intake *in, bool *hole)
             return NULL;
         }
         const struct pl_frame *frame = pl_cursor_at(&in->place, log, position);
+        if (!frame && in->place.err) {
+            stop_reading(in, position);
+            return NULL;
+        }
         if (!frame || frame->position > position) {
             uint64_t next = frame ? frame->position : in->end_seen;
             pl_mailbox_lose(in->mailbox, next - position, position, next - 1);
@@ -319,7 +338,7 @@ const struct pl_frame *pl_intake_draw_slow(struct pl_intake *in)
     bool live = atomic_load_explicit(&in->live, memory_order_acquire);
     bool hole = false;
     const struct pl_frame *frame = draw_from_ring(in, &hole);
-    if (!frame && !live && !hole) {
+    if (!frame && !live && !hole && !in->stuck) {
         in->reads_log = true;
         frame = draw_from_log(in, &hole);
     }
@@ -395,5 +414,17 @@ uint64_t pl_intake_news(const struct pl_intake *in)
         return end > cursor ? end - cursor : 0;
     }
     return atomic_load_explicit(&in->tail, memory_order_relaxed) -
-           atomic_load_explicit(&in->head, memory_order_relaxed);
+           atomic_load_explicit(&in->head, memory_order_relaxed) + (in->stuck != 0);
+}
+
+void pl_intake_say_unreadable(struct pl_intake *in)
+{
+    if (in && in->unreadable) {
+        pl_bus_say(
+            in->mailbox->bus, PEAL_LEVEL_ERROR,
+            "subscription %s: is paused, since it cannot read the log at position %llu (%s); "
+            "see to it, and resume the subscription",
+            pl_mailbox_who(in->mailbox), (unsigned long long)in->unreadable, peal_error_sentence());
+        in->unreadable = 0;
+    }
 }

@@ -13,10 +13,11 @@
 //
 // Locks, in the order in which they may be taken, none across user code:
 //
-//     bus->lock      topics, routes, subscriptions, interceptors: what changes seldom
+//     bus->lock      routes, subscriptions, interceptors: what changes seldom
 //     mailbox->lock  its pending events
 //     log->turn      the log's tail, the producer's side of every mailbox, the active list
-//     bus->runs.lock, bus->timers.lock, bus->dead.lock   leaves: nothing is taken under them
+//     bus->types_lock, bus->runs.lock, bus->timers.lock, bus->dead.lock   leaves: nothing is taken
+//                    under them
 //
 // Publishers read routes without a lock: a hazard pointer in the thread's slot (slot.c) keeps a
 // route from being freed, and the barrier that makes it safe is paid by whoever changes the routes.
@@ -197,6 +198,8 @@ struct pl_intake {
     // The consumer's side: whoever runs the mailbox; several: under its lock.
     _Alignas(64) _Atomic uint64_t head;
     uint64_t tail_seen;
+    uint64_t stuck;          // an entry that was taken and could not be read; 0: none
+    uint64_t unreadable;     // a position that could not be read, to be said; 0: none
     _Atomic uint64_t floor;  // the position being handled; UINT64_MAX: none
     _Atomic uint64_t cursor; // not live: the next position to read
     uint64_t end_seen;
@@ -315,6 +318,7 @@ struct peal_bus {
     uint64_t hash_seed;
     struct pl_origin origin;
     const struct pl_seams *seams;
+    const struct pl_files *files;
     struct peal_bus_options options; // with every default filled in
     atomic_uint state;               // enum pl_bus_state
     atomic_uint batching;            // batches hold routes without hazards: nothing is freed
@@ -329,9 +333,6 @@ struct peal_bus {
     struct pl_list mailboxes;
     struct pl_list interceptors;
     uint64_t changes; // counts everything below being changed
-    _Atomic(struct peal_topic **) topics[PL_CHUNKS];
-    struct pl_topic_block *topic_blocks; // the newest first
-    atomic_uint topic_count;
     uint64_t subscription_count;
     uint64_t next_serial;
     struct pl_route *retired_routes;
@@ -347,6 +348,11 @@ struct peal_bus {
     _Atomic(struct pl_slot *) slots; // prepended with release; read without the lock
 
     _Atomic(struct pl_middlewares *) middlewares; // immutable; replaced under `lock`
+
+    struct pl_mutex types_lock; // topics are made with it; read without a lock
+    _Atomic(struct peal_topic **) topics[PL_CHUNKS];
+    struct pl_topic_block *topic_blocks; // the newest first
+    atomic_uint topic_count;
 
     struct pl_list active; // intakes; with the turn
     struct pl_runs runs;
@@ -366,6 +372,7 @@ struct peal_bus {
 
 // A test's world, where this bus lives in one: src/testing/, which stands above the bus.
 const struct pl_seams *pl_world_seams(struct peal_world *world);
+const struct pl_files *pl_world_files(struct peal_world *world);
 enum peal_err pl_world_attach(struct peal_world *world, struct peal_bus *bus);
 void pl_world_detach(struct peal_world *world, struct peal_bus *bus);
 

@@ -112,8 +112,8 @@ static enum peal_err check_durability(const struct peal_bus *bus,
     enum peal_durability best = bus->engine->ops->durability;
     if (message->durability > best || message->durability < 0) {
         return pl_fail(PEAL_EUNSUPPORTED,
-                       "%s: keeps events in memory only; durability %d is more "
-                       "than it can promise",
+                       "%s: keeps events in memory only; durability %d is more than it can "
+                       "promise; file: can",
                        bus->engine->ops->scheme, (int)message->durability);
     }
     return PEAL_OK;

@@ -191,10 +191,26 @@ static enum peal_err publish_message(struct peal_bus *bus, const struct peal_mes
         err = append_and_deliver(bus, slot, &passage, &request, may_block, receipt);
     }
     pl_route_leave(bus, slot);
+    if (!err && bus->engine->ops->settle) {
+        // The level of who drafts last. Who must not care does not wait for a disk.
+        enum peal_durability level =
+            may_block ? passage.message->durability : PEAL_DURABILITY_MEMORY;
+        err = pl_settle_receipt(bus, request.position + 1, level, receipt);
+    }
     if (passage.drafted) {
         pl_draft_finish(&passage.draft);
     }
     return err;
+}
+
+// Bytes alone are as durable as the bus says; those of who must not care, as soon as may be.
+static inline enum peal_err settle_bytes(struct peal_bus *bus, bool may_block)
+{
+    if (__builtin_expect(!bus->engine->ops->settle, 1)) {
+        return PEAL_OK;
+    }
+    return pl_settle(bus, pl_log_end(bus->log),
+                     may_block ? PEAL_DURABILITY_DEFAULT : PEAL_DURABILITY_MEMORY);
 }
 
 // Bytes that interceptors look at, that are large, or that must wait for memory. The route has been
@@ -218,7 +234,7 @@ static __attribute__((noinline)) enum peal_err publish_bytes_slowly(struct peal_
     passage.route = route;
     enum peal_err err = append_and_deliver(bus, slot, &passage, &request, may_block, NULL);
     pl_route_leave(bus, slot);
-    return err;
+    return err ? err : settle_bytes(bus, may_block);
 }
 
 // Bytes that the log takes: the same as append_and_deliver, without a message. False: not like
@@ -274,12 +290,12 @@ static inline __attribute__((always_inline)) enum peal_err publish_bytes(
         return pl_count_limit(bus, err);
     }
     if (!route->plain) {
-        if (route->interceptor_count > 0 || !bus->engine->log_is_store ||
+        if (route->interceptor_count > 0 || !pl_log_is_store(bus) ||
             !append_bytes(topic, slot, route, data, size)) {
             return publish_bytes_slowly(topic, slot, route, data, size, may_block);
         }
         pl_route_leave(bus, slot);
-        return PEAL_OK;
+        return settle_bytes(bus, may_block);
     }
     struct peal_event event;
     pl_event_from_message(&event, &nothing, topic->type, &bus->origin, slot->number++);

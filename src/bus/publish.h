@@ -62,6 +62,38 @@ static inline bool pl_passage_is_stale(const struct pl_passage *passage)
                atomic_load_explicit(&topic->bus->version, memory_order_relaxed);
 }
 
+// ---- settling: how durable it is ----------------------------------------------------------------
+
+// Where the engine stores, waits until what is published below `end` is as durable as that; the
+// bus's level if PEAL_DURABILITY_DEFAULT. No lock, and outside every route: it may take
+// milliseconds.
+static inline enum peal_err pl_settle(struct peal_bus *bus, uint64_t end,
+                                      enum peal_durability level)
+{
+    level = level == PEAL_DURABILITY_DEFAULT ? bus->options.durability : level;
+    return bus->engine->ops->settle(bus->engine, end, level);
+}
+
+// The same, noted in a receipt (may be NULL).
+static inline enum peal_err pl_settle_receipt(struct peal_bus *bus, uint64_t end,
+                                              enum peal_durability level,
+                                              struct peal_receipt *receipt)
+{
+    level = level == PEAL_DURABILITY_DEFAULT ? bus->options.durability : level;
+    enum peal_err err = bus->engine->ops->settle(bus->engine, end, level);
+    if (!err && receipt) {
+        receipt->durability = level;
+    }
+    return err;
+}
+
+// Relaxed: that it no longer is means that a disk has failed; who has not heard of it yet hears of
+// it when it settles.
+static inline bool pl_log_is_store(const struct peal_bus *bus)
+{
+    return atomic_load_explicit(&bus->engine->log_is_store, memory_order_relaxed);
+}
+
 // ---- space.c ------------------------------------------------------------------------------------
 
 // Since when, and until when, a publisher waits; zero: it does not yet.

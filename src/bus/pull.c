@@ -121,6 +121,7 @@ static enum peal_err pull_now(struct pl_mailbox *mailbox, peal_delivery **out, s
     }
     pl_mutex_unlock(&mailbox->lock, bus->seams);
     pl_hold_say_full(mailbox);
+    pl_intake_say_unreadable(mailbox->in);
     pl_space_check(bus);
     return err && *count == 0 ? pl_fail(PEAL_ENOMEM, "no memory to pull events") : PEAL_OK;
 }

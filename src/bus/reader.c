@@ -136,23 +136,31 @@ static bool matches(struct peal_reader *reader, const struct peal_event *event)
 static const struct pl_frame *step(struct peal_reader *reader)
 {
     struct pl_log *log = reader->bus->log;
-    if (reader->query.backwards) {
-        if (reader->at <= reader->first) {
-            return NULL;
-        }
+    while (reader->query.backwards && reader->at > reader->first) {
         const struct pl_frame *frame = pl_cursor_at(&reader->place, log, --reader->at);
         if (frame && frame->position == reader->at) {
             return frame;
         }
-        // Forgotten meanwhile, and so is all before it.
-        reader->skipped += reader->at + 1 - reader->first;
-        reader->at = reader->first;
+        if (reader->place.err) {
+            reader->at++; // to be tried again
+            return NULL;
+        }
+        // Forgotten meanwhile, and so is all before it; or, of what is stored, damaged.
+        uint64_t kept = pl_log_first(log, reader->end);
+        uint64_t lost = kept <= reader->at && log->past.read ? 1 : reader->at + 1 - reader->first;
+        reader->skipped += lost;
+        reader->at -= lost - 1;
+    }
+    if (reader->query.backwards) {
         return NULL;
     }
     if (reader->at >= reader->end) {
         return NULL;
     }
     const struct pl_frame *frame = pl_cursor_at(&reader->place, log, reader->at);
+    if (!frame && reader->place.err) {
+        return NULL;
+    }
     uint64_t found = frame && frame->position < reader->end ? frame->position : reader->end;
     reader->skipped += found - reader->at;
     reader->at = found < reader->end ? found + 1 : found;
@@ -175,7 +183,7 @@ enum peal_err peal_reader_next(const peal_event **out, peal_reader *reader)
             return PEAL_OK;
         }
     }
-    return pl_fail(PEAL_ENOTFOUND, "no more events match");
+    return reader->place.err ? reader->place.err : pl_fail(PEAL_ENOTFOUND, "no more events match");
 }
 
 uint64_t peal_reader_cursor(const peal_reader *reader)
@@ -230,7 +238,8 @@ static enum peal_err replay_all(struct peal_reader *reader, const struct peal_re
     if (!slot) {
         return PEAL_ENOMEM;
     }
-    while (peal_reader_next(&event, reader) == PEAL_OK) {
+    enum peal_err ended;
+    while ((ended = peal_reader_next(&event, reader)) == PEAL_OK) {
         int64_t time = peal_event_time(event);
         first_time = *count == 0 ? time : first_time;
         if (replay->speed > 0 && time > first_time) {
@@ -258,7 +267,7 @@ static enum peal_err replay_all(struct peal_reader *reader, const struct peal_re
             }
         }
     }
-    return PEAL_OK;
+    return ended == PEAL_ENOTFOUND ? PEAL_OK : ended;
 }
 
 enum peal_err peal_replay(peal_bus *bus, const struct peal_replay *replay, uint64_t *count,

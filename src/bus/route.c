@@ -62,7 +62,7 @@ static void fill_slot(struct pl_topic_table *table, struct peal_topic *topic)
     atomic_store_explicit(&table->slots[i].topic, topic, memory_order_release);
 }
 
-// Makes sure that one more topic fits. With bus->lock.
+// Makes sure that one more topic fits. With bus->types_lock.
 static enum peal_err grow_table(struct peal_bus *bus)
 {
     struct pl_topic_table *old = atomic_load_explicit(&bus->table, memory_order_relaxed);
@@ -85,7 +85,7 @@ static enum peal_err grow_table(struct peal_bus *bus)
     return PEAL_OK;
 }
 
-// The chunk that holds a topic id. With bus->lock.
+// The chunk that holds a topic id. With bus->types_lock.
 static struct peal_topic **topic_chunk(struct peal_bus *bus, uint32_t id)
 {
     size_t index = id >> PL_CHUNK_BITS;
@@ -99,8 +99,8 @@ static struct peal_topic **topic_chunk(struct peal_bus *bus, uint32_t id)
     return chunk;
 }
 
-// Cleared memory for a topic, from a cache line on, until the bus closes. With bus->lock. NULL
-// without memory.
+// Cleared memory for a topic, from a cache line on, until the bus closes. With bus->types_lock.
+// NULL without memory.
 static struct peal_topic *place_topic(struct peal_bus *bus, size_t size)
 {
     size_t whole = (size + 63) / 64 * 64;
@@ -119,7 +119,7 @@ static struct peal_topic *place_topic(struct peal_bus *bus, size_t size)
     return topic;
 }
 
-// With bus->lock.
+// With bus->types_lock.
 static enum peal_err add_topic(struct peal_topic **out, struct peal_bus *bus, const char *type,
                                size_t length)
 {
@@ -151,6 +151,27 @@ static enum peal_err add_topic(struct peal_topic **out, struct peal_bus *bus, co
     return PEAL_OK;
 }
 
+// The topic of a type that is fine, made if it is new.
+static enum peal_err need_topic(struct peal_topic **out, struct peal_bus *bus, const char *type)
+{
+    size_t length = strlen(type);
+    uint64_t hash = pl_hash(type, length, bus->hash_seed);
+    struct peal_topic *topic = find_topic(bus, type, length, hash);
+    enum peal_err err = PEAL_OK;
+    if (!topic) {
+        pl_mutex_lock(&bus->types_lock, bus->seams);
+        topic = find_topic(bus, type, length, hash); // another thread was quicker?
+        if (!topic) {
+            err = add_topic(&topic, bus, type, length);
+        }
+        pl_mutex_unlock(&bus->types_lock, bus->seams);
+    }
+    if (!err) {
+        *out = topic;
+    }
+    return err;
+}
+
 enum peal_err pl_topic_get(struct peal_topic **out, struct peal_bus *bus, const char *type)
 {
     size_t length = strlen(type);
@@ -171,19 +192,18 @@ enum peal_err pl_topic_get(struct peal_topic **out, struct peal_bus *bus, const 
                     "some of yours beside the usual ones, begin with another name, as in \"$own.\"",
                     type);
     }
-    if (err) {
-        return err;
-    }
-    pl_mutex_lock(&bus->lock, bus->seams);
-    topic = find_topic(bus, type, length, hash); // another thread was quicker?
-    if (!topic) {
-        err = add_topic(&topic, bus, type, length);
-    }
-    pl_mutex_unlock(&bus->lock, bus->seams);
-    if (!err) {
-        *out = topic;
-    }
-    return err;
+    return err ? err : need_topic(out, bus, type);
+}
+
+uint32_t pl_topic_number(void *context, const char *type)
+{
+    struct peal_topic *topic;
+    return need_topic(&topic, context, type) ? PL_TYPE_INSIDE : topic->id;
+}
+
+const char *pl_topic_name(void *context, uint32_t number)
+{
+    return pl_topic_by_id(context, number)->type;
 }
 
 // ---- building a route ---------------------------------------------------------------------------
@@ -626,7 +646,8 @@ uint64_t pl_routes_delivered(struct peal_bus *bus, const struct pl_mailbox *mail
     for (struct pl_route *route = bus->retired_routes; route; route = route->rest->next_retired) {
         sum += delivered_by(bus, route, mailbox);
     }
-    uint32_t count = atomic_load_explicit(&bus->topic_count, memory_order_relaxed);
+    // Acquire: one that is new has no route yet, but is there.
+    uint32_t count = atomic_load_explicit(&bus->topic_count, memory_order_acquire);
     for (uint32_t id = 0; id < count; id++) {
         struct pl_route *route =
             atomic_load_explicit(&pl_topic_by_id(bus, id)->route, memory_order_relaxed);
@@ -642,7 +663,8 @@ uint64_t pl_routes_delivered_all(struct peal_bus *bus)
         sum += route->inline_count ? pl_slots_sum(bus, route->counter, false) * route->inline_count
                                    : 0;
     }
-    uint32_t count = atomic_load_explicit(&bus->topic_count, memory_order_relaxed);
+    // Acquire: one that is new has no route yet, but is there.
+    uint32_t count = atomic_load_explicit(&bus->topic_count, memory_order_acquire);
     for (uint32_t id = 0; id < count; id++) {
         struct pl_route *route =
             atomic_load_explicit(&pl_topic_by_id(bus, id)->route, memory_order_relaxed);

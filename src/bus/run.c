@@ -128,5 +128,6 @@ enum pl_run_result pl_mailbox_run(struct pl_mailbox *mailbox, struct pl_slot *sl
         settle_down(mailbox, result);
     }
     pl_hold_say_full(mailbox);
+    pl_intake_say_unreadable(mailbox->in);
     return result;
 }

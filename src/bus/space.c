@@ -14,7 +14,7 @@ static bool is_roomy(struct pl_log *log)
 {
     size_t used = pl_log_memory(log) - log->spare_count * log->segment_size;
     return used <= log->limits.memory_max / 4 * 3 ||
-           pl_intakes_floor(log->floor_context) == UINT64_MAX;
+           log->find_floor(log->floor_context) >= pl_log_end(log);
 }
 
 // Wakes who waits, if there is room. `waits`: we wait ourselves, and others who do are woken only
@@ -76,6 +76,13 @@ enum peal_err pl_space_wait(struct peal_bus *bus, struct pl_slot *slot,
     enum peal_err err = pl_bus_check_open(bus);
     if (err) {
         return err;
+    }
+    if (bus->engine->ops->settle) {
+        // What memory is full of is what is not written yet.
+        err = pl_settle(bus, pl_log_end(bus->log), PEAL_DURABILITY_OS);
+        if (err) {
+            return err;
+        }
     }
     unsigned word = atomic_load_explicit(&bus->space_word, memory_order_acquire);
     atomic_store_explicit(&bus->space_wanted, 1, memory_order_seq_cst);

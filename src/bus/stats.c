@@ -44,14 +44,15 @@ static uint64_t untold(struct pl_mailbox *mailbox)
     return count;
 }
 
+// When a position, or the first behind it that is not forgotten, was recorded. No lock: it may have
+// to be read back. INT64_MAX: there is none, or it cannot be read.
 static int64_t recorded_at(struct peal_bus *bus, uint64_t position)
 {
-    struct pl_segment *segment = pl_log_find(bus->log, position);
-    if (!segment) {
-        return INT64_MAX;
-    }
-    uint64_t at = position < segment->first ? segment->first : position; // that one is forgotten
-    return pl_segment_frame(segment, at)->recorded;
+    struct pl_cursor place = { 0 };
+    const struct pl_frame *frame = pl_cursor_at(&place, bus->log, position);
+    int64_t recorded = frame ? frame->recorded : INT64_MAX;
+    pl_cursor_rest(&place);
+    return recorded;
 }
 
 // The event a stream of deliveries has with the handler, which nothing counts; and how old it is.
@@ -67,11 +68,9 @@ static bool streams(struct pl_mailbox *mailbox, int64_t *oldest)
     uint64_t floor = atomic_load_explicit(&in->floor, memory_order_relaxed);
     bool has_one = from != 0 && floor != from &&
                    floor < atomic_load_explicit(&bus->log->end, memory_order_relaxed);
-    if (has_one) {
-        int64_t recorded = recorded_at(bus, floor);
-        *oldest = recorded < *oldest ? recorded : *oldest;
-    }
     pl_turn_give(&bus->log->turn, bus->seams);
+    int64_t recorded = has_one ? recorded_at(bus, floor) : INT64_MAX;
+    *oldest = recorded < *oldest ? recorded : *oldest;
     return has_one;
 }
 
@@ -101,9 +100,9 @@ static uint64_t waiting_in_log(struct pl_mailbox *mailbox, uint64_t *lag, int64_
         numbers->unread_end = end;
     }
     *lag = first < end ? end - first : 0;
+    pl_turn_give(&bus->log->turn, bus->seams);
     int64_t recorded = first < end ? recorded_at(bus, first) : INT64_MAX;
     *oldest = recorded < *oldest ? recorded : *oldest;
-    pl_turn_give(&bus->log->turn, bus->seams);
     return waiting;
 }
 

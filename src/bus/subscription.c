@@ -275,42 +275,43 @@ static enum peal_err create_mailbox(struct pl_mailbox **out, struct peal_bus *bu
     return PEAL_OK;
 }
 
-static uint64_t start_position(struct pl_mailbox *mailbox)
+static enum peal_err start_position(uint64_t *out, const struct pl_mailbox *mailbox)
 {
     const struct peal_subscribe_options *options = &mailbox->settings->options;
     struct pl_log *log = mailbox->bus->log;
     uint64_t end = pl_log_end(log);
     switch (options->from) {
-    case PEAL_FROM_NOW:
-        return end;
     case PEAL_FROM_BEGINNING:
-        return pl_log_first(log, end);
+        *out = pl_log_first(log, end);
+        break;
     case PEAL_FROM_POSITION:
-        return options->from_position ? options->from_position : 1;
+        *out = options->from_position ? options->from_position : 1;
+        break;
     case PEAL_FROM_TIME:
-        return pl_log_find_time(log, options->from_time_ns);
+        return pl_log_find_time(out, log, options->from_time_ns);
+    case PEAL_FROM_NOW:
+        *out = end;
+        break;
     }
-    return end;
+    return PEAL_OK;
 }
 
 // A start that lies in the future is a mistake, or belongs to another log.
-static enum peal_err check_start(const struct pl_mailbox *mailbox)
+static enum peal_err check_start(const struct pl_mailbox *mailbox, uint64_t position)
 {
     const struct peal_subscribe_options *options = &mailbox->settings->options;
     struct peal_bus *bus = mailbox->bus;
-    if (options->from == PEAL_FROM_POSITION) {
-        uint64_t end = pl_log_end(bus->log);
-        if (options->from_position > end) {
-            return pl_fail(PEAL_EINVAL,
-                           "subscription to %s from position %llu: the log has yet to get there, "
-                           "its next event is %llu; is the position that of another log?",
-                           pl_pattern_text(mailbox->pattern),
-                           (unsigned long long)options->from_position, (unsigned long long)end);
-        }
+    uint64_t end = pl_log_end(bus->log);
+    if (options->from == PEAL_FROM_POSITION && position > end) {
+        return pl_fail(PEAL_EINVAL,
+                       "subscription to %s from position %llu: the log has yet to get there, its "
+                       "next event is %llu; is the position that of another log?",
+                       pl_pattern_text(mailbox->pattern),
+                       (unsigned long long)options->from_position, (unsigned long long)end);
     }
     // The log's clock never goes back, and may be before that of the world.
     if (options->from == PEAL_FROM_TIME && options->from_time_ns > pl_bus_now(bus) &&
-        pl_log_find_time(bus->log, options->from_time_ns) == pl_log_end(bus->log)) {
+        position >= end) {
         return pl_fail(PEAL_EINVAL,
                        "subscription to %s from time %lld ns: that is in the future; to hear what "
                        "comes from now on, start from now",
@@ -319,11 +320,10 @@ static enum peal_err check_start(const struct pl_mailbox *mailbox)
     return PEAL_OK;
 }
 
-// Where it starts to read. True: there is something to read already.
-static bool start(struct pl_mailbox *mailbox)
+// It starts to read there. True: there is something to read already.
+static bool start(struct pl_mailbox *mailbox, uint64_t position)
 {
     struct peal_bus *bus = mailbox->bus;
-    uint64_t position = start_position(mailbox);
     pl_turn_take(&bus->log->turn, bus->seams);
     uint64_t end = atomic_load_explicit(&bus->log->end, memory_order_relaxed);
     // What was published since start_position looked is looked at too: it was after the call began.
@@ -503,12 +503,18 @@ static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mail
 {
     struct peal_bus *bus = mailbox->bus;
     struct peal_subscription *joined = NULL;
+    uint64_t position = 0;
+    enum peal_err err = bus->log ? start_position(&position, mailbox) : PEAL_OK; // it may read
+    if (err) {
+        pl_mailbox_unref(mailbox);
+        return err;
+    }
     pl_mutex_lock(&bus->lock, bus->seams);
-    enum peal_err err = join(&joined, mailbox, as);
+    err = join(&joined, mailbox, as);
     bool fresh = !err && !joined;
     bool behind = false;
     if (fresh && bus->log) {
-        err = check_start(mailbox);
+        err = check_start(mailbox, position);
     }
     if (fresh && !err) {
         mailbox->only.handler = as->handler;
@@ -520,7 +526,7 @@ static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mail
         }
         err = enter(mailbox);
         if (!err && bus->log && mailbox->in) {
-            behind = start(mailbox);
+            behind = start(mailbox, position);
             if (mailbox->in->overflow != PEAL_CATCH_UP) {
                 pl_intake_go_live(mailbox->in); // its limit counts from the first event on
             }

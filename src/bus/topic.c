@@ -71,8 +71,7 @@ enum peal_err peal_stream_version(uint64_t *out, peal_bus *bus, const char *subj
     struct pl_log *log = bus->log;
     struct pl_hash128 key = pl_state_subject_key(&log->state, subject);
     pl_turn_take(&log->turn, bus->seams);
-    uint64_t first = log->count ? log->segments[log->oldest]->first : 0;
-    *out = pl_state_version(&log->state, key, first);
+    *out = pl_state_version(&log->state, key, pl_log_streams_from(log));
     pl_turn_give(&log->turn, bus->seams);
     return PEAL_OK;
 }

@@ -16,14 +16,27 @@
 #ifndef PL_ENGINE_ENGINE_H
 #define PL_ENGINE_ENGINE_H
 
+#include "base/files.h"
 #include "base/url.h"
 #include "log/log.h"
+
+#include <peal/bus.h>
 
 enum pl_capability {
     PL_CAN_DELIVER = 1, // what is published reaches subscriptions
     PL_CAN_KEEP = 2,    // events stay, for queries, replay and those who come later
     PL_CAN_EXPECT = 4,  // expected stream versions
     PL_CAN_DEDUPLICATE = 8,
+    PL_CAN_STORE = 16, // events survive the process; history options say what of them to keep
+};
+
+// What the numbers of types mean that frames bear. Any thread, also one that holds a lock of a
+// mailbox.
+struct pl_types {
+    const char *(*name)(void *context, uint32_t number); // borrowed as long as the bus
+    // PL_TYPE_INSIDE: there is no memory for one more, or types_max is reached.
+    uint32_t (*number)(void *context, const char *name);
+    void *context;
 };
 
 struct pl_engine_config {
@@ -31,6 +44,13 @@ struct pl_engine_config {
     struct pl_log_limits limits;
     struct pl_state_limits state;
     const char *source; // of messages that bring none; borrowed as long as the engine
+    // For engines that store:
+    const struct pl_files *files;
+    struct pl_types types;
+    uint64_t segment_bytes; // of a file
+    uint64_t origin[2];     // what ids are made of; the engine may say it knows better
+    peal_log_callback *say; // NULL: nobody listens
+    void *say_context;
 };
 
 // One message of a batch, and what became of it.
@@ -47,7 +67,10 @@ struct pl_request {
 struct pl_engine {
     const struct pl_engine_ops *ops;
     struct pl_log *log; // NULL: nothing is ever delivered
-    bool log_is_store;  // what is appended to the log is published: bytes need no `append`
+    // What is appended to the log is published: bytes need no `append`. Until the engine says no
+    // more of that; then each goes through it.
+    atomic_bool log_is_store;
+    uint64_t origin[2]; // of the ids of events that were given none
 };
 
 struct pl_engine_ops {
@@ -67,12 +90,18 @@ struct pl_engine_ops {
     // without a log.
     enum peal_err (*append)(struct pl_engine *engine, struct pl_request *requests, size_t count);
 
+    // Returns when the events below `end`, which are published, are as safe as `level` says. May do
+    // I/O; no turn, no lock. PEAL_EIO: whether they are is unknown. PEAL_ENOMEM: not yet. NULL in
+    // an engine that only has memory.
+    enum peal_err (*settle)(struct pl_engine *engine, uint64_t end, enum peal_durability level);
+
     // Closes; the bus has stopped. Frees the engine. NULL is fine.
     void (*close)(struct pl_engine *engine);
 };
 
 extern const struct pl_engine_ops pl_engine_noop;
 extern const struct pl_engine_ops pl_engine_mem;
+extern const struct pl_engine_ops pl_engine_file;
 
 // The engine of a scheme, or NULL. And all of them for a sentence: "noop:, mem:".
 const struct pl_engine_ops *pl_engine_find(const char *scheme);

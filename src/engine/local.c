@@ -1,37 +1,23 @@
 // SPDX-License-Identifier: MIT
 //
-// The engine that is the log itself: mem: today.
+// Appending to a log in this process: what mem: and file: share.
 //
 // Its work is the conditions. They are looked at in the order of the batch and applied at once, so
 // that each sees the ones before it; when one fails, what was applied is taken back, last first,
 // and the log is rewound. Nobody sees any of it: the end of the log is published by the bus, after.
-#include "engine/engine.h"
+#include "engine/local.h"
 
 #include "base/error.h"
 
 #include <inttypes.h>
 
-struct local {
-    struct pl_engine engine; // first: the engine is the local
-    struct pl_log log;
-    const char *source;
-    void *memory; // what was allocated: the log in it begins at a cache line
-};
-
-static enum peal_err mem_open(struct pl_engine **out, const struct pl_url *url,
-                              const struct pl_engine_config *config)
+enum peal_err pl_local_create(struct pl_local **out, const struct pl_engine_config *config)
 {
-    // The bus has read the parameters.
-    if ((url->host && *url->host) || (url->path && *url->path)) {
-        return pl_fail(PEAL_EURL,
-                       "mem: is this process's memory: it has no host and no path; write "
-                       "\"mem:\", or \"mem:?workers=2\"");
-    }
-    void *memory = pl_new(config->seams, sizeof(struct local) + 64);
+    void *memory = pl_new(config->seams, sizeof(struct pl_local) + 64);
     if (!memory) {
-        return pl_fail(PEAL_ENOMEM, "no memory to open mem:");
+        return pl_fail(PEAL_ENOMEM, "no memory to open an engine");
     }
-    struct local *local = pl_align64(memory);
+    struct pl_local *local = pl_align64(memory);
     local->memory = memory;
     enum peal_err err = pl_log_init(&local->log, config->seams, &config->limits);
     if (err) {
@@ -40,19 +26,18 @@ static enum peal_err mem_open(struct pl_engine **out, const struct pl_url *url,
     }
     local->log.state.limits = config->state;
     local->source = config->source;
-    local->engine = (struct pl_engine){ &pl_engine_mem, &local->log, true };
-    *out = &local->engine;
+    local->engine.log = &local->log;
+    local->engine.origin[0] = config->origin[0];
+    local->engine.origin[1] = config->origin[1];
+    *out = local;
     return PEAL_OK;
 }
 
-static void mem_close(struct pl_engine *engine)
+void pl_local_destroy(struct pl_local *local)
 {
-    if (engine) {
-        struct local *local = (struct local *)(void *)engine;
-        const struct pl_seams *seams = local->log.seams;
-        pl_log_finish(&local->log);
-        pl_release(seams, local->memory);
-    }
+    const struct pl_seams *seams = local->log.seams;
+    pl_log_finish(&local->log);
+    pl_release(seams, local->memory);
 }
 
 // What a request looks at and changes beside the log.
@@ -62,7 +47,7 @@ struct condition {
     bool has_id, has_subject;
 };
 
-static struct condition condition_of(const struct local *local, const struct pl_request *request)
+static struct condition condition_of(const struct pl_local *local, const struct pl_request *request)
 {
     const struct peal_message *message = request->append.message;
     struct condition condition = { .first = 0 };
@@ -74,7 +59,7 @@ static struct condition condition_of(const struct local *local, const struct pl_
     condition.has_subject = message->subject && *message->subject && local->log.limits.history;
     if (condition.has_subject) {
         condition.subject = pl_state_subject_key(&local->log.state, message->subject);
-        condition.first = local->log.count ? local->log.segments[local->log.oldest]->first : 0;
+        condition.first = pl_log_streams_from(&local->log);
     }
     return condition;
 }
@@ -118,7 +103,7 @@ static enum peal_err remember(struct pl_state *state, const struct condition *co
     return err;
 }
 
-static enum peal_err append_conditional(struct local *local, struct pl_request *request)
+static enum peal_err append_conditional(struct pl_local *local, struct pl_request *request)
 {
     struct pl_state *state = &local->log.state;
     const struct peal_message *message = request->append.message;
@@ -154,7 +139,7 @@ static enum peal_err append_conditional(struct local *local, struct pl_request *
     return remember(state, &condition, request, now);
 }
 
-static void take_back(struct local *local, const struct pl_request *request)
+static void take_back(struct pl_local *local, const struct pl_request *request)
 {
     if (!request->conditional || !request->frame) {
         return;
@@ -171,7 +156,7 @@ static void take_back(struct local *local, const struct pl_request *request)
     }
 }
 
-static enum peal_err append_one(struct local *local, struct pl_request *request)
+static enum peal_err append_one(struct pl_local *local, struct pl_request *request)
 {
     if (request->conditional) {
         return append_conditional(local, request);
@@ -185,9 +170,9 @@ static enum peal_err append_one(struct local *local, struct pl_request *request)
     return err;
 }
 
-static enum peal_err mem_append(struct pl_engine *engine, struct pl_request *requests, size_t count)
+enum peal_err pl_local_append(struct pl_engine *engine, struct pl_request *requests, size_t count)
 {
-    struct local *local = (struct local *)(void *)engine;
+    struct pl_local *local = pl_local_of(engine);
     if (count == 1 && !requests->conditional) {
         return append_one(local, requests);
     }
@@ -204,12 +189,3 @@ static enum peal_err mem_append(struct pl_engine *engine, struct pl_request *req
     }
     return PEAL_OK;
 }
-
-const struct pl_engine_ops pl_engine_mem = {
-    .scheme = "mem",
-    .capabilities = PL_CAN_DELIVER | PL_CAN_KEEP | PL_CAN_EXPECT | PL_CAN_DEDUPLICATE,
-    .durability = PEAL_DURABILITY_MEMORY,
-    .open = mem_open,
-    .append = mem_append,
-    .close = mem_close,
-};

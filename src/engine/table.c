@@ -5,7 +5,8 @@
 
 #include <string.h>
 
-static const struct pl_engine_ops *const engines[] = { &pl_engine_noop, &pl_engine_mem };
+static const struct pl_engine_ops *const engines[] = { &pl_engine_noop, &pl_engine_mem,
+                                                       &pl_engine_file };
 
 const struct pl_engine_ops *pl_engine_find(const char *scheme)
 {
@@ -19,5 +20,5 @@ const struct pl_engine_ops *pl_engine_find(const char *scheme)
 
 const char *pl_engine_schemes(void)
 {
-    return "noop:, mem:";
+    return "noop:, mem:, file:";
 }

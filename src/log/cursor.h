@@ -3,7 +3,7 @@
 // Cursor: somebody's place in the log. It holds the segment it stands in, so that its frames stay.
 //
 // Threads: one at a time. Going to a frame of the same segment costs a subtraction; to another
-// segment, one turn of the log.
+// segment, one turn of the log; to one that is no longer in memory, a read of the past.
 #ifndef PL_LOG_CURSOR_H
 #define PL_LOG_CURSOR_H
 
@@ -11,6 +11,7 @@
 
 struct pl_cursor {
     struct pl_segment *segment; // NULL: nowhere
+    enum peal_err err;          // why the last seek gave NULL; PEAL_OK: there was nothing
     // Of the segment, whose own cache line the publisher writes with every append.
     uint64_t first, events_max;
     const _Atomic uint32_t *offsets;
@@ -40,7 +41,8 @@ static inline const struct pl_frame *pl_cursor_here(const struct pl_cursor *curs
 }
 
 // The frame at a position below the log's end; if that is forgotten, the first one behind it that
-// is not; NULL if there is none. Borrowed until the cursor moves or rests.
+// is not; NULL if there is none, or if it cannot be read now (`err`). Borrowed until the cursor
+// moves or rests.
 static inline const struct pl_frame *pl_cursor_at(struct pl_cursor *cursor, struct pl_log *log,
                                                   uint64_t position)
 {

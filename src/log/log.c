@@ -47,6 +47,12 @@ enum peal_err pl_log_init(struct pl_log *log, const struct pl_seams *seams,
     return PEAL_OK;
 }
 
+void pl_log_begin(struct pl_log *log, uint64_t end, int64_t newest)
+{
+    atomic_store_explicit(&log->end, end, memory_order_relaxed);
+    log->clock.last = newest;
+}
+
 static struct pl_segment **slot(const struct pl_log *log, size_t index)
 {
     return &log->segments[(log->oldest + index) & (log->capacity - 1)];
@@ -142,8 +148,20 @@ size_t pl_log_retain(struct pl_log *log)
     return freed;
 }
 
+uint64_t pl_log_streams_from(const struct pl_log *log)
+{
+    if (log->past.read) {
+        return 0; // what is stored is not forgotten
+    }
+    return log->count ? (*slot(log, 0))->first : 0;
+}
+
 uint64_t pl_log_first(struct pl_log *log, uint64_t end)
 {
+    if (log->past.read) {
+        uint64_t first = log->past.first(log->past.context);
+        return first < end ? first : end;
+    }
     if (!log->limits.history) {
         return end;
     }
@@ -155,7 +173,9 @@ uint64_t pl_log_first(struct pl_log *log, uint64_t end)
     }
     if (log->limits.history_ns != UINT64_MAX) {
         int64_t now = log->seams->realtime(log->seams->world);
-        uint64_t young = pl_log_find_time(log, now - (int64_t)log->limits.history_ns);
+        uint64_t young = end;
+        // Without a past it reads nothing, and cannot fail.
+        (void)pl_log_find_time(&young, log, now - (int64_t)log->limits.history_ns);
         first = young > first ? young : first;
     }
     return first < end ? first : end;
@@ -356,27 +376,69 @@ struct pl_segment *pl_log_find(const struct pl_log *log, uint64_t position)
     return *slot(log, low);
 }
 
-uint64_t pl_log_find_time(struct pl_log *log, int64_t time_ns)
+// The first position of a segment recorded at or after a time: time does not fall within the log.
+static uint64_t find_in_segment(const struct pl_segment *segment, int64_t time_ns)
+{
+    uint64_t low = segment->first, high = pl_segment_end(segment);
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (pl_segment_frame(segment, middle)->recorded < time_ns) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+// Looks in [low, high) of the past, as far as it is not in memory.
+static enum peal_err find_in_past(uint64_t *out, struct pl_log *log, uint64_t high, int64_t time_ns)
+{
+    uint64_t low = log->past.first(log->past.context);
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        struct pl_segment *segment = NULL;
+        enum peal_err err = log->past.read(log->past.context, &segment, middle);
+        if (err) {
+            return err;
+        }
+        if (!segment || segment->first >= high) {
+            high = middle; // nothing is left from there on
+        } else if (segment->newest < time_ns) {
+            low = pl_segment_end(segment) > middle ? pl_segment_end(segment) : middle + 1;
+        } else {
+            uint64_t found = find_in_segment(segment, time_ns);
+            high = found < high ? found : high;
+            // At its beginning it may be an earlier one, of a stretch before.
+            low = found > segment->first ? found : low;
+        }
+        pl_segment_unref(segment);
+    }
+    *out = high;
+    return PEAL_OK;
+}
+
+enum peal_err pl_log_find_time(uint64_t *out, struct pl_log *log, int64_t time_ns)
 {
     pl_turn_take(&log->turn, log->seams);
-    uint64_t found = atomic_load_explicit(&log->end, memory_order_relaxed);
+    uint64_t end = atomic_load_explicit(&log->end, memory_order_relaxed);
+    uint64_t first = log->count ? (*slot(log, 0))->first : end;
+    uint64_t found = end;
     for (size_t i = 0; i < log->count; i++) {
         const struct pl_segment *segment = *slot(log, i);
-        if (segment->newest < time_ns) {
-            continue;
+        if (segment->newest >= time_ns) {
+            found = find_in_segment(segment, time_ns);
+            break;
         }
-        uint64_t low = segment->first, high = pl_segment_end(segment);
-        while (low < high) { // recorded time does not fall within the log
-            uint64_t middle = low + (high - low) / 2;
-            if (pl_segment_frame(segment, middle)->recorded < time_ns) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
-        found = low < found ? low : found;
-        break;
     }
     pl_turn_give(&log->turn, log->seams);
-    return found;
+    found = found < end ? found : end;
+    if (log->past.read && found == first) {
+        enum peal_err err = find_in_past(&found, log, first, time_ns);
+        if (err) {
+            return err;
+        }
+    }
+    *out = found;
+    return PEAL_OK;
 }

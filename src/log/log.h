@@ -15,6 +15,10 @@
 //
 // The log keeps what the limits of the history say, and what `floor` says somebody has yet to read,
 // but never more than memory_max. What then happens is the publisher's business: PEAL_EAGAIN.
+//
+// Where events are stored as well, the log is the memory of the newest of them: what it forgets has
+// been written (that is its floor then), and who goes further back is given stretches of the store
+// by its **past**.
 #ifndef PL_LOG_LOG_H
 #define PL_LOG_LOG_H
 
@@ -34,9 +38,20 @@ struct pl_log_limits {
     bool drop_oldest; // at memory_max forget the oldest, read or not
 };
 
+// Events that are no longer in memory. Members may do I/O: no turn, and no lock of the bus.
+struct pl_log_past {
+    // Events that follow each other, as the log had them: with the one at `position` among them or,
+    // where that is gone, from the next one on that is not. *Given*, with one reference. NULL in
+    // *out: there are none. `position` is below the log's end. PEAL_EIO, PEAL_ENOMEM.
+    enum peal_err (*read)(void *context, struct pl_segment **out, uint64_t position);
+    uint64_t (*first)(void *context); // the first position there is
+    void *context;
+};
+
 struct pl_log {
     const struct pl_seams *seams;
     struct pl_log_limits limits;
+    struct pl_log_past past; // `read` NULL: what is forgotten is gone
     size_t segment_size;
 
     // The position the next event gets. Written with the turn; release, so that who reads it may
@@ -65,6 +80,9 @@ struct pl_log {
 enum peal_err pl_log_init(struct pl_log *log, const struct pl_seams *seams,
                           const struct pl_log_limits *limits);
 void pl_log_finish(struct pl_log *log); // nobody uses it any more; kept segments live on
+
+// The next event gets this position, and no time before that one. Of an empty log nobody uses yet.
+void pl_log_begin(struct pl_log *log, uint64_t end, int64_t newest);
 
 // What one append needs to know.
 struct pl_append {
@@ -144,14 +162,18 @@ void pl_log_rewind(struct pl_log *log, const struct pl_log_mark *mark);
 // Forgets what the limits say and nobody needs. With the turn. Returns the bytes it freed.
 size_t pl_log_retain(struct pl_log *log);
 
+// The first position of a stream that is still known. With the turn; no I/O.
+uint64_t pl_log_streams_from(const struct pl_log *log);
+
 // The first position a reader may see: what the limits of the history leave, to the event.
 uint64_t pl_log_first(struct pl_log *log, uint64_t end);
 
 // The segment of a position, or the oldest one behind it. With the turn. NULL: behind the end.
 struct pl_segment *pl_log_find(const struct pl_log *log, uint64_t position);
 
-// The first kept position recorded at or after a time; the end if there is none. Takes the turn.
-uint64_t pl_log_find_time(struct pl_log *log, int64_t time_ns);
+// The first kept position recorded at or after a time; the end if there is none. Takes the turn,
+// and reads the past. PEAL_EIO, PEAL_ENOMEM.
+enum peal_err pl_log_find_time(uint64_t *out, struct pl_log *log, int64_t time_ns);
 
 // Copies data to a block outside the segments. Without the turn. NULL without memory.
 struct pl_outside_block *pl_outside_copy(const struct pl_seams *seams, const void *data,

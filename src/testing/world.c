@@ -209,6 +209,11 @@ const struct pl_seams *pl_world_seams(struct peal_world *world)
     return &world->seams;
 }
 
+const struct pl_files *pl_world_files(struct peal_world *world)
+{
+    return pl_disk_files(world->disk);
+}
+
 enum peal_err pl_world_attach(struct peal_world *world, struct peal_bus *bus)
 {
     struct attached *attached = pl_new(&pl_seams_real, sizeof *attached);
@@ -324,6 +329,12 @@ enum peal_err peal_world_open(peal_world **out, uint64_t seed)
     world->bus_chance = pl_chance(&source);
     world->test_chance = pl_chance(&source);
     enum peal_err err = pl_fibers_init(&world->fibers, seed, pl_chance(&source), MONOTONIC_NS);
+    if (!err) {
+        err = pl_disk_create(&world->disk, &pl_seams_real, pl_chance(&source));
+        if (err) {
+            pl_fibers_finish(&world->fibers);
+        }
+    }
     if (err) {
         pl_release(&pl_seams_real, world);
         return err;
@@ -371,7 +382,13 @@ void peal_world_close(peal_world *world)
     }
     check_nothing_is_left(world);
     pl_fibers_finish(&world->fibers);
+    pl_disk_destroy(world->disk);
     pl_release(&pl_seams_real, world);
+}
+
+void peal_world_crash(peal_world *world)
+{
+    pl_disk_crash(world->disk);
 }
 
 int64_t peal_world_now(const peal_world *world)

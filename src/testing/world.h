@@ -5,13 +5,15 @@
 //
 //     bus ──► world->seams ─┬─► clock and threads   fibers
 //                           ├─► memory              blocks: counted, listed, refused when asked to
-//                           └─► chance              a generator of the buses' own
+//                           ├─► chance              a generator of the buses' own
+//                           └─► files               a disk of the world's own (disk.h)
 //
 // Three generators come from one seed, for the buses, for the test and for the scheduler, so that
 // an id more or less does not change who runs next.
 #ifndef PL_TESTING_WORLD_H
 #define PL_TESTING_WORLD_H
 
+#include "testing/disk.h"
 #include "testing/fiber.h"
 
 #include <peal/testing.h>
@@ -20,6 +22,8 @@ struct peal_world {
     struct pl_seams seams;
     struct pl_fibers fibers; // and the clock
     uint64_t bus_chance, test_chance;
+
+    struct pl_disk *disk;
 
     struct pl_list blocks; // allocated now, in the order asked for
     uint64_t asked;        // allocations, the refused ones too
@@ -33,7 +37,8 @@ struct peal_world {
     bool settling;
 };
 
-// pl_world_seams, pl_world_attach and pl_world_detach are declared in bus/internal.h.
+// pl_world_seams, pl_world_files, pl_world_attach and pl_world_detach are declared in
+// bus/internal.h.
 
 // Between the two nothing is refused and nobody else runs unless he must: for those who only look.
 // May be nested.

@@ -23,6 +23,8 @@ static const char *const urls[] = {
     "noop:",
     "mem:",
     "mem:?history_events=none",
+    "file:./events",
+    "file:./events?durability=disk&segment_bytes=64k",
 };
 
 #define URLS (sizeof urls / sizeof urls[0])
@@ -100,7 +102,11 @@ static void publishing_succeeds_in_every_way(void **state)
         assert_int_equal(peal_publish(bus, &messages[0], &receipts[0]), PEAL_OK);
         assert_int_equal(peal_publish_batch(bus, messages, 2, receipts), PEAL_OK);
         for (int i = 0; i < 2; i++) {
-            assert_int_equal(receipts[i].durability, PEAL_DURABILITY_MEMORY);
+            bool stores = can(&subject, PL_CAN_STORE);
+            enum peal_durability usual = strstr(subject.url, "=disk") ? PEAL_DURABILITY_DISK
+                                         : stores                     ? PEAL_DURABILITY_OS
+                                                                      : PEAL_DURABILITY_MEMORY;
+            assert_int_equal(receipts[i].durability, usual);
             assert_false(receipts[i].duplicate);
             assert_true(receipts[i].position > 0 || !subject.keeps);
             assert_true(receipts[i].position == 0 || can(&subject, PL_CAN_DELIVER));
@@ -596,8 +602,9 @@ static void options_have_a_name_for_none(void **state)
 static void what_is_no_engine_is_refused(void **state)
 {
     (void)state;
-    static const char *const bad[] = { "",      "mem",      ":",    "nope:",
-                                       "mem :", "file:./x", "MEM ", "mem:#x" };
+    static const char *const bad[] = {
+        "", "mem", ":", "nope:", "mem :", "file:", "MEM ", "mem:#x"
+    };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         assert_int_equal(open_url(bad[i]), PEAL_EURL);
     }

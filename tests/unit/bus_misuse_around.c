@@ -221,6 +221,7 @@ static const struct misuse_row table[] = {
     { "peal_world_spawn", misuse_world },
     { "peal_world_yield", belongs_to_a_test },
     { "peal_world_sleep", belongs_to_a_test },
+    { "peal_world_crash", belongs_to_a_test },
     { "peal_world_fail_allocation", belongs_to_a_test },
     { "peal_world_allocations", belongs_to_a_test },
     { "peal_world_bytes", belongs_to_a_test },

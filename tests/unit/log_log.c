@@ -462,12 +462,19 @@ static void every_position_is_found_and_a_forgotten_one_leads_to_the_oldest(void
     ledger_close(&ledger);
 }
 
+static uint64_t find_time(struct ledger *ledger, int64_t time)
+{
+    uint64_t found = 0;
+    assert_int_equal(pl_log_find_time(&found, &ledger->log, time), PEAL_OK);
+    return found;
+}
+
 static void a_time_leads_to_the_first_event_at_or_after_it(void **state)
 {
     (void)state;
     struct ledger ledger;
     ledger_open(&ledger, &plenty);
-    assert_int_equal(pl_log_find_time(&ledger.log, 0), 1); // nothing: the end
+    assert_int_equal(find_time(&ledger, 0), 1); // nothing: the end
     // Four events at each of the times 2, 4, 6, ...
     for (int64_t time = 2; time <= 2000; time += 2) {
         ledger.now = time;
@@ -478,11 +485,11 @@ static void a_time_leads_to_the_first_event_at_or_after_it(void **state)
     assert_true(ledger.log.count > 3);
     for (int64_t time = -1; time <= 2000; time++) {
         uint64_t expected = time <= 2 ? 1 : (uint64_t)((time + 1) / 2 - 1) * 4 + 1;
-        assert_int_equal(pl_log_find_time(&ledger.log, time), expected);
+        assert_int_equal(find_time(&ledger, time), expected);
     }
-    assert_int_equal(pl_log_find_time(&ledger.log, 2001), 4001);
-    assert_int_equal(pl_log_find_time(&ledger.log, INT64_MAX), 4001);
-    assert_int_equal(pl_log_find_time(&ledger.log, INT64_MIN), 1);
+    assert_int_equal(find_time(&ledger, 2001), 4001);
+    assert_int_equal(find_time(&ledger, INT64_MAX), 4001);
+    assert_int_equal(find_time(&ledger, INT64_MIN), 1);
     ledger_close(&ledger);
 }
 
@@ -497,7 +504,7 @@ static void a_time_below_what_is_kept_leads_to_the_oldest(void **state)
         ledger.now++;
         ledger_append(&ledger, 1000);
     }
-    assert_int_equal(pl_log_find_time(&ledger.log, 0), ledger_oldest(&ledger));
+    assert_int_equal(find_time(&ledger, 0), ledger_oldest(&ledger));
     ledger_close(&ledger);
 }
 

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+//
+// Local: an engine that is the log itself, in this process.
+//
+//     mem.c    the log and nothing else
+//     file.c   the log, written behind into files (log/store.h)
+#ifndef PL_ENGINE_LOCAL_H
+#define PL_ENGINE_LOCAL_H
+
+#include "engine/engine.h"
+
+struct pl_store;
+
+struct pl_local {
+    struct pl_engine engine; // first: the engine is the local
+    struct pl_log log;
+    const char *source;
+    void *memory; // what was allocated: the log in it begins at a cache line
+
+    // file: only.
+    struct pl_store *store;
+    struct pl_budget *reading; // of stretches of the past
+    struct pl_types types;
+    peal_log_callback *say;
+    void *say_context;
+};
+
+static inline struct pl_local *pl_local_of(struct pl_engine *engine)
+{
+    return (struct pl_local *)(void *)engine;
+}
+
+// An engine without `ops`, with a log that is empty. PEAL_ENOMEM.
+enum peal_err pl_local_create(struct pl_local **out, const struct pl_engine_config *config);
+void pl_local_destroy(struct pl_local *local);
+
+// The member `append` of an engine.
+enum peal_err pl_local_append(struct pl_engine *engine, struct pl_request *requests, size_t count);
+
+#endif
