@@ -158,29 +158,6 @@ static void put_base64(struct sink *sink, const unsigned char *bytes, size_t siz
     }
 }
 
-// The length of a media type without parameters and the space in front of them.
-static size_t media_length(const char *type)
-{
-    size_t length = strcspn(type, ";");
-    while (length > 0 && (type[length - 1] == ' ' || type[length - 1] == '\t')) {
-        length--;
-    }
-    return length;
-}
-
-static bool ends_with(const char *text, size_t length, const char *end)
-{
-    size_t size = strlen(end);
-    return length >= size && strncasecmp(text + length - size, end, size) == 0;
-}
-
-// application/json, text/json, application/cloudevents+json, ...
-static bool is_json(const char *type)
-{
-    size_t length = media_length(type);
-    return ends_with(type, length, "/json") || ends_with(type, length, "+json");
-}
-
 static bool is_text(const char *type)
 {
     return strncasecmp(type, "text/", 5) == 0;
@@ -194,10 +171,10 @@ static void put_data(struct sink *sink, const peal_event *event)
     if (size == 0) {
         return;
     }
-    if (is_json(type) && pl_json_valid(data, size)) {
+    if (pl_json_content_type(type) && pl_json_valid(data, size)) {
         put_name(sink, "data");
         put(sink, data, size);
-    } else if (!is_json(type) && is_text(type) && pl_utf8_valid(data, size)) {
+    } else if (!pl_json_content_type(type) && is_text(type) && pl_utf8_valid(data, size)) {
         put_name(sink, "data");
         put_string(sink, data, size);
     } else {

@@ -6,15 +6,17 @@
 //       └────► close, close, ... ─► ',' ─► value ...          and so is a ',' in an object
 //
 // Each take_ function moves `at` behind what it has found, or returns false, and then all is lost:
-// nothing is tried twice.
+// nothing is tried twice. The first that knows why says so.
 #include "event/json.h"
 
 #include <stdint.h>
 #include <string.h>
+#include <strings.h>
 
 struct text {
     const char *at;
     const char *end;
+    const char *why; // of the failure
     size_t depth;
     uint8_t objects[(PL_JSON_DEPTH_MAX + 8) / 8]; // bit n: what is open at depth n + 1
 };
@@ -77,6 +79,13 @@ static uint64_t below(uint64_t word, unsigned limit)
     return (word - EACH(limit)) & ~word & EACH(0x80);
 }
 
+// Not zero if a byte of the word is this one, of ASCII.
+static uint64_t equal(uint64_t word, char byte)
+{
+    uint64_t other = word ^ EACH(byte);
+    return (other - EACH(1)) & ~other & EACH(0x80);
+}
+
 // Eight bytes at a time: none is a control character, a quote, a backslash, or above 127.
 size_t pl_json_span(const char *bytes, size_t size)
 {
@@ -99,7 +108,54 @@ size_t pl_json_span(const char *bytes, size_t size)
     return span;
 }
 
+// Eight bytes at a time, and any byte may stand there but the two: most strings end within two.
+size_t pl_json_unquoted(const char *bytes, size_t size)
+{
+    size_t span = 0;
+    for (; size - span >= sizeof(uint64_t); span += sizeof(uint64_t)) {
+        uint64_t word;
+        memcpy(&word, bytes + span, sizeof word);
+        uint64_t found = equal(word, '"') | equal(word, '\\');
+        if (found) {
+            // The lowest mark is right; those above it may be those of a borrow.
+            return span + (size_t)__builtin_ctzll(found) / 8;
+        }
+    }
+    while (span < size && bytes[span] != '"' && bytes[span] != '\\') {
+        span++;
+    }
+    return span;
+}
+
+// The length of a media type without parameters and the space in front of them.
+static size_t media_length(const char *type)
+{
+    size_t length = strcspn(type, ";");
+    while (length > 0 && (type[length - 1] == ' ' || type[length - 1] == '\t')) {
+        length--;
+    }
+    return length;
+}
+
+static bool ends_with(const char *text, size_t length, const char *end)
+{
+    size_t size = strlen(end);
+    return length >= size && strncasecmp(text + length - size, end, size) == 0;
+}
+
+bool pl_json_content_type(const char *type)
+{
+    size_t length = media_length(type);
+    return ends_with(type, length, "/json") || ends_with(type, length, "+json");
+}
+
 // ---- pieces of a text ---------------------------------------------------------------------------
+
+static bool lost(struct text *text, const char *why)
+{
+    text->why = why;
+    return false;
+}
 
 static bool is_digit(char c)
 {
@@ -147,14 +203,15 @@ static bool take_number(struct text *text)
 {
     (void)take(text, '-'); // may be there
     if (!take(text, '0') && !take_digits(text)) {
-        return false;
+        return lost(text, "a value is missing: an object, an array, a string in double quotes, a "
+                          "number, true, false or null");
     }
     if (take(text, '.') && !take_digits(text)) {
-        return false;
+        return lost(text, "a digit is missing behind the point of a number");
     }
     if (take(text, 'e') || take(text, 'E')) {
         (void)(take(text, '+') || take(text, '-')); // may be there
-        return take_digits(text);
+        return take_digits(text) || lost(text, "a number's exponent is missing");
     }
     return true;
 }
@@ -179,27 +236,53 @@ static bool take_hex(struct text *text, unsigned *out)
     return true;
 }
 
-// Behind the backslash.
-static bool take_escape(struct text *text)
+// Behind the backslash. `*out` is the character.
+static bool take_escape(struct text *text, unsigned *out)
 {
-    unsigned high;
+    static const char letters[] = "\"\\/bfnrt", meanings[] = "\"\\/\b\f\n\r\t";
     unsigned low;
     if (!take(text, 'u')) {
-        return text->at < text->end && *text->at && strchr("\"\\/bfnrt", *text->at++);
+        const char *letter = text->at < text->end && *text->at ? strchr(letters, *text->at) : NULL;
+        *out = letter ? (unsigned char)meanings[letter - letters] : 0;
+        text->at += letter != NULL;
+        return letter != NULL;
     }
-    if (!take_hex(text, &high) || (high & 0xfc00U) == 0xdc00U) {
+    if (!take_hex(text, out) || (*out & 0xfc00U) == 0xdc00U) {
         return false;
     }
-    if ((high & 0xfc00U) != 0xd800U) {
+    if ((*out & 0xfc00U) != 0xd800U) {
         return true;
     }
-    return take_word(text, "\\u") && take_hex(text, &low) && (low & 0xfc00U) == 0xdc00U;
+    if (!take_word(text, "\\u") || !take_hex(text, &low) || (low & 0xfc00U) != 0xdc00U) {
+        return false;
+    }
+    *out = 0x10000U + ((*out & 0x3ffU) << 10 | (low & 0x3ffU));
+    return true;
+}
+
+size_t pl_json_unescape(const char **at, const char *end, char out[4])
+{
+    struct text text = { .at = *at, .end = end };
+    unsigned character;
+    bool escape = take_escape(&text, &character);
+    *at = text.at;
+    if (!escape) {
+        return 0;
+    }
+    size_t size = character < 0x80 ? 1 : character < 0x800 ? 2 : character < 0x10000 ? 3 : 4;
+    static const unsigned char first[] = { 0, 0, 0xc0, 0xe0, 0xf0 };
+    for (size_t i = size; i-- > 1; character >>= 6) {
+        out[i] = (char)(0x80U | (character & 0x3fU));
+    }
+    out[0] = (char)(first[size] | character);
+    return size;
 }
 
 static bool take_string(struct text *text)
 {
+    unsigned character;
     if (!take(text, '"')) {
-        return false;
+        return lost(text, "a name in double quotes is missing");
     }
     for (;;) {
         text->at += pl_json_span(text->at, (size_t)(text->end - text->at));
@@ -207,14 +290,16 @@ static bool take_string(struct text *text)
             return true;
         }
         if (take(text, '\\')) {
-            if (!take_escape(text)) {
-                return false;
+            if (!take_escape(text, &character)) {
+                return lost(text, "no such escape, or half of a pair of surrogates");
             }
             continue;
         }
         size_t length = pl_utf8_next(text->at, (size_t)(text->end - text->at));
         if (length < 2) {
-            return false; // a control character, the end, or no UTF-8
+            return lost(text, text->at == text->end ? "a string does not end"
+                              : length ? "a control character in a string: write it as \\u00.."
+                                       : "the text is not UTF-8");
         }
         text->at += length;
     }
@@ -228,23 +313,24 @@ static bool take_name(struct text *text)
         return false;
     }
     skip_space(text);
-    return take(text, ':');
+    return take(text, ':') || lost(text, "a colon is missing behind a name");
 }
 
 static bool take_scalar(struct text *text)
 {
     if (text->at == text->end) {
-        return false;
+        return lost(text, "the text ends where a value is missing");
     }
+    static const char unknown[] = "no such word: true, false and null are all there are";
     switch (*text->at) {
     case '"':
         return take_string(text);
     case 't':
-        return take_word(text, "true");
+        return take_word(text, "true") || lost(text, unknown);
     case 'f':
-        return take_word(text, "false");
+        return take_word(text, "false") || lost(text, unknown);
     case 'n':
-        return take_word(text, "null");
+        return take_word(text, "null") || lost(text, unknown);
     default:
         return take_number(text);
     }
@@ -261,7 +347,7 @@ static bool in_object(const struct text *text)
 static bool open_level(struct text *text, bool object)
 {
     if (text->depth == PL_JSON_DEPTH_MAX) {
-        return false;
+        return lost(text, "more than 127 arrays and objects inside each other");
     }
     size_t bit = text->depth++;
     uint8_t mask = (uint8_t)(1U << bit % 8);
@@ -300,26 +386,44 @@ static bool take_start(struct text *text, bool *whole)
     return !object || take_name(text);
 }
 
+// What stands behind a whole value: `*end` if nothing may, else a comma, and in an object a name.
+static bool take_next(struct text *text, bool *end)
+{
+    close_levels(text);
+    *end = text->depth == 0;
+    if (*end) {
+        return text->at == text->end || lost(text, "something stands behind the value");
+    }
+    if (!take(text, ',')) {
+        return lost(text, "a comma or a closing bracket is missing");
+    }
+    return !in_object(text) || take_name(text);
+}
+
+static bool take_all(struct text *text)
+{
+    bool whole, end = false;
+    while (!end) {
+        if (!take_start(text, &whole) || (whole && !take_next(text, &end))) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool pl_json_valid(const void *bytes, size_t size)
 {
-    if (size == 0) {
-        return false;
-    }
     struct text text = { .at = bytes, .end = (const char *)bytes + size };
-    for (;;) {
-        bool whole;
-        if (!take_start(&text, &whole)) {
-            return false;
-        }
-        if (!whole) {
-            continue;
-        }
-        close_levels(&text);
-        if (text.depth == 0) {
-            return text.at == text.end;
-        }
-        if (!take(&text, ',') || (in_object(&text) && !take_name(&text))) {
-            return false;
-        }
+    return size > 0 && take_all(&text);
+}
+
+bool pl_json_check(const void *bytes, size_t size, struct pl_json_fault *out)
+{
+    struct text text = { .at = bytes, .end = (const char *)bytes + size };
+    if (size > 0 && take_all(&text)) {
+        return true;
     }
+    out->offset = size ? (size_t)(text.at - (const char *)bytes) : 0;
+    out->why = text.why ? text.why : "there is nothing";
+    return false;
 }

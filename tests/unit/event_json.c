@@ -34,6 +34,10 @@ static bool is_valid(const char *bytes, size_t size)
     assert_non_null(copy);
     memcpy(copy, bytes, size);
     bool valid = pl_json_valid(copy, size);
+    struct pl_json_fault fault = { SIZE_MAX, NULL };
+    assert_int_equal(pl_json_check(copy, size, &fault), valid);
+    assert_true(valid ? fault.offset == SIZE_MAX && !fault.why
+                      : fault.offset <= size && *fault.why);
     free(copy);
     return valid;
 }
@@ -201,6 +205,57 @@ static void a_span_ends_before_the_first_special_byte(void **state)
     }
 }
 
+static void what_is_unquoted_ends_before_the_first_quote_or_backslash(void **state)
+{
+    (void)state;
+    char bytes[40];
+    for (size_t at = 0; at < sizeof bytes; at++) {
+        for (int special = 0; special < 256; special++) {
+            memset(bytes, special ^ 1, sizeof bytes); // differs in the lowest bit: marks may spread
+            memset(bytes, 'a', at);
+            bytes[at] = (char)special;
+            size_t expected = at;
+            while (expected < sizeof bytes && bytes[expected] != '"' && bytes[expected] != '\\') {
+                expected++;
+            }
+            assert_int_equal(pl_json_unquoted(bytes, sizeof bytes), expected);
+        }
+    }
+}
+
+static void an_escape_stands_for_its_character(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *escape, *character;
+        size_t size, left;
+    } rows[] = {
+        { "\"", "\"", 1, 0 },
+        { "nn", "\n", 1, 1 },
+        { "u0000", "\0", 1, 0 },
+        { "u007f", "\x7f", 1, 0 },
+        { "u0080", "\xc2\x80", 2, 0 },
+        { "u07FF", "\xdf\xbf", 2, 0 },
+        { "u0800", "\xe0\xa0\x80", 3, 0 },
+        { "uffff", "\xef\xbf\xbf", 3, 0 },
+        { "ud800\\udc00", "\xf0\x90\x80\x80", 4, 0 },
+        { "udbff\\udfff!", "\xf4\x8f\xbf\xbf", 4, 1 },
+        { "x", "", 0, 1 },
+        { "", "", 0, 0 },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        const char *at = rows[i].escape;
+        const char *end = at + strlen(at);
+        char out[4];
+        assert_int_equal(pl_json_unescape(&at, end, out), rows[i].size);
+        assert_memory_equal(out, rows[i].character, rows[i].size);
+        assert_int_equal(end - at, rows[i].left);
+    }
+    const char *half = "ud800\\u0041";
+    char out[4];
+    assert_int_equal(pl_json_unescape(&half, half + 11, out), 0);
+}
+
 static void utf8_is_told_from_what_is_not(void **state)
 {
     (void)state;
@@ -263,6 +318,8 @@ int main(void)
         cmocka_unit_test(no_part_of_an_object_is_an_object),
         cmocka_unit_test(nesting_may_reach_its_limit_and_no_further),
         cmocka_unit_test(a_span_ends_before_the_first_special_byte),
+        cmocka_unit_test(what_is_unquoted_ends_before_the_first_quote_or_backslash),
+        cmocka_unit_test(an_escape_stands_for_its_character),
         cmocka_unit_test(utf8_is_told_from_what_is_not),
         cmocka_unit_test(a_collection_of_texts_is_judged_rightly),
     };
