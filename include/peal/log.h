@@ -47,10 +47,17 @@ struct peal_query {
     bool backwards; // newest first
     uint64_t limit; // events at most; default: all
     uint64_t after; // the cursor of a page before: goes on behind it, in the query's direction
+
+    // JSON that the data contains: an object every member of it, at any depth; an array each
+    // element, wherever it stands; numbers by their value (1 = 1.0), strings by their characters,
+    // and of a name that repeats the last value. At most 4,096 bytes. What is not JSON, by its
+    // content type or itself, contains nothing. Looked at before `filter`.
+    const char *contains;
 };
 
-// Opens a reader; the query is *copied*, with its strings. PEAL_EINVAL, PEAL_EPATTERN, PEAL_ENOMEM,
-// PEAL_ECLOSED, PEAL_EUNSUPPORTED (the engine keeps nothing).
+// Opens a reader; the query is *copied*, with its strings. PEAL_EINVAL (also for `contains` that is
+// no JSON: the sentence says where and why), PEAL_EPATTERN, PEAL_ELIMIT (`contains` is too long),
+// PEAL_ENOMEM, PEAL_ECLOSED, PEAL_EUNSUPPORTED (the engine keeps nothing).
 PEAL_API enum peal_err peal_reader_open(peal_reader **out, peal_bus *bus,
                                         const struct peal_query *query);
 
@@ -65,7 +72,8 @@ PEAL_API void peal_reader_close(peal_reader *reader); // NULL is fine
 struct peal_replay {
     struct peal_query query; // forwards only
     double speed; // 0: as fast as the handler; 1: at the original pace; 2: twice that; ...
-    // Called now and then with how far it is; false stops the replay. May be NULL.
+    // Called every 1,024 positions with how far it has looked, whether anything matched or not, at
+    // the end, and once a second while it waits for its pace; false stops the replay. May be NULL.
     bool (*progress)(uint64_t position, uint64_t last, void *context);
     void *progress_context;
 };

@@ -4,20 +4,16 @@
 //
 // A condition that narrows the range of positions is turned into one (time, by the log's order of
 // recording, only if events bring no time of their own; so it is not: the event's time is looked
-// at). All others are asked of each frame, the cheapest first: type by a byte per type id, then
-// attributes, then the caller's function.
-#include "bus/calls.h"
+// at). All others are asked of each frame: query.h.
+#include "bus/query.h"
 
 #include "base/error.h"
-
-#include <peal/log.h>
 
 #include <string.h>
 
 struct peal_reader {
     struct peal_bus *bus;
-    struct peal_query query; // strings owned
-    struct pl_pattern *pattern;
+    struct pl_query query;
     struct pl_cursor place;
     struct peal_event event;
     struct pl_call call; // of a replay
@@ -26,32 +22,9 @@ struct peal_reader {
     uint64_t given, cursor, skipped;
 };
 
-static bool copy_strings(struct peal_query *query, const struct pl_seams *seams)
-{
-    const char **strings[] = { &query->correlation, &query->causation, &query->subject,
-                               &query->source, &query->id };
-    bool copied = true;
-    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
-        const char *text = *strings[i];
-        *strings[i] = text && copied ? pl_copy_bytes(seams, text, strlen(text)) : NULL;
-        copied = copied && (!text || *strings[i]);
-    }
-    query->pattern = NULL; // parsed
-    return copied;
-}
-
-static void free_strings(struct peal_query *query, const struct pl_seams *seams)
-{
-    const char *strings[] = { query->correlation, query->causation, query->subject, query->source,
-                              query->id };
-    for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
-        pl_release(seams, (void *)strings[i]);
-    }
-}
-
 static void set_range(struct peal_reader *reader)
 {
-    const struct peal_query *query = &reader->query;
+    const struct peal_query *query = &reader->query.asked;
     reader->end = pl_log_end(reader->bus->log);
     reader->first = pl_log_first(reader->bus->log, reader->end);
     if (query->from_position > reader->first) {
@@ -88,15 +61,7 @@ enum peal_err peal_reader_open(peal_reader **out, peal_bus *bus, const struct pe
         return pl_fail(PEAL_ENOMEM, "no memory for a reader");
     }
     reader->bus = bus;
-    if (query) {
-        reader->query = *query;
-    }
-    if (reader->query.pattern) {
-        err = pl_pattern_parse(&reader->pattern, bus->seams, reader->query.pattern);
-    }
-    if (!copy_strings(&reader->query, bus->seams) && !err) {
-        err = pl_fail(PEAL_ENOMEM, "no memory for a reader");
-    }
+    err = pl_query_init(&reader->query, bus, query);
     if (err) {
         peal_reader_close(reader);
         return err;
@@ -106,53 +71,34 @@ enum peal_err peal_reader_open(peal_reader **out, peal_bus *bus, const struct pe
     return PEAL_OK;
 }
 
-static bool is(const char *wanted, const char *value)
-{
-    return !wanted || strcmp(wanted, value) == 0;
-}
-
-static bool matches(struct peal_reader *reader, const struct peal_event *event)
-{
-    const struct peal_query *query = &reader->query;
-    if (reader->pattern && !pl_pattern_match(reader->pattern, event->type, strlen(event->type))) {
-        return false;
-    }
-    if (query->from_time_ns || query->to_time_ns) {
-        int64_t time = peal_event_time(event);
-        if ((query->from_time_ns && time < query->from_time_ns) ||
-            (query->to_time_ns && time >= query->to_time_ns)) {
-            return false;
-        }
-    }
-    return is(query->correlation, peal_event_correlation(event)) &&
-           is(query->causation, peal_event_causation(event)) &&
-           is(query->subject, peal_event_subject(event)) &&
-           is(query->source, peal_event_source(event)) &&
-           (!query->id || strcmp(query->id, peal_event_id(event)) == 0) &&
-           (!query->filter || query->filter(event, query->filter_context));
-}
-
-// The next frame in the reader's direction. NULL: the end.
-static const struct pl_frame *step(struct peal_reader *reader)
+static const struct pl_frame *step_back(struct peal_reader *reader)
 {
     struct pl_log *log = reader->bus->log;
-    while (reader->query.backwards && reader->at > reader->first) {
-        const struct pl_frame *frame = pl_cursor_at(&reader->place, log, --reader->at);
+    while (reader->at > reader->first) {
+        const struct pl_frame *frame = pl_cursor_at(&reader->place, log, reader->at - 1);
+        if (!frame && reader->place.err) {
+            return NULL;
+        }
+        reader->at--;
         if (frame && frame->position == reader->at) {
             return frame;
         }
-        if (reader->place.err) {
-            reader->at++; // to be tried again
-            return NULL;
-        }
         // Forgotten meanwhile, and so is all before it; or, of what is stored, damaged.
-        uint64_t kept = pl_log_first(log, reader->end);
-        uint64_t lost = kept <= reader->at && log->past.read ? 1 : reader->at + 1 - reader->first;
-        reader->skipped += lost;
-        reader->at -= lost - 1;
+        bool one = log->past.read && pl_log_first(log, reader->end) <= reader->at;
+        uint64_t gone = one ? 1 : reader->at + 1 - reader->first;
+        reader->skipped += gone;
+        reader->at -= gone - 1;
     }
-    if (reader->query.backwards) {
-        return NULL;
+    return NULL;
+}
+
+// The next frame in the reader's direction. NULL: the end or, if its place has an error, that.
+static const struct pl_frame *step(struct peal_reader *reader)
+{
+    struct pl_log *log = reader->bus->log;
+    reader->place.err = PEAL_OK;
+    if (reader->query.asked.backwards) {
+        return step_back(reader);
     }
     if (reader->at >= reader->end) {
         return NULL;
@@ -167,23 +113,46 @@ static const struct pl_frame *step(struct peal_reader *reader)
     return found < reader->end ? frame : NULL;
 }
 
+// How a walk ends: at an event, at the end, because it was told to look at no more for now, or
+// because the log cannot be read (the error is the place's).
+enum walk_end { WALK_EVENT, WALK_END, WALK_PAUSE, WALK_FAILED };
+
+// Walks over at most `budget` positions.
+static inline enum walk_end walk(struct peal_reader *reader, uint64_t budget)
+{
+    uint64_t limit = reader->query.asked.limit;
+    if (limit && reader->given >= limit) {
+        return WALK_END;
+    }
+    for (; budget > 0; budget--) {
+        const struct pl_frame *frame = step(reader);
+        if (!frame) {
+            return reader->place.err ? WALK_FAILED : WALK_END;
+        }
+        if (pl_query_takes(&reader->query, &reader->event, reader->bus, frame,
+                           reader->place.segment)) {
+            reader->given++;
+            reader->cursor = frame->position;
+            return WALK_EVENT;
+        }
+    }
+    return WALK_PAUSE;
+}
+
 enum peal_err peal_reader_next(const peal_event **out, peal_reader *reader)
 {
     if (!out || !reader) {
         return pl_fail(PEAL_EINVAL, "peal_reader_next needs a reader and a place for the event");
     }
-    const struct pl_frame *frame;
-    while ((!reader->query.limit || reader->given < reader->query.limit) &&
-           (frame = step(reader)) != NULL) {
-        pl_bus_view(&reader->event, reader->bus, frame, reader->place.segment);
-        if (matches(reader, &reader->event)) {
-            reader->given++;
-            reader->cursor = frame->position;
-            *out = &reader->event;
-            return PEAL_OK;
-        }
+    enum walk_end end = walk(reader, UINT64_MAX);
+    if (end == WALK_FAILED) {
+        return reader->place.err;
     }
-    return reader->place.err ? reader->place.err : pl_fail(PEAL_ENOTFOUND, "no more events match");
+    if (end != WALK_EVENT) {
+        return pl_fail(PEAL_ENOTFOUND, "no more events match");
+    }
+    *out = &reader->event;
+    return PEAL_OK;
 }
 
 uint64_t peal_reader_cursor(const peal_reader *reader)
@@ -201,73 +170,120 @@ void peal_reader_close(peal_reader *reader)
     if (reader) {
         const struct pl_seams *seams = reader->bus->seams;
         pl_cursor_rest(&reader->place);
-        pl_pattern_free(reader->pattern, seams);
-        free_strings(&reader->query, seams);
+        pl_query_finish(&reader->query, seams);
         pl_release(seams, reader);
     }
 }
 
 // ---- replay -------------------------------------------------------------------------------------
 
-// Progress is reported after so many positions.
-#define PROGRESS_EVERY 1024
+// Progress is told after so many positions, and while a replay waits for its pace, so often.
+#define PROGRESS_EVERY   1024
+#define PROGRESS_WAIT_NS 1000000000
 
-// Waits until an event is due: as long after the first as it was then, divided by the speed.
-static void keep_pace(struct peal_bus *bus, const struct peal_replay *replay, int64_t began,
-                      uint64_t distance)
+// A replay on its way.
+struct tour {
+    struct peal_reader *reader;
+    const struct peal_replay *replay;
+    struct pl_slot *slot;
+    peal_handler *handler;
+    void *context;
+    int64_t began, first_time; // on the monotonic clock; of the first event
+    uint64_t told;             // the position of the last progress
+    uint64_t count;
+};
+
+static enum peal_err tell_progress(struct tour *tour)
 {
-    const struct pl_seams *seams = bus->seams;
-    double wait = (double)distance / replay->speed; // may be longer than there are nanoseconds
-    double most = (double)(PL_FOREVER - began) / 2;
-    int64_t due = wait < most ? began + (int64_t)wait : PL_FOREVER;
-    while (pl_bus_ticks(bus) < due && pl_bus_check_open(bus) == PEAL_OK) {
-        // Woken by the clock, and by a bus that stops. Not by runs.signal: one wake is for one
-        // sleeper, and must not be spent on a replay while a worker sleeps.
-        seams->wait(seams->world, &bus->state, PL_BUS_OPEN, due);
+    const struct peal_replay *replay = tour->replay;
+    const struct peal_reader *reader = tour->reader;
+    tour->told = reader->at;
+    if (replay->progress &&
+        !replay->progress(reader->at - 1, reader->end - 1, replay->progress_context)) {
+        return pl_fail(PEAL_ESTATE, "the replay was stopped at position %llu",
+                       (unsigned long long)(reader->at - 1));
     }
+    return pl_bus_check_open(reader->bus);
 }
 
-static enum peal_err replay_all(struct peal_reader *reader, const struct peal_replay *replay,
-                                uint64_t *count, peal_handler *handler, void *context)
+// When an event is due: as long after the first as it was then, divided by the speed.
+static int64_t due_of(const struct tour *tour, int64_t time)
 {
-    struct peal_bus *bus = reader->bus;
-    struct pl_slot *slot = pl_slot_mine(bus);
-    const struct peal_event *event;
-    int64_t began = pl_bus_ticks(bus), first_time = 0;
-    uint64_t told = reader->at;
-    if (!slot) {
-        return PEAL_ENOMEM;
+    if (time <= tour->first_time) {
+        return tour->began;
     }
-    enum peal_err ended;
-    while ((ended = peal_reader_next(&event, reader)) == PEAL_OK) {
-        int64_t time = peal_event_time(event);
-        first_time = *count == 0 ? time : first_time;
-        if (replay->speed > 0 && time > first_time) {
-            keep_pace(bus, replay, began, (uint64_t)time - (uint64_t)first_time);
-        }
-        enum peal_err err = pl_bus_check_open(bus);
+    double distance = (double)((uint64_t)time - (uint64_t)tour->first_time);
+    double wait = distance / tour->replay->speed; // may be longer than there are nanoseconds
+    double most = (double)(PL_FOREVER - tour->began) / 2;
+    return wait < most ? tour->began + (int64_t)wait : PL_FOREVER;
+}
+
+static enum peal_err keep_pace(struct tour *tour, const struct peal_event *event)
+{
+    struct peal_bus *bus = tour->reader->bus;
+    const struct pl_seams *seams = bus->seams;
+    int64_t time = peal_event_time(event);
+    tour->first_time = tour->count == 0 ? time : tour->first_time;
+    int64_t due = due_of(tour, time);
+    enum peal_err err = PEAL_OK;
+    for (int64_t now = pl_bus_ticks(bus); !err && now < due; now = pl_bus_ticks(bus)) {
+        // Woken by the clock, and by a bus that stops. Not by runs.signal: one wake is for one
+        // sleeper, and must not be spent on a replay while a worker sleeps.
+        bool telling = tour->replay->progress && due - now > PROGRESS_WAIT_NS;
+        int64_t until = telling ? now + PROGRESS_WAIT_NS : due;
+        seams->wait(seams->world, &bus->state, PL_BUS_OPEN, until);
+        err = telling ? tell_progress(tour) : pl_bus_check_open(bus);
+    }
+    return err;
+}
+
+static inline enum peal_err give(struct tour *tour)
+{
+    struct peal_event *event = &tour->reader->event;
+    if (tour->replay->speed > 0) {
+        enum peal_err err = keep_pace(tour, event);
         if (err) {
             return err;
         }
-        reader->event.replay = true;
-        const struct peal_event *before = slot->current;
-        slot->current = event;
-        enum peal_verdict verdict = handler(event, context);
-        slot->current = before;
-        ++*count;
-        if (verdict != PEAL_DONE) {
-            return pl_fail(PEAL_ESTATE, "the handler stopped the replay at position %llu",
-                           (unsigned long long)reader->cursor);
+    }
+    event->replay = true;
+    const struct peal_event *before = tour->slot->current;
+    tour->slot->current = event;
+    enum peal_verdict verdict = tour->handler(event, tour->context);
+    tour->slot->current = before;
+    tour->count++;
+    if (verdict != PEAL_DONE) {
+        return pl_fail(PEAL_ESTATE, "the handler stopped the replay at position %llu",
+                       (unsigned long long)tour->reader->cursor);
+    }
+    return PEAL_OK;
+}
+
+static enum peal_err replay_all(struct tour *tour)
+{
+    struct peal_reader *reader = tour->reader;
+    enum peal_err err = PEAL_OK;
+    while (!err) {
+        enum walk_end end = walk(reader, PROGRESS_EVERY);
+        // Each event may be the last before the bus stops; a load.
+        err = pl_bus_check_open(reader->bus);
+        if (!err && end == WALK_EVENT) {
+            err = give(tour);
         }
-        if (replay->progress && reader->at - told >= PROGRESS_EVERY) {
-            told = reader->at;
-            if (!replay->progress(reader->cursor, reader->end - 1, replay->progress_context)) {
-                return pl_fail(PEAL_ESTATE, "the replay was stopped at position %llu",
-                               (unsigned long long)reader->cursor);
-            }
+        if (end == WALK_FAILED) {
+            return reader->place.err;
+        }
+        if (end == WALK_END) {
+            break;
+        }
+        if (!err && reader->at - tour->told >= PROGRESS_EVERY) {
+            err = tell_progress(tour);
         }
     }
-    return ended == PEAL_ENOTFOUND ? PEAL_OK : ended;
+    if (!err && reader->at > tour->told) {
+        (void)tell_progress(tour); // it is done: there is nothing to stop
+    }
+    return err;
 }
 
 enum peal_err peal_replay(peal_bus *bus, const struct peal_replay *replay, uint64_t *count,
@@ -281,7 +297,10 @@ enum peal_err peal_replay(peal_bus *bus, const struct peal_replay *replay, uint6
                                     "or more");
     }
     struct pl_slot *slot = pl_slot_mine(bus);
-    if (replay->speed > 0 && slot && slot->current) {
+    if (!slot) {
+        return pl_fail(PEAL_ENOMEM, "no memory for a thread's first use of a bus");
+    }
+    if (replay->speed > 0 && slot->current) {
         return pl_fail(PEAL_EAGAIN, "a replay at a pace would make a handler wait");
     }
     struct peal_reader *reader;
@@ -289,11 +308,17 @@ enum peal_err peal_replay(peal_bus *bus, const struct peal_replay *replay, uint6
     if (err) {
         return err;
     }
-    uint64_t given = 0;
-    err = replay_all(reader, replay, &given, handler, context);
+    struct tour tour = { .reader = reader,
+                         .replay = replay,
+                         .slot = slot,
+                         .handler = handler,
+                         .context = context,
+                         .began = pl_bus_ticks(bus),
+                         .told = reader->at };
+    err = replay_all(&tour);
     peal_reader_close(reader);
     if (count) {
-        *count = given;
+        *count = tour.count;
     }
     return err;
 }

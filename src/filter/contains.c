@@ -77,7 +77,7 @@ static void skip_space(struct walk *walk)
 static char look(struct walk *walk)
 {
     skip_space(walk);
-    return walk->at < walk->end ? *walk->at : '\0';
+    return walk->at < walk->end ? *walk->at : (char)0;
 }
 
 static bool take(struct walk *walk, char byte)

@@ -76,7 +76,8 @@ static void misuse_reader(struct kit *kit)
 {
     peal_reader *reader = kit_nowhere();
     const peal_event *event = kit_nowhere();
-    const struct peal_query bad = { .pattern = "a..b" };
+    const struct peal_query bad = { .pattern = "a..b" }, none = { .contains = "{" };
+    kit_refused(kit, PEAL_EINVAL, peal_reader_open(&reader, kit->bus, &none));
     kit_refused(kit, PEAL_EINVAL, peal_reader_open(NULL, kit->bus, NULL));
     kit_refused(kit, PEAL_EINVAL, peal_reader_open(&reader, NULL, NULL));
     kit_refused(kit, PEAL_EPATTERN, peal_reader_open(&reader, kit->bus, &bad));

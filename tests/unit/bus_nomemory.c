@@ -453,7 +453,8 @@ static enum peal_err open_a_reader(struct ground *ground)
                                       .causation = "",
                                       .subject = "",
                                       .source = "/peal",
-                                      .id = "x" };
+                                      .id = "x",
+                                      .contains = "[{\"a\":1}]" };
     peal_reader *reader = nowhere();
     enum peal_err err = peal_reader_open(&reader, ground->bus, &query);
     if (err) {

@@ -75,6 +75,10 @@ struct model {
 static const char *const types[] = { "a", "a.b", "a.b.c", "b", "c.d", "$own.test" };
 static const char *const words[] = { NULL, "one", "two", "three" };
 static const char *const sources[] = { NULL, "/other", "/peal" };
+static const char *const datas[] = { NULL, "{\"k\":[1,{\"l\":2e0}],\"m\":0}", "{\"k\":[3]}",
+                                     "{\"k\":[3]" };
+// The index of one says of which of the datas it is true.
+static const char *const containeds[] = { "{", "{\"k\":[{\"l\":2.0}]}", " {\"k\":[3]}" };
 
 static size_t draw(struct scene *scene, size_t count)
 {
@@ -91,6 +95,7 @@ static void publish_model(struct scene *scene, struct model *model, size_t count
             .causation = words[draw(scene, 4)],
             .subject = words[draw(scene, 4)],
             .source = sources[draw(scene, 3)],
+            .data = datas[draw(scene, 4)],
             .id = model->ids[i],
             .time_ns =
                 draw(scene, 3) == 0 ? (int64_t)draw(scene, 50) - 10 : peal_world_now(scene->world),
@@ -99,6 +104,7 @@ static void publish_model(struct scene *scene, struct model *model, size_t count
         if (message->time_ns == 0) {
             message->time_ns = 1;
         }
+        message->size = message->data ? strlen(message->data) : 0;
         assert_int_equal(peal_publish(scene->bus, message, NULL), PEAL_OK);
         if (draw(scene, 4) == 0) {
             peal_world_advance(scene->world, draw(scene, 20));
@@ -139,6 +145,7 @@ static bool model_matches(const struct model *model, size_t index, const struct 
            same(query->correlation, message->correlation) &&
            same(query->causation, message->causation) && same(query->subject, message->subject) &&
            same(query->source, source) && same(query->id, message->id) &&
+           (!query->contains || message->data == datas[query->contains == containeds[1] ? 1 : 2]) &&
            (!query->filter || position % 3 == 0);
 }
 
@@ -161,7 +168,7 @@ static struct peal_query draw_query(struct scene *scene, const struct model *mod
     static const char *const patterns[] = { "*", "**", "a.*", "a", "$own.test", "b" };
     struct peal_query query = { .backwards = draw(scene, 2) };
     for (size_t conditions = draw(scene, 4); conditions > 0; conditions--) {
-        switch (draw(scene, 9)) {
+        switch (draw(scene, 10)) {
         case 0:
             query.pattern = patterns[draw(scene, 6)];
             break;
@@ -185,6 +192,9 @@ static struct peal_query draw_query(struct scene *scene, const struct model *mod
             break;
         case 7:
             query.subject = words[1 + draw(scene, 3)];
+            break;
+        case 8:
+            query.contains = containeds[1 + draw(scene, 2)];
             break;
         default:
             query.source = sources[1 + draw(scene, 2)];
@@ -401,6 +411,92 @@ static void the_filter_is_asked_last(void **state)
     uint64_t positions[EVENTS_MAX];
     assert_int_equal(query_all(&scene, &query, positions), 0);
     assert_int_equal(asked, 1);
+    scene_close(&scene);
+}
+
+// Publishes data of a content type; returns its position.
+static uint64_t publish_data(struct scene *scene, const char *content_type, const char *data)
+{
+    struct peal_message message = {
+        .type = "a", .content_type = content_type, .data = data, .size = strlen(data)
+    };
+    struct peal_receipt receipt;
+    assert_int_equal(peal_publish(scene->bus, &message, &receipt), PEAL_OK);
+    return receipt.position;
+}
+
+static void only_json_contains_json(void **state)
+{
+    (void)state;
+    static const char json[] = "{\"a\":[1,2]}";
+    struct scene scene;
+    scene_open(&scene, 1, NULL);
+    uint64_t wanted[3], positions[EVENTS_MAX];
+    wanted[0] = publish_data(&scene, NULL, json);
+    (void)publish_data(&scene, "text/plain", json); // says that it is none
+    wanted[1] = publish_data(&scene, "application/x+json; charset=utf-8", json);
+    (void)publish_data(&scene, NULL, "{\"a\":[1,2]} and more"); // is none
+    (void)publish_data(&scene, NULL, "");
+    wanted[2] = publish_data(&scene, "text/json", "{\"a\":[2],\"b\":0}");
+    struct peal_query query = { .contains = "{\"a\":[2.0]}" };
+    assert_int_equal(query_all(&scene, &query, positions), 3);
+    assert_memory_equal(positions, wanted, sizeof wanted);
+    query.contains = "{\"a\":[3]}";
+    assert_int_equal(query_all(&scene, &query, positions), 0);
+    scene_close(&scene);
+}
+
+static void contains_that_is_no_json_is_refused_with_the_place(void **state)
+{
+    (void)state;
+    static char large[4098];
+    struct scene scene;
+    scene_open(&scene, 1, NULL);
+    peal_reader *reader = NULL;
+    struct peal_query query = { .contains = "{\"a\":1,}" };
+    assert_int_equal(peal_reader_open(&reader, scene.bus, &query), PEAL_EINVAL);
+    assert_non_null(strstr(peal_error_sentence(), "byte 7"));
+    query.contains = "";
+    assert_int_equal(peal_reader_open(&reader, scene.bus, &query), PEAL_EINVAL);
+    memset(large, '1', 4096);
+    query.contains = large;
+    assert_int_equal(peal_reader_open(&reader, scene.bus, &query), PEAL_OK);
+    peal_reader_close(reader);
+    large[4096] = '1';
+    reader = NULL;
+    assert_int_equal(peal_reader_open(&reader, scene.bus, &query), PEAL_ELIMIT);
+    assert_null(reader);
+    scene_close(&scene);
+}
+
+static void many_types_match_the_same_with_and_without_memory_to_remember_them(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_open(&scene, 1, NULL);
+    uint64_t wanted = 0;
+    for (unsigned i = 0; i < 1000; i++) {
+        char type[32];
+        (void)snprintf(type, sizeof type, "t%u.%s", i % 500, i % 3 ? "yes" : "no"); // it fits
+        peal_emit(scene.bus, type, NULL, 0);
+        wanted += i % 3 != 0;
+    }
+    for (int memory = 0; memory < 2; memory++) {
+        struct peal_query query = { .pattern = "*.yes", .limit = 0 };
+        peal_reader *reader = open_reader(&scene, &query);
+        if (!memory) {
+            peal_world_fail_allocation(scene.world, 1, true);
+        }
+        const peal_event *event;
+        uint64_t given = 0;
+        while (peal_reader_next(&event, reader) == PEAL_OK) {
+            assert_non_null(strstr(peal_event_type(event), ".yes"));
+            given++;
+        }
+        assert_int_equal(given, wanted);
+        peal_world_fail_allocation(scene.world, 0, false);
+        peal_reader_close(reader);
+    }
     scene_close(&scene);
 }
 
@@ -747,6 +843,9 @@ int main(void)
         cmocka_unit_test(the_cursor_is_zero_before_the_first_and_stays_behind_the_last),
         cmocka_unit_test(a_limit_ends_the_reader),
         cmocka_unit_test(the_filter_is_asked_last),
+        cmocka_unit_test(only_json_contains_json),
+        cmocka_unit_test(contains_that_is_no_json_is_refused_with_the_place),
+        cmocka_unit_test(many_types_match_the_same_with_and_without_memory_to_remember_them),
         cmocka_unit_test(the_query_is_copied_with_its_strings),
         cmocka_unit_test(a_reader_sees_the_log_as_it_was_when_it_was_opened),
         cmocka_unit_test(an_event_can_be_kept_beyond_its_reader),

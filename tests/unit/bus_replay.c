@@ -259,6 +259,70 @@ static void progress_is_told_now_and_then_and_may_stop_it(void **state)
     scene_close(&scene);
 }
 
+static void progress_is_told_where_nothing_matches_too(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_open(&scene, 1, NULL);
+    for (int i = 0; i < 5000; i++) {
+        peal_emit(scene.bus, "a", "x", 1);
+    }
+    struct actor actor = { .verdict = PEAL_DONE };
+    struct progress progress = { 0 };
+    struct peal_replay replay = { .query = { .pattern = "b" },
+                                  .progress = note_progress,
+                                  .progress_context = &progress };
+    assert_int_equal(peal_replay(scene.bus, &replay, NULL, actor_handle, &actor), PEAL_OK);
+    assert_int_equal(progress.calls, 5); // after 1024, 2048, 3072, 4096, and at the end
+    assert_int_equal(progress.position, 5000);
+    progress = (struct progress){ .stop_after = 3 };
+    assert_int_equal(peal_replay(scene.bus, &replay, NULL, actor_handle, &actor), PEAL_ESTATE);
+    assert_int_equal(progress.position, 3 * 1024);
+    assert_non_null(strstr(peal_error_sentence(), "3072"));
+    assert_int_equal(actor.count, 0);
+
+    progress = (struct progress){ 0 };
+    replay.query = (struct peal_query){ .limit = 10 };
+    assert_int_equal(peal_replay(scene.bus, &replay, NULL, actor_handle, &actor), PEAL_OK);
+    assert_int_equal(progress.calls, 1);
+    assert_int_equal(progress.position, 10);
+    progress = (struct progress){ 0 };
+    replay.query = (struct peal_query){ .from_position = 9999 };
+    assert_int_equal(peal_replay(scene.bus, &replay, NULL, actor_handle, &actor), PEAL_OK);
+    assert_int_equal(progress.calls, 0); // there was no way to go
+    scene_close(&scene);
+}
+
+static bool stop_third(uint64_t position, uint64_t last, void *context)
+{
+    uint64_t *calls = context;
+    assert_int_equal(position, 2); // looked at, and not due yet
+    assert_int_equal(last, 2);
+    return ++*calls < 3;
+}
+
+static void while_it_waits_progress_is_told_every_second_and_may_stop_it(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_open(&scene, 1, NULL);
+    scene_publish(&scene, "a", NULL, "1");
+    peal_world_advance(scene.world, 3600000);
+    scene_publish(&scene, "a", NULL, "2");
+    uint64_t calls = 0;
+    struct replayer self = { .scene = &scene,
+                             .replay = {
+                                 .speed = 1, .progress = stop_third, .progress_context = &calls } };
+    int64_t start = peal_world_now(scene.world);
+    assert_int_equal(peal_world_spawn(scene.world, replay_in_a_fiber, &self), PEAL_OK);
+    peal_world_advance(scene.world, 10000);
+    assert_int_equal(self.err, PEAL_ESTATE);
+    assert_int_equal(calls, 3);
+    assert_int_equal(self.ended - start, 3 * SCENE_SECOND);
+    assert_int_equal(self.count, 1);
+    scene_close(&scene);
+}
+
 static void stopping_the_bus_stops_it_at_once(void **state)
 {
     (void)state;
@@ -463,6 +527,8 @@ int main(void)
         cmocka_unit_test(times_that_are_ages_apart_do_not_overflow),
         cmocka_unit_test(any_verdict_but_done_stops_it),
         cmocka_unit_test(progress_is_told_now_and_then_and_may_stop_it),
+        cmocka_unit_test(progress_is_told_where_nothing_matches_too),
+        cmocka_unit_test(while_it_waits_progress_is_told_every_second_and_may_stop_it),
         cmocka_unit_test(stopping_the_bus_stops_it_at_once),
         cmocka_unit_test(a_waiting_replay_takes_no_wake_up_from_a_worker),
         cmocka_unit_test(what_the_handler_publishes_is_new_and_real),
