@@ -39,6 +39,8 @@
 #include "base/hash.h"
 #include "base/seams.h"
 
+#include <peal/event.h>
+
 #define PL_INDEX_VERSION 1
 
 // Positions one index can be about, from the first of its file on: a file that holds as many is
@@ -96,8 +98,8 @@ void pl_index_unref(struct pl_index *index); // frees it with the last; NULL is 
 // the caller's.
 void pl_index_reset(struct pl_index *tail, uint64_t base);
 
-// The number of a type, which gets one if it has none yet. Some 20 ns: who adds many events keeps
-// it. PEAL_ELIMIT, PEAL_ENOMEM.
+// The number of a type, which gets one if it has none yet; `size` is at most PEAL_TYPE_MAX. Some
+// 20 ns: who adds many events keeps it. PEAL_ELIMIT, PEAL_ENOMEM.
 enum peal_err pl_index_number(struct pl_index *tail, const char *name, size_t size, uint32_t *out);
 
 struct pl_index_event {
@@ -143,19 +145,21 @@ struct pl_wanted {
     bool backwards; // the last comes first
 };
 
-#define PL_FIND_BITS    16384
+#define PL_STRIPE       16384 // positions that are looked at together
 #define PL_FIND_ENTRIES 1016
 
-// Looking. Made by pl_find_begin, needs no end. Its members are private.
+// Looking. Made by pl_find_begin, needs no end. Its members are private; a place is the distance of
+// a position from the base.
 struct pl_find {
     struct pl_index *index; // *borrowed*
     struct pl_wanted wanted;
-    uint64_t stripes; // still to be looked at, a bit each
-    uint32_t low, high;
-    uint32_t next, stop;
-    uint32_t loaded, count;
+    uint32_t low, high;    // places that are still wanted
+    uint32_t next, stop;   // what is looked at: places of the stripe, or entries
+    uint32_t first, count; // entries that are loaded
+    uint64_t stripes;      // still to be looked at, a bit each
+    uint64_t weight;
     union {
-        uint64_t bits[PL_FIND_BITS / 64];  // a stripe's candidates
+        uint64_t bits[PL_STRIPE / 64];     // the candidates of a stripe
         uint32_t entries[PL_FIND_ENTRIES]; // a stretch of a sealed index's
     };
 };
