@@ -35,6 +35,15 @@ void pl_mutex_lock(struct pl_mutex *mutex, const struct pl_seams *seams)
     }
 }
 
+bool pl_mutex_try(struct pl_mutex *mutex, const struct pl_seams *seams)
+{
+    pl_point(seams);
+    unsigned expected = 0;
+    // Acquire on success: we see what the last holder did.
+    return atomic_compare_exchange_strong_explicit(&mutex->state, &expected, 1,
+                                                   memory_order_acquire, memory_order_relaxed);
+}
+
 void pl_mutex_unlock(struct pl_mutex *mutex, const struct pl_seams *seams)
 {
     unsigned before = atomic_exchange_explicit(&mutex->state, 0, memory_order_release);

@@ -28,6 +28,8 @@ struct pl_mutex {
 };
 
 void pl_mutex_lock(struct pl_mutex *mutex, const struct pl_seams *seams);
+// Takes it if it is free. False: it is not.
+bool pl_mutex_try(struct pl_mutex *mutex, const struct pl_seams *seams);
 void pl_mutex_unlock(struct pl_mutex *mutex, const struct pl_seams *seams);
 
 struct pl_turn {

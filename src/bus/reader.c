@@ -2,18 +2,22 @@
 //
 // Reading back: queries and replay, as a cursor that walks the log and looks at each event.
 //
-// A condition that narrows the range of positions is turned into one (time, by the log's order of
-// recording, only if events bring no time of their own; so it is not: the event's time is looked
-// at). All others are asked of each frame: query.h.
+// Where there are indexes (log/catalog.h) they say which positions may match, else all do. Each is
+// then asked for every condition: query.h.
 #include "bus/query.h"
 
 #include "base/error.h"
+#include "base/uuid.h"
+#include "log/catalog.h"
 
 #include <string.h>
 
 struct peal_reader {
     struct peal_bus *bus;
     struct pl_query query;
+    struct pl_lookup *lookup; // where there are indexes and they can help; else NULL
+    bool by_time;             // the lookup is for an id that was made, by the time in it
+    uint64_t again;           // a position that could not be read; 0: none
     struct pl_cursor place;
     struct peal_event event;
     struct pl_call call; // of a replay
@@ -43,6 +47,84 @@ static void set_range(struct peal_reader *reader)
     reader->cursor = query->after;
 }
 
+static bool wants_type(void *context, const char *name, size_t size)
+{
+    const struct pl_query *query = context;
+    return pl_pattern_match(query->pattern, name, size);
+}
+
+// An id that nobody gave begins with the milliseconds of its event's time (UUIDv7, RFC 9562,
+// section 5.7). False: this one was given.
+static bool read_time(const char *id, int64_t *out)
+{
+    uint64_t ms = 0;
+    for (int i = 0; i < 13; i++) {
+        static const char digits[] = "0123456789abcdef";
+        const char *digit = id[i] ? strchr(digits, id[i]) : NULL;
+        if ((i == 8) != (id[i] == '-') || (!digit && i != 8)) {
+            return false;
+        }
+        ms = i == 8 ? ms : ms << 4 | (uint64_t)(digit - digits);
+    }
+    *out = (int64_t)ms * PL_NS_PER_MS;
+    return strlen(id) == PL_UUID_SIZE - 1 && id[14] == '7' && ms < INT64_MAX / PL_NS_PER_MS;
+}
+
+// Who asks for "" wants those that have none, which no index knows.
+static const char *key_of(const char *text)
+{
+    return text && *text ? text : NULL;
+}
+
+// Looks for what indexes know of the query, if they do.
+static enum peal_err begin_lookup(struct peal_reader *reader)
+{
+    const struct peal_query *asked = &reader->query.asked;
+    struct pl_catalog *catalog = reader->bus->engine->catalog;
+    struct pl_lookup_wanted wanted = {
+        .first = asked->backwards ? reader->first : reader->at,
+        .end = asked->backwards ? reader->at : reader->end,
+        .backwards = asked->backwards,
+        .keys = { [PL_KEY_SUBJECT] = key_of(asked->subject),
+                  [PL_KEY_CORRELATION] = key_of(asked->correlation),
+                  [PL_KEY_CAUSATION] = key_of(asked->causation) },
+        .wants = reader->query.pattern ? wants_type : NULL,
+        .context = &reader->query,
+        .earliest = asked->from_time_ns ? asked->from_time_ns : INT64_MIN,
+        .latest = asked->to_time_ns ? asked->to_time_ns - 1 : INT64_MAX,
+    };
+    int64_t time;
+    if (asked->id && reader->by_time && read_time(asked->id, &time)) {
+        wanted.earliest = time > wanted.earliest ? time : wanted.earliest;
+        time += PL_NS_PER_MS - 1;
+        wanted.latest = time < wanted.latest ? time : wanted.latest;
+    } else {
+        wanted.keys[PL_KEY_ID] = key_of(asked->id);
+    }
+    bool helps = asked->id || asked->subject || asked->correlation || asked->causation ||
+                 wanted.wants || asked->from_time_ns || asked->to_time_ns;
+    if (!catalog || !helps) {
+        return PEAL_OK;
+    }
+    pl_lookup_destroy(reader->lookup);
+    reader->lookup = NULL;
+    return pl_lookup_create(&reader->lookup, catalog, &wanted);
+}
+
+// No event was given that id: perhaps it was made for one. False: that was asked, or cannot be.
+static bool try_by_time(struct peal_reader *reader)
+{
+    int64_t time;
+    if (!reader->query.asked.id || reader->by_time || reader->given > 0 ||
+        !read_time(reader->query.asked.id, &time)) {
+        return false;
+    }
+    reader->by_time = true;
+    set_range(reader);
+    reader->place.err = begin_lookup(reader);
+    return reader->place.err == PEAL_OK;
+}
+
 enum peal_err peal_reader_open(peal_reader **out, peal_bus *bus, const struct peal_query *query)
 {
     if (!out || !bus) {
@@ -67,6 +149,11 @@ enum peal_err peal_reader_open(peal_reader **out, peal_bus *bus, const struct pe
         return err;
     }
     set_range(reader);
+    err = begin_lookup(reader);
+    if (err) {
+        peal_reader_close(reader);
+        return err;
+    }
     *out = reader;
     return PEAL_OK;
 }
@@ -92,11 +179,55 @@ static const struct pl_frame *step_back(struct peal_reader *reader)
     return NULL;
 }
 
+// The next position that may match.
+static uint64_t look_up(struct peal_reader *reader, bool *dense)
+{
+    uint64_t position = reader->again;
+    *dense = false;
+    while (!position) {
+        reader->place.err = pl_lookup_next(reader->lookup, &position, dense);
+        if (reader->place.err || (!position && !try_by_time(reader))) {
+            break;
+        }
+    }
+    reader->again = 0;
+    return position;
+}
+
+static const struct pl_frame *step_found(struct peal_reader *reader)
+{
+    struct pl_log *log = reader->bus->log;
+    bool dense;
+    for (;;) {
+        uint64_t position = look_up(reader, &dense);
+        if (!position) {
+            if (!reader->place.err) {
+                reader->at = reader->query.asked.backwards ? reader->first : reader->end;
+            }
+            return NULL;
+        }
+        const struct pl_frame *frame = dense ? pl_cursor_at(&reader->place, log, position)
+                                             : pl_cursor_pick(&reader->place, log, position);
+        if (!frame && reader->place.err) {
+            reader->again = position;
+            return NULL;
+        }
+        reader->at = reader->query.asked.backwards ? position : position + 1;
+        if (frame && frame->position == position) {
+            return frame;
+        }
+        reader->skipped++; // forgotten meanwhile, or damaged
+    }
+}
+
 // The next frame in the reader's direction. NULL: the end or, if its place has an error, that.
 static const struct pl_frame *step(struct peal_reader *reader)
 {
     struct pl_log *log = reader->bus->log;
     reader->place.err = PEAL_OK;
+    if (reader->lookup) {
+        return step_found(reader);
+    }
     if (reader->query.asked.backwards) {
         return step_back(reader);
     }
@@ -169,6 +300,7 @@ void peal_reader_close(peal_reader *reader)
 {
     if (reader) {
         const struct pl_seams *seams = reader->bus->seams;
+        pl_lookup_destroy(reader->lookup);
         pl_cursor_rest(&reader->place);
         pl_query_finish(&reader->query, seams);
         pl_release(seams, reader);

@@ -18,6 +18,7 @@
 
 #include "base/files.h"
 #include "base/url.h"
+#include "log/catalog.h"
 #include "log/log.h"
 
 #include <peal/bus.h>
@@ -70,7 +71,8 @@ struct pl_engine {
     // What is appended to the log is published: bytes need no `append`. Until the engine says no
     // more of that; then each goes through it.
     atomic_bool log_is_store;
-    uint64_t origin[2]; // of the ids of events that were given none
+    uint64_t origin[2];         // of the ids of events that were given none
+    struct pl_catalog *catalog; // the indexes of what is stored; NULL: queries look at everything
 };
 
 struct pl_engine_ops {

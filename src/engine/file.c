@@ -60,6 +60,16 @@ static enum peal_err read_past(void *context, struct pl_segment **out, uint64_t 
                          local->types.context);
 }
 
+static enum peal_err pick_from_past(void *context, struct pl_segment **out, uint64_t position)
+{
+    enum peal_err err = read_past(context, out, position);
+    if (!err && *out && (*out)->first != position) {
+        pl_segment_unref(*out);
+        *out = NULL;
+    }
+    return err;
+}
+
 static uint64_t first_of_past(void *context)
 {
     const struct pl_local *local = context;
@@ -129,6 +139,20 @@ static enum peal_err open_store(struct pl_local *local, const char *path,
     return pl_store_open(&local->store, &wanted);
 }
 
+static enum peal_err open_catalog(struct pl_local *local, const char *path,
+                                  const struct pl_engine_config *config)
+{
+    struct pl_catalog_config wanted = { .seams = config->seams,
+                                        .files = config->files,
+                                        .path = path,
+                                        .log = &local->log,
+                                        .end = pl_store_end(local->store),
+                                        .type_of = config->types.name,
+                                        .type_context = config->types.context };
+    memcpy(wanted.seed, local->engine.origin, sizeof wanted.seed);
+    return pl_catalog_open(&local->engine.catalog, &wanted);
+}
+
 static void file_close(struct pl_engine *engine);
 
 static enum peal_err file_open(struct pl_engine **out, const struct pl_url *url,
@@ -163,10 +187,15 @@ static enum peal_err file_open(struct pl_engine **out, const struct pl_url *url,
     }
     memcpy(local->engine.origin, pl_store_seed(local->store), sizeof local->engine.origin);
     pl_log_begin(&local->log, pl_store_end(local->store), local->log.clock.last);
-    local->log.past = (struct pl_log_past){ read_past, first_of_past, local };
+    local->log.past = (struct pl_log_past){ read_past, pick_from_past, first_of_past, local };
     local->log.find_floor = find_written;
     local->log.floor_context = local;
     atomic_init(&local->engine.log_is_store, true);
+    err = open_catalog(local, url->path, config);
+    if (err) {
+        file_close(&local->engine);
+        return err;
+    }
     say_recovery(local, url->path);
     *out = &local->engine;
     return PEAL_OK;
@@ -211,6 +240,7 @@ static enum peal_err file_settle(struct pl_engine *engine, uint64_t end, enum pe
         atomic_exchange_explicit(&engine->log_is_store, false, memory_order_relaxed)) {
         say(local, PEAL_LEVEL_ERROR, peal_error_sentence());
     }
+    pl_catalog_note(local->engine.catalog, pl_store_written(local->store));
     return err;
 }
 
@@ -220,6 +250,7 @@ static void file_close(struct pl_engine *engine)
         return;
     }
     struct pl_local *local = pl_local_of(engine);
+    pl_catalog_close(engine->catalog);
     if (pl_store_close(local->store, local->log.past.read ? &local->log : NULL)) {
         say(local, PEAL_LEVEL_ERROR, peal_error_sentence());
     }

@@ -58,6 +58,33 @@ const struct pl_frame *pl_cursor_seek(struct pl_cursor *cursor, struct pl_log *l
     return pl_segment_frame(segment, position < segment->first ? segment->first : position);
 }
 
+const struct pl_frame *pl_cursor_pick(struct pl_cursor *cursor, struct pl_log *log,
+                                      uint64_t position)
+{
+    const struct pl_frame *frame = pl_cursor_here(cursor, position);
+    if (frame) {
+        return frame;
+    }
+    cursor->err = PEAL_OK;
+    uint64_t first;
+    struct pl_segment *segment = hold_in_memory(log, position, &first);
+    if (segment && !pl_segment_has(segment, position)) {
+        pl_segment_unref(segment);
+        segment = NULL;
+    }
+    if (!segment && log->past.pick) {
+        cursor->err = log->past.pick(log->past.context, &segment, position);
+    }
+    pl_segment_unref(cursor->segment);
+    cursor->segment = segment;
+    cursor->events_max = 0;
+    if (!segment) {
+        return NULL;
+    }
+    stand_in(cursor, segment);
+    return pl_segment_frame(segment, position);
+}
+
 void pl_cursor_rest(struct pl_cursor *cursor)
 {
     pl_segment_unref(cursor->segment);

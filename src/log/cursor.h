@@ -21,6 +21,12 @@ struct pl_cursor {
 const struct pl_frame *pl_cursor_seek(struct pl_cursor *cursor, struct pl_log *log,
                                       uint64_t position);
 
+// The frame at exactly that position, for who looks one up and does not go on to the next: of the
+// past, no more than it is read. NULL: it is forgotten, or cannot be read (`err`). Borrowed as
+// above.
+const struct pl_frame *pl_cursor_pick(struct pl_cursor *cursor, struct pl_log *log,
+                                      uint64_t position);
+
 // Lets go of its segment. Fine on zeros.
 void pl_cursor_rest(struct pl_cursor *cursor);
 

@@ -44,6 +44,8 @@ struct pl_log_past {
     // where that is gone, from the next one on that is not. *Given*, with one reference. NULL in
     // *out: there are none. `position` is below the log's end. PEAL_EIO, PEAL_ENOMEM.
     enum peal_err (*read)(void *context, struct pl_segment **out, uint64_t position);
+    // The same of one event alone, for who looks events up: the one at `position` and no other.
+    enum peal_err (*pick)(void *context, struct pl_segment **out, uint64_t position);
     uint64_t (*first)(void *context); // the first position there is
     void *context;
 };

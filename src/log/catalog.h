@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+//
+// Catalog: the indexes of a log, and who keeps them up.
+//
+//     written events ──► tail index ── every 262,144 positions ──► <first>-<last>.idx
+//                         (a thread, some thousand events at a time)      │
+//     a query ──► lookup: the next position that may match ◄──────────────┘
+//
+// An index covers a range of positions (log/index.h). What no index covers yet, or no longer since
+// one was damaged, a lookup gives as a whole, to be looked through; the thread comes to it later.
+// So nothing has to be indexed when the log is opened, and a file that is deleted costs time only.
+//
+// Threads: any. Locks: `indexing` is held while events are read and indexes written, `lock` is a
+// leaf that guards the list.
+#ifndef PL_LOG_CATALOG_H
+#define PL_LOG_CATALOG_H
+
+#include "log/index.h"
+#include "log/log.h"
+
+struct pl_catalog;
+
+struct pl_catalog_config {
+    const struct pl_seams *seams;
+    const struct pl_files *files;
+    const char *path;   // of the directory; *copied*
+    struct pl_log *log; // with a past that reads; *borrowed*
+    uint64_t seed[2];
+    uint64_t end; // positions below are in the files
+    // The type of a number that frames in memory bear.
+    const char *(*type_of)(void *context, uint32_t number);
+    void *type_context;
+    bool read_only; // nothing is written, no thread is started
+};
+
+// Lists what indexes there are. PEAL_EIO, PEAL_ENOMEM.
+enum peal_err pl_catalog_open(struct pl_catalog **out, const struct pl_catalog_config *config);
+
+// Ends the thread, and keeps an index of what has none yet if it is worth a file. NULL is fine.
+void pl_catalog_close(struct pl_catalog *catalog);
+
+// Positions below `end` are in the files. Costs a look; once in some thousand events a wake.
+void pl_catalog_note(struct pl_catalog *catalog, uint64_t end);
+
+// ---- lookup -------------------------------------------------------------------------------------
+
+struct pl_lookup_wanted {
+    uint64_t first, end; // positions [first, end)
+    bool backwards;
+    const char *keys[PL_KEYS]; // NULL: any
+    // Which types; NULL: all. `name` is not ended by a zero. Called with no lock held.
+    bool (*wants)(void *context, const char *name, size_t size);
+    void *context;
+    int64_t earliest, latest; // time of the events, both included
+};
+
+struct pl_lookup;
+
+// *Copied*, but for the strings, which are *borrowed* until it is destroyed. PEAL_ENOMEM.
+enum peal_err pl_lookup_create(struct pl_lookup **out, struct pl_catalog *catalog,
+                               const struct pl_lookup_wanted *wanted);
+void pl_lookup_destroy(struct pl_lookup *lookup); // NULL is fine
+
+// The next position that may match; 0: there is none. *dense: those around it will be given as
+// well, so that reading them together is worth it. An index that turns out to be damaged is put
+// away, and what it covered given as a whole. PEAL_EIO, PEAL_ENOMEM.
+enum peal_err pl_lookup_next(struct pl_lookup *lookup, uint64_t *out, bool *dense);
+
+#endif
