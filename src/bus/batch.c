@@ -146,7 +146,12 @@ static enum peal_err append_parcel(struct parcel *parcel)
         }
         pl_turn_give(&bus->log->turn, bus->seams);
         pl_wake_all(woken);
-        if (err == PEAL_EAGAIN) {
+        if (err == PEAL_EAGAIN && pl_is_unknown(parcel->requests, parcel->count)) {
+            err = bus->engine->ops->look(bus->engine, parcel->requests, parcel->count);
+            if (!err) {
+                continue;
+            }
+        } else if (err == PEAL_EAGAIN) {
             err = wait_outside_all(parcel, &patience);
             if (!err) {
                 continue;

@@ -92,7 +92,12 @@ static enum peal_err append(struct peal_bus *bus, struct pl_slot *slot, struct p
         }
         pl_turn_give(&log->turn, bus->seams);
         pl_wake_all(woken);
-        if (err == PEAL_EAGAIN) {
+        if (err == PEAL_EAGAIN && request->unknown) {
+            err = bus->engine->ops->look(bus->engine, request, 1);
+            if (!err) {
+                continue;
+            }
+        } else if (err == PEAL_EAGAIN) {
             err = wait_outside(passage, slot, &patience, may_block);
             if (!err) {
                 continue;

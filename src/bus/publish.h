@@ -94,6 +94,17 @@ static inline bool pl_log_is_store(const struct peal_bus *bus)
     return atomic_load_explicit(&bus->engine->log_is_store, memory_order_relaxed);
 }
 
+// What came of an append is only that something has to be looked up first. Without the turn.
+static inline bool pl_is_unknown(const struct pl_request *requests, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (requests[i].unknown) {
+            return true;
+        }
+    }
+    return false;
+}
+
 // ---- space.c ------------------------------------------------------------------------------------
 
 // Since when, and until when, a publisher waits; zero: it does not yet.

@@ -56,6 +56,26 @@ bool peal_wants(peal_bus *bus, const char *type)
     return pl_topic_get(&topic, bus, type) == PEAL_OK && peal_topic_wants(topic);
 }
 
+static enum peal_err find_version(uint64_t *out, struct peal_bus *bus, const char *subject)
+{
+    struct pl_log *log = bus->log;
+    struct peal_message message = { .subject = subject };
+    struct pl_request request = { .append = { .message = &message } };
+    for (;;) {
+        pl_turn_take(&log->turn, bus->seams);
+        bool known = bus->engine->ops->version(bus->engine, &request);
+        pl_turn_give(&log->turn, bus->seams);
+        if (known) {
+            *out = request.version;
+            return PEAL_OK;
+        }
+        enum peal_err err = bus->engine->ops->look(bus->engine, &request, 1);
+        if (err) {
+            return err;
+        }
+    }
+}
+
 enum peal_err peal_stream_version(uint64_t *out, peal_bus *bus, const char *subject)
 {
     if (!out || !bus || !subject) {
@@ -68,10 +88,5 @@ enum peal_err peal_stream_version(uint64_t *out, peal_bus *bus, const char *subj
     if (!bus->keeps) {
         return pl_fail(PEAL_EUNSUPPORTED, "this bus keeps no events, so there are no streams");
     }
-    struct pl_log *log = bus->log;
-    struct pl_hash128 key = pl_state_subject_key(&log->state, subject);
-    pl_turn_take(&log->turn, bus->seams);
-    *out = pl_state_version(&log->state, key, pl_log_streams_from(log));
-    pl_turn_give(&log->turn, bus->seams);
-    return PEAL_OK;
+    return find_version(out, bus, subject);
 }

@@ -58,6 +58,10 @@ struct pl_engine_config {
 struct pl_request {
     struct pl_append append;
     bool conditional; // has an id, a subject or an expectation
+    // The stream's version has to be looked up first (`look`); and what came of that: the version
+    // below a position. 0: it was not.
+    bool unknown;
+    uint64_t looked_end, looked_version;
     // Filled in:
     const struct pl_frame *frame; // NULL: a duplicate
     uint64_t position;            // the event's, or the first one's
@@ -87,10 +91,18 @@ struct pl_engine_ops {
 
     // Appends all or none, in order, checking each condition as if the ones before had happened.
     // The caller holds log->turn, publishes the end and routes; the member must not block, call
-    // back or take another lock. PEAL_ECONFLICT, PEAL_EAGAIN (memory), PEAL_ENOMEM,
-    // PEAL_EUNSUPPORTED: all as before, outside blocks are the caller's again. NULL in an engine
-    // without a log.
+    // back or take another lock. PEAL_ECONFLICT, PEAL_EAGAIN (memory; or some are `unknown`: look,
+    // and append again), PEAL_ENOMEM, PEAL_EUNSUPPORTED: all as before, outside blocks are the
+    // caller's again. NULL in an engine without a log.
     enum peal_err (*append)(struct pl_engine *engine, struct pl_request *requests, size_t count);
+
+    // The version of the stream of a request's subject, put into `version`. With the turn. False:
+    // it is unknown, and noted so. NULL without PL_CAN_EXPECT.
+    bool (*version)(struct pl_engine *engine, struct pl_request *request);
+
+    // Looks up what is unknown of the requests. May do I/O; no turn, no lock of the bus. PEAL_EIO,
+    // PEAL_ENOMEM. NULL in an engine where nothing ever is.
+    enum peal_err (*look)(struct pl_engine *engine, struct pl_request *requests, size_t count);
 
     // Returns when the events below `end`, which are published, are as safe as `level` says. May do
     // I/O; no turn, no lock. PEAL_EIO: whether they are is unknown. PEAL_ENOMEM: not yet. NULL in

@@ -6,14 +6,17 @@
 //                    │ forgets only what is written
 //     readers ◄──────┴────◄ stretches read back: the log's past
 //
-// On opening the log begins where the files end; the versions of streams and the ids that count as
-// seen are taken from what is there.
+// On opening the log begins where the files end, and the ids that count as seen are taken from the
+// newest events. The version of a stream is looked up when it is first asked for, with its
+// subject's index; from then on the log's state knows it.
 //
 // When a write or a sync fails the store takes nothing more. Then each publish is asked of the
 // engine, which refuses it: an event that cannot be kept is not accepted.
 #include "engine/local.h"
 
 #include "base/error.h"
+#include "log/catalog.h"
+#include "log/cursor.h"
 #include "log/store.h"
 
 #include <inttypes.h>
@@ -85,42 +88,52 @@ static uint64_t find_written(void *context)
 
 // ---- opening ------------------------------------------------------------------------------------
 
-// What is known of an event that was there before: its stream's version, and its id.
-static enum peal_err remember(void *context, const struct pl_frame *record)
+// Ids that count as seen: of the newest events there are.
+static enum peal_err see_again(struct pl_local *local, const struct pl_frame *frame)
 {
-    struct pl_local *local = context;
     struct pl_state *state = &local->log.state;
-    const char *id = NULL, *source = local->source, *subject = NULL;
-    uint64_t version = 0;
-    const char *cursor = NULL;
-    struct pl_attribute attribute;
-    enum peal_err err = PEAL_OK;
-    while (pl_frame_next(record, &cursor, &attribute)) {
-        if (attribute.tag == PL_TAG_TYPE &&
-            local->types.number(local->types.context, attribute.bytes) == PL_TYPE_INSIDE) {
-            return pl_fail(PEAL_ELIMIT,
-                           "the log has more types than types_max allows, or there is no memory "
-                           "for them: raise the limit");
-        }
-        id = attribute.tag == PL_TAG_ID ? attribute.bytes : id;
-        source = attribute.tag == PL_TAG_SOURCE ? attribute.bytes : source;
-        subject = attribute.tag == PL_TAG_SUBJECT ? attribute.bytes : subject;
-        if (attribute.tag == PL_TAG_VERSION) {
-            memcpy(&version, attribute.bytes, sizeof version);
-        }
+    size_t length;
+    const char *id = pl_frame_attribute(frame, PL_TAG_ID, &length);
+    const char *source = pl_frame_attribute(frame, PL_TAG_SOURCE, &length);
+    if (!id) {
+        return PEAL_OK;
     }
-    if (subject && version) {
-        err =
-            pl_state_set(state, pl_state_subject_key(state, subject), version, record->position, 0);
+    struct pl_hash128 key = pl_state_id_key(state, source ? source : local->source, id);
+    return pl_state_seen(state, key, frame->recorded)
+               ? PEAL_OK
+               : pl_state_see(state, key, frame->position, frame->recorded);
+}
+
+// Takes from the newest events what the log knows of them: the time it has come to, and ids. What
+// is too old to be a duplicate is not read.
+static enum peal_err look_back(struct pl_local *local)
+{
+    struct pl_log *log = &local->log;
+    const struct pl_state_limits *limits = &log->state.limits;
+    uint64_t end = pl_log_end(log);
+    uint64_t first = pl_store_first(local->store);
+    struct pl_cursor place = { 0 };
+    const struct pl_frame *frame = end > first ? pl_cursor_pick(&place, log, end - 1) : NULL;
+    int64_t newest = frame ? frame->recorded : 0;
+    int64_t now = log->seams->realtime(log->seams->world);
+    if (end - first > limits->duplicate_events) {
+        first = end - limits->duplicate_events;
     }
-    if (!err && id) {
-        struct pl_hash128 key = pl_state_id_key(state, source, id);
-        if (!pl_state_seen(state, key, record->recorded)) {
-            err = pl_state_see(state, key, record->position, record->recorded);
+    bool too_old = frame && limits->duplicate_ns < now && newest < now - limits->duplicate_ns;
+    uint64_t position = too_old ? end : first;
+    enum peal_err err = end > first ? place.err : PEAL_OK;
+    while (!err && position < end) {
+        frame = pl_cursor_at(&place, log, position);
+        if (!frame) {
+            err = place.err;
+            break;
         }
+        err = see_again(local, frame);
+        newest = frame->recorded > newest ? frame->recorded : newest;
+        position = frame->position + 1;
     }
-    local->log.clock.last =
-        record->recorded > local->log.clock.last ? record->recorded : local->log.clock.last;
+    pl_cursor_rest(&place);
+    log->clock.last = newest;
     return err;
 }
 
@@ -133,9 +146,7 @@ static enum peal_err open_store(struct pl_local *local, const char *path,
                                       .source = config->source,
                                       .file_bytes = config->segment_bytes,
                                       .type_of = config->types.name,
-                                      .type_context = config->types.context,
-                                      .replay = remember,
-                                      .replay_context = local };
+                                      .type_context = config->types.context };
     return pl_store_open(&local->store, &wanted);
 }
 
@@ -186,12 +197,15 @@ static enum peal_err file_open(struct pl_engine **out, const struct pl_url *url,
         return err;
     }
     memcpy(local->engine.origin, pl_store_seed(local->store), sizeof local->engine.origin);
-    pl_log_begin(&local->log, pl_store_end(local->store), local->log.clock.last);
+    uint64_t end = pl_store_end(local->store);
+    pl_log_begin(&local->log, end, 0);
+    atomic_init(&local->known_from, end > pl_store_first(local->store) ? end : 0);
     local->log.past = (struct pl_log_past){ read_past, pick_from_past, first_of_past, local };
     local->log.find_floor = find_written;
     local->log.floor_context = local;
     atomic_init(&local->engine.log_is_store, true);
-    err = open_catalog(local, url->path, config);
+    err = look_back(local);
+    err = err ? err : open_catalog(local, url->path, config);
     if (err) {
         file_close(&local->engine);
         return err;
@@ -232,6 +246,71 @@ static enum peal_err file_append(struct pl_engine *engine, struct pl_request *re
     return err;
 }
 
+// The version of an event in the stream of a subject; 0: it is in another.
+static uint64_t version_in(const struct pl_frame *frame, const char *subject)
+{
+    size_t length;
+    uint64_t version = 0;
+    const char *its = pl_frame_attribute(frame, PL_TAG_SUBJECT, &length);
+    const char *bytes = pl_frame_attribute(frame, PL_TAG_VERSION, &length);
+    if (its && bytes && strcmp(its, subject) == 0) {
+        memcpy(&version, bytes, sizeof version);
+    }
+    return version;
+}
+
+// The version of a stream as of the events below `end`: its newest one's.
+static enum peal_err look_one(struct pl_local *local, struct pl_request *request, uint64_t end)
+{
+    const char *subject = request->append.message->subject;
+    struct pl_lookup_wanted wanted = { .first = pl_store_first(local->store),
+                                       .end = end,
+                                       .backwards = true,
+                                       .keys = { [PL_KEY_SUBJECT] = subject },
+                                       .earliest = INT64_MIN,
+                                       .latest = INT64_MAX };
+    struct pl_lookup *lookup;
+    enum peal_err err = pl_lookup_create(&lookup, local->engine.catalog, &wanted);
+    if (err) {
+        return err;
+    }
+    struct pl_cursor place = { 0 };
+    uint64_t version = 0, position = 0;
+    bool dense;
+    while (!err && !version && !(err = pl_lookup_next(lookup, &position, &dense)) && position) {
+        const struct pl_frame *frame = dense ? pl_cursor_at(&place, &local->log, position)
+                                             : pl_cursor_pick(&place, &local->log, position);
+        err = frame ? PEAL_OK : place.err;
+        if (frame && frame->position == position) {
+            version = version_in(frame, subject);
+        }
+    }
+    pl_cursor_rest(&place);
+    pl_lookup_destroy(lookup);
+    if (!err) {
+        request->looked_end = end;
+        request->looked_version = version;
+        request->unknown = false;
+    }
+    return err;
+}
+
+static enum peal_err file_look(struct pl_engine *engine, struct pl_request *requests, size_t count)
+{
+    struct pl_local *local = pl_local_of(engine);
+    // Acquire: what is not in memory any more is in the files. If it moves on, it is looked again.
+    uint64_t end = atomic_load_explicit(&local->known_from, memory_order_acquire);
+    for (size_t i = 0; i < count; i++) {
+        if (requests[i].unknown) {
+            enum peal_err err = look_one(local, &requests[i], end);
+            if (err) {
+                return err;
+            }
+        }
+    }
+    return PEAL_OK;
+}
+
 static enum peal_err file_settle(struct pl_engine *engine, uint64_t end, enum peal_durability level)
 {
     struct pl_local *local = pl_local_of(engine);
@@ -267,6 +346,8 @@ const struct pl_engine_ops pl_engine_file = {
     .durability = PEAL_DURABILITY_DISK,
     .open = file_open,
     .append = file_append,
+    .version = pl_local_version,
+    .look = file_look,
     .settle = file_settle,
     .close = file_close,
 };

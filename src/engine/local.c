@@ -83,13 +83,32 @@ static enum peal_err check_version(const struct peal_message *message, uint64_t 
                    message->subject, version);
 }
 
+// Where streams can be looked up, those that were not heard of for long need not stay in memory.
+static void forget_streams(struct pl_local *local)
+{
+    struct pl_state *state = &local->log.state;
+    if (!local->log.past.pick || state->streams.count < PL_STREAMS_KNOWN) {
+        return;
+    }
+    uint64_t end = atomic_load_explicit(&local->log.end, memory_order_relaxed);
+    uint64_t written = local->log.find_floor(local->log.floor_context);
+    uint64_t from = end > PL_STREAMS_KNOWN / 2 ? end - PL_STREAMS_KNOWN / 2 : 1;
+    from = from < written ? from : written; // what is not there cannot be looked up
+    pl_state_forget(state, from);
+    if (from > atomic_load_explicit(&local->known_from, memory_order_relaxed)) {
+        atomic_store_explicit(&local->known_from, from, memory_order_release);
+    }
+}
+
 // After the append, so that one that is refused makes nobody forget anything. On failure the append
 // is the caller's to take back.
-static enum peal_err remember(struct pl_state *state, const struct condition *condition,
+static enum peal_err remember(struct pl_local *local, const struct condition *condition,
                               const struct pl_request *request, int64_t now)
 {
+    struct pl_state *state = &local->log.state;
     enum peal_err err = PEAL_OK;
     if (condition->has_subject) {
+        forget_streams(local);
         err = pl_state_set(state, condition->subject, request->version, request->position,
                            condition->first);
     }
@@ -101,6 +120,33 @@ static enum peal_err remember(struct pl_state *state, const struct condition *co
         }
     }
     return err;
+}
+
+// The version a stream has. False: it has to be looked up.
+static bool find_version(const struct pl_local *local, struct pl_request *request,
+                         const struct condition *condition, uint64_t *out)
+{
+    *out = pl_state_version(&local->log.state, condition->subject, condition->first);
+    // Relaxed: it is changed with the turn, which we have.
+    uint64_t known_from = atomic_load_explicit(&local->known_from, memory_order_relaxed);
+    if (*out == 0 && known_from > 0) {
+        request->unknown = request->looked_end != known_from;
+        *out = request->unknown ? 0 : request->looked_version;
+        return !request->unknown;
+    }
+    return true;
+}
+
+// Finds out which of the rest have to be looked up, too: once will do.
+static void find_unknown(struct pl_local *local, struct pl_request *requests, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        struct condition condition = condition_of(local, &requests[i]);
+        uint64_t version;
+        if (condition.has_subject) {
+            (void)find_version(local, &requests[i], &condition, &version); // it notes it
+        }
+    }
 }
 
 static enum peal_err append_conditional(struct pl_local *local, struct pl_request *request)
@@ -116,8 +162,10 @@ static enum peal_err append_conditional(struct pl_local *local, struct pl_reques
         request->version = 0;
         return PEAL_OK;
     }
-    uint64_t version =
-        condition.has_subject ? pl_state_version(state, condition.subject, condition.first) : 0;
+    uint64_t version = 0;
+    if (condition.has_subject && !find_version(local, request, &condition, &version)) {
+        return PEAL_EAGAIN;
+    }
     if (message->expect != PEAL_EXPECT_ANY) {
         if (!condition.has_subject) {
             return pl_fail(PEAL_EUNSUPPORTED, "an expected version needs a subject and a bus that "
@@ -136,7 +184,7 @@ static enum peal_err append_conditional(struct pl_local *local, struct pl_reques
     }
     request->position = request->frame->position;
     request->recorded = request->frame->recorded;
-    return remember(state, &condition, request, now);
+    return remember(local, &condition, request, now);
 }
 
 static void take_back(struct pl_local *local, const struct pl_request *request)
@@ -180,6 +228,9 @@ enum peal_err pl_local_append(struct pl_engine *engine, struct pl_request *reque
     for (size_t i = 0; i < count; i++) {
         enum peal_err err = append_one(local, &requests[i]);
         if (err) {
+            if (requests[i].unknown) {
+                find_unknown(local, &requests[i], count - i);
+            }
             while (i-- > 0) {
                 take_back(local, &requests[i]);
             }
@@ -188,4 +239,12 @@ enum peal_err pl_local_append(struct pl_engine *engine, struct pl_request *reque
         }
     }
     return PEAL_OK;
+}
+
+bool pl_local_version(struct pl_engine *engine, struct pl_request *request)
+{
+    struct pl_local *local = pl_local_of(engine);
+    struct condition condition = condition_of(local, request);
+    request->version = 0;
+    return !condition.has_subject || find_version(local, request, &condition, &request->version);
 }

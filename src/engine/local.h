@@ -17,6 +17,10 @@ struct pl_local {
     const char *source;
     void *memory; // what was allocated: the log in it begins at a cache line
 
+    // Streams whose last event is at this position or behind it are in the log's state; of others
+    // it may not know. Changed with the turn. 0: it knows all there are.
+    _Atomic uint64_t known_from;
+
     // file: only.
     struct pl_store *store;
     struct pl_budget *reading; // of stretches of the past
@@ -30,11 +34,16 @@ static inline struct pl_local *pl_local_of(struct pl_engine *engine)
     return (struct pl_local *)(void *)engine;
 }
 
+// So many streams are in the state of an engine that can look them up; then those whose last event
+// is the oldest leave it.
+#define PL_STREAMS_KNOWN 262144
+
 // An engine without `ops`, with a log that is empty. PEAL_ENOMEM.
 enum peal_err pl_local_create(struct pl_local **out, const struct pl_engine_config *config);
 void pl_local_destroy(struct pl_local *local);
 
-// The member `append` of an engine.
+// The members `append` and `version` of an engine.
 enum peal_err pl_local_append(struct pl_engine *engine, struct pl_request *requests, size_t count);
+bool pl_local_version(struct pl_engine *engine, struct pl_request *request);
 
 #endif

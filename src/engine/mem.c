@@ -38,5 +38,6 @@ const struct pl_engine_ops pl_engine_mem = {
     .durability = PEAL_DURABILITY_MEMORY,
     .open = mem_open,
     .append = pl_local_append,
+    .version = pl_local_version,
     .close = mem_close,
 };

@@ -143,3 +143,8 @@ enum peal_err pl_state_set(struct pl_state *state, struct pl_hash128 key, uint64
     }
     return pl_map_put(&state->streams, key, version, position);
 }
+
+void pl_state_forget(struct pl_state *state, uint64_t first)
+{
+    (void)pl_map_sweep(&state->streams, still_kept, &first); // how many does not matter
+}

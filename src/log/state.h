@@ -55,4 +55,7 @@ uint64_t pl_state_version(const struct pl_state *state, struct pl_hash128 key, u
 enum peal_err pl_state_set(struct pl_state *state, struct pl_hash128 key, uint64_t version,
                            uint64_t position, uint64_t first);
 
+// Forgets the streams whose last event lies below `first`.
+void pl_state_forget(struct pl_state *state, uint64_t first);
+
 #endif
