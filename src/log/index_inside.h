@@ -3,17 +3,17 @@
 // The inside of indexes: what the two kinds share, a tail, and the layout of a sealed one.
 //
 //     index.c    what both are asked, in terms of what each can do
-//     tail.c     in memory: adding, finding
-//     seal.c     from a tail to a file
-//     sealed.c   a file: opening, finding
-//     block.c    its bytes, each verified when it is read
+//     index_tail.c     in memory: adding, finding
+//     index_seal.c     from a tail to a file
+//     index_sealed.c   a file: opening, finding
+//     index_block.c    its bytes, each verified when it is read
 //
 // A **place** is the distance of a position from the base. 16,384 places are a **stripe**: in a
 // tail what is allocated at once, in both what is looked at together, as bits.
 #ifndef PL_LOG_INDEX_INSIDE_H
 #define PL_LOG_INDEX_INSIDE_H
 
-#include "log/block.h"
+#include "log/index_block.h"
 #include "log/index.h"
 
 #include <stdatomic.h>

@@ -9,8 +9,8 @@
 // place, is none. The first block is salted with 0: it says what the salt of the others is.
 //
 // Threads: a writer belongs to one; reading is for any. Ownership: files are the caller's.
-#ifndef PL_LOG_BLOCK_H
-#define PL_LOG_BLOCK_H
+#ifndef PL_LOG_INDEX_BLOCK_H
+#define PL_LOG_INDEX_BLOCK_H
 
 #include "base/files.h"
 

@@ -3,7 +3,7 @@
 // Blocks are small, so that a look-up reads and verifies little: pread of 512 bytes that are in the
 // system's memory costs as much as of 8. What needs more is read 16 blocks at a time through the
 // stack, which is where they lose their checksums.
-#include "log/block.h"
+#include "log/index_block.h"
 
 #include "base/crc32c.h"
 #include "base/error.h"
