@@ -3,70 +3,105 @@
 // The inside of a store: what opening, writing and reading share.
 //
 //     store.c    open and close, the directory and its lock, what it knows
-//     recover.c  what is in the files, and what of it counts
-//     volume.c   the list of files, and beginning a new one
-//     flush.c    writing behind the log; settling
-//     stretch.c  reading
+//     recover.c  which files there are, and where the log goes on; tail.c: what of the last counts
+//     volume.c   the list of files; begin.c: a new one
+//     write.c    events become records; sync.c: they become durable; flush.c: settling
+//     place.c    where on disk a position is; stretch.c, get.c: reading there
+//
+// Locks: the turn to write, then the lead of a sync, then `lock`, a leaf that is held for no I/O.
 #ifndef PL_LOG_INTERNAL_H
 #define PL_LOG_INTERNAL_H
 
 #include "log/cursor.h"
+#include "log/guide.h"
+#include "log/scan.h"
 #include "log/store.h"
 
 #define PL_STORE_BUFFER 262144 // bytes, written in one call; no frame's attributes are larger
 #define PL_STORE_PATH   4096   // bytes of the longest path, with the name of a file
 
-// Where a record begins.
-struct pl_mark {
-    uint64_t position, offset;
-};
+#define PL_STORE_OPENED_MAX 32         // files kept open to read
+#define PL_STORE_GUIDES_MAX (16 << 20) // bytes of guides of complete files
+#define PL_STORE_SPARES_MAX 4          // segments kept to read into
+
+// The bytes of the last volume.
+#define PL_VOLUME_GROWS (UINT64_MAX / 2)
 
 // One segment file.
 struct pl_volume {
-    uint64_t base, end;    // positions
-    uint64_t bytes;        // up to behind the last record
-    char *source;          // of its events that bring none; NULL: the store's
-    struct pl_mark *marks; // one in some 64 KiB
-    size_t mark_count, mark_capacity;
+    uint64_t base, end;     // positions; the last one's end is `written`
+    uint64_t bytes;         // no record reaches beyond
+    char *source;           // of its events that bring none; NULL: the store's
+    struct pl_guide *guide; // shared; NULL: nobody has asked
+    // As its header said when it was opened.
+    uint64_t durable;   // positions below were on the disk when it was begun
+    bool after_failure; // the one before had failed
+    bool damaged;       // the header was
+};
+
+// A file kept open to read.
+struct pl_opened {
+    uint64_t base; // of its volume; 0: nothing is here
+    struct pl_file file;
+    unsigned users;
+    uint64_t last_used;
+};
+
+// A file whose bytes may not be on the disk.
+struct pl_unsynced {
+    struct pl_file file; // zero: there is none
+    uint64_t end;        // one above its last position
+    // Bytes that an earlier life of the process wrote. A sync of its may have failed, and would not
+    // be told again: they are written once more first.
+    uint64_t again_from, again_to;
 };
 
 struct pl_store {
     const struct pl_seams *seams;
     const struct pl_files *files;
+    struct pl_store_config config;
     char *path;
     char *source;
     uint64_t seed[2];
-    uint32_t salt; // of the seed
-    uint64_t file_bytes;
-    const char *(*type_of)(void *context, uint32_t number);
-    void *type_context;
     struct pl_file lock_file;
     struct pl_recovery recovery;
     uint64_t opened_end; // the position that came next when it was opened
 
-    struct pl_turn writing;  // and with it:
-    struct pl_file file;     // the last volume's; replaced with `syncing` too
-    uint64_t offset;         // in the file, where the buffer goes
-    uint64_t room;           // the file's size that was taken in advance; 0: not known
-    uint64_t next;           // the position of the next record
-    uint64_t noted;          // what the newest PL_RECORD_SYNCED says
-    uint64_t whole;          // one above the last position that does not break a batch
-    uint64_t whole_offset;   // behind that record
-    bool in_batch;           // the record before said PL_FLAG_MORE
-    char *buffer;            // PL_STORE_BUFFER
-    size_t buffered;         // bytes
+    struct pl_turn writing; // and with it:
+    uint32_t salt;          // of the last volume
+    uint64_t offset;        // in its file, where the buffer goes
+    bool closed;            // the file was, when it was opened
+    uint64_t ended;         // the offset where the file's end was written; 0: nowhere yet
+    uint64_t room;          // the file's size that was taken in advance; 0: not known
+    uint64_t next;          // the position of the next record
+    uint64_t noted;         // what the newest PL_RECORD_SYNCED says
+    uint64_t whole;         // one above the last position that does not break a batch
+    bool in_batch;          // the record before said PL_FLAG_MORE
+    char *buffer;           // PL_STORE_BUFFER
+    size_t buffered;        // bytes
+    struct pl_guide *guide; // of the last volume
+    uint32_t names_found;   // by whoever wrote the file before: they may be used again
+    uint32_t *numbers;      // by a type's number in the process: that in the file, and one
+    size_t numbers_capacity;
     struct pl_cursor cursor; // in the log, at the next record
 
-    struct pl_turn syncing; // may be taken with `writing`, not the other way round
+    atomic_uint leading; // somebody syncs
+    atomic_uint rounds;  // how often somebody has; who waits for that sleeps on it
 
     // Release when stored: who sees them may read the file.
     char apart[64]; // from what the writer changes with every event
     _Atomic uint64_t written, durable;
     atomic_int failed; // minus an errno, once something has failed
 
-    struct pl_mutex lock; // of the list; a leaf
+    struct pl_mutex lock; // of all below; a leaf
     struct pl_volume *volumes;
     size_t volume_count, volume_capacity;
+    struct pl_unsynced file;   // the last volume's; changed by who writes
+    struct pl_unsynced sealed; // the one before; taken away by who leads
+    struct pl_opened opened[PL_STORE_OPENED_MAX];
+    struct pl_segment *spares[PL_STORE_SPARES_MAX];
+    uint64_t uses;      // counts, to know what was used last
+    size_t guide_bytes; // of complete files
 
     struct pl_mutex starting;  // the flusher
     struct pl_thread *flusher; // NULL: nobody has needed it
@@ -82,34 +117,105 @@ bool pl_volume_parse(const char *name, uint64_t *out_base); // is it the name of
 enum peal_err pl_volume_open(const struct pl_store *store, uint64_t base, enum pl_file_mode mode,
                              struct pl_file *out);
 
+// Takes memory for one more. PEAL_ENOMEM.
+enum peal_err pl_volume_reserve(struct pl_store *store);
+
 // Adds one behind the last; `source` is *copied*, NULL: the store's. PEAL_ENOMEM.
 enum peal_err pl_volume_add(struct pl_store *store, uint64_t base, const char *source);
 void pl_volume_drop_last(struct pl_store *store);
 void pl_volumes_finish(struct pl_store *store);
 
-// A record of the volume at `index` begins there: worth a mark? Without memory reading begins
-// further back.
-void pl_volume_mark(struct pl_store *store, size_t index, uint64_t position, uint64_t offset);
+// ---- begin.c ------------------------------------------------------------------------------------
 
-// The volume at `index` ends there.
-void pl_volume_extend(struct pl_store *store, size_t index, uint64_t end, uint64_t bytes);
+// Begins the file of the events from the next one on, `size` bytes large, its name synced. The one
+// before, if any, is complete, and handed to who syncs.
+// On failure nothing has changed but, perhaps, a file without events. PEAL_ENOMEM, PEAL_EIO.
+enum peal_err pl_volume_begin(struct pl_store *store, uint64_t size);
 
-// Makes the file of the events from `base` on, its size taken in advance, header and name synced.
-// On failure nothing has changed but, perhaps, a file without events. PEAL_ENOMEM; *result is minus
-// an errno with PEAL_EIO.
-enum peal_err pl_volume_begin(struct pl_store *store, uint64_t base, uint64_t size, int *result);
-
-// ---- recover.c ----------------------------------------------------------------------------------
+// ---- recover.c and tail.c -----------------------------------------------------------------------
 
 // Takes what is in the directory, and makes the store ready to write behind it.
-enum peal_err pl_store_recover(struct pl_store *store, const struct pl_store_config *config);
+enum peal_err pl_store_recover(struct pl_store *store);
 
-// ---- flush.c ------------------------------------------------------------------------------------
+// Positions from `first` to below `end` are lost.
+void pl_store_damaged(struct pl_store *store, uint64_t first, uint64_t end);
+
+// Looks at the last file, and the one before if need be: what of it counts is made the end of the
+// log, the rest is cut.
+enum peal_err pl_tail_recover(struct pl_store *store);
+
+// ---- write.c ------------------------------------------------------------------------------------
 
 // Nothing is written any more. Returns PEAL_EIO.
 enum peal_err pl_store_fail(struct pl_store *store, int result, const char *what);
+bool pl_store_has_failed(const struct pl_store *store);
+enum peal_err pl_store_say_failed(const struct pl_store *store); // the sentence; PEAL_EIO
+
+// Writes all that is published. With the turn to write.
+enum peal_err pl_write_all(struct pl_store *store, struct pl_log *log);
+
+// Writes a last note, the summary and the end of the file. With the turn.
+enum peal_err pl_write_end(struct pl_store *store);
+
+// Ends the file, and begins the next one. With the turn.
+enum peal_err pl_write_roll(struct pl_store *store);
+
+// ---- sync.c -------------------------------------------------------------------------------------
+
+// Makes what is written durable up to `end`, or waits until somebody has.
+enum peal_err pl_sync_until(struct pl_store *store, uint64_t end);
+
+// Sees to it that only the last file has bytes that are not synced. With the turn to write.
+enum peal_err pl_sync_sealed(struct pl_store *store);
+
+// ---- flush.c ------------------------------------------------------------------------------------
 
 // Ends the flusher; writes and syncs what is left.
 enum peal_err pl_store_finish(struct pl_store *store, struct pl_log *log);
+
+// ---- place.c ------------------------------------------------------------------------------------
+
+// Somewhere in a file, at a record.
+struct pl_place {
+    struct pl_volume volume; // a copy; `source` is borrowed from the store, `guide` shared
+    uint32_t salt;
+    struct pl_file file;
+    struct pl_opened *opened; // NULL: it is ours to close
+    uint64_t position;        // the event that begins
+    uint64_t offset;          // there
+    uint64_t until;           // where the next mark is; 0: there is none
+    bool next_after_failure;  // what the volume behind this one says
+};
+
+// Finds a position, or the first one behind it. *out_found: there is one. PEAL_EIO, PEAL_ENOMEM.
+enum peal_err pl_place_find(struct pl_place *out, struct pl_store *store, uint64_t position,
+                            bool *out_found);
+// Finds the file only, without its guide.
+enum peal_err pl_place_open(struct pl_place *out, struct pl_store *store, uint64_t position,
+                            bool *out_found);
+void pl_place_leave(struct pl_place *place, struct pl_store *store);
+
+void pl_places_finish(struct pl_store *store);
+
+// What the end of its file says, with the guide filled; PEAL_ECORRUPT, without a sentence: it has
+// no end, or one that is not whole. PEAL_EIO, PEAL_ENOMEM.
+enum peal_err pl_place_summary(struct pl_summary *out, struct pl_guide *guide,
+                               const struct pl_place *place, const struct pl_store *store);
+
+// A scan from there on, or of the whole file where nobody has found a place yet.
+struct pl_scan pl_place_scan(const struct pl_place *place, const struct pl_store *store,
+                             const char *path);
+
+// ---- stretch.c ----------------------------------------------------------------------------------
+
+// The process's number for the type of a record. PEAL_ENOMEM; PEAL_ENOTFOUND: its name is lost.
+enum peal_err pl_place_number(const struct pl_place *place, const struct pl_store *store,
+                              uint32_t type, uint32_t *out);
+
+// The bytes that a record's frame has, and making it one at `out`: where the file says the source
+// of its events, it is put in. `type` is its number in the process.
+size_t pl_place_frame_size(const struct pl_place *place, const struct pl_frame *record);
+void pl_place_frame(const struct pl_place *place, const struct pl_frame *record, uint32_t type,
+                    struct pl_frame *out);
 
 #endif

@@ -1,32 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// Opening: what is in the files, and what of it counts.
+// Opening: which files there are, whether they belong together, and where the log goes on.
 //
-// All files but the last were synced before the next was begun: what is not whole in them is
-// damage. The last one ends where the process did. It is scanned once to learn how far it was
-// durable, and where its tail is torn:
-//
-//     records ──── whole ────┬ damage ┬ whole ─┬ SYNCED n ┬ whole ─┬ not whole ┬ whole ─┬ zeros
-//                            below n: damage                       not below n: the tail is torn
-//                            reported, and the rest kept           and cut from here on
-//
-// A batch that does not end is cut from its beginning. Then what is left is taken as in the others.
-// Of that, what no note calls durable, and the notes among it, is written once more and synced: it
-// may stand in the system's memory only, and a sync that failed in an earlier life would not be
-// told again.
-//
-// What must stay true: a position that may have been acknowledged as durable is never given again,
-// also when its event is damaged; nothing behind the last whole record looks like its continuation.
+// Of complete files only the header and the end are read: they were synced before the one after the
+// next was begun, and whoever reads their events verifies them. What the last file has, and whether
+// the one before it is whole, is in tail.c.
 #include "log/internal.h"
 
 #include "base/error.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
-
-#define CUT_WINDOW 65536
 
 // ---- which files there are ----------------------------------------------------------------------
 
@@ -73,20 +58,15 @@ static enum peal_err list_files(struct pl_store *store, struct listing *listing)
 
 // ---- headers ------------------------------------------------------------------------------------
 
-// What the headers say.
-struct heads {
-    bool known;     // the log's seed; the first whole header decides
-    bool last_fits; // the last file may be written on: its header is whole and has our source
-};
-
-static enum peal_err believe(struct pl_store *store, struct heads *heads, uint64_t base,
+static enum peal_err believe(struct pl_store *store, bool *known, uint64_t base,
                              const struct pl_segfile_header *header)
 {
-    if (!heads->known) {
+    if (!*known) { // the first whole header decides
         memcpy(store->seed, header->seed, sizeof store->seed);
-        heads->known = true;
+        *known = true;
     }
-    if (memcmp(store->seed, header->seed, sizeof store->seed) != 0 || header->base != base) {
+    if (memcmp(store->seed, header->seed, sizeof store->seed) != 0 ||
+        (header->base != base && header->base != 0)) {
         return pl_fail(PEAL_ECORRUPT,
                        "%s/%020" PRIu64 ".seg: belongs to another log, or was renamed; move it "
                        "away, or give it its name back",
@@ -95,146 +75,120 @@ static enum peal_err believe(struct pl_store *store, struct heads *heads, uint64
     return PEAL_OK;
 }
 
-// One file: adds it to the list.
-static enum peal_err read_head(struct pl_store *store, struct heads *heads, uint64_t base)
+// Adds a file to the list. A damaged header is no reason to refuse it, if another file says whose
+// log it is; it does not say what source its events had, and ours is the best guess.
+static enum peal_err read_head(struct pl_store *store, bool *known, uint64_t base,
+                               struct pl_file file)
 {
+    const struct pl_files *files = store->files;
     char path[PL_STORE_PATH];
     pl_volume_path(store, base, path);
-    struct pl_file file = { 0 };
-    enum peal_err err = pl_volume_open(store, base, PL_FILE_READ, &file);
+    int64_t size = files->size(files->world, file);
+    if (size < 0) {
+        return pl_fail(PEAL_EIO, "%s: cannot ask its size: %s", path, pl_files_text(size));
+    }
+    struct pl_segfile_header header = { 0 };
+    enum peal_err err = pl_segfile_read_header(&header, files, file, path);
+    bool damaged = err == PEAL_ECORRUPT;
+    err = damaged ? PEAL_OK : err ? err : believe(store, known, base, &header);
+    err = err ? err : pl_volume_add(store, base, damaged ? NULL : header.source);
     if (err) {
         return err;
     }
-    struct pl_segfile_header header;
-    err = pl_segfile_read_header(&header, store->files, file, path);
-    store->files->close(store->files->world, &file);
-    bool damaged =
-        err == PEAL_ECORRUPT; // no reason to refuse, if another file says whose log it is
-    if (!err) {
-        err = believe(store, heads, base, &header);
-    }
-    if (err && !damaged) {
-        return err;
-    }
     store->recovery.headers += damaged;
-    heads->last_fits = !damaged && strcmp(header.source, store->source) == 0;
-    // A damaged header does not say what source its events had: ours is the best guess.
-    return pl_volume_add(store, base, damaged ? NULL : header.source);
+    struct pl_volume *volume = &store->volumes[store->volume_count - 1];
+    volume->bytes = (uint64_t)size;
+    volume->durable = header.durable;
+    volume->damaged = damaged;
+    volume->after_failure = header.flags & PL_SEGFILE_AFTER_FAILURE;
+    return PEAL_OK;
 }
 
-static enum peal_err read_heads(struct pl_store *store, struct heads *heads,
-                                const struct listing *listing)
+static enum peal_err read_heads(struct pl_store *store, const struct listing *listing)
 {
+    bool known = false;
     for (size_t i = 0; i < listing->count; i++) {
-        enum peal_err err = read_head(store, heads, listing->bases[i]);
+        struct pl_file file = { 0 };
+        enum peal_err err = pl_volume_open(store, listing->bases[i], PL_FILE_READ, &file);
+        err = err ? err : read_head(store, &known, listing->bases[i], file);
+        store->files->close(store->files->world, &file);
         if (err) {
             return err;
         }
     }
-    if (!heads->known && store->volume_count > 0) {
+    if (!known && store->volume_count > 0) {
         return pl_fail(PEAL_ECORRUPT,
                        "%s: no segment file has a header that is whole, so nothing in them can be "
                        "read; bring one back from a copy",
                        store->path);
     }
-    if (!heads->known) {
+    if (!known) {
         store->seed[0] = store->seams->random(store->seams->world);
         store->seed[1] = store->seams->random(store->seams->world);
     }
-    store->salt = pl_record_salt(store->seed);
     return PEAL_OK;
 }
 
-// ---- looking at the last file -------------------------------------------------------------------
+// ---- ends ---------------------------------------------------------------------------------------
 
-static enum peal_err pass_over(void *context, const struct pl_frame *record, uint64_t offset)
+// What a complete file says where it ends; 0: nothing.
+static enum peal_err read_end(struct pl_store *store, const struct pl_volume *volume, uint64_t *out)
 {
-    (void)context;
-    (void)record;
-    (void)offset;
-    return PEAL_OK;
-}
-
-// The first damage that is not below what was synced.
-struct tear {
-    uint64_t synced;
-    uint64_t offset; // UINT64_MAX: none
-};
-
-static enum peal_err meet_tear(void *context, const struct pl_damage *damage)
-{
-    struct tear *tear = context;
-    if (damage->first >= tear->synced && tear->offset == UINT64_MAX) {
-        tear->offset = damage->batch ? damage->batch : damage->offset;
+    const struct pl_files *files = store->files;
+    struct pl_frame end = { 0 };
+    *out = 0;
+    if (volume->bytes < PL_SEGFILE_HEADER + sizeof end) {
+        return PEAL_OK;
     }
-    return PEAL_OK;
-}
-
-// Where the tail is to be cut. Which damage is a tear is known when the last note is: so a file
-// with damage is looked at twice.
-static enum peal_err find_tear(struct pl_scan *scan, uint64_t *out)
-{
-    static const struct pl_scan_ops ops = { pass_over, meet_tear };
-    struct tear tear = { .synced = 0, .offset = UINT64_MAX };
-    enum peal_err err = pl_scan_run(scan, &ops, &tear);
-    if (!err && tear.offset != UINT64_MAX && scan->synced > 0) {
-        tear = (struct tear){ .synced = scan->synced, .offset = UINT64_MAX };
-        err = pl_scan_run(scan, &ops, &tear);
-    }
+    struct pl_file file = { 0 };
+    enum peal_err err = pl_volume_open(store, volume->base, PL_FILE_READ, &file);
     if (err) {
         return err;
     }
-    *out = scan->batch ? scan->batch : scan->offset;
-    *out = tear.offset < *out ? tear.offset : *out;
+    int64_t count = files->pread(files->world, file, &end, sizeof end, volume->bytes - sizeof end);
+    files->close(files->world, &file);
+    if (count < 0) {
+        return pl_fail(PEAL_EIO, "%s/%020" PRIu64 ".seg: cannot read its end: %s", store->path,
+                       volume->base, pl_files_text(count));
+    }
+    bool whole = end.type == PL_RECORD_END && pl_record_begins(&end) &&
+                 pl_record_is_whole(&end, pl_record_salt(store->seed, volume->base));
+    *out = whole ? end.position : 0;
     return PEAL_OK;
 }
 
-// The last byte from an offset on that is not zero, and one; the offset if all are.
-static int64_t find_end(const struct pl_scan *scan, char *buffer, uint64_t offset)
+// What is missing between two files is lost, unless a failure came between them.
+static enum peal_err look_between(struct pl_store *store, const struct pl_volume *volume)
 {
-    uint64_t end = offset;
-    int64_t count = 1;
-    for (uint64_t at = offset; count > 0; at += (uint64_t)count) {
-        count = scan->files->pread(scan->files->world, scan->file, buffer, CUT_WINDOW, at);
-        for (int64_t i = count; i > 0; i--) {
-            if (buffer[i - 1]) {
-                end = at + (uint64_t)i;
-                break;
-            }
-        }
+    const struct pl_volume *next = volume + 1;
+    uint64_t end = 0;
+    enum peal_err err = read_end(store, volume, &end);
+    if (!err && end > next->base) {
+        return pl_fail(PEAL_ECORRUPT,
+                       "%s/%020" PRIu64 ".seg: the file before it has events of the same "
+                       "positions; one of them is no file of this log: move it away",
+                       store->path, next->base);
     }
-    return count < 0 ? count : (int64_t)end;
+    if (!err && end && end < next->base && !next->after_failure) {
+        pl_store_damaged(store, end, next->base);
+    }
+    return err;
 }
 
-// Cuts what is torn; it is zeros again from there on.
-static enum peal_err cut(struct pl_store *store, struct pl_scan *scan, uint64_t offset)
+// The end of each file is the beginning of the next. What the last two say may be from before a
+// power cut: tail.c looks at them.
+static enum peal_err join(struct pl_store *store)
 {
-    int64_t end = find_end(scan, store->buffer, offset);
-    int result = end < 0 ? (int)end : 0;
-    if (end > (int64_t)offset) {
-        struct pl_recovery *recovery = &store->recovery;
-        recovery->cut_bytes = (uint64_t)end - offset;
-        const char *name = strrchr(scan->path, '/');
-        (void)snprintf(recovery->cut_file, sizeof recovery->cut_file, "%s", name + 1);
-        result = scan->files->truncate(scan->files->world, scan->file, offset);
+    enum peal_err err = PEAL_OK;
+    for (size_t i = 0; !err && i + 1 < store->volume_count; i++) {
+        struct pl_volume *volume = &store->volumes[i];
+        volume->end = volume[1].base;
+        err = i + 2 < store->volume_count ? look_between(store, volume) : PEAL_OK;
     }
-    scan->until = offset;
-    return result ? pl_fail(PEAL_EIO, "%s: cannot cut its torn tail: %s", scan->path,
-                            pl_files_text(result))
-                  : PEAL_OK;
+    return err;
 }
 
-// ---- taking what is there -----------------------------------------------------------------------
-
-struct taking {
-    struct pl_store *store;
-    const struct pl_store_config *config;
-    size_t index;     // of the volume
-    uint64_t synced;  // in it, as far as is known
-    uint64_t rewrite; // the offset behind the last event that is
-};
-
-static void note_damage(struct pl_store *store, uint64_t first, uint64_t end)
+void pl_store_damaged(struct pl_store *store, uint64_t first, uint64_t end)
 {
     if (first < end && store->recovery.damaged == 0) {
         store->recovery.damaged_first = first;
@@ -242,176 +196,44 @@ static void note_damage(struct pl_store *store, uint64_t first, uint64_t end)
     store->recovery.damaged += end - first;
 }
 
-static enum peal_err take_damage(void *context, const struct pl_damage *damage)
-{
-    const struct taking *taking = context;
-    note_damage(taking->store, damage->first, damage->end);
-    return PEAL_OK;
-}
-
-static enum peal_err take_event(void *context, const struct pl_frame *record, uint64_t offset)
-{
-    struct taking *taking = context;
-    struct pl_store *store = taking->store;
-    pl_volume_mark(store, taking->index, record->position, offset);
-    if (record->position < taking->synced) {
-        taking->rewrite = offset + record->length;
-    }
-    store->recovery.events++;
-    return taking->config->replay ? taking->config->replay(taking->config->replay_context, record)
-                                  : PEAL_OK;
-}
-
-static enum peal_err rewrite(struct pl_store *store, const struct pl_scan *scan, uint64_t from)
-{
-    const struct pl_files *files = store->files;
-    int64_t count = 0;
-    for (uint64_t at = from; at < scan->offset && count >= 0; at += (uint64_t)count) {
-        uint64_t left = scan->offset - at;
-        size_t size = left < PL_STORE_BUFFER ? (size_t)left : PL_STORE_BUFFER;
-        count = files->pread(files->world, scan->file, store->buffer, size, at);
-        count = count == 0 ? -EIO : count; // it was there a moment ago
-        if (count > 0) {
-            int result = pl_files_write(files, scan->file, store->buffer, (size_t)count, at);
-            count = result ? result : count;
-        }
-    }
-    return count < 0 ? pl_fail(PEAL_EIO, "%s: cannot make it durable: %s", scan->path,
-                               pl_files_text(count))
-                     : PEAL_OK;
-}
-
-// Makes what the last file has durable, the cut too.
-static enum peal_err make_durable(struct pl_store *store, const struct pl_scan *scan, uint64_t from)
-{
-    enum peal_err err = rewrite(store, scan, from);
-    if (err) {
-        return err;
-    }
-    int result = store->files->sync(store->files->world, scan->file);
-    return result ? pl_fail(PEAL_EIO, "%s: cannot make it durable: %s", scan->path,
-                            pl_files_text(result))
-                  : PEAL_OK;
-}
-
-// ---- file by file -------------------------------------------------------------------------------
-
-static enum peal_err recover_file(struct pl_store *store, const struct pl_store_config *config,
-                                  struct pl_scan *scan, size_t index, bool last)
-{
-    static const struct pl_scan_ops ops = { take_event, take_damage };
-    struct taking taking = {
-        .store = store, .config = config, .index = index, .rewrite = PL_SEGFILE_HEADER
-    };
-    enum peal_err err = PEAL_OK;
-    if (last) {
-        uint64_t offset = 0;
-        err = find_tear(scan, &offset);
-        taking.synced = scan->synced;
-        err = err ? err : cut(store, scan, offset);
-    }
-    err = err ? err : pl_scan_run(scan, &ops, &taking);
-    if (!err && last) {
-        err = make_durable(store, scan, taking.rewrite);
-        store->noted = scan->synced > scan->base ? scan->synced : scan->base;
-    }
-    if (!err) {
-        pl_volume_extend(store, index, scan->next, scan->offset);
-        store->next = scan->next;
-    }
-    return err;
-}
-
-static enum peal_err recover_volume(struct pl_store *store, const struct pl_store_config *config,
-                                    size_t index, bool last)
-{
-    uint64_t base = store->volumes[index].base;
-    if (index > 0 && base < store->next) {
-        return pl_fail(PEAL_ECORRUPT,
-                       "%s/%020" PRIu64 ".seg: the file before it has events of the same "
-                       "positions; one of them is no file of this log: move it away",
-                       store->path, base);
-    }
-    if (index > 0) {
-        note_damage(store, store->next, base);
-    }
-    char path[PL_STORE_PATH];
-    pl_volume_path(store, base, path);
-    struct pl_file file = { 0 };
-    enum peal_err err = pl_volume_open(store, base, last ? PL_FILE_WRITE : PL_FILE_READ, &file);
-    if (err) {
-        return err;
-    }
-    int64_t size = store->files->size(store->files->world, file);
-    struct pl_scan scan = { .seams = store->seams,
-                            .files = store->files,
-                            .file = file,
-                            .path = path,
-                            .salt = store->salt,
-                            .base = base,
-                            .from = PL_SEGFILE_HEADER,
-                            .until = size > 0 ? (uint64_t)size : 0 };
-    err = size < 0 ? pl_fail(PEAL_EIO, "%s: cannot ask its size: %s", path, pl_files_text(size))
-                   : recover_file(store, config, &scan, index, last);
-    if (err || !last) {
-        store->files->close(store->files->world, &file);
-        return err;
-    }
-    store->file = file;
-    store->offset = scan.offset;
-    store->whole_offset = scan.offset;
-    return PEAL_OK;
-}
+// ---- going on -----------------------------------------------------------------------------------
 
 // Where the log goes on: in the last file if it may, else in a new one. That takes the place of a
-// last file without events.
-static enum peal_err go_on(struct pl_store *store, const struct heads *heads)
+// last file without events, whose name may not be synced.
+static enum peal_err go_on(struct pl_store *store)
 {
     size_t count = store->volume_count;
-    if (count > 0 && store->volumes[count - 1].base == store->next) {
-        store->files->close(store->files->world, &store->file);
-        pl_volume_drop_last(store);
-    } else if (count > 0 && heads->last_fits) {
+    if (count == 0) {
+        return pl_volume_begin(store, store->config.file_bytes);
+    }
+    const struct pl_volume *last = &store->volumes[count - 1];
+    bool ours = !last->damaged && !last->source;
+    if (ours && (last->base < store->next || store->closed)) {
         return PEAL_OK;
     }
-    int result = 0; // the sentence has it
-    return pl_volume_begin(store, store->next, store->file_bytes, &result);
+    if (last->base < store->next) {
+        return pl_write_roll(store);
+    }
+    store->files->close(store->files->world, &store->file.file);
+    pl_volume_drop_last(store);
+    return pl_volume_begin(store, store->config.file_bytes);
 }
 
-static enum peal_err recover_volumes(struct pl_store *store, const struct pl_store_config *config,
-                                     const struct heads *heads)
+enum peal_err pl_store_recover(struct pl_store *store)
 {
+    struct listing listing = { .seams = store->seams };
+    enum peal_err err = list_files(store, &listing);
+    err = err ? err : read_heads(store, &listing);
+    pl_release(store->seams, listing.bases);
+    err = err ? err : join(store);
     store->next = 1;
-    for (size_t i = 0; i < store->volume_count; i++) {
-        enum peal_err err = recover_volume(store, config, i, i + 1 == store->volume_count);
-        if (err) {
-            return err;
-        }
-    }
-    enum peal_err err = go_on(store, heads);
+    atomic_init(&store->durable, 1);
+    err = err || store->volume_count == 0 ? err : pl_tail_recover(store);
     if (err) {
         return err;
     }
     store->whole = store->next;
     store->opened_end = store->next;
     atomic_init(&store->written, store->next);
-    atomic_init(&store->durable, store->next);
-    return PEAL_OK;
-}
-
-enum peal_err pl_store_recover(struct pl_store *store, const struct pl_store_config *config)
-{
-    struct listing listing = { .seams = store->seams };
-    struct heads heads = { 0 };
-    enum peal_err err = list_files(store, &listing);
-    err = err ? err : read_heads(store, &heads, &listing);
-    err = err ? err : recover_volumes(store, config, &heads);
-    pl_release(store->seams, listing.bases);
-    if (err) {
-        return err;
-    }
-    int result = store->files->sync_directory(store->files->world, store->path);
-    return result ? pl_fail(PEAL_EIO, "%s: cannot sync the directory: %s", store->path,
-                            pl_files_text(result))
-                  : PEAL_OK;
+    return go_on(store);
 }

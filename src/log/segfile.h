@@ -4,21 +4,25 @@
 //
 //     ┌ header, 4096 bytes ┬ record ┬ record ┬ ... ┬ zeros up to the size taken in advance ┐
 //
-// A record is a frame (event/frame.h) with its checksum, which is salted with the log's seed: bytes
-// that somebody published and that look like a record are none. An event says its type itself, so
-// that damage to one record costs no other; its source stands in the header if it brought none, its
-// id is made of the log's seed and its position. PL_FLAG_MORE: the event behind this one belongs to
-// the same batch. One kind of record is no event:
+// A record is a frame (event/frame.h) as it lies in memory, with a checksum, a number for its type
+// that means something in this file only, and its data inside. The checksum is salted with the
+// log's seed and the file's base: bytes that somebody published and that look like a record are
+// none, nor is what another file left in recycled blocks. PL_FLAG_MORE: the event behind this one
+// belongs to the same batch. Four kinds of records are no events:
 //
-//     PL_RECORD_SYNCED  all events below `position` were on the disk before this was written
+//     PL_RECORD_TYPE     the events of type number `position` have the type whose name this is;
+//                        written twice, one behind the other, before the first of them
+//     PL_RECORD_SYNCED   all events below `position` were on the disk before this was written
+//     PL_RECORD_SUMMARY  where records begin, and all names (guide.h); behind the last event
+//     PL_RECORD_END      ends a file: events below `position`, a summary at byte `recorded`
 //
-// Scanning believes nothing. Where a record is damaged it says so and looks for the next whole one
-// that can continue the log.
+// docs/format.md spells every byte. What reads a whole file is in scan.h.
 //
 // Ownership: files are the caller's. Threads: a file belongs to one.
 #ifndef PL_LOG_SEGFILE_H
 #define PL_LOG_SEGFILE_H
 
+#include "base/crc32c.h"
 #include "base/files.h"
 #include "base/seams.h"
 #include "event/frame.h"
@@ -26,9 +30,19 @@
 #define PL_SEGFILE_VERSION 1
 #define PL_SEGFILE_HEADER  4096 // bytes; the header stands in it twice, in both halves
 
-#define PL_RECORD_SYNCED 0xfffffffeU
+// What was written to the file before it is unknown: it had failed.
+#define PL_SEGFILE_AFTER_FAILURE 1U
+
+// Below these, `type` numbers the type of an event.
+#define PL_RECORD_TYPE    0xfffffffdU
+#define PL_RECORD_SYNCED  0xfffffffeU
+#define PL_RECORD_SUMMARY 0xfffffffcU
+#define PL_RECORD_END     0xfffffffbU
 
 #define PL_FLAG_MORE 0x2000U
+
+// Numbers of types in one file are below this; a file that runs out of them is full.
+#define PL_FILE_TYPES_MAX (1U << 22)
 
 // No record is larger: header, all attributes and metadata, PEAL_DATA_MAX of data.
 #define PL_RECORD_MAX (PEAL_DATA_MAX + 262144)
@@ -36,10 +50,11 @@
 struct pl_segfile_header {
     char magic[8]; // "PealSeg\n"
     uint32_t version;
-    uint32_t flags;   // 0; others are refused
+    uint32_t flags;   // PL_SEGFILE_AFTER_FAILURE; others are refused
     uint64_t seed[2]; // random, the same in every file of a log: ids are made of it
-    uint64_t base;    // the position of the first event
+    uint64_t base;    // the position of the first event; 0: the name says it
     int64_t created;  // ns since the epoch
+    uint64_t durable; // positions below it were on the disk when the file was begun
     uint32_t crc;     // CRC32C of the half with this as 0
     char source[PEAL_ATTRIBUTE_MAX + 1];
 };
@@ -53,14 +68,43 @@ int pl_segfile_write_header(const struct pl_files *files, struct pl_file file,
 enum peal_err pl_segfile_read_header(struct pl_segfile_header *out, const struct pl_files *files,
                                      struct pl_file file, const char *path);
 
-// What the checksums of a log's records begin with.
-uint32_t pl_record_salt(const uint64_t seed[2]);
+// ---- records ------------------------------------------------------------------------------------
+
+// What the checksums of a file's records begin with.
+uint32_t pl_record_salt(const uint64_t seed[2], uint64_t base);
+
+// The checksum of the length and of `size` bytes behind the checksum's own place; pl_crc32c goes on
+// with the rest.
+static inline uint32_t pl_record_crc(const struct pl_frame *record, uint32_t salt, size_t size)
+{
+    return pl_crc32c(salt ^ record->length, (const char *)record + 8, size);
+}
 
 // Gives a record its checksum. All its bytes are at hand.
-void pl_record_seal(struct pl_frame *record, uint32_t salt);
+static inline void pl_record_seal(struct pl_frame *record, uint32_t salt)
+{
+    record->crc = pl_record_crc(record, salt, record->length - 8);
+}
 
-// The checksum over the header and `size` bytes behind it; pl_crc32c goes on with the rest.
-uint32_t pl_record_crc(const struct pl_frame *head, uint32_t salt, const void *body, size_t size);
+static inline bool pl_record_is_event(const struct pl_frame *record)
+{
+    return record->type < PL_FILE_TYPES_MAX;
+}
+
+// Could a record begin like this? Only its header is looked at.
+bool pl_record_begins(const struct pl_frame *head);
+
+// Is it whole? Of one that begins well, with all its bytes at hand: does its checksum fit, and can
+// its attributes be walked?
+bool pl_record_is_whole(const struct pl_frame *record, uint32_t salt);
+
+// Notes what was synced; ends a file whose summary is at an offset. Both are but a header.
+void pl_record_note(struct pl_frame *out, uint64_t position, uint32_t salt);
+void pl_record_end(struct pl_frame *out, uint64_t position, uint64_t summary, uint32_t salt);
+
+// Names a type: `out` has pl_record_name_size bytes.
+size_t pl_record_name_size(size_t length);
+void pl_record_name(struct pl_frame *out, uint32_t number, const char *name, uint32_t salt);
 
 // Positions that were found damaged, [first, end), and where: bytes [offset, offset + bytes). None,
 // if what was damaged is no event.
@@ -69,33 +113,5 @@ struct pl_damage {
     uint64_t offset, bytes;
     uint64_t batch; // the offset where the batch begins that it breaks; 0: none
 };
-
-// What a scan tells; borrowed for the call. Another result than PEAL_OK ends it.
-struct pl_scan_ops {
-    enum peal_err (*event)(void *context, const struct pl_frame *record, uint64_t offset);
-    enum peal_err (*damage)(void *context, const struct pl_damage *damage);
-};
-
-struct pl_scan {
-    const struct pl_seams *seams;
-    const struct pl_files *files;
-    struct pl_file file;
-    const char *path; // for sentences
-    uint32_t salt;
-    uint64_t base;  // the position that comes first
-    uint64_t from;  // where in the file to begin: PL_SEGFILE_HEADER, or at a record of `base`
-    uint64_t until; // where it ends: no record reaches beyond it
-    // Found:
-    uint64_t next;   // one above the last position
-    uint64_t offset; // behind the last whole record
-    uint64_t synced; // what the newest PL_RECORD_SYNCED says; 0: none
-    uint64_t batch;  // the offset where a batch begins that does not end; 0: none
-};
-
-// Reads a file from record to record: tells of every event, and of every damage between two whole
-// records. What is not zero behind the last one is nobody's event, and not told, unless a
-// PL_RECORD_SYNCED behind it knows of events there. PEAL_EIO,
-// PEAL_ENOMEM.
-enum peal_err pl_scan_run(struct pl_scan *scan, const struct pl_scan_ops *ops, void *context);
 
 #endif

@@ -156,10 +156,13 @@ static enum peal_err check(const struct pl_store_config *config)
 static void destroy(struct pl_store *store)
 {
     const struct pl_files *files = store->files;
-    files->close(files->world, &store->file);
+    files->close(files->world, &store->file.file);
+    files->close(files->world, &store->sealed.file);
     files->close(files->world, &store->lock_file); // last: now another may have it
     pl_cursor_rest(&store->cursor);
+    pl_places_finish(store);
     pl_volumes_finish(store);
+    pl_release(store->seams, store->numbers);
     pl_release(store->seams, store->buffer);
     pl_release(store->seams, store->source);
     pl_release(store->seams, store->path);
@@ -176,9 +179,7 @@ static struct pl_store *create(const struct pl_store_config *config)
     }
     store->seams = seams;
     store->files = config->files;
-    store->file_bytes = config->file_bytes;
-    store->type_of = config->type_of;
-    store->type_context = config->type_context;
+    store->config = *config;
     store->path = pl_copy_bytes(seams, config->path, strlen(config->path));
     store->source = pl_copy_bytes(seams, source, strlen(source));
     store->buffer = pl_alloc(seams, PL_STORE_BUFFER);
@@ -186,6 +187,8 @@ static struct pl_store *create(const struct pl_store_config *config)
         destroy(store);
         return NULL;
     }
+    store->config.path = store->path; // the caller's are borrowed for opening only
+    store->config.source = store->source;
     return store;
 }
 
@@ -201,7 +204,7 @@ enum peal_err pl_store_open(struct pl_store **out, const struct pl_store_config 
     }
     err = need_directory(store);
     err = err ? err : take_lock(store);
-    err = err ? err : pl_store_recover(store, config);
+    err = err ? err : pl_store_recover(store);
     if (err) {
         destroy(store);
         return err;

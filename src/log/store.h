@@ -28,7 +28,7 @@ struct pl_store;
 
 // What recovery found.
 struct pl_recovery {
-    uint64_t events;        // whole ones
+    uint64_t events;        // whole ones, in the files that were looked at
     uint64_t damaged;       // records that were not, below what was once synced
     uint64_t damaged_first; // position of the first of them; 0: none
     uint64_t headers;       // of files, damaged
@@ -45,14 +45,12 @@ struct pl_store_config {
     const char *path;    // of the directory; made if it is not there
     const char *source;  // of events that bring none; NULL: ""
     uint64_t file_bytes; // of a segment file; at least PL_STORE_FILE_MIN
-    // The type of a number that frames in memory bear, borrowed while the store is open. Any
-    // thread.
+    // The type of a number that frames in memory bear, borrowed while the store is open; and the
+    // number of a type, always the same; PL_TYPE_INSIDE: no memory for it. Any thread. Not before
+    // pl_store_open has returned.
     const char *(*type_of)(void *context, uint32_t number);
+    uint32_t (*number_of)(void *context, const char *type);
     void *type_context;
-    // Told every event there is, in order, before pl_store_open returns. NULL: nobody wants to
-    // know. Another result than PEAL_OK ends it.
-    enum peal_err (*replay)(void *context, const struct pl_frame *record);
-    void *replay_context;
 };
 
 // PEAL_EBUSY: another process has it. PEAL_EIO, PEAL_ENOMEM, PEAL_ECORRUPT (no log),
@@ -87,12 +85,32 @@ enum peal_err pl_store_settle(struct pl_store *store, struct pl_log *log, uint64
                               enum peal_durability level);
 
 // A stretch of consecutive events as the log had them in memory, up to 256 KiB or one event that is
-// larger: those that begin at `position` or, where that is forgotten or damaged, behind it.
-// *Given*, with one reference; NULL: there are none. Only what is written is seen. Every checksum
-// is looked at. `number_of` numbers a type; PL_TYPE_INSIDE: it has no memory for it. Any thread.
-// PEAL_EIO, PEAL_ENOMEM.
+// larger, their data inside: those that begin at `position` or, where that is forgotten or damaged,
+// behind it. *Given*, with one reference; NULL: there are none. Only what is written is seen. Every
+// checksum is looked at. Any thread. PEAL_EIO, PEAL_ENOMEM.
 enum peal_err pl_store_read(struct pl_segment **out, struct pl_store *store,
-                            struct pl_budget *budget, uint64_t position,
-                            uint32_t (*number_of)(void *context, const char *type), void *context);
+                            struct pl_budget *budget, uint64_t position);
+
+// One event, for who looks events up: its frame is put to the beginning of `room`, which is aligned
+// to 8 and has *size bytes. NULL: the position is forgotten, damaged or not written yet. Any
+// thread. PEAL_ELIMIT: so many bytes are too few; *size says how many it takes, at least
+// PL_STORE_GET_LEAST. PEAL_EIO, PEAL_ENOMEM.
+#define PL_STORE_GET_LEAST 8192
+enum peal_err pl_store_get(const struct pl_frame **out, struct pl_store *store, uint64_t position,
+                           void *room, size_t *size);
+
+// Reads everything, and tells of each damage; what nobody wrote, behind the end, is none. Any
+// thread, also while events are written: those that come meanwhile are left out.
+struct pl_verify_ops {
+    // Positions that are lost, none if what is damaged is no event; and where. Borrowed for the
+    // call.
+    void (*damage)(void *context, const char *path, const struct pl_damage *damage);
+    // Bytes read, and all there are, about. False: enough. NULL: nobody wants to know.
+    bool (*progress)(void *context, uint64_t done, uint64_t total);
+};
+
+// PEAL_EIO, PEAL_ENOMEM.
+enum peal_err pl_store_verify(struct pl_store *store, const struct pl_verify_ops *ops,
+                              void *context);
 
 #endif

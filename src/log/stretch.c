@@ -2,252 +2,321 @@
 //
 // Reading a stretch of events back into a segment, as if the log had never forgotten them.
 //
-// A mark of the volume leads near the position; from there the file is scanned as recovery does,
-// which looks at every checksum and passes over what is damaged. A stretch ends at a hole: a
-// segment's events follow each other.
+// Happy path: the bytes of the file from a mark on are read straight into a segment, and become its
+// frames where they lie: each is verified, given the type's number in this process, and its offset
+// noted. What is no event, or before the position, lies there without one.
+//
+// Where something is damaged the file is scanned for the next whole event. A stretch ends at a
+// hole: a segment's events follow each other.
 #include "log/internal.h"
 
 #include "base/error.h"
 
 #include <string.h>
 
-#define OUTSIDE_MAX PL_SEGMENT_MIN // bytes of large data in a stretch, unless it is one event's
-
 #define ENOUGH PEAL_EAGAIN // ends a scan, and goes no further
+
+// How a walk over the bytes in the segment ended.
+enum walk { WALK_END, WALK_MORE, WALK_DAMAGE, WALK_FULL };
 
 struct stretch {
     struct pl_store *store;
     struct pl_budget *budget;
     uint64_t position; // where it is to begin
-    uint32_t (*number_of)(void *context, const char *type);
-    void *context;
-    struct pl_volume volume; // a copy; of it `source` is borrowed
+    struct pl_place place;
+    uint64_t next;   // the position that comes next
+    uint64_t offset; // of the bytes in the segment
+    size_t walked;   // of these
+    size_t need;     // bytes that the record there has
     struct pl_segment *segment;
+    uint32_t last_type, last_number; // in the file, in the process
+    enum peal_err err;
 };
-
-// ---- from a record to a frame -------------------------------------------------------------------
-
-// What becomes of a record's attributes: `head` bytes (the id), the source if it is to be put in,
-// `rest` bytes.
-struct parts {
-    const char *type;
-    const char *attributes; // behind the type
-    size_t head, rest;
-    const char *source; // NULL: nothing is put in
-};
-
-static void take_apart(struct parts *parts, const struct pl_frame *record, const char *source)
-{
-    const char *cursor = NULL;
-    struct pl_attribute attribute;
-    (void)pl_frame_next(record, &cursor, &attribute); // it begins with its type: it was checked
-    *parts = (struct parts){ .type = attribute.bytes, .attributes = cursor, .source = source };
-    while (pl_frame_next(record, &cursor, &attribute)) {
-        size_t size = (size_t)(cursor - parts->attributes);
-        parts->head = attribute.tag == PL_TAG_ID ? size : parts->head;
-        parts->source = attribute.tag == PL_TAG_SOURCE ? NULL : parts->source;
-        parts->rest = size;
-    }
-    parts->rest -= parts->head;
-}
-
-static size_t source_size(const struct parts *parts)
-{
-    return parts->source && *parts->source ? 2 + strlen(parts->source) + 1 : 0;
-}
-
-static size_t attributes_size(const struct parts *parts)
-{
-    return pl_round8(parts->head + source_size(parts) + parts->rest);
-}
-
-static void put_together(char *at, const struct parts *parts)
-{
-    size_t size = attributes_size(parts);
-    if (size == 0) {
-        return;
-    }
-    memset(at + size - 8, 0, 8);
-    memcpy(at, parts->attributes, parts->head);
-    at += parts->head;
-    if (source_size(parts) > 0) {
-        size_t length = strlen(parts->source);
-        uint16_t head = (uint16_t)(PL_TAG_SOURCE << PL_ATTRIBUTE_LENGTH_BITS | length);
-        memcpy(at, &head, sizeof head);
-        memcpy(at + sizeof head, parts->source, length + 1);
-        at += sizeof head + length + 1;
-    }
-    memcpy(at, parts->attributes + parts->head, parts->rest);
-}
-
-static void put_data(char *at, const void *data, size_t size, const struct pl_outside_block *block)
-{
-    if (block) {
-        struct pl_outside outside = { (void *)(block + 1), size };
-        memcpy(at, &outside, sizeof outside);
-    } else if (size > 0) {
-        memset(at + pl_round8(size) - 8, 0, 8);
-        memcpy(at, data, size);
-    }
-}
-
-// ---- filling ------------------------------------------------------------------------------------
 
 static enum peal_err say_no_memory(const struct stretch *stretch)
 {
     return pl_fail(PEAL_ENOMEM, "%s: no memory to read events", stretch->store->path);
 }
 
-static enum peal_err need_segment(struct stretch *stretch, uint64_t first)
-{
-    if (stretch->segment) {
-        return PEAL_OK;
-    }
-    stretch->segment = pl_segment_create(stretch->store->seams, stretch->budget, PL_SEGMENT_MIN);
-    if (!stretch->segment) {
-        return say_no_memory(stretch);
-    }
-    pl_segment_reset(stretch->segment, first);
-    return PEAL_OK;
-}
+// ---- segments to read into ----------------------------------------------------------------------
 
-// Has the segment room for an event with `size` bytes of data in a frame of `frame` bytes?
-static bool has_room(const struct pl_segment *segment, size_t frame, size_t size)
+// One that nobody else has any more, or NULL. First use of memory is dear: the store keeps a few.
+static struct pl_segment *find_spare(struct pl_store *store, const struct pl_budget *budget)
 {
-    bool outside = size > PL_INSIDE_MAX;
-    bool first = pl_segment_end(segment) == segment->first;
-    return pl_segment_fits(segment, frame) &&
-           (first || !outside || segment->outside_bytes + size <= OUTSIDE_MAX);
-}
-
-static enum peal_err add_event(struct stretch *stretch, const struct pl_frame *record)
-{
-    struct parts parts;
-    take_apart(&parts, record, stretch->volume.source);
-    size_t size;
-    const void *data = pl_frame_data(record, &size);
-    bool outside = size > PL_INSIDE_MAX;
-    size_t attributes = attributes_size(&parts);
-    size_t length = pl_frame_size(attributes, size, outside);
-    if (!has_room(stretch->segment, length, size)) {
-        return ENOUGH;
-    }
-    uint32_t number = stretch->number_of(stretch->context, parts.type);
-    struct pl_outside_block *block =
-        outside ? pl_outside_copy(stretch->store->seams, data, size) : NULL;
-    if (number == PL_TYPE_INSIDE || (outside && !block)) {
-        pl_outside_free(stretch->store->seams, block);
-        return say_no_memory(stretch);
-    }
-    struct pl_frame *frame = pl_segment_next(stretch->segment);
-    *frame = *record;
-    frame->length = (uint32_t)length;
-    frame->crc = 0;
-    frame->type = number;
-    frame->attribute_words = (uint16_t)(attributes / 8);
-    frame->flags &= (uint16_t) ~(outside ? PL_FLAG_PAD : 0);
-    frame->flags |= (uint16_t)(outside ? PL_FLAG_OUTSIDE : 0);
-    put_together((char *)(frame + 1), &parts);
-    put_data((char *)(frame + 1) + attributes, data, size, block);
-    if (block) {
-        pl_segment_own(stretch->segment, block);
-    }
-    pl_segment_commit(stretch->segment, frame);
-    return PEAL_OK;
-}
-
-static enum peal_err meet_event(void *context, const struct pl_frame *record, uint64_t offset)
-{
-    (void)offset;
-    struct stretch *stretch = context;
-    if (record->position < stretch->position) {
-        return PEAL_OK;
-    }
-    if (record->position >= stretch->volume.end ||
-        (stretch->segment && record->position != pl_segment_end(stretch->segment))) {
-        return ENOUGH;
-    }
-    enum peal_err err = need_segment(stretch, record->position);
-    return err ? err : add_event(stretch, record);
-}
-
-// ---- finding ------------------------------------------------------------------------------------
-
-// Copies the first volume that ends behind the position, and gives where to begin in it.
-static bool find_volume(struct stretch *stretch, struct pl_mark *out)
-{
-    struct pl_store *store = stretch->store;
+    struct pl_segment *found = NULL;
     pl_mutex_lock(&store->lock, store->seams);
-    size_t low = 0, high = store->volume_count; // the answer lies in low..high
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (store->volumes[middle].end > stretch->position) {
-            high = middle;
-        } else {
-            low = middle + 1;
-        }
-    }
-    bool found = low < store->volume_count;
-    if (found) {
-        const struct pl_volume *volume = &store->volumes[low];
-        stretch->volume = *volume;
-        *out = (struct pl_mark){ volume->base, PL_SEGFILE_HEADER };
-        size_t first = 0, end = volume->mark_count; // the last mark not behind the position
-        while (first < end) {
-            size_t middle = (first + end) / 2;
-            if (volume->marks[middle].position <= stretch->position) {
-                *out = volume->marks[middle];
-                first = middle + 1;
-            } else {
-                end = middle;
-            }
+    for (size_t i = 0; i < PL_STORE_SPARES_MAX && !found; i++) {
+        struct pl_segment *spare = store->spares[i];
+        // Acquire: all reads of it by who had it come before ours. New references come from here
+        // only.
+        if (spare && spare->budget == budget &&
+            atomic_load_explicit(&spare->refs, memory_order_acquire) == 1) {
+            pl_segment_ref(spare);
+            found = spare;
         }
     }
     pl_mutex_unlock(&store->lock, store->seams);
     return found;
 }
 
-static enum peal_err read_volume(struct stretch *stretch, const struct pl_mark *mark)
+static void keep_spare(struct pl_store *store, struct pl_segment *segment)
+{
+    pl_mutex_lock(&store->lock, store->seams);
+    for (size_t i = 0; i < PL_STORE_SPARES_MAX; i++) {
+        if (!store->spares[i]) {
+            pl_segment_ref(segment);
+            store->spares[i] = segment;
+            break;
+        }
+    }
+    pl_mutex_unlock(&store->lock, store->seams);
+}
+
+static enum peal_err need_segment(struct stretch *stretch)
+{
+    size_t size =
+        stretch->need > PL_SEGMENT_MIN ? (stretch->need + 63) & ~(size_t)63 : PL_SEGMENT_MIN;
+    if (stretch->segment && stretch->segment->size >= size) {
+        return PEAL_OK;
+    }
+    pl_segment_unref(stretch->segment);
+    bool usual = size == PL_SEGMENT_MIN;
+    stretch->segment = usual ? find_spare(stretch->store, stretch->budget) : NULL;
+    if (!stretch->segment) {
+        stretch->segment = pl_segment_create(stretch->store->seams, stretch->budget, size);
+        if (stretch->segment && usual) {
+            keep_spare(stretch->store, stretch->segment);
+        }
+    }
+    return stretch->segment ? PEAL_OK : say_no_memory(stretch);
+}
+
+// ---- walking ------------------------------------------------------------------------------------
+
+static enum peal_err find_number(struct stretch *stretch, uint32_t type, uint32_t *out)
+{
+    if (type != stretch->last_type) {
+        enum peal_err err =
+            pl_place_number(&stretch->place, stretch->store, type, &stretch->last_number);
+        if (err) {
+            return err;
+        }
+        stretch->last_type = type;
+    }
+    *out = stretch->last_number;
+    return PEAL_OK;
+}
+
+// A whole event at `at` becomes one of the segment's, if it is wanted. False: the stretch ends
+// before it.
+static bool adopt(struct stretch *stretch, struct pl_frame *record, size_t at)
+{
+    struct pl_segment *segment = stretch->segment;
+    bool first = pl_segment_end(segment) == segment->first;
+    if (record->position < stretch->position) {
+        return true;
+    }
+    uint32_t number = 0;
+    stretch->err = find_number(stretch, record->type, &number);
+    if (stretch->err == PEAL_ENOTFOUND) { // as if it were damaged
+        stretch->err = PEAL_OK;
+        return first;
+    }
+    if (first) {
+        segment->first = record->position;
+    }
+    segment->used = (uint32_t)at;
+    if (stretch->err || record->position != pl_segment_end(segment) ||
+        !pl_segment_fits(segment, record->length)) {
+        return false;
+    }
+    record->type = number;
+    record->crc = 0;
+    pl_segment_commit(segment, record);
+    return true;
+}
+
+static enum walk walk(struct stretch *stretch, size_t count)
+{
+    const uint64_t end = stretch->place.volume.end;
+    const uint32_t salt = stretch->place.salt;
+    while (stretch->next < end) {
+        size_t left = count - stretch->walked;
+        struct pl_frame *record =
+            (struct pl_frame *)(void *)(stretch->segment->bytes + stretch->walked);
+        stretch->need = sizeof *record;
+        if (left < sizeof *record) {
+            return WALK_MORE;
+        }
+        if (!pl_record_begins(record)) {
+            return WALK_DAMAGE;
+        }
+        size_t length = record->length;
+        stretch->need = length;
+        if (length > left) {
+            return WALK_MORE;
+        }
+        if (!pl_record_is_whole(record, salt)) {
+            return WALK_DAMAGE;
+        }
+        if (pl_record_is_event(record)) {
+            if (record->position < stretch->next) {
+                return WALK_DAMAGE;
+            }
+            uint64_t next = record->position + 1;
+            if (record->position >= end || !adopt(stretch, record, stretch->walked)) {
+                return WALK_FULL;
+            }
+            stretch->next = next;
+        }
+        stretch->walked += length;
+    }
+    return WALK_END;
+}
+
+// ---- around damage ------------------------------------------------------------------------------
+
+static enum peal_err meet_event(void *context, const struct pl_frame *record, uint64_t offset)
+{
+    struct stretch *stretch = context;
+    if (record->position < stretch->position) {
+        return PEAL_OK;
+    }
+    stretch->next = record->position;
+    stretch->offset = offset;
+    return ENOUGH;
+}
+
+// Goes to the next whole event behind what is damaged. *out_found: there is one.
+static enum peal_err pass_damage(struct stretch *stretch, bool *out_found)
 {
     static const struct pl_scan_ops ops = { .event = meet_event };
-    struct pl_store *store = stretch->store;
-    struct pl_file file = { 0 };
-    enum peal_err err = pl_volume_open(store, stretch->volume.base, PL_FILE_READ, &file);
-    if (err) {
-        return err;
-    }
     char path[PL_STORE_PATH];
-    pl_volume_path(store, stretch->volume.base, path);
-    struct pl_scan scan = { .seams = store->seams,
-                            .files = store->files,
-                            .file = file,
-                            .path = path,
-                            .salt = store->salt,
-                            .base = mark->position,
-                            .from = mark->offset,
-                            .until = stretch->volume.bytes };
-    err = pl_scan_run(&scan, &ops, stretch);
-    store->files->close(store->files->world, &file);
+    pl_volume_path(stretch->store, stretch->place.volume.base, path);
+    struct pl_scan scan = pl_place_scan(&stretch->place, stretch->store, path);
+    scan.base = stretch->next;
+    scan.from = stretch->offset + stretch->walked;
+    enum peal_err err = pl_scan_run(&scan, &ops, stretch);
+    *out_found = err == ENOUGH && stretch->next < stretch->place.volume.end;
     return err == ENOUGH ? PEAL_OK : err;
 }
 
-enum peal_err pl_store_read(struct pl_segment **out, struct pl_store *store,
-                            struct pl_budget *budget, uint64_t position,
-                            uint32_t (*number_of)(void *context, const char *type), void *context)
+// ---- reading ------------------------------------------------------------------------------------
+
+static enum peal_err read_bytes(struct stretch *stretch, size_t *out_count)
 {
-    struct stretch stretch = { .store = store,
-                               .budget = budget,
-                               .position = position,
-                               .number_of = number_of,
-                               .context = context };
-    struct pl_mark mark;
-    while (!stretch.segment && find_volume(&stretch, &mark)) {
-        enum peal_err err = read_volume(&stretch, &mark);
+    const struct pl_files *files = stretch->store->files;
+    struct pl_segment *segment = stretch->segment;
+    const struct pl_volume *volume = &stretch->place.volume;
+    uint64_t left = volume->bytes > stretch->offset ? volume->bytes - stretch->offset : 0;
+    size_t size = left < segment->size ? (size_t)left : segment->size;
+    int64_t count =
+        files->pread(files->world, stretch->place.file, segment->bytes, size, stretch->offset);
+    if (count < 0) {
+        return pl_fail(PEAL_EIO, "%s: cannot read at byte %llu of the file of %llu: %s",
+                       stretch->store->path, (unsigned long long)stretch->offset,
+                       (unsigned long long)volume->base, pl_files_text(count));
+    }
+    pl_segment_reset(segment, stretch->position);
+    stretch->walked = 0;
+    *out_count = (size_t)count;
+    return PEAL_OK;
+}
+
+// One step: bytes to the segment, and what events there are. *out_more: none, but behind them.
+static enum peal_err step(struct stretch *stretch, bool *out_more)
+{
+    *out_more = false;
+    size_t count = 0;
+    enum peal_err err = need_segment(stretch);
+    err = err ? err : read_bytes(stretch, &count);
+    if (err) {
+        return err;
+    }
+    enum walk how = walk(stretch, count);
+    if (stretch->err || pl_segment_end(stretch->segment) > stretch->segment->first) {
+        return stretch->err;
+    }
+    // More bytes, or as many as it takes; where the file ends before, that length was damaged.
+    *out_more = how == WALK_MORE &&
+                (stretch->walked > 0 || (stretch->need > count && count == stretch->segment->size));
+    if (how == WALK_DAMAGE || (how == WALK_MORE && !*out_more)) {
+        stretch->need = 0;
+        return pass_damage(stretch, out_more);
+    }
+    stretch->offset += stretch->walked;
+    return PEAL_OK;
+}
+
+// ---- another source -----------------------------------------------------------------------------
+
+// The same events, as many as fit, with the source that their file says.
+static enum peal_err put_source(struct stretch *stretch)
+{
+    const struct pl_place *place = &stretch->place;
+    struct pl_segment *old = stretch->segment;
+    size_t size = pl_place_frame_size(place, pl_segment_frame(old, old->first));
+    size = size > PL_SEGMENT_MIN ? (size + 63) & ~(size_t)63 : PL_SEGMENT_MIN;
+    struct pl_segment *segment = pl_segment_create(stretch->store->seams, stretch->budget, size);
+    if (!segment) {
+        return say_no_memory(stretch);
+    }
+    pl_segment_reset(segment, old->first);
+    for (uint64_t position = old->first; pl_segment_has(old, position); position++) {
+        const struct pl_frame *frame = pl_segment_frame(old, position);
+        if (!pl_segment_fits(segment, pl_place_frame_size(place, frame))) {
+            break;
+        }
+        struct pl_frame *out = pl_segment_next(segment);
+        pl_place_frame(place, frame, frame->type, out);
+        pl_segment_commit(segment, out);
+    }
+    pl_segment_unref(old);
+    stretch->segment = segment;
+    return PEAL_OK;
+}
+
+static enum peal_err read_place(struct stretch *stretch)
+{
+    stretch->next = stretch->place.position;
+    stretch->offset = stretch->place.offset;
+    stretch->need = 0;
+    stretch->last_type = PL_TYPE_INSIDE;
+    bool more = true;
+    enum peal_err err = PEAL_OK;
+    while (!err && more) {
+        err = step(stretch, &more);
+    }
+    bool any = !err && pl_segment_end(stretch->segment) > stretch->segment->first;
+    if (any && stretch->place.volume.source) {
+        err = put_source(stretch);
+    }
+    if (err || !any) {
+        pl_segment_unref(stretch->segment);
+        stretch->segment = NULL;
+    }
+    return err;
+}
+
+enum peal_err pl_store_read(struct pl_segment **out, struct pl_store *store,
+                            struct pl_budget *budget, uint64_t position)
+{
+    struct stretch stretch = { .store = store, .budget = budget, .position = position };
+    while (!stretch.segment) {
+        bool found = false;
+        enum peal_err err = pl_place_find(&stretch.place, store, stretch.position, &found);
+        if (!err && found) {
+            uint64_t end = stretch.place.volume.end;
+            err = read_place(&stretch);
+            pl_place_leave(&stretch.place, store);
+            stretch.position = end > stretch.position ? end : stretch.position;
+        }
         if (err) {
-            pl_segment_unref(stretch.segment);
             return err;
         }
-        stretch.position = stretch.volume.end;
+        if (!found) {
+            break;
+        }
     }
     *out = stretch.segment;
     return PEAL_OK;

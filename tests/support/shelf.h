@@ -83,7 +83,8 @@ static inline void shelf_init(struct shelf *shelf, uint64_t seed)
                                               .path = SHELF_PATH,
                                               .source = "/shelf",
                                               .file_bytes = SHELF_FILE,
-                                              .type_of = shelf_type };
+                                              .type_of = shelf_type,
+                                              .number_of = shelf_number };
 }
 
 // The log forgets nothing that is not written.
@@ -212,7 +213,7 @@ static inline enum peal_err shelf_settle(struct shelf *shelf, enum peal_durabili
 static inline enum peal_err shelf_read(struct shelf *shelf, struct pl_segment **out,
                                        uint64_t position)
 {
-    return pl_store_read(out, shelf->store, shelf->ledger.log.budget, position, shelf_number, NULL);
+    return pl_store_read(out, shelf->store, shelf->ledger.log.budget, position);
 }
 
 // Is it the event that was appended at its position, with `size` bytes, in that life? `source` is

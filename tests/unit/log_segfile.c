@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/crc32c.h"
-#include "log/segfile.h"
+#include "log/scan.h"
 #include "testing/disk.h"
 
 #define SALT 12345
@@ -38,9 +38,9 @@ static void put(struct bench *bench, uint64_t position, const void *data, size_t
     static _Alignas(8) char bytes[4096];
     struct pl_frame *record = (struct pl_frame *)(void *)bytes;
     struct peal_message message = { .data = data, .size = size };
-    struct pl_stamp stamp = { .position = position, .type = PL_TYPE_INSIDE, .type_inside = "a" };
+    struct pl_stamp stamp = { .position = position, .type = 0 };
     assert_true(size < 2000);
-    pl_frame_write(record, &message, 8, &stamp);
+    pl_frame_write(record, &message, 0, &stamp);
     pl_record_seal(record, SALT);
     assert_int_equal(pl_files_write(bench->files, bench->file, record, record->length, bench->end),
                      0);
@@ -65,7 +65,7 @@ static enum peal_err meet_damage(void *context, const struct pl_damage *damage)
 
 static struct pl_scan scan(struct bench *bench)
 {
-    static const struct pl_scan_ops ops = { meet_event, meet_damage };
+    static const struct pl_scan_ops ops = { .event = meet_event, .damage = meet_damage };
     int64_t size = bench->files->size(bench->files->world, bench->file);
     struct pl_scan scan = { .seams = &pl_seams_real,
                             .files = bench->files,
@@ -138,13 +138,13 @@ static void published_bytes_that_look_like_a_record_are_none(void **state)
     open_bench(&bench);
     put(&bench, 1, "x", 1);
     // Whoever can publish knows the format, but not the salt.
-    static _Alignas(8) char inner[48];
-    struct pl_stamp stamp = { .position = 2, .type = PL_TYPE_INSIDE, .type_inside = "a" };
-    pl_frame_write((struct pl_frame *)(void *)inner, &(struct peal_message){ 0 }, 8, &stamp);
+    static _Alignas(8) char inner[32];
+    struct pl_stamp stamp = { .position = 2, .type = 0 };
+    pl_frame_write((struct pl_frame *)(void *)inner, &(struct peal_message){ 0 }, 0, &stamp);
     pl_record_seal((struct pl_frame *)(void *)inner, 0);
     put(&bench, 2, inner, sizeof inner);
     put(&bench, 3, "x", 1);
-    assert_int_equal(pl_disk_flip(bench.disk, "f", (PL_SEGFILE_HEADER + 48 + 8) * 8), 0);
+    assert_int_equal(pl_disk_flip(bench.disk, "f", (PL_SEGFILE_HEADER + 40 + 8) * 8), 0);
     (void)scan(&bench);
     assert_int_equal(bench.events, 2);
     assert_int_equal(bench.damaged, 1);

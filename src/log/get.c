@@ -1,0 +1,209 @@
+// SPDX-License-Identifier: MIT
+//
+// Reading one event: the bytes between two marks are read at once, and the records there passed by
+// their lengths; only the one that is wanted is verified. Where that leads nowhere, because a
+// length is damaged, the file is scanned from the mark.
+#include "log/internal.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+#define ENOUGH PEAL_EAGAIN // ends a scan
+
+struct getting {
+    struct pl_store *store;
+    struct pl_place place;
+    uint64_t position;
+    char *room;
+    size_t size, need;
+    uint64_t offset; // in the file, of the bytes in the room
+    size_t count;    // of them
+    uint64_t found;  // where the record is; 0: nowhere
+};
+
+static enum peal_err load(struct getting *getting, size_t size)
+{
+    const struct pl_files *files = getting->store->files;
+    size = size < getting->size ? size : getting->size;
+    int64_t count =
+        files->pread(files->world, getting->place.file, getting->room, size, getting->offset);
+    if (count < 0) {
+        return pl_fail(PEAL_EIO, "%s: cannot read position %llu: %s", getting->store->path,
+                       (unsigned long long)getting->position, pl_files_text(count));
+    }
+    getting->count = (size_t)count;
+    return PEAL_OK;
+}
+
+// The header at the `at`-th byte of those in the room; NULL: it is not there.
+static struct pl_frame *head_at(const struct getting *getting, size_t at)
+{
+    return getting->count - at >= sizeof(struct pl_frame)
+               ? (struct pl_frame *)(void *)(getting->room + at)
+               : NULL;
+}
+
+// Goes from header to header. False: one of them is none.
+static enum peal_err pass(struct getting *getting, bool *out_there)
+{
+    size_t at = 0;
+    *out_there = false;
+    for (;;) {
+        const struct pl_frame *head = at <= getting->count ? head_at(getting, at) : NULL;
+        if (!head) {
+            if (at == 0) {
+                return PEAL_OK;
+            }
+            getting->offset += at;
+            at = 0;
+            enum peal_err err = load(getting, PL_STORE_GET_LEAST);
+            if (err) {
+                return err;
+            }
+            continue;
+        }
+        if (!pl_record_begins(head) ||
+            (pl_record_is_event(head) && head->position > getting->position)) {
+            return PEAL_OK;
+        }
+        if (pl_record_is_event(head) && head->position == getting->position) {
+            getting->found = getting->offset + at;
+            *out_there = true;
+            return PEAL_OK;
+        }
+        at += head->length;
+    }
+}
+
+// With the room holding the record, or its beginning: all of it to the room's own beginning, if it
+// is whole. *out NULL: it is not.
+static enum peal_err bring(struct getting *getting, struct pl_frame **out)
+{
+    size_t at = (size_t)(getting->found - getting->offset);
+    struct pl_frame *head = (struct pl_frame *)(void *)(getting->room + at);
+    size_t length = head->length;
+    enum peal_err err = PEAL_OK;
+    *out = NULL;
+    if (length > getting->size) {
+        getting->need = length;
+        return PEAL_ELIMIT;
+    }
+    if (length > getting->count - at) {
+        getting->offset = getting->found;
+        err = load(getting, length);
+        at = 0;
+    }
+    head = (struct pl_frame *)(void *)(getting->room + at);
+    if (!err && getting->count - at >= length && head->length == length && pl_record_begins(head) &&
+        pl_record_is_whole(head, getting->place.salt)) {
+        memmove(getting->room, head, length);
+        *out = (struct pl_frame *)(void *)getting->room;
+    }
+    return err;
+}
+
+static enum peal_err meet_event(void *context, const struct pl_frame *record, uint64_t offset)
+{
+    struct getting *getting = context;
+    if (record->position < getting->position) {
+        return PEAL_OK;
+    }
+    getting->found = record->position == getting->position ? offset : 0;
+    return ENOUGH;
+}
+
+// The long way.
+static enum peal_err search(struct getting *getting, struct pl_frame **out)
+{
+    static const struct pl_scan_ops ops = { .event = meet_event };
+    char path[PL_STORE_PATH];
+    pl_volume_path(getting->store, getting->place.volume.base, path);
+    struct pl_scan scan = pl_place_scan(&getting->place, getting->store, path);
+    getting->found = 0;
+    enum peal_err err = pl_scan_run(&scan, &ops, getting);
+    if ((err && err != ENOUGH) || !getting->found) {
+        return err == ENOUGH ? PEAL_OK : err;
+    }
+    getting->offset = getting->found;
+    err = load(getting, PL_STORE_GET_LEAST);
+    return err || getting->count < sizeof(struct pl_frame) ? err : bring(getting, out);
+}
+
+// The record becomes a frame; if a source is to be put in, by way of a copy.
+static enum peal_err adopt(struct getting *getting, struct pl_frame *record)
+{
+    const struct pl_store *store = getting->store;
+    uint32_t number = 0;
+    enum peal_err err = pl_place_number(&getting->place, store, record->type, &number);
+    if (err) {
+        return err;
+    }
+    if (!getting->place.volume.source) {
+        record->type = number;
+        record->crc = 0;
+        return PEAL_OK;
+    }
+    size_t size = pl_place_frame_size(&getting->place, record);
+    if (size > getting->size) {
+        getting->need = size;
+        return PEAL_ELIMIT;
+    }
+    struct pl_frame *copy = pl_alloc(store->seams, record->length);
+    if (!copy) {
+        return pl_fail(PEAL_ENOMEM, "%s: no memory to read an event", store->path);
+    }
+    memcpy(copy, record, record->length);
+    pl_place_frame(&getting->place, copy, number, record);
+    pl_release(store->seams, copy);
+    return PEAL_OK;
+}
+
+static enum peal_err get(struct getting *getting, struct pl_frame **out)
+{
+    const struct pl_place *place = &getting->place;
+    getting->offset = place->offset;
+    size_t between =
+        place->until ? (size_t)(place->until - place->offset) : (size_t)PL_STORE_GET_LEAST;
+    bool there = false;
+    *out = NULL;
+    enum peal_err err = load(getting, between);
+    err = err ? err : pass(getting, &there);
+    if (!err && there) {
+        err = bring(getting, out);
+    }
+    if (!err && !*out) {
+        err = search(getting, out);
+    }
+    if (!err && *out) {
+        err = adopt(getting, *out);
+    }
+    return err;
+}
+
+enum peal_err pl_store_get(const struct pl_frame **out, struct pl_store *store, uint64_t position,
+                           void *room, size_t *size)
+{
+    struct getting getting = { .store = store, .position = position, .room = room, .size = *size };
+    if (*size < PL_STORE_GET_LEAST) {
+        *size = PL_STORE_GET_LEAST;
+        return PEAL_ELIMIT;
+    }
+    bool found = false;
+    enum peal_err err = pl_place_find(&getting.place, store, position, &found);
+    struct pl_frame *frame = NULL;
+    if (!err && found) {
+        err = position < getting.place.volume.base ? PEAL_OK : get(&getting, &frame);
+        pl_place_leave(&getting.place, store);
+    }
+    if (err == PEAL_ELIMIT) {
+        *size = getting.need;
+        return pl_fail(PEAL_ELIMIT, "%s: position %llu takes %zu bytes", store->path,
+                       (unsigned long long)position, getting.need);
+    }
+    if (err && err != PEAL_ENOTFOUND) { // whose type has no name is as good as damaged
+        return err;
+    }
+    *out = err ? NULL : frame;
+    return PEAL_OK;
+}

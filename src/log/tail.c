@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: MIT
+//
+// The end of the log: what of it counts when it is opened.
+//
+// The last file ends where the process did. If that closed it, its summary says so. Else it is
+// scanned, to learn how far it was durable, and where its tail is torn:
+//
+//     records ──── whole ────┬ damage ┬ whole ─┬ SYNCED n ┬ whole ─┬ not whole ┬ whole ─┬ zeros
+//                            below n: damage                       not below n: the tail is torn
+//                            reported, and the rest kept           and cut from here on
+//
+// A batch that does not end is cut from its beginning. The file before may not have been synced
+// when this one was begun. A note here that knows of positions up to here says that it was; without
+// one it is scanned too, and if its tail is torn, the log ends there and the last file goes.
+//
+// What no note calls durable may stand in the system's memory only, and a sync that failed in an
+// earlier life would not be told again: it is written once more before the first sync counts.
+//
+// What must stay true: a position that may have been acknowledged as durable is never given again,
+// also when its event is damaged; nothing behind the last whole record looks like its continuation.
+#include "log/internal.h"
+
+#include "base/error.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define CUT_WINDOW 65536
+
+#define NOWHERE UINT64_MAX
+
+// What is found in a file.
+struct look {
+    struct pl_scan scan;
+    char path[PL_STORE_PATH];
+    struct pl_guide *guide; // what it leads to
+    uint64_t base;
+    uint64_t synced;    // positions below it cannot be torn
+    uint64_t tear;      // the offset where the tail is torn; NOWHERE
+    uint64_t last_name; // the offset of one
+    uint64_t events, damaged, damaged_first;
+};
+
+// ---- looking ------------------------------------------------------------------------------------
+
+static enum peal_err meet_event(void *context, const struct pl_frame *record, uint64_t offset)
+{
+    struct look *look = context;
+    if (pl_guide_wants(look->guide, offset)) {
+        pl_guide_mark(look->guide, record->position - look->base, offset);
+    }
+    look->events++;
+    return PEAL_OK;
+}
+
+static enum peal_err meet_damage(void *context, const struct pl_damage *damage)
+{
+    struct look *look = context;
+    if (damage->first >= look->synced && look->tear == NOWHERE) {
+        look->tear = damage->batch ? damage->batch : damage->offset;
+    }
+    if (damage->first < damage->end && look->damaged == 0) {
+        look->damaged_first = damage->first;
+    }
+    look->damaged += damage->end - damage->first;
+    return PEAL_OK;
+}
+
+static enum peal_err meet_name(void *context, const struct pl_frame *record, uint64_t offset)
+{
+    struct look *look = context;
+    look->last_name = offset;
+    return pl_guide_take_name(look->guide, record);
+}
+
+static enum peal_err look_once(struct look *look)
+{
+    static const struct pl_scan_ops ops = { meet_event, meet_damage, meet_name };
+    pl_guide_empty(look->guide);
+    look->tear = NOWHERE;
+    look->last_name = 0;
+    look->events = 0;
+    look->damaged = 0;
+    return pl_scan_run(&look->scan, &ops, look);
+}
+
+// Looks at a file; *out_end is where it is to be cut. Which damage is a tear is known when the last
+// note is: so a file with damage is looked at twice, and once more without its torn tail.
+static enum peal_err look_at(struct look *look, uint64_t *out_end)
+{
+    enum peal_err err = look_once(look);
+    uint64_t known = look->scan.synced > look->synced ? look->scan.synced : look->synced;
+    if (!err && look->tear != NOWHERE && known > look->synced) {
+        look->synced = known;
+        err = look_once(look);
+    }
+    if (err) {
+        return err;
+    }
+    uint64_t end = look->scan.batch ? look->scan.batch : look->scan.offset;
+    end = look->tear < end ? look->tear : end;
+    if (end < look->scan.offset || end <= look->last_name) {
+        look->scan.until = end;
+        err = look_once(look);
+    }
+    *out_end = end;
+    look->scan.synced = known;
+    return err;
+}
+
+static enum peal_err begin_look(struct look *look, const struct pl_store *store,
+                                const struct pl_volume *volume, struct pl_file file)
+{
+    struct pl_guide *guide = pl_guide_create(store->seams);
+    if (!guide) {
+        return pl_fail(PEAL_ENOMEM, "%s: no memory to look at its files", store->path);
+    }
+    *look = (struct look){ .guide = guide, .base = volume->base };
+    pl_volume_path(store, volume->base, look->path);
+    look->scan = (struct pl_scan){ .seams = store->seams,
+                                   .files = store->files,
+                                   .file = file,
+                                   .path = look->path,
+                                   .salt = pl_record_salt(store->seed, volume->base),
+                                   .base = volume->base,
+                                   .from = PL_SEGFILE_HEADER,
+                                   .until = volume->bytes };
+    return PEAL_OK;
+}
+
+static void report(struct pl_store *store, const struct look *look)
+{
+    store->recovery.events += look->events;
+    if (look->damaged > 0) {
+        pl_store_damaged(store, look->damaged_first, look->damaged_first + look->damaged);
+    }
+}
+
+// A record before which all is durable: the last event that a note says is, or one before it. Names
+// may stand behind that, before the first that is not.
+static uint64_t find_again(const struct look *look)
+{
+    uint64_t synced = look->scan.synced;
+    const struct pl_mark *next = NULL;
+    const struct pl_mark *mark =
+        synced > look->base ? pl_guide_find_mark(look->guide, synced - 1 - look->base, &next)
+                            : NULL;
+    return mark ? (uint64_t)mark->word * 8 : PL_SEGFILE_HEADER;
+}
+
+// ---- cutting ------------------------------------------------------------------------------------
+
+// The last byte from an offset on that is not zero, and one; the offset if all are.
+static int64_t find_end(const struct pl_scan *scan, char *buffer, uint64_t offset)
+{
+    uint64_t end = offset;
+    int64_t count = 1;
+    for (uint64_t at = offset; count > 0; at += (uint64_t)count) {
+        count = scan->files->pread(scan->files->world, scan->file, buffer, CUT_WINDOW, at);
+        for (int64_t i = count; i > 0; i--) {
+            if (buffer[i - 1]) {
+                end = at + (uint64_t)i;
+                break;
+            }
+        }
+    }
+    return count < 0 ? count : (int64_t)end;
+}
+
+// Cuts what is torn; it is zeros again from there on, also after a power cut.
+static enum peal_err cut(struct pl_store *store, const struct pl_scan *scan, uint64_t offset)
+{
+    const struct pl_files *files = scan->files;
+    int64_t end = find_end(scan, store->buffer, offset);
+    int result = end < 0 ? (int)end : 0;
+    if (end > (int64_t)offset) {
+        struct pl_recovery *recovery = &store->recovery;
+        recovery->cut_bytes += (uint64_t)end - offset;
+        const char *name = strrchr(scan->path, '/');
+        (void)snprintf(recovery->cut_file, sizeof recovery->cut_file, "%s", name + 1);
+        result = files->truncate(files->world, scan->file, offset);
+        result = result ? result : files->sync(files->world, scan->file);
+    }
+    return result ? pl_fail(PEAL_EIO, "%s: cannot cut its torn tail: %s", scan->path,
+                            pl_files_text(result))
+                  : PEAL_OK;
+}
+
+// ---- the file before the last -------------------------------------------------------------------
+
+// Takes away the last file, which follows a torn tail.
+static enum peal_err remove_last(struct pl_store *store)
+{
+    const struct pl_files *files = store->files;
+    const struct pl_volume *last = &store->volumes[store->volume_count - 1];
+    char path[PL_STORE_PATH];
+    pl_volume_path(store, last->base, path);
+    int result = files->unlink(files->world, path);
+    result = result ? result : files->sync_directory(files->world, store->path);
+    if (result) {
+        return pl_fail(PEAL_EIO, "%s: cannot remove it, though it follows a torn tail: %s", path,
+                       pl_files_text(result));
+    }
+    store->recovery.cut_bytes += last->bytes;
+    (void)snprintf(store->recovery.cut_file, sizeof store->recovery.cut_file, "%020" PRIu64 ".seg",
+                   last->base);
+    pl_volume_drop_last(store);
+    return PEAL_OK;
+}
+
+// Looks at the file before the last, which may not be synced. *out_torn: it does not reach the
+// last.
+static enum peal_err look_before(struct pl_store *store, bool *out_torn)
+{
+    struct pl_volume *before = &store->volumes[store->volume_count - 2];
+    struct pl_file file = { 0 };
+    struct look look = { 0 };
+    uint64_t end = 0;
+    enum peal_err err = pl_volume_open(store, before->base, PL_FILE_WRITE, &file);
+    err = err ? err : begin_look(&look, store, before, file);
+    look.synced = before[1].durable; // its header knows
+    err = err ? err : look_at(&look, &end);
+    *out_torn = !err && look.scan.next != before->end;
+    if (!err && !*out_torn) {
+        report(store, &look);
+        store->sealed = (struct pl_unsynced){ file, before->end, find_again(&look), end };
+        before->guide = look.guide;
+        store->guide_bytes += pl_guide_bytes(look.guide);
+        look.guide = NULL;
+        file = (struct pl_file){ 0 };
+    }
+    store->files->close(store->files->world, &file);
+    pl_guide_unref(look.guide);
+    return err;
+}
+
+// ---- the last file ------------------------------------------------------------------------------
+
+static void set_end(struct pl_store *store, struct pl_guide *guide, uint64_t next, uint64_t offset)
+{
+    struct pl_volume *last = &store->volumes[store->volume_count - 1];
+    last->end = next;
+    last->guide = guide;
+    last->bytes = PL_VOLUME_GROWS;
+    store->guide = guide;
+    store->names_found = guide->name_end;
+    store->salt = pl_record_salt(store->seed, last->base);
+    store->next = next;
+    store->offset = offset;
+}
+
+// A file that was closed says so. *out_closed: it was.
+static enum peal_err take_closed(struct pl_store *store, bool *out_closed)
+{
+    const struct pl_volume *last = &store->volumes[store->volume_count - 1];
+    struct pl_place place = { .volume = *last, .file = store->file.file };
+    place.salt = pl_record_salt(store->seed, last->base);
+    struct pl_guide *guide = pl_guide_create(store->seams);
+    if (!guide) {
+        return pl_fail(PEAL_ENOMEM, "%s: no memory to look at its files", store->path);
+    }
+    struct pl_summary summary;
+    enum peal_err err = pl_place_summary(&summary, guide, &place, store);
+    *out_closed = !err && summary.end == summary.durable;
+    if (*out_closed) {
+        set_end(store, guide, summary.end, summary.offset);
+        store->noted = summary.end;
+        store->ended = summary.offset;
+        store->closed = true;
+        atomic_init(&store->durable, summary.end);
+        return PEAL_OK;
+    }
+    pl_guide_unref(guide);
+    return err == PEAL_ECORRUPT ? PEAL_OK : err;
+}
+
+// With the file before it known to be whole, and durable if `known`.
+static enum peal_err take_last(struct pl_store *store, struct look *look, uint64_t end, bool known)
+{
+    enum peal_err err = cut(store, &look->scan, end);
+    if (err) {
+        return err;
+    }
+    report(store, look);
+    uint64_t synced = look->scan.synced;
+    store->file.again_from = find_again(look);
+    store->file.again_to = end;
+    set_end(store, look->guide, look->scan.next, end);
+    look->guide = NULL;
+    uint64_t durable = known && synced < look->base ? look->base : synced;
+    durable = durable < store->next ? durable : store->next;
+    atomic_init(&store->durable, durable > 1 ? durable : 1);
+    store->noted = known ? durable : look->base - 1;
+    return PEAL_OK;
+}
+
+// *out_again: the last file was removed, and another is the last.
+static enum peal_err take_open(struct pl_store *store, bool *out_again)
+{
+    const struct pl_volume *last = &store->volumes[store->volume_count - 1];
+    struct look look = { 0 };
+    uint64_t end = 0;
+    bool torn = false;
+    enum peal_err err = begin_look(&look, store, last, store->file.file);
+    err = err ? err : look_at(&look, &end);
+    bool known = store->volume_count == 1 || last->after_failure || look.scan.synced >= last->base;
+    if (!err && !known) {
+        look.scan.synced = last->durable;
+        err = look_before(store, &torn);
+    }
+    if (!err && torn) {
+        store->files->close(store->files->world, &store->file.file);
+        err = remove_last(store);
+    } else if (!err) {
+        err = take_last(store, &look, end, known);
+    }
+    *out_again = torn;
+    pl_guide_unref(look.guide);
+    return err;
+}
+
+enum peal_err pl_tail_recover(struct pl_store *store)
+{
+    bool again = true;
+    enum peal_err err = PEAL_OK;
+    while (!err && again) {
+        const struct pl_volume *last = &store->volumes[store->volume_count - 1];
+        bool closed = false;
+        again = false;
+        err = pl_volume_open(store, last->base, PL_FILE_WRITE, &store->file.file);
+        err = err ? err : take_closed(store, &closed);
+        err = err || closed ? err : take_open(store, &again);
+    }
+    return err;
+}

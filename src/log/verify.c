@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT
+//
+// Verifying: every file is read from record to record, and whatever is not whole is told.
+#include "log/internal.h"
+
+#include "base/error.h"
+
+#include <string.h>
+
+#define WINDOW  65536
+#define STEP    (1 << 20) // bytes between two words on progress
+#define ENOUGH  PEAL_EAGAIN
+#define STOPPED PEAL_ECLOSED
+
+struct verifying {
+    struct pl_store *store;
+    const struct pl_verify_ops *ops;
+    void *context;
+    struct pl_place place; // only its file and volume
+    char path[PL_STORE_PATH];
+    uint64_t done, total; // bytes, of the files before; of all
+    uint64_t told;        // of the progress
+};
+
+static enum peal_err tell_progress(struct verifying *verifying, uint64_t done)
+{
+    verifying->told = done;
+    const struct pl_verify_ops *ops = verifying->ops;
+    bool on = !ops->progress || ops->progress(verifying->context, done, verifying->total);
+    return on ? PEAL_OK : STOPPED;
+}
+
+static enum peal_err meet_damage(void *context, const struct pl_damage *damage)
+{
+    struct verifying *verifying = context;
+    verifying->ops->damage(verifying->context, verifying->path, damage);
+    return PEAL_OK;
+}
+
+static enum peal_err meet_event(void *context, const struct pl_frame *record, uint64_t offset)
+{
+    struct verifying *verifying = context;
+    uint64_t done = verifying->done + offset;
+    if (done - verifying->told >= STEP) {
+        enum peal_err err = tell_progress(verifying, done);
+        if (err) {
+            return err;
+        }
+    }
+    // Behind the end somebody may be writing.
+    return record->position + 1 >= verifying->place.volume.end &&
+                   verifying->place.volume.bytes == PL_VOLUME_GROWS
+               ? ENOUGH
+               : PEAL_OK;
+}
+
+// Is there something that is not zero from an offset on?
+static enum peal_err find_rest(const struct verifying *verifying, uint64_t offset, bool *out)
+{
+    const struct pl_files *files = verifying->store->files;
+    char window[WINDOW];
+    *out = false;
+    for (int64_t count = 1; count > 0 && !*out; offset += (uint64_t)count) {
+        count = files->pread(files->world, verifying->place.file, window, sizeof window, offset);
+        if (count < 0) {
+            return pl_fail(PEAL_EIO, "%s: cannot read at byte %llu: %s", verifying->path,
+                           (unsigned long long)offset, pl_files_text(count));
+        }
+        for (int64_t i = 0; i < count && !*out; i++) {
+            *out = window[i] != 0;
+        }
+    }
+    return PEAL_OK;
+}
+
+// What is behind the last whole record of a complete file.
+static enum peal_err look_behind(struct verifying *verifying, const struct pl_scan *scan)
+{
+    const struct pl_volume *volume = &verifying->place.volume;
+    bool last = volume->bytes == PL_VOLUME_GROWS;
+    bool rest = false;
+    enum peal_err err = last ? PEAL_OK : find_rest(verifying, scan->offset, &rest);
+    struct pl_damage damage = { .first = scan->next, .end = scan->next, .offset = scan->offset };
+    damage.bytes = rest ? volume->bytes - scan->offset : 0;
+    if (scan->next < volume->end && !verifying->place.next_after_failure) {
+        damage.end = volume->end;
+    }
+    if (!err && (rest || damage.first < damage.end)) {
+        err = meet_damage(verifying, &damage);
+    }
+    return err;
+}
+
+static enum peal_err verify_header(struct verifying *verifying)
+{
+    struct pl_segfile_header header;
+    enum peal_err err = pl_segfile_read_header(&header, verifying->store->files,
+                                               verifying->place.file, verifying->path);
+    if (err != PEAL_ECORRUPT) {
+        return err;
+    }
+    const struct pl_volume *volume = &verifying->place.volume;
+    struct pl_damage damage = { volume->base, volume->base, 0, PL_SEGFILE_HEADER, 0 };
+    return meet_damage(verifying, &damage);
+}
+
+static enum peal_err verify_file(struct verifying *verifying)
+{
+    static const struct pl_scan_ops ops = { .event = meet_event, .damage = meet_damage };
+    struct pl_store *store = verifying->store;
+    pl_volume_path(store, verifying->place.volume.base, verifying->path);
+    enum peal_err err = verify_header(verifying);
+    if (err) {
+        return err;
+    }
+    struct pl_scan scan = pl_place_scan(&verifying->place, store, verifying->path);
+    err = pl_scan_run(&scan, &ops, verifying);
+    return err ? err : look_behind(verifying, &scan);
+}
+
+static uint64_t size_of(const struct pl_store *store, const struct pl_place *place)
+{
+    int64_t size = store->files->size(store->files->world, place->file);
+    return size > 0 ? (uint64_t)size : 0;
+}
+
+static uint64_t find_total(struct pl_store *store)
+{
+    uint64_t total = 0;
+    pl_mutex_lock(&store->lock, store->seams);
+    for (size_t i = 0; i < store->volume_count; i++) {
+        const struct pl_volume *volume = &store->volumes[i];
+        total += i + 1 < store->volume_count ? volume->bytes : store->config.file_bytes;
+    }
+    pl_mutex_unlock(&store->lock, store->seams);
+    return total;
+}
+
+enum peal_err pl_store_verify(struct pl_store *store, const struct pl_verify_ops *ops,
+                              void *context)
+{
+    struct verifying verifying = { .store = store, .ops = ops, .context = context };
+    verifying.total = find_total(store);
+    bool found = true;
+    enum peal_err err = PEAL_OK;
+    for (uint64_t position = 0; !err && found;) {
+        err = pl_place_open(&verifying.place, store, position, &found);
+        if (err || !found) {
+            break;
+        }
+        position = verifying.place.volume.end;
+        uint64_t size = size_of(store, &verifying.place);
+        err = verify_file(&verifying);
+        pl_place_leave(&verifying.place, store);
+        verifying.done += size;
+        err = err == ENOUGH ? PEAL_OK : err;
+        err = err ? err : tell_progress(&verifying, verifying.done);
+    }
+    return err == STOPPED ? PEAL_OK : err;
+}
