@@ -56,10 +56,8 @@ static void *take_memory(struct pl_tail *tail, size_t size, const char *what)
 
 static void give_memory(struct pl_tail *tail, void *memory, size_t size)
 {
-    if (memory) {
-        pl_release(tail->index.seams, memory);
-        atomic_fetch_sub_explicit(&tail->memory, size, memory_order_relaxed); // a mere count
-    }
+    pl_release(tail->index.seams, memory);
+    atomic_fetch_sub_explicit(&tail->memory, size, memory_order_relaxed); // a mere count
 }
 
 // ---- types --------------------------------------------------------------------------------------

@@ -595,6 +595,41 @@ static void a_call_that_fails_while_looking_is_told_and_the_next_one_works(void 
     indexed_close(&indexed);
 }
 
+// A key of more events than are read at once.
+static void a_read_that_fails_on_the_way_can_be_tried_again(void **state)
+{
+    (void)state;
+    struct indexed indexed;
+    (void)open_stand(&indexed, &large);
+    assert_int_equal(indexed_try_open(&indexed), PEAL_OK);
+    unsigned failures = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        const struct pl_wanted wanted = { .hash = indexed_hash(&indexed, 0, 1),
+                                          .end = UINT64_MAX,
+                                          .backwards = i };
+        uint64_t found = 1;
+        uint64_t last = i ? UINT64_MAX : 0;
+        uint64_t count = 0;
+        struct pl_find find;
+        assert_int_equal(pl_find_begin(&find, indexed.sealed, &wanted), PEAL_OK);
+        const struct pl_disk_fault fault = { .calls = PL_DISK_READ };
+        while (found) {
+            pl_disk_inject(indexed.disk, &fault);
+            enum peal_err err = pl_find_next(&find, &found);
+            pl_disk_heal(indexed.disk);
+            failures += err == PEAL_EIO;
+            err = err ? pl_find_next(&find, &found) : err;
+            assert_int_equal(err, PEAL_OK);
+            assert_true(found == 0 || (i ? found < last : found > last));
+            last = found;
+            count += found != 0;
+        }
+        assert_int_equal(count, pl_find_weight(&find));
+    }
+    assert_true(failures >= 2);
+    indexed_close(&indexed);
+}
+
 static void a_disk_that_lies_is_found_out(void **state)
 {
     (void)state;
@@ -787,6 +822,7 @@ int main(void)
         cmocka_unit_test(whichever_call_fails_the_old_index_or_the_new_one_is_there),
         cmocka_unit_test(a_write_that_takes_a_part_is_gone_on_with),
         cmocka_unit_test(a_call_that_fails_while_looking_is_told_and_the_next_one_works),
+        cmocka_unit_test(a_read_that_fails_on_the_way_can_be_tried_again),
         cmocka_unit_test(a_disk_that_lies_is_found_out),
         cmocka_unit_test(after_a_power_cut_an_index_is_whole_or_to_be_made_again),
         cmocka_unit_test(positions_and_offsets_have_limits),
