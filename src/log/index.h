@@ -96,11 +96,11 @@ void pl_index_unref(struct pl_index *index); // frees it with the last; NULL is 
 
 // Makes it as new, about another file of the same log, and keeps its memory. Its only reference is
 // the caller's.
-void pl_index_reset(struct pl_index *tail, uint64_t base);
+void pl_index_reset(struct pl_index *index, uint64_t base);
 
 // The number of a type, which gets one if it has none yet; `size` is at most PEAL_TYPE_MAX. Some
 // 20 ns: who adds many events keeps it. PEAL_ELIMIT, PEAL_ENOMEM.
-enum peal_err pl_index_number(struct pl_index *tail, const char *name, size_t size, uint32_t *out);
+enum peal_err pl_index_number(struct pl_index *index, const char *name, size_t size, uint32_t *out);
 
 struct pl_index_event {
     uint64_t position;      // above all that were added
@@ -112,13 +112,13 @@ struct pl_index_event {
 
 // Positions may be left out, where the file is damaged. Some 15 ns, without an allocation but at
 // every 16,384th position. PEAL_ELIMIT, PEAL_ENOMEM.
-enum peal_err pl_index_add(struct pl_index *tail, const struct pl_index_event *event);
+enum peal_err pl_index_add(struct pl_index *index, const struct pl_index_event *event);
 
 // Writes it to a file `path`, in place of one that is there: to "<path>.new", which is synced and
 // renamed. The directory is not synced, since a file that a power cut took can be made again.
 // `bytes`: struct pl_index_source. Nothing is added meanwhile; others may ask. PEAL_EIO,
 // PEAL_ENOMEM: what was there is still there.
-enum peal_err pl_index_seal(struct pl_index *tail, const struct pl_files *files, const char *path,
+enum peal_err pl_index_seal(struct pl_index *index, const struct pl_files *files, const char *path,
                             uint64_t bytes);
 
 // ---- finding ------------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ static inline void pl_find_set(struct pl_find *find, uint32_t place)
 #define PL_TYPE_NONE   UINT32_MAX // of a place that was left out
 #define PL_TYPE_CHUNK  1024
 #define PL_TYPE_CHUNKS (PL_INDEX_TYPES_MAX / PL_TYPE_CHUNK)
-#define PL_TYPE_SLOTS 65536
+#define PL_TYPE_SLOTS  65536
 #define PL_NAMES_CHUNK 16384 // bytes
 
 // One event: what of its keys is kept, and for each kind the one before it in the same slot.

@@ -228,8 +228,8 @@ static enum peal_err step(struct pl_tail *tail, uint32_t span, uint32_t place, u
     if (!next) {
         return PEAL_ENOMEM;
     }
-    if (!same && span % PL_STRIPE != 0) {
-        leave_out(last, span % PL_STRIPE, PL_STRIPE, mark);
+    if (last && !same) {
+        leave_out(last, (span - 1) % PL_STRIPE + 1, PL_STRIPE, mark);
     }
     leave_out(next, to == from ? span % PL_STRIPE : 0, place % PL_STRIPE, mark);
     // Relaxed: before `span`.

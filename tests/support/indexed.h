@@ -112,7 +112,8 @@ static inline struct indexed_event indexed_invent(struct indexed *indexed, uint6
     bool favourite = indexed_one_in(indexed, shape->favourite);
     bool without = indexed_one_in(indexed, shape->without);
     struct indexed_event event = { .position = position, .offset = indexed->bytes };
-    event.time = (int64_t)position * 1000 + indexed_below(indexed, 200000);
+    event.time =
+        (int64_t)(position - shape->base) * 1000 + indexed_below(indexed, 200000) + 1000000;
     event.type = favourite ? 0 : indexed_below(indexed, shape->types);
     for (unsigned kind = 0; kind < PL_KEYS; kind++) {
         uint32_t any = indexed_below(indexed, shape->keys[kind]) + 1;

@@ -219,14 +219,9 @@ static void a_type_that_was_numbered_and_never_used_is_not_there(void **state)
 static void ask_for_times(struct indexed *indexed, struct pl_index *index)
 {
     struct indexed_question question = some_question(indexed);
-    const int64_t from = (int64_t)(indexed->shape.base % 1000000) * 1000;
     struct pl_stretch all = { .first = question.first, .end = question.end };
-    all.earliest = from + indexed_below(indexed, indexed->count * 1000 + 1);
+    all.earliest = 1000000 + indexed_below(indexed, indexed->count * 1000 + 1);
     all.latest = all.earliest + indexed_below(indexed, 500000) - 1000;
-    if (indexed->shape.base > 1000000) { // times are far away
-        all.earliest = indexed->events[indexed_below(indexed, indexed->count)].time;
-        all.latest = all.earliest + 100000;
-    }
     uint64_t covered = 0;
     uint32_t fit = 0;
     for (uint32_t i = 0; i < indexed->count; i++) {

@@ -101,7 +101,7 @@ static bool looks_right(const struct meeting *meeting, uint64_t chance)
            finds_every(meeting->tail, &wanted, some, TYPES) &&
            !pl_index_times(meeting->tail, false, &stretch) && stretch.first == some &&
            stretch.end == some + 1 && !pl_index_offset(meeting->tail, facts.end - 1, &offset) &&
-           offset > (facts.end - 10) * 64 - 64 && offset <= (facts.end - 1) * 64;
+           offset + 640 > facts.end * 64 && offset <= (facts.end - 1) * 64;
 }
 
 static enum peal_err count_types(void *context, const struct pl_index_type *type)
