@@ -727,11 +727,11 @@ void peal_bus_close(peal_bus *bus)
     pl_heap_finish(&bus->timers.heap); // the timers are in the mailboxes
     free_mailboxes(bus);
     free_interceptors(bus);
-    pl_topics_finish(bus);
     pl_slots_finish(bus);
     if (bus->engine) {
-        bus->engine->ops->close(bus->engine);
+        bus->engine->ops->close(bus->engine); // which asks for the names of types to the last
     }
+    pl_topics_finish(bus);
     pl_release(seams, (void *)bus->options.source);
     pl_release(seams, bus->memory);
 }

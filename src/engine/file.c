@@ -59,17 +59,32 @@ static void say_recovery(const struct pl_local *local, const char *path)
 static enum peal_err read_past(void *context, struct pl_segment **out, uint64_t position)
 {
     struct pl_local *local = context;
-    return pl_store_read(out, local->store, local->reading, position, local->types.number,
-                         local->types.context);
+    return pl_store_read(out, local->store, local->reading, position);
 }
 
+// One event, in a segment of its own.
 static enum peal_err pick_from_past(void *context, struct pl_segment **out, uint64_t position)
 {
-    enum peal_err err = read_past(context, out, position);
-    if (!err && *out && (*out)->first != position) {
-        pl_segment_unref(*out);
-        *out = NULL;
+    struct pl_local *local = context;
+    size_t size = PL_STORE_GET_LEAST;
+    enum peal_err err = PEAL_ELIMIT;
+    while (err == PEAL_ELIMIT) {
+        size = (size + 63) & ~(size_t)63; // as a segment wants it
+        struct pl_segment *segment = pl_segment_create(local->log.seams, local->reading, size);
+        if (!segment) {
+            return pl_fail(PEAL_ENOMEM, "no memory to read an event");
+        }
+        pl_segment_reset(segment, position);
+        const struct pl_frame *frame = NULL;
+        err = pl_store_get(&frame, local->store, position, segment->bytes, &size);
+        if (!err && frame) {
+            pl_segment_commit(segment, frame);
+            *out = segment;
+            return PEAL_OK;
+        }
+        pl_segment_unref(segment);
     }
+    *out = NULL;
     return err;
 }
 
@@ -146,6 +161,7 @@ static enum peal_err open_store(struct pl_local *local, const char *path,
                                       .source = config->source,
                                       .file_bytes = config->segment_bytes,
                                       .type_of = config->types.name,
+                                      .number_of = config->types.number,
                                       .type_context = config->types.context };
     return pl_store_open(&local->store, &wanted);
 }

@@ -52,7 +52,7 @@ static void give_back(struct pl_budget *budget, size_t bytes)
 struct pl_segment *pl_segment_create(const struct pl_seams *seams, struct pl_budget *budget,
                                      size_t size)
 {
-    assert(size >= PL_SEGMENT_MIN && size % BYTES_PER_EVENT == 0);
+    assert(size > 0 && size % BYTES_PER_EVENT == 0);
     char *memory = pl_alloc(seams, pl_segment_bytes(size));
     if (!memory) {
         return NULL;
