@@ -59,8 +59,8 @@ struct pl_segment {
 struct pl_budget *pl_budget_create(const struct pl_seams *seams); // NULL without memory
 void pl_budget_unref(struct pl_budget *budget, const struct pl_seams *seams);
 
-// Creates one without events; a multiple of 64 bytes, of a log at least PL_SEGMENT_MIN. NULL without
-// memory.
+// Creates one without events; a multiple of 64 bytes, of a log at least PL_SEGMENT_MIN. NULL
+// without memory.
 struct pl_segment *pl_segment_create(const struct pl_seams *seams, struct pl_budget *budget,
                                      size_t size);
 
