@@ -13,8 +13,8 @@
 #ifndef PL_LOG_INDEX_INSIDE_H
 #define PL_LOG_INDEX_INSIDE_H
 
-#include "log/index_block.h"
 #include "log/index.h"
+#include "log/index_block.h"
 
 #include <stdatomic.h>
 
