@@ -5,6 +5,12 @@
 // It is made under another name, so that a segment file is never without a header, and takes the
 // place of one without events in one step. Its name is synced before an event is in it: a sync of
 // the directory that failed in an earlier life would not be told again.
+//
+// The flusher makes one before it is needed, the reserve: then beginning a file waits for no more
+// than its name. The reserve's header is complete but for the base; putting that in changes one
+// sector of each of its halves, so a power cut leaves the old header or the new one, and both will
+// do. A reserve that is found when a log is opened may have had a name and events that were not
+// synced: it is thrown away.
 #include "log/internal.h"
 
 #include "base/error.h"
@@ -13,36 +19,137 @@
 #include <stdio.h>
 #include <string.h>
 
-static int write_header(struct pl_store *store, struct pl_file file, uint64_t base)
+#define NAME_NEW     "new"
+#define NAME_RESERVE "reserve"
+
+static void path_of(const struct pl_store *store, const char *name, char out[PL_STORE_PATH])
+{
+    (void)snprintf(out, PL_STORE_PATH, "%s/%s", store->path, name); // the path was checked
+}
+
+// If it cannot go, who makes one of that name says why.
+static void remove_file(const struct pl_store *store, const char *name)
+{
+    char path[PL_STORE_PATH];
+    path_of(store, name, path);
+    (void)store->files->unlink(store->files->world, path);
+}
+
+// ---- making -------------------------------------------------------------------------------------
+
+static int write_header(struct pl_store *store, struct pl_file file, uint64_t base, uint32_t flags)
 {
     struct pl_segfile_header header = {
         .seed = { store->seed[0], store->seed[1] },
+        .flags = flags,
         .base = base,
         .created = store->seams->realtime(store->seams->world),
-        .durable = pl_store_durable(store),
+        .durable = base ? pl_store_durable(store) : 0,
     };
     memcpy(header.source, store->source, strlen(store->source)); // it was checked to fit
     return pl_segfile_write_header(store->files, file, &header);
 }
 
-static int make_file(struct pl_store *store, uint64_t base, uint64_t size, struct pl_file *out)
+// A file of that name with room and a header, synced.
+static int make_file(struct pl_store *store, const char *name, uint64_t base, uint64_t size,
+                     struct pl_file *out)
 {
     const struct pl_files *files = store->files;
-    char unnamed[PL_STORE_PATH];
-    (void)snprintf(unnamed, sizeof unnamed, "%s/new", store->path); // the path was checked
-    (void)files->unlink(files->world, unnamed); // a crash's; if it cannot go, creating says why
-    int result = files->open(files->world, out, unnamed, PL_FILE_CREATE);
-    result = result ? result : files->allocate(files->world, *out, size);
-    result = result ? result : write_header(store, *out, base);
-    result = result ? result : files->sync(files->world, *out);
-    if (result) {
-        return result;
-    }
+    bool failed = base && store->after_failure;
     char path[PL_STORE_PATH];
-    pl_volume_path(store, base, path);
-    result = files->rename(files->world, unnamed, path);
+    path_of(store, name, path);
+    remove_file(store, name);
+    int result = files->open(files->world, out, path, PL_FILE_CREATE);
+    result = result ? result : files->allocate(files->world, *out, size);
+    result =
+        result ? result : write_header(store, *out, base, failed ? PL_SEGFILE_AFTER_FAILURE : 0);
+    return result ? result : files->sync(files->world, *out);
+}
+
+static int give_name(struct pl_store *store, const char *name)
+{
+    const struct pl_files *files = store->files;
+    char from[PL_STORE_PATH], to[PL_STORE_PATH];
+    path_of(store, name, from);
+    pl_volume_path(store, store->next, to);
+    int result = files->rename(files->world, from, to);
     return result ? result : files->sync_directory(files->world, store->path);
 }
+
+// ---- the reserve --------------------------------------------------------------------------------
+
+static struct pl_file take_reserve(struct pl_store *store)
+{
+    pl_mutex_lock(&store->lock, store->seams);
+    struct pl_file file = store->reserve;
+    store->reserve = (struct pl_file){ 0 };
+    pl_mutex_unlock(&store->lock, store->seams);
+    return file;
+}
+
+void pl_reserve_make(struct pl_store *store)
+{
+    pl_mutex_lock(&store->lock, store->seams);
+    bool there = store->reserve.number != 0;
+    pl_mutex_unlock(&store->lock, store->seams);
+    if (there) {
+        return;
+    }
+    struct pl_file file = { 0 };
+    if (make_file(store, NAME_RESERVE, 0, store->config.file_bytes, &file)) {
+        store->files->close(store->files->world, &file);
+        remove_file(store, NAME_RESERVE); // beginning a file without it will say why
+        return;
+    }
+    pl_mutex_lock(&store->lock, store->seams);
+    store->reserve = file;
+    pl_mutex_unlock(&store->lock, store->seams);
+}
+
+bool pl_store_spend_reserve(struct pl_store *store)
+{
+    struct pl_file file = take_reserve(store);
+    bool there = file.number != 0;
+    if (there) {
+        store->files->close(store->files->world, &file);
+        remove_file(store, NAME_RESERVE);
+    }
+    return there;
+}
+
+void pl_reserve_clear(struct pl_store *store)
+{
+    (void)pl_store_spend_reserve(store); // whether there was one does not matter
+    remove_file(store, NAME_RESERVE);
+    remove_file(store, NAME_NEW);
+}
+
+// The reserve becomes the next file. False: it is as if there had been none.
+static bool use_reserve(struct pl_store *store, struct pl_file *out)
+{
+    struct pl_file file = take_reserve(store);
+    if (!file.number) {
+        return false;
+    }
+    if (write_header(store, file, store->next, 0) || give_name(store, NAME_RESERVE)) {
+        store->files->close(store->files->world, &file);
+        return false;
+    }
+    *out = file;
+    return true;
+}
+
+static int make_next(struct pl_store *store, uint64_t size, struct pl_file *out)
+{
+    // A file after a failure must say so, whatever happens: its header is synced.
+    if (size == store->config.file_bytes && !store->after_failure && use_reserve(store, out)) {
+        return 0;
+    }
+    int result = make_file(store, NAME_NEW, store->next, size, out);
+    return result ? result : give_name(store, NAME_NEW);
+}
+
+// ---- beginning ----------------------------------------------------------------------------------
 
 static enum peal_err say(const struct pl_store *store, int result)
 {
@@ -75,7 +182,7 @@ enum peal_err pl_volume_begin(struct pl_store *store, uint64_t size)
     enum peal_err err = pl_volume_reserve(store);
     struct pl_file file = { 0 };
     if (!err) {
-        int result = make_file(store, store->next, size, &file);
+        int result = make_next(store, size, &file);
         err = result ? say(store, result) : PEAL_OK;
     }
     if (err) {

@@ -8,9 +8,6 @@
 
 #define FLUSH_DELAY_NS (80 * PL_NS_PER_MS) // of the 100 ms that PEAL_DURABILITY_MEMORY promises
 
-// What the flusher is told.
-enum wanted { WANTED_NOTHING, WANTED_FLUSH, WANTED_END };
-
 static enum peal_err settle_os(struct pl_store *store, struct pl_log *log, uint64_t end)
 {
     if (pl_store_written(store) >= end) {
@@ -30,39 +27,52 @@ static enum peal_err settle_disk(struct pl_store *store, struct pl_log *log, uin
 
 // ---- the flusher --------------------------------------------------------------------------------
 
+// Takes these from what is wanted. Acquire and release, before we look at what it is about: who
+// wants it after this says so again, and what was done before is seen.
+static bool take_wanted(struct pl_store *store, unsigned bits)
+{
+    return atomic_fetch_and_explicit(&store->wanted, ~bits, memory_order_acq_rel) & bits;
+}
+
+// A failure is kept, and met by whoever settles or closes. Memory may come back.
+static void flush(struct pl_store *store)
+{
+    if (take_wanted(store, PL_WANTED_FLUSH) &&
+        settle_os(store, store->flushed, pl_log_end(store->flushed)) == PEAL_ENOMEM) {
+        atomic_fetch_or(&store->wanted, PL_WANTED_FLUSH);
+    }
+}
+
 static void run_flusher(void *context)
 {
     struct pl_store *store = context;
     const struct pl_seams *seams = store->seams;
+    int64_t due = PL_FOREVER; // to flush
     for (;;) {
         unsigned wanted = atomic_load_explicit(&store->wanted, memory_order_acquire);
-        if (wanted == WANTED_END) {
+        int64_t now = seams->monotonic(seams->world);
+        if (wanted & PL_WANTED_END) {
             return;
         }
-        if (wanted == WANTED_NOTHING) {
-            seams->wait(seams->world, &store->wanted, WANTED_NOTHING, PL_FOREVER);
-            continue;
-        }
-        int64_t due = seams->monotonic(seams->world) + FLUSH_DELAY_NS;
-        while (atomic_load_explicit(&store->wanted, memory_order_acquire) == WANTED_FLUSH &&
-               seams->monotonic(seams->world) < due) {
-            seams->wait(seams->world, &store->wanted, WANTED_FLUSH, due);
-        }
-        wanted = WANTED_FLUSH;
-        // Acquire and release, before we look at the log: who wants a flush after this says so
-        // again, and what was published before is seen.
-        if (atomic_compare_exchange_strong(&store->wanted, &wanted, WANTED_NOTHING)) {
-            // A failure is kept, and met by whoever settles or closes. Memory may come back.
-            if (settle_os(store, store->flushed, pl_log_end(store->flushed)) == PEAL_ENOMEM) {
-                wanted = WANTED_NOTHING;
-                (void)atomic_compare_exchange_strong(&store->wanted, &wanted, WANTED_FLUSH);
-            }
+        if (wanted & PL_WANTED_FLUSH && now >= due) {
+            flush(store);
+            due = PL_FOREVER;
+        } else if (take_wanted(store, PL_WANTED_SYNC)) {
+            (void)pl_sync_sealed(store); // as with flushing
+        } else if (take_wanted(store, PL_WANTED_RESERVE)) {
+            pl_reserve_make(store);
+        } else {
+            due = wanted & PL_WANTED_FLUSH && due == PL_FOREVER ? now + FLUSH_DELAY_NS : due;
+            seams->wait(seams->world, &store->wanted, wanted, due);
         }
     }
 }
 
 static enum peal_err start_flusher(struct pl_store *store, struct pl_log *log)
 {
+    if (store->config.no_thread) {
+        return PEAL_EUNSUPPORTED;
+    }
     pl_mutex_lock(&store->starting, store->seams);
     enum peal_err err = PEAL_OK;
     if (!store->flushed) {
@@ -74,22 +84,29 @@ static enum peal_err start_flusher(struct pl_store *store, struct pl_log *log)
     return err;
 }
 
+void pl_flusher_ask(struct pl_store *store, struct pl_log *log, unsigned wanted)
+{
+    if (!start_flusher(store, log)) {
+        atomic_fetch_or(&store->wanted, wanted);
+        store->seams->wake(store->seams->world, &store->wanted, 1);
+    }
+}
+
 // Once in a while costs a wake, otherwise a look.
 static enum peal_err settle_memory(struct pl_store *store, struct pl_log *log, uint64_t end)
 {
     if (pl_store_has_failed(store)) {
         return pl_store_say_failed(store);
     }
-    // Sequentially consistent: the flusher sets it to nothing before it looks at the log's end,
-    // which was stored before this looks at it.
-    if (atomic_load_explicit(&store->wanted, memory_order_seq_cst) != WANTED_NOTHING) {
+    // Sequentially consistent: the flusher takes the bit before it looks at the log's end, which
+    // was stored before this looks at it.
+    if (atomic_load_explicit(&store->wanted, memory_order_seq_cst) & PL_WANTED_FLUSH) {
         return PEAL_OK;
     }
     if (start_flusher(store, log)) {
         return settle_os(store, log, end); // without a thread we do it ourselves
     }
-    unsigned nothing = WANTED_NOTHING;
-    if (atomic_compare_exchange_strong(&store->wanted, &nothing, WANTED_FLUSH)) {
+    if (!(atomic_fetch_or(&store->wanted, PL_WANTED_FLUSH) & PL_WANTED_FLUSH)) {
         store->seams->wake(store->seams->world, &store->wanted, 1);
     }
     return PEAL_OK;
@@ -98,7 +115,7 @@ static enum peal_err settle_memory(struct pl_store *store, struct pl_log *log, u
 static void end_flusher(struct pl_store *store)
 {
     if (store->flusher) {
-        atomic_store(&store->wanted, WANTED_END);
+        atomic_fetch_or(&store->wanted, PL_WANTED_END);
         store->seams->wake(store->seams->world, &store->wanted, 1);
         store->seams->join(store->seams->world, store->flusher);
         store->flusher = NULL;
@@ -132,6 +149,7 @@ static void tidy_up(struct pl_store *store)
 enum peal_err pl_store_finish(struct pl_store *store, struct pl_log *log)
 {
     end_flusher(store);
+    pl_reserve_clear(store);
     if (pl_store_has_failed(store)) {
         return pl_store_say_failed(store);
     }

@@ -76,6 +76,8 @@ struct pl_store {
     uint64_t next;          // the position of the next record
     uint64_t noted;         // what the newest PL_RECORD_SYNCED says
     uint64_t whole;         // one above the last position that does not break a batch
+    bool reserve_asked;     // for the file after it
+    bool after_failure;     // the file that is begun next comes after one that failed
     bool in_batch;          // the record before said PL_FLAG_MORE
     char *buffer;           // PL_STORE_BUFFER
     size_t buffered;        // bytes
@@ -98,6 +100,7 @@ struct pl_store {
     size_t volume_count, volume_capacity;
     struct pl_unsynced file;   // the last volume's; changed by who writes
     struct pl_unsynced sealed; // the one before; taken away by who leads
+    struct pl_file reserve;    // zero: there is none; made by the flusher
     struct pl_opened opened[PL_STORE_OPENED_MAX];
     struct pl_segment *spares[PL_STORE_SPARES_MAX];
     uint64_t uses;      // counts, to know what was used last
@@ -106,7 +109,7 @@ struct pl_store {
     struct pl_mutex starting;  // the flusher
     struct pl_thread *flusher; // NULL: nobody has needed it
     struct pl_log *flushed;    // what it writes
-    atomic_uint wanted;        // an enum wanted of flush.c
+    atomic_uint wanted;        // bits of enum pl_wanted
 };
 
 // ---- volume.c -----------------------------------------------------------------------------------
@@ -131,6 +134,12 @@ void pl_volumes_finish(struct pl_store *store);
 // before, if any, is complete, and handed to who syncs.
 // On failure nothing has changed but, perhaps, a file without events. PEAL_ENOMEM, PEAL_EIO.
 enum peal_err pl_volume_begin(struct pl_store *store, uint64_t size);
+
+// Makes the reserve, if there is none and it can be made. One thread at a time.
+void pl_reserve_make(struct pl_store *store);
+
+// Removes it, and whatever was left half made.
+void pl_reserve_clear(struct pl_store *store);
 
 // ---- recover.c and tail.c -----------------------------------------------------------------------
 
@@ -169,6 +178,17 @@ enum peal_err pl_sync_until(struct pl_store *store, uint64_t end);
 enum peal_err pl_sync_sealed(struct pl_store *store);
 
 // ---- flush.c ------------------------------------------------------------------------------------
+
+// What the flusher is told.
+enum pl_wanted {
+    PL_WANTED_FLUSH = 1,   // write what is published, within 100 ms
+    PL_WANTED_SYNC = 2,    // sync what is complete
+    PL_WANTED_RESERVE = 4, // have a file ready
+    PL_WANTED_END = 8,
+};
+
+// Starts it if need be. Without a thread, whoever writes does all that when it must be done.
+void pl_flusher_ask(struct pl_store *store, struct pl_log *log, unsigned wanted);
 
 // Ends the flusher; writes and syncs what is left.
 enum peal_err pl_store_finish(struct pl_store *store, struct pl_log *log);

@@ -222,6 +222,7 @@ static enum peal_err go_on(struct pl_store *store)
 enum peal_err pl_store_recover(struct pl_store *store)
 {
     struct listing listing = { .seams = store->seams };
+    pl_reserve_clear(store);
     enum peal_err err = list_files(store, &listing);
     err = err ? err : read_heads(store, &listing);
     pl_release(store->seams, listing.bases);

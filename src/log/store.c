@@ -46,7 +46,8 @@ static int meet_name(void *context, const char *name)
     uint64_t base;
     if (pl_volume_parse(name, &base)) {
         *found |= FOUND_LOG;
-    } else if (name[0] != '.' && strcmp(name, "lock") != 0 && strcmp(name, "new") != 0) {
+    } else if (name[0] != '.' && strcmp(name, "lock") != 0 && strcmp(name, "new") != 0 &&
+               strcmp(name, "reserve") != 0) {
         *found |= FOUND_OTHERS;
     }
     return 0;
@@ -158,6 +159,7 @@ static void destroy(struct pl_store *store)
     const struct pl_files *files = store->files;
     files->close(files->world, &store->file.file);
     files->close(files->world, &store->sealed.file);
+    files->close(files->world, &store->reserve);
     files->close(files->world, &store->lock_file); // last: now another may have it
     pl_cursor_rest(&store->cursor);
     pl_places_finish(store);

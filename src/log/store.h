@@ -51,6 +51,9 @@ struct pl_store_config {
     const char *(*type_of)(void *context, uint32_t number);
     uint32_t (*number_of)(void *context, const char *type);
     void *type_context;
+    // Nothing happens in the background: what a thread would have done is done by who settles, when
+    // it must be.
+    bool no_thread;
 };
 
 // PEAL_EBUSY: another process has it. PEAL_EIO, PEAL_ENOMEM, PEAL_ECORRUPT (no log),
@@ -83,6 +86,10 @@ uint64_t pl_store_durable(const struct pl_store *store);
 // nothing of that kind; they are not yet, and another call may try.
 enum peal_err pl_store_settle(struct pl_store *store, struct pl_log *log, uint64_t end,
                               enum peal_durability level);
+
+// The room for the next file is taken in advance. Gives it up, for others who need it more when the
+// disk is full; then the file that is full now is the last. False: there was none. Any thread.
+bool pl_store_spend_reserve(struct pl_store *store);
 
 // A stretch of consecutive events as the log had them in memory, up to 256 KiB or one event that is
 // larger, their data inside: those that begin at `position` or, where that is forgotten or damaged,

@@ -395,7 +395,21 @@ static enum peal_err roll(struct pl_store *store, struct pl_log *log, uint64_t e
     }
     uint64_t least = PL_SEGFILE_HEADER + full_size(&unit, PL_GUIDE_LEAST);
     uint64_t usual = store->config.file_bytes;
-    return pl_volume_begin(store, least > usual ? least : usual);
+    err = pl_volume_begin(store, least > usual ? least : usual);
+    if (!err) {
+        store->reserve_asked = false;
+        pl_flusher_ask(store, log, PL_WANTED_SYNC);
+    }
+    return err;
+}
+
+// Half a file is time enough to make another ready.
+static void want_reserve(struct pl_store *store, struct pl_log *log)
+{
+    if (!store->reserve_asked && store->offset > store->config.file_bytes / 2) {
+        store->reserve_asked = true;
+        pl_flusher_ask(store, log, PL_WANTED_RESERVE);
+    }
 }
 
 // Sees to it that the file has room for the unit that is next, and notes what is durable.
@@ -414,6 +428,7 @@ static enum peal_err begin_unit(struct pl_store *store, struct pl_log *log, uint
     } else if (__builtin_expect(at + size > store->room, 0)) {
         err = take_room(store, at + size);
     }
+    want_reserve(store, log);
     uint64_t durable = atomic_load_explicit(&store->durable, memory_order_acquire);
     return err || durable <= store->noted ? err : put_note(store, durable);
 }
