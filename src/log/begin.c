@@ -45,6 +45,7 @@ static int write_header(struct pl_store *store, struct pl_file file, uint64_t ba
         .base = base,
         .created = store->seams->realtime(store->seams->world),
         .durable = base ? pl_store_durable(store) : 0,
+        .before = base ? pl_store_written(store) : 0,
     };
     memcpy(header.source, store->source, strlen(store->source)); // it was checked to fit
     return pl_segfile_write_header(store->files, file, &header);

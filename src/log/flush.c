@@ -8,21 +8,47 @@
 
 #define FLUSH_DELAY_NS (80 * PL_NS_PER_MS) // of the 100 ms that PEAL_DURABILITY_MEMORY promises
 
+static enum peal_err say_unknown(const struct pl_store *store, uint64_t end)
+{
+    return pl_store_is_unknown(store, end) ? pl_store_say_failed(store) : PEAL_OK;
+}
+
+// With the turn: after a failure the store goes on at once, if it does at all, so that only those
+// who waited are told of it.
+static void go_on(struct pl_store *store, struct pl_log *log)
+{
+    if (pl_store_has_failed(store)) {
+        (void)pl_write_go_on(store, log); // if it cannot, the next one to settle tries again
+    }
+}
+
 static enum peal_err settle_os(struct pl_store *store, struct pl_log *log, uint64_t end)
 {
     if (pl_store_written(store) >= end) {
-        return PEAL_OK;
+        return say_unknown(store, end);
     }
     pl_turn_take(&store->writing, store->seams);
     enum peal_err err = pl_store_written(store) >= end ? PEAL_OK : pl_write_all(store, log);
+    if (err == PEAL_EIO) {
+        go_on(store, log);
+    }
     pl_turn_give(&store->writing, store->seams);
-    return err;
+    return err ? err : say_unknown(store, end);
 }
 
 static enum peal_err settle_disk(struct pl_store *store, struct pl_log *log, uint64_t end)
 {
     enum peal_err err = settle_os(store, log, end);
-    return err ? err : pl_sync_until(store, end);
+    if (err) {
+        return err;
+    }
+    err = pl_sync_until(store, end);
+    if (err == PEAL_EIO && pl_store_has_failed(store)) {
+        pl_turn_take(&store->writing, store->seams);
+        go_on(store, log);
+        pl_turn_give(&store->writing, store->seams);
+    }
+    return err ? err : say_unknown(store, end);
 }
 
 // ---- the flusher --------------------------------------------------------------------------------
@@ -96,7 +122,7 @@ void pl_flusher_ask(struct pl_store *store, struct pl_log *log, unsigned wanted)
 static enum peal_err settle_memory(struct pl_store *store, struct pl_log *log, uint64_t end)
 {
     if (pl_store_has_failed(store)) {
-        return pl_store_say_failed(store);
+        return store->config.go_on ? settle_os(store, log, end) : pl_store_say_failed(store);
     }
     // Sequentially consistent: the flusher takes the bit before it looks at the log's end, which
     // was stored before this looks at it.
@@ -125,6 +151,9 @@ static void end_flusher(struct pl_store *store)
 enum peal_err pl_store_settle(struct pl_store *store, struct pl_log *log, uint64_t end,
                               enum peal_durability level)
 {
+    if (store->config.read_only) {
+        return pl_fail(PEAL_ESTATE, "%s: is open to be read only", store->path);
+    }
     switch (level) {
     case PEAL_DURABILITY_MEMORY:
         return settle_memory(store, log, end);

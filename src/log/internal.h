@@ -6,6 +6,7 @@
 //     recover.c  which files there are, and where the log goes on; tail.c: what of the last counts
 //     volume.c   the list of files; begin.c: a new one
 //     write.c    events become records; sync.c: they become durable; flush.c: settling
+//     follow.c   what another process writes
 //     place.c    where on disk a position is; stretch.c, get.c: reading there
 //
 // Locks: the turn to write, then the lead of a sync, then `lock`, a leaf that is held for no I/O.
@@ -35,6 +36,7 @@ struct pl_volume {
     struct pl_guide *guide; // shared; NULL: nobody has asked
     // As its header said when it was opened.
     uint64_t durable;   // positions below were on the disk when it was begun
+    uint64_t before;    // where the one before ends
     bool after_failure; // the one before had failed
     bool damaged;       // the header was
 };
@@ -94,6 +96,9 @@ struct pl_store {
     char apart[64]; // from what the writer changes with every event
     _Atomic uint64_t written, durable;
     atomic_int failed; // minus an errno, once something has failed
+    // Positions that were given when something failed, if the store went on behind them: nobody is
+    // told that they are safe. Stored before `written` and `durable` pass them.
+    _Atomic uint64_t unknown_first, unknown_end;
 
     struct pl_mutex lock; // of all below; a leaf
     struct pl_volume *volumes;
@@ -126,6 +131,7 @@ enum peal_err pl_volume_reserve(struct pl_store *store);
 // Adds one behind the last; `source` is *copied*, NULL: the store's. PEAL_ENOMEM.
 enum peal_err pl_volume_add(struct pl_store *store, uint64_t base, const char *source);
 void pl_volume_drop_last(struct pl_store *store);
+void pl_volume_end_last(struct pl_store *store, uint64_t end); // if there is one
 void pl_volumes_finish(struct pl_store *store);
 
 // ---- begin.c ------------------------------------------------------------------------------------
@@ -146,6 +152,18 @@ void pl_reserve_clear(struct pl_store *store);
 // Takes what is in the directory, and makes the store ready to write behind it.
 enum peal_err pl_store_recover(struct pl_store *store);
 
+// Reads the header of a file and adds it to the list. *known: the log's seed is; a header that is
+// whole decides.
+enum peal_err pl_volume_take(struct pl_store *store, bool *known, uint64_t base);
+
+// The bases of the files in the directory, sorted. *Given*; PEAL_EIO, PEAL_ENOMEM.
+struct pl_listing {
+    const struct pl_seams *seams;
+    uint64_t *bases;
+    size_t count, capacity;
+};
+enum peal_err pl_store_list(struct pl_store *store, struct pl_listing *out);
+
 // Positions from `first` to below `end` are lost.
 void pl_store_damaged(struct pl_store *store, uint64_t first, uint64_t end);
 
@@ -159,6 +177,13 @@ enum peal_err pl_tail_recover(struct pl_store *store);
 enum peal_err pl_store_fail(struct pl_store *store, int result, const char *what);
 bool pl_store_has_failed(const struct pl_store *store);
 enum peal_err pl_store_say_failed(const struct pl_store *store); // the sentence; PEAL_EIO
+
+// Are the events below `end` among those of which that will never be known?
+bool pl_store_is_unknown(const struct pl_store *store, uint64_t end);
+
+// After a failure goes on in a new file, behind all positions that are given, if the config says
+// so. With the turn to write. PEAL_EIO, PEAL_ENOMEM: it could not.
+enum peal_err pl_write_go_on(struct pl_store *store, struct pl_log *log);
 
 // Writes all that is published. With the turn to write.
 enum peal_err pl_write_all(struct pl_store *store, struct pl_log *log);
@@ -174,8 +199,11 @@ enum peal_err pl_write_roll(struct pl_store *store);
 // Makes what is written durable up to `end`, or waits until somebody has.
 enum peal_err pl_sync_until(struct pl_store *store, uint64_t end);
 
-// Sees to it that only the last file has bytes that are not synced. With the turn to write.
+// Sees to it that only the last file has bytes that are not synced.
 enum peal_err pl_sync_sealed(struct pl_store *store);
+
+// Closes the files that are written, once nobody syncs.
+void pl_sync_give_up(struct pl_store *store);
 
 // ---- flush.c ------------------------------------------------------------------------------------
 

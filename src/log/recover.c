@@ -15,15 +15,9 @@
 
 // ---- which files there are ----------------------------------------------------------------------
 
-struct listing {
-    const struct pl_seams *seams;
-    uint64_t *bases; // sorted
-    size_t count, capacity;
-};
-
 static int meet_name(void *context, const char *name)
 {
-    struct listing *listing = context;
+    struct pl_listing *listing = context;
     uint64_t base;
     if (!pl_volume_parse(name, &base)) {
         return 0;
@@ -45,15 +39,19 @@ static int meet_name(void *context, const char *name)
     return 0;
 }
 
-static enum peal_err list_files(struct pl_store *store, struct listing *listing)
+enum peal_err pl_store_list(struct pl_store *store, struct pl_listing *out)
 {
-    int result = store->files->list(store->files->world, store->path, meet_name, listing);
-    if (result == -ENOMEM) {
-        return pl_fail(PEAL_ENOMEM, "%s: no memory for the list of segment files", store->path);
+    *out = (struct pl_listing){ .seams = store->seams };
+    int result = store->files->list(store->files->world, store->path, meet_name, out);
+    if (result == 0) {
+        return PEAL_OK;
     }
-    return result ? pl_fail(PEAL_EIO, "%s: cannot list the directory: %s", store->path,
-                            pl_files_text(result))
-                  : PEAL_OK;
+    pl_release(store->seams, out->bases);
+    out->bases = NULL;
+    return result == -ENOMEM
+               ? pl_fail(PEAL_ENOMEM, "%s: no memory for the list of segment files", store->path)
+               : pl_fail(PEAL_EIO, "%s: cannot list the directory: %s", store->path,
+                         pl_files_text(result));
 }
 
 // ---- headers ------------------------------------------------------------------------------------
@@ -99,19 +97,26 @@ static enum peal_err read_head(struct pl_store *store, bool *known, uint64_t bas
     struct pl_volume *volume = &store->volumes[store->volume_count - 1];
     volume->bytes = (uint64_t)size;
     volume->durable = header.durable;
+    volume->before = header.before;
     volume->damaged = damaged;
     volume->after_failure = header.flags & PL_SEGFILE_AFTER_FAILURE;
     return PEAL_OK;
 }
 
-static enum peal_err read_heads(struct pl_store *store, const struct listing *listing)
+enum peal_err pl_volume_take(struct pl_store *store, bool *known, uint64_t base)
+{
+    struct pl_file file = { 0 };
+    enum peal_err err = pl_volume_open(store, base, PL_FILE_READ, &file);
+    err = err ? err : read_head(store, known, base, file);
+    store->files->close(store->files->world, &file);
+    return err;
+}
+
+static enum peal_err read_heads(struct pl_store *store, const struct pl_listing *listing)
 {
     bool known = false;
     for (size_t i = 0; i < listing->count; i++) {
-        struct pl_file file = { 0 };
-        enum peal_err err = pl_volume_open(store, listing->bases[i], PL_FILE_READ, &file);
-        err = err ? err : read_head(store, &known, listing->bases[i], file);
-        store->files->close(store->files->world, &file);
+        enum peal_err err = pl_volume_take(store, &known, listing->bases[i]);
         if (err) {
             return err;
         }
@@ -175,14 +180,14 @@ static enum peal_err look_between(struct pl_store *store, const struct pl_volume
     return err;
 }
 
-// The end of each file is the beginning of the next. What the last two say may be from before a
-// power cut: tail.c looks at them.
+// The end of each file is the beginning of the next, unless it failed. What the last two say may be
+// from before a power cut: tail.c looks at them.
 static enum peal_err join(struct pl_store *store)
 {
     enum peal_err err = PEAL_OK;
     for (size_t i = 0; !err && i + 1 < store->volume_count; i++) {
         struct pl_volume *volume = &store->volumes[i];
-        volume->end = volume[1].base;
+        volume->end = volume[1].after_failure ? volume[1].before : volume[1].base;
         err = i + 2 < store->volume_count ? look_between(store, volume) : PEAL_OK;
     }
     return err;
@@ -219,22 +224,37 @@ static enum peal_err go_on(struct pl_store *store)
     return pl_volume_begin(store, store->config.file_bytes);
 }
 
-enum peal_err pl_store_recover(struct pl_store *store)
+static enum peal_err take_tail(struct pl_store *store)
 {
-    struct listing listing = { .seams = store->seams };
-    pl_reserve_clear(store);
-    enum peal_err err = list_files(store, &listing);
-    err = err ? err : read_heads(store, &listing);
-    pl_release(store->seams, listing.bases);
-    err = err ? err : join(store);
     store->next = 1;
     atomic_init(&store->durable, 1);
-    err = err || store->volume_count == 0 ? err : pl_tail_recover(store);
+    enum peal_err err = store->volume_count ? pl_tail_recover(store) : PEAL_OK;
     if (err) {
         return err;
     }
     store->whole = store->next;
     store->opened_end = store->next;
     atomic_init(&store->written, store->next);
-    return go_on(store);
+    return PEAL_OK;
+}
+
+enum peal_err pl_store_recover(struct pl_store *store)
+{
+    bool writes = !store->config.read_only;
+    if (writes) {
+        pl_reserve_clear(store);
+    }
+    struct pl_listing listing;
+    enum peal_err err = pl_store_list(store, &listing);
+    if (err) {
+        return err;
+    }
+    err = read_heads(store, &listing);
+    pl_release(store->seams, listing.bases);
+    err = err ? err : join(store);
+    err = err ? err : take_tail(store);
+    if (!err && !writes && store->volume_count == 0) {
+        err = pl_fail(PEAL_ENOTFOUND, "%s: there is no log to read", store->path);
+    }
+    return err || !writes ? err : go_on(store);
 }

@@ -122,6 +122,13 @@ static uint64_t skip_zeros(const struct window *window, uint64_t offset)
     return offset;
 }
 
+static bool zeros_at(const struct window *window, uint64_t offset)
+{
+    uint64_t word;
+    memcpy(&word, at_offset(window, offset), sizeof word);
+    return word == 0;
+}
+
 // Finds the next whole record at or behind an offset; *out NULL: there is none up to the end.
 static enum peal_err find(struct window *window, uint64_t *offset, const struct pl_frame **out)
 {
@@ -132,6 +139,9 @@ static enum peal_err find(struct window *window, uint64_t *offset, const struct 
             return err;
         }
         *out = NULL;
+        if (window->scan->live && zeros_at(window, *offset)) {
+            return PEAL_OK;
+        }
         *offset = skip_zeros(window, *offset + 8);
     }
 }
@@ -165,6 +175,7 @@ static enum peal_err tell_event(struct pl_scan *scan, const struct pl_scan_ops *
     enum peal_err err = ops->event ? ops->event(context, record, offset) : PEAL_OK;
     scan->next = record->position + 1;
     scan->offset = offset + record->length;
+    scan->tail = scan->offset;
     return err;
 }
 
@@ -174,7 +185,9 @@ static enum peal_err tell_other(struct pl_scan *scan, const struct pl_scan_ops *
                                 const struct pl_frame *record, uint64_t offset)
 {
     if (offset == scan->offset) {
+        bool ends = record->type == PL_RECORD_SUMMARY || record->type == PL_RECORD_END;
         scan->offset += record->length;
+        scan->tail = ends ? scan->tail : scan->offset;
     }
     if (record->type == PL_RECORD_SYNCED && record->position > scan->synced) {
         scan->synced = record->position;
@@ -193,6 +206,7 @@ static enum peal_err tell_end(struct pl_scan *scan, const struct pl_scan_ops *op
     enum peal_err err = tell_damage(scan, ops, context, scan->synced, note);
     scan->next = scan->synced;
     scan->offset = note + sizeof(struct pl_frame);
+    scan->tail = scan->offset;
     return err;
 }
 
@@ -201,6 +215,7 @@ enum peal_err pl_scan_run(struct pl_scan *scan, const struct pl_scan_ops *ops, v
     struct window window = { .scan = scan };
     scan->next = scan->base;
     scan->offset = scan->from;
+    scan->tail = scan->from;
     scan->synced = 0;
     scan->batch = 0;
     uint64_t offset = scan->from;

@@ -30,9 +30,11 @@ struct pl_scan {
     uint64_t base;  // the position that comes first
     uint64_t from;  // where in the file to begin: PL_SEGFILE_HEADER, or at a record of `base`
     uint64_t until; // where it ends: no record reaches beyond it
+    bool live;      // somebody may be writing: what is not written yet, zeros, ends it
     // Found:
     uint64_t next;   // one above the last position
     uint64_t offset; // behind the last whole record
+    uint64_t tail;   // the same, but for what ends a file: that may give way to others
     uint64_t synced; // what the newest PL_RECORD_SYNCED says; 0: none
     uint64_t batch;  // the offset where a batch begins that does not end; 0: none
 };

@@ -15,7 +15,7 @@
 static const char magic[8] = { 'P', 'e', 'a', 'l', 'S', 'e', 'g', '\n' };
 
 _Static_assert(sizeof(struct pl_segfile_header) <= HALF, "it stands there twice");
-_Static_assert(offsetof(struct pl_segfile_header, source) == 60,
+_Static_assert(offsetof(struct pl_segfile_header, source) == 68,
                "the header is part of the format");
 
 // ---- the header ---------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ struct pl_segfile_header {
     uint64_t base;    // the position of the first event; 0: the name says it
     int64_t created;  // ns since the epoch
     uint64_t durable; // positions below it were on the disk when the file was begun
+    uint64_t before;  // where the file before ends: less than `base` if that failed
     uint32_t crc;     // CRC32C of the half with this as 0
     char source[PEAL_ATTRIBUTE_MAX + 1];
 };

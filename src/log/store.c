@@ -204,8 +204,10 @@ enum peal_err pl_store_open(struct pl_store **out, const struct pl_store_config 
     if (!store) {
         return pl_fail(PEAL_ENOMEM, "%s: no memory to open a log", config->path);
     }
-    err = need_directory(store);
-    err = err ? err : take_lock(store);
+    if (!config->read_only) {
+        err = need_directory(store);
+        err = err ? err : take_lock(store);
+    }
     err = err ? err : pl_store_recover(store);
     if (err) {
         destroy(store);
@@ -220,7 +222,7 @@ enum peal_err pl_store_close(struct pl_store *store, struct pl_log *log)
     if (!store) {
         return PEAL_OK;
     }
-    enum peal_err err = pl_store_finish(store, log);
+    enum peal_err err = store->config.read_only ? PEAL_OK : pl_store_finish(store, log);
     destroy(store);
     return err;
 }
@@ -242,9 +244,12 @@ uint64_t pl_store_end(const struct pl_store *store)
     return store->opened_end;
 }
 
-uint64_t pl_store_first(const struct pl_store *store)
+uint64_t pl_store_first(struct pl_store *store)
 {
-    return store->volumes[0].base; // there always is one; the oldest changes with retention only
+    pl_mutex_lock(&store->lock, store->seams);
+    uint64_t first = store->volume_count ? store->volumes[0].base : pl_store_written(store);
+    pl_mutex_unlock(&store->lock, store->seams);
+    return first;
 }
 
 // Acquire: who sees it may read the file.

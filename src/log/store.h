@@ -13,8 +13,8 @@
 // follows the last record that can have been acknowledged as PEAL_DURABILITY_DISK and is not whole
 // is a torn tail: it is cut, and reported.
 //
-// A write or a sync that fails is final: the store takes nothing more, who waits gets PEAL_EIO, and
-// what was not durable is unknown.
+// A write or a sync that fails is final for its file: who waits gets PEAL_EIO, and whether what was
+// not durable is there is unknown. The store then takes nothing more, or goes on in a new file.
 //
 // Threads: any. Locks: a turn to write, then a turn to sync; both are held across I/O. Below
 // log->turn nothing of it may be called but the getters.
@@ -54,6 +54,12 @@ struct pl_store_config {
     // Nothing happens in the background: what a thread would have done is done by who settles, when
     // it must be.
     bool no_thread;
+    // After a write or a sync that failed, go on in a new file, behind every position that was
+    // given, instead of stopping for good.
+    bool go_on;
+    // Another process may write: the log is only read. Takes no lock, changes nothing, and does not
+    // see what has been written since, but by pl_store_refresh.
+    bool read_only;
 };
 
 // PEAL_EBUSY: another process has it. PEAL_EIO, PEAL_ENOMEM, PEAL_ECORRUPT (no log),
@@ -70,7 +76,7 @@ const uint64_t *pl_store_seed(const struct pl_store *store); // two words
 
 // One above the last position there was at opening; and the first there is.
 uint64_t pl_store_end(const struct pl_store *store);
-uint64_t pl_store_first(const struct pl_store *store);
+uint64_t pl_store_first(struct pl_store *store);
 
 // Positions below are in the files; survive power loss. Any thread.
 uint64_t pl_store_written(const struct pl_store *store);
@@ -86,6 +92,10 @@ uint64_t pl_store_durable(const struct pl_store *store);
 // nothing of that kind; they are not yet, and another call may try.
 enum peal_err pl_store_settle(struct pl_store *store, struct pl_log *log, uint64_t end,
                               enum peal_durability level);
+
+// Of a store that only reads: takes notice of what was written since; pl_store_written says how far
+// that is. One thread at a time, others may read. PEAL_EIO, PEAL_ENOMEM.
+enum peal_err pl_store_refresh(struct pl_store *store);
 
 // The room for the next file is taken in advance. Gives it up, for others who need it more when the
 // disk is full; then the file that is full now is the last. False: there was none. Any thread.

@@ -180,3 +180,23 @@ enum peal_err pl_sync_sealed(struct pl_store *store)
     }
     return PEAL_OK;
 }
+
+void pl_sync_give_up(struct pl_store *store)
+{
+    const struct pl_seams *seams = store->seams;
+    for (;;) {
+        unsigned rounds = atomic_load_explicit(&store->rounds, memory_order_seq_cst);
+        if (take_lead(store)) {
+            break;
+        }
+        seams->wait(seams->world, &store->rounds, rounds, PL_FOREVER);
+    }
+    struct round round = begin_round(store);
+    pl_mutex_lock(&store->lock, seams);
+    store->file = (struct pl_unsynced){ 0 };
+    store->sealed = (struct pl_unsynced){ 0 };
+    pl_mutex_unlock(&store->lock, seams);
+    store->files->close(store->files->world, &round.file.file);
+    store->files->close(store->files->world, &round.sealed.file);
+    leave_lead(store);
+}

@@ -295,6 +295,26 @@ static enum peal_err take_last(struct pl_store *store, struct look *look, uint64
     return PEAL_OK;
 }
 
+// Who only reads takes what is whole, changes nothing, and looks again for what follows.
+static enum peal_err take_as_it_is(struct pl_store *store)
+{
+    struct look look = { 0 };
+    uint64_t end = 0;
+    const struct pl_volume *last = &store->volumes[store->volume_count - 1];
+    enum peal_err err = begin_look(&look, store, last, store->file.file);
+    look.scan.live = true;
+    err = err ? err : look_at(&look, &end);
+    if (!err) {
+        report(store, &look);
+        set_end(store, look.guide, look.scan.next, look.scan.tail);
+        look.guide = NULL;
+        uint64_t synced = look.scan.synced < store->next ? look.scan.synced : store->next;
+        atomic_init(&store->durable, synced > 1 ? synced : 1);
+    }
+    pl_guide_unref(look.guide);
+    return err;
+}
+
 // *out_again: the last file was removed, and another is the last.
 static enum peal_err take_open(struct pl_store *store, bool *out_again)
 {
@@ -328,9 +348,12 @@ enum peal_err pl_tail_recover(struct pl_store *store)
         const struct pl_volume *last = &store->volumes[store->volume_count - 1];
         bool closed = false;
         again = false;
-        err = pl_volume_open(store, last->base, PL_FILE_WRITE, &store->file.file);
+        enum pl_file_mode mode = store->config.read_only ? PL_FILE_READ : PL_FILE_WRITE;
+        err = pl_volume_open(store, last->base, mode, &store->file.file);
         err = err ? err : take_closed(store, &closed);
-        err = err || closed ? err : take_open(store, &again);
+        if (!err && !closed) {
+            err = store->config.read_only ? take_as_it_is(store) : take_open(store, &again);
+        }
     }
     return err;
 }

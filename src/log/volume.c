@@ -111,6 +111,15 @@ void pl_volume_drop_last(struct pl_store *store)
     pl_mutex_unlock(&store->lock, store->seams);
 }
 
+void pl_volume_end_last(struct pl_store *store, uint64_t end)
+{
+    pl_mutex_lock(&store->lock, store->seams);
+    if (store->volume_count > 0) {
+        store->volumes[store->volume_count - 1].end = end;
+    }
+    pl_mutex_unlock(&store->lock, store->seams);
+}
+
 void pl_volumes_finish(struct pl_store *store)
 {
     for (size_t i = 0; i < store->volume_count; i++) {

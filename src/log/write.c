@@ -23,12 +23,13 @@
 
 static enum peal_err say_failed(const struct pl_store *store, const char *what)
 {
-    // Relaxed: it is set once.
+    // Relaxed: a number for a sentence.
     int result = atomic_load_explicit(&store->failed, memory_order_relaxed);
     return pl_fail(PEAL_EIO,
-                   "%s: cannot %s (%s): whether what was not durable is there is unknown; close "
-                   "the bus, see to the disk, and open it again",
-                   store->path, what, pl_files_text(result));
+                   "%s: cannot %s (%s): whether what was not durable is there is unknown; %s",
+                   store->path, what, pl_files_text(result),
+                   store->config.go_on ? "what is published from now on goes to a new file"
+                                       : "close the bus, see to the disk, and open it again");
 }
 
 enum peal_err pl_store_fail(struct pl_store *store, int result, const char *what)
@@ -46,6 +47,14 @@ bool pl_store_has_failed(const struct pl_store *store)
 enum peal_err pl_store_say_failed(const struct pl_store *store)
 {
     return say_failed(store, "write or sync any more, since one of these has failed");
+}
+
+bool pl_store_is_unknown(const struct pl_store *store, uint64_t end)
+{
+    // Acquire: the first is stored before the end.
+    uint64_t unknown_end = atomic_load_explicit(&store->unknown_end, memory_order_acquire);
+    return end <= unknown_end &&
+           end > atomic_load_explicit(&store->unknown_first, memory_order_relaxed);
 }
 
 // ---- the buffer ---------------------------------------------------------------------------------
@@ -122,6 +131,14 @@ static enum peal_err grow_numbers(struct pl_store *store, uint32_t type)
     store->numbers = grown;
     store->numbers_capacity = capacity;
     return PEAL_OK;
+}
+
+// A new file has none.
+static void forget_numbers(struct pl_store *store)
+{
+    if (store->numbers_capacity > 0) {
+        memset(store->numbers, 0, store->numbers_capacity * sizeof *store->numbers);
+    }
 }
 
 static const char *type_of(const struct pl_store *store, uint32_t type)
@@ -356,8 +373,8 @@ static enum peal_err end_file(struct pl_store *store)
 {
     enum peal_err err = pl_write_end(store);
     err = err ? err : pl_sync_sealed(store);
-    if (!err && store->numbers_capacity > 0) {
-        memset(store->numbers, 0, store->numbers_capacity * sizeof *store->numbers);
+    if (!err) {
+        forget_numbers(store);
     }
     return err;
 }
@@ -433,10 +450,55 @@ static enum peal_err begin_unit(struct pl_store *store, struct pl_log *log, uint
     return err || durable <= store->noted ? err : put_note(store, durable);
 }
 
+// ---- after a failure ----------------------------------------------------------------------------
+
+// Events that are published and not durable are not: whoever waits for one is told that it is
+// unknown. The range never shrinks; who asks again for one that was acknowledged between two
+// failures is told the same.
+static void give_up_events(struct pl_store *store, uint64_t end)
+{
+    uint64_t first = pl_store_durable(store);
+    if (atomic_load_explicit(&store->unknown_end, memory_order_relaxed) == 0) {
+        atomic_store_explicit(&store->unknown_first, first, memory_order_relaxed);
+    }
+    atomic_store_explicit(&store->unknown_end, end, memory_order_release);
+    pl_volume_end_last(store, pl_store_written(store));
+    if (store->volume_count > 0 && store->volumes[store->volume_count - 1].base == end) {
+        pl_volume_drop_last(store); // it has nothing, and its name is wanted
+    }
+    store->next = end;
+    store->in_batch = false;
+    store->buffered = 0;
+}
+
+enum peal_err pl_write_go_on(struct pl_store *store, struct pl_log *log)
+{
+    if (!store->config.go_on || !pl_store_has_failed(store)) {
+        return pl_store_has_failed(store) ? pl_store_say_failed(store) : PEAL_OK;
+    }
+    pl_sync_give_up(store);
+    uint64_t end = pl_log_end(log);
+    give_up_events(store, end);
+    store->after_failure = true;
+    enum peal_err err = pl_volume_begin(store, store->config.file_bytes);
+    if (err) {
+        return err;
+    }
+    store->after_failure = false;
+    forget_numbers(store);
+    store->whole = end;
+    // Release, after `unknown_end`: who sees these sees that.
+    atomic_store_explicit(&store->written, end, memory_order_release);
+    atomic_store_explicit(&store->durable, end, memory_order_release);
+    atomic_store_explicit(&store->failed, 0, memory_order_release);
+    return PEAL_OK;
+}
+
 enum peal_err pl_write_all(struct pl_store *store, struct pl_log *log)
 {
-    if (pl_store_has_failed(store)) {
-        return pl_store_say_failed(store);
+    enum peal_err failed = pl_write_go_on(store, log);
+    if (failed) {
+        return failed;
     }
     uint64_t end = pl_log_end(log);
     enum peal_err err = PEAL_OK;
