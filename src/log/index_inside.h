@@ -2,11 +2,12 @@
 //
 // The inside of indexes: what the two kinds share, a tail, and the layout of a sealed one.
 //
-//     index.c    what both are asked, in terms of what each can do
-//     index_tail.c     in memory: adding, finding
-//     index_seal.c     from a tail to a file
-//     index_sealed.c   a file: opening, finding
-//     index_block.c    its bytes, each verified when it is read
+//     index.c           what both are asked, in terms of what each can do
+//     index_tail.c      in memory: adding, finding; index_tail_types.c: its types
+//     index_seal.c      from a tail to a file
+//     index_sealed.c    a file: opening, what is kept in memory; index_sealed_keys.c,
+//                       index_sealed_types.c: finding
+//     index_block.c     its bytes, each verified when it is read
 //
 // A **place** is the distance of a position from the base. 16,384 places are a **stripe**: in a
 // tail what is allocated at once, in both what is looked at together, as bits.
@@ -146,6 +147,26 @@ struct pl_tail {
 
 extern const struct pl_index_ops pl_tail_ops;
 
+static inline struct pl_tail *pl_tail_of(struct pl_index *index)
+{
+    return (struct pl_tail *)index;
+}
+
+static inline const struct pl_tail *pl_tail_in(const struct pl_index *index)
+{
+    return (const struct pl_tail *)index;
+}
+
+// Memory that is counted; NULL, with a sentence: there is none for `what`.
+void *pl_tail_take(struct pl_tail *tail, size_t size, const char *what);
+
+// Members of struct pl_index_ops, about types.
+enum peal_err pl_tail_types(struct pl_index *index,
+                            enum peal_err (*each)(void *context, const struct pl_index_type *type),
+                            void *context);
+enum peal_err pl_tail_find_type(struct pl_index *index, const char *name, size_t size,
+                                struct pl_index_type *out);
+
 static inline struct pl_tail_stripe *pl_tail_stripe(const struct pl_tail *tail, unsigned stripe)
 {
     // Relaxed: who asks has acquired a `span` above it.
@@ -254,6 +275,13 @@ static inline uint32_t pl_column_entry(const struct pl_index_header *header,
     return rest >> header->place_bits << header->place_bits; // with place 0
 }
 
+// Where its buckets begin, in a summary.
+static inline const uint32_t *pl_summary_starts(const struct pl_index_column *column,
+                                                const void *summary)
+{
+    return (const uint32_t *)summary + (size_t)column->lines * (PL_FILTER_LINE / 4);
+}
+
 // The filter has lines of 512 bits, four of them for each hash.
 static inline bool pl_filter_has(const uint64_t *filter, size_t lines, uint32_t hash)
 {
@@ -275,5 +303,51 @@ static inline void pl_filter_add(uint64_t *filter, size_t lines, uint32_t hash)
         line[bits % 512 / 64] |= 1ULL << bits % 64;
     }
 }
+
+// What is kept in memory once somebody has asked for it: the summaries of the columns, and
+#define PL_PART_TIMES PL_KINDS
+#define PL_PART_MARKS (PL_KINDS + 1)
+#define PL_PARTS      (PL_KINDS + 2)
+
+struct pl_sealed {
+    struct pl_index index;
+    struct pl_blocks blocks;
+    struct pl_index_header header;
+    // Memory, to be aligned; release when stored, so that who loads it (acquire) sees its bytes.
+    _Atomic(void *) parts[PL_PARTS];
+    atomic_size_t memory;
+};
+
+static inline struct pl_sealed *pl_sealed_of(struct pl_index *index)
+{
+    return (struct pl_sealed *)index;
+}
+
+static inline const struct pl_sealed *pl_sealed_in(const struct pl_index *index)
+{
+    return (const struct pl_sealed *)index;
+}
+
+// Bytes whose checksums fit and that make no sense: PEAL_ECORRUPT.
+enum peal_err pl_sealed_nonsense(const struct pl_sealed *sealed, const char *what);
+
+// A part, *borrowed* while the index is open; read if nobody has yet. PEAL_ECORRUPT, PEAL_EIO,
+// PEAL_ENOMEM.
+enum peal_err pl_sealed_part(struct pl_sealed *sealed, unsigned part, const void **out);
+
+// Finds the entries of a key, find->next to find->stop; the next candidate. In the column of types
+// too, where numbers stand for places.
+enum peal_err pl_sealed_begin_key(struct pl_find *find, uint32_t hash);
+enum peal_err pl_sealed_next_key(struct pl_find *find, uint64_t *out);
+
+// Members of struct pl_index_ops, about types.
+enum peal_err pl_sealed_begin_types(struct pl_find *find);
+enum peal_err pl_sealed_stripe(struct pl_find *find, unsigned stripe);
+enum peal_err pl_sealed_types(struct pl_index *index,
+                              enum peal_err (*each)(void *context,
+                                                    const struct pl_index_type *type),
+                              void *context);
+enum peal_err pl_sealed_find_type(struct pl_index *index, const char *name, size_t size,
+                                  struct pl_index_type *out);
 
 #endif

@@ -28,22 +28,12 @@
 #include <assert.h>
 #include <string.h>
 
-static struct pl_tail *tail_of(struct pl_index *index)
-{
-    return (struct pl_tail *)index;
-}
-
-static const struct pl_tail *tail_in(const struct pl_index *index)
-{
-    return (const struct pl_tail *)index;
-}
-
 static uint32_t tail_span(const struct pl_index *index)
 {
-    return atomic_load_explicit(&tail_in(index)->span, memory_order_acquire);
+    return atomic_load_explicit(&pl_tail_in(index)->span, memory_order_acquire);
 }
 
-static void *take_memory(struct pl_tail *tail, size_t size, const char *what)
+void *pl_tail_take(struct pl_tail *tail, size_t size, const char *what)
 {
     void *memory = pl_alloc(tail->index.seams, size);
     if (memory) {
@@ -60,129 +50,6 @@ static void give_memory(struct pl_tail *tail, void *memory, size_t size)
     atomic_fetch_sub_explicit(&tail->memory, size, memory_order_relaxed); // a mere count
 }
 
-// ---- types --------------------------------------------------------------------------------------
-
-static uint32_t type_slot(uint64_t hash)
-{
-    return (uint32_t)hash % PL_TYPE_SLOTS;
-}
-
-// The number of a type, plus one; 0: it has none.
-static uint32_t known_type(const struct pl_tail *tail, uint64_t hash, const char *name, size_t size)
-{
-    uint32_t link = atomic_load_explicit(&tail->slots[type_slot(hash)], memory_order_acquire);
-    while (link) {
-        const struct pl_tail_type *type = pl_tail_type(tail, link - 1);
-        if (type->hash == hash && type->size == size && memcmp(type->name, name, size) == 0) {
-            return link;
-        }
-        link = type->before;
-    }
-    return 0;
-}
-
-static char *name_room(struct pl_tail *tail, size_t size)
-{
-    struct pl_tail_names *names = tail->names;
-    if (!names || size > sizeof names->bytes - names->used) {
-        names = take_memory(tail, sizeof *names, "names");
-        if (!names) {
-            return NULL;
-        }
-        names->next = tail->names;
-        names->used = 0;
-        tail->names = names;
-    }
-    names->used += size;
-    return names->bytes + names->used - size;
-}
-
-static enum peal_err type_room(struct pl_tail *tail, uint32_t number)
-{
-    _Atomic(struct pl_tail_type *) *chunk = &tail->chunks[number / PL_TYPE_CHUNK];
-    if (!atomic_load_explicit(chunk, memory_order_relaxed)) { // we alone store it
-        size_t size = PL_TYPE_CHUNK * sizeof(struct pl_tail_type);
-        struct pl_tail_type *made = take_memory(tail, size, "types");
-        if (!made) {
-            return PEAL_ENOMEM;
-        }
-        // Relaxed: before the slot or the `types` by which others learn of it.
-        atomic_store_explicit(chunk, made, memory_order_relaxed);
-    }
-    return PEAL_OK;
-}
-
-enum peal_err pl_index_number(struct pl_index *index, const char *name, size_t size, uint32_t *out)
-{
-    struct pl_tail *tail = tail_of(index);
-    assert(index->ops == &pl_tail_ops && size <= PEAL_TYPE_MAX);
-    uint64_t hash = pl_index_hash(index->seed, name, size);
-    uint32_t link = known_type(tail, hash, name, size);
-    if (link) {
-        *out = link - 1;
-        return PEAL_OK;
-    }
-    uint32_t number = atomic_load_explicit(&tail->types, memory_order_relaxed); // ours
-    if (number == PL_INDEX_TYPES_MAX) {
-        return pl_fail(PEAL_ELIMIT, "type %.*s: a segment file has at most %d types: begin another",
-                       (int)size, name, PL_INDEX_TYPES_MAX);
-    }
-    enum peal_err err = type_room(tail, number);
-    char *copy = err ? NULL : name_room(tail, size);
-    if (!copy) {
-        return PEAL_ENOMEM;
-    }
-    memcpy(copy, name, size);
-    struct pl_tail_type *type = pl_tail_type(tail, number);
-    _Atomic uint32_t *slot = &tail->slots[type_slot(hash)];
-    type->name = copy;
-    type->hash = hash;
-    type->size = (uint16_t)size;
-    type->before = atomic_load_explicit(slot, memory_order_relaxed); // we alone store it
-    atomic_init(&type->count, 0);
-    atomic_init(&type->stripes, 0);
-    atomic_store_explicit(slot, number + 1, memory_order_release);
-    atomic_store_explicit(&tail->types, number + 1, memory_order_release);
-    *out = number;
-    return PEAL_OK;
-}
-
-static void describe(const struct pl_tail_type *type, uint32_t number, struct pl_index_type *out)
-{
-    *out = (struct pl_index_type){ .number = number,
-                                   .count = atomic_load_explicit(&type->count, // a mere count
-                                                                 memory_order_relaxed),
-                                   .size = type->size,
-                                   .name = type->name };
-}
-
-static enum peal_err tail_find_type(struct pl_index *index, const char *name, size_t size,
-                                    struct pl_index_type *out)
-{
-    uint64_t hash = pl_index_hash(index->seed, name, size);
-    uint32_t link = known_type(tail_in(index), hash, name, size);
-    if (link) {
-        describe(pl_tail_type(tail_in(index), link - 1), link - 1, out);
-    }
-    return PEAL_OK;
-}
-
-static enum peal_err tail_types(struct pl_index *index,
-                                enum peal_err (*each)(void *context,
-                                                      const struct pl_index_type *type),
-                                void *context)
-{
-    const struct pl_tail *tail = tail_in(index);
-    uint32_t count = atomic_load_explicit(&tail->types, memory_order_acquire);
-    enum peal_err err = PEAL_OK;
-    for (uint32_t number = 0; number < count && !err; number++) {
-        struct pl_index_type type;
-        describe(pl_tail_type(tail, number), number, &type);
-        err = each(context, &type);
-    }
-    return err;
-}
-
 // ---- adding -------------------------------------------------------------------------------------
 
 // A stripe without events, of memory that has been used before if there is some.
@@ -192,7 +59,7 @@ static struct pl_tail_stripe *make_stripe(struct pl_tail *tail)
     if (tail->spare_count > 0) {
         stripe = tail->spare[--tail->spare_count];
     } else {
-        stripe = take_memory(tail, sizeof *stripe, "16,384 events");
+        stripe = pl_tail_take(tail, sizeof *stripe, "16,384 events");
     }
     if (stripe) {
         memset(stripe->newest, 0xff, sizeof stripe->newest); // PL_TAIL_NONE, before anybody looks
@@ -295,7 +162,7 @@ static void link_node(struct pl_tail_stripe *stripe, uint32_t place,
 
 enum peal_err pl_index_add(struct pl_index *index, const struct pl_index_event *event)
 {
-    struct pl_tail *tail = tail_of(index);
+    struct pl_tail *tail = pl_tail_of(index);
     const uint32_t span = atomic_load_explicit(&tail->span, memory_order_relaxed); // ours
     assert(index->ops == &pl_tail_ops && event->position >= index->base + span);
     assert(event->offset % 8 == 0);
@@ -346,7 +213,7 @@ static uint64_t stripes_between(uint32_t low, uint32_t high)
 // The stripes that have something in the slot of a key.
 static uint64_t stripes_of_key(const struct pl_find *find, uint64_t among)
 {
-    const struct pl_tail *tail = tail_in(find->index);
+    const struct pl_tail *tail = pl_tail_in(find->index);
     uint32_t key = pl_index_short(find->wanted.hash);
     uint64_t found = 0;
     for (uint64_t left = among; left; left &= left - 1) {
@@ -361,13 +228,14 @@ static uint64_t stripes_of_key(const struct pl_find *find, uint64_t among)
 
 static enum peal_err tail_begin(struct pl_find *find)
 {
-    const struct pl_tail *tail = tail_in(find->index);
+    const struct pl_tail *tail = pl_tail_in(find->index);
     uint64_t stripes = stripes_between(find->low, find->high);
     if (find->wanted.hash) {
         find->stripes = stripes_of_key(find, stripes);
         return PEAL_OK;
     }
     for (size_t i = 0; i < find->wanted.type_count; i++) {
+        assert(find->wanted.types[i] < atomic_load(&tail->types));
         const struct pl_tail_type *type = pl_tail_type(tail, find->wanted.types[i]);
         // Relaxed: `span` was acquired, and only what is below it is wanted.
         find->stripes |= atomic_load_explicit(&type->stripes, memory_order_relaxed);
@@ -392,7 +260,7 @@ static void walk(struct pl_find *find, const struct pl_tail_stripe *stripe, uint
 
 static enum peal_err tail_stripe(struct pl_find *find, unsigned number)
 {
-    const struct pl_tail *tail = tail_in(find->index);
+    const struct pl_tail *tail = pl_tail_in(find->index);
     const struct pl_tail_stripe *stripe = pl_tail_stripe(tail, number);
     const uint32_t first = number * PL_STRIPE;
     if (find->wanted.hash) {
@@ -416,7 +284,7 @@ static uint64_t tail_weight(const struct pl_find *find)
     uint64_t count = 0;
     for (uint64_t left = stripes; left; left &= left - 1) {
         const struct pl_tail_stripe *stripe =
-            pl_tail_stripe(tail_in(find->index), (unsigned)__builtin_ctzll(left));
+            pl_tail_stripe(pl_tail_in(find->index), (unsigned)__builtin_ctzll(left));
         uint16_t at = newest(stripe, find->wanted.key, key);
         for (int i = 0; i < 256 && at != PL_TAIL_NONE; i++) {
             count++;
@@ -430,7 +298,7 @@ static uint64_t tail_weight(const struct pl_find *find)
 static enum peal_err tail_moments(struct pl_index *index, unsigned block, int64_t *earliest,
                                   int64_t *latest)
 {
-    const struct pl_tail_stripe *stripe = pl_tail_stripe(tail_in(index), block / PL_MOMENTS);
+    const struct pl_tail_stripe *stripe = pl_tail_stripe(pl_tail_in(index), block / PL_MOMENTS);
     if (stripe) {
         *earliest = atomic_load_explicit(&stripe->earliest[block % PL_MOMENTS], // see their comment
                                          memory_order_relaxed);
@@ -441,7 +309,7 @@ static enum peal_err tail_moments(struct pl_index *index, unsigned block, int64_
 
 static enum peal_err tail_offset(struct pl_index *index, uint32_t place, uint64_t *out)
 {
-    const struct pl_tail *tail = tail_in(index);
+    const struct pl_tail *tail = pl_tail_in(index);
     unsigned number = place / PL_STRIPE;
     size_t mark = place % PL_STRIPE / PL_TAIL_MARK;
     const struct pl_tail_stripe *stripe = pl_tail_stripe(tail, number);
@@ -455,7 +323,7 @@ static enum peal_err tail_offset(struct pl_index *index, uint32_t place, uint64_
 
 static void tail_facts(const struct pl_index *index, struct pl_index_facts *out)
 {
-    const struct pl_tail *tail = tail_in(index);
+    const struct pl_tail *tail = pl_tail_in(index);
     *out = (struct pl_index_facts){ .base = index->base, .end = index->base + tail_span(index) };
     // Relaxed: behind the acquire of `span` they tell of at least what is below it.
     out->events = atomic_load_explicit(&tail->events, memory_order_relaxed);
@@ -484,7 +352,7 @@ static void set_empty(struct pl_tail *tail, uint64_t base)
 
 void pl_index_reset(struct pl_index *index, uint64_t base)
 {
-    struct pl_tail *tail = tail_of(index);
+    struct pl_tail *tail = pl_tail_of(index);
     assert(index->ops == &pl_tail_ops);
     for (size_t i = 0; i < PL_STRIPES; i++) {
         struct pl_tail_stripe *stripe = pl_tail_stripe(tail, (unsigned)i);
@@ -506,7 +374,7 @@ void pl_index_reset(struct pl_index *index, uint64_t base)
 
 static void tail_destroy(struct pl_index *index)
 {
-    struct pl_tail *tail = tail_of(index);
+    struct pl_tail *tail = pl_tail_of(index);
     const struct pl_seams *seams = index->seams;
     pl_index_reset(index, 1);
     while (tail->spare_count > 0) {
@@ -545,8 +413,8 @@ const struct pl_index_ops pl_tail_ops = {
     .next = pl_find_in_stripes,
     .weight = tail_weight,
     .stripe = tail_stripe,
-    .types = tail_types,
-    .find_type = tail_find_type,
+    .types = pl_tail_types,
+    .find_type = pl_tail_find_type,
     .moments = tail_moments,
     .offset = tail_offset,
 };
