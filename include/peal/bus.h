@@ -95,7 +95,7 @@ struct peal_bus_options {
     uint64_t block_ms;           // default 5,000; not to wait is PEAL_PRESSURE_REJECT
 
     uint64_t data_max;          // bytes of data of an event; default 1 MiB, at most 64 MiB
-    uint64_t types_max;         // different types; default 1,000,000
+    uint64_t types_max;         // different types that are published; default 1,000,000
     uint64_t subscriptions_max; // default 10,000,000
 
     // How many ids given by publishers are remembered, and for how long. PEAL_NO_DUPLICATES in one

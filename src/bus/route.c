@@ -121,10 +121,11 @@ static struct peal_topic *place_topic(struct peal_bus *bus, size_t size)
 
 // With bus->types_lock.
 static enum peal_err add_topic(struct peal_topic **out, struct peal_bus *bus, const char *type,
-                               size_t length)
+                               uint64_t types_max)
 {
+    size_t length = strlen(type);
     uint32_t id = atomic_load_explicit(&bus->topic_count, memory_order_relaxed);
-    if (id >= bus->options.types_max || id >= PL_CHUNKS * PL_CHUNK) {
+    if (id >= types_max || id >= PL_CHUNKS * PL_CHUNK) {
         return pl_fail(PEAL_ELIMIT,
                        "type \"%s\" would be number %u: the bus knows types_max already; put what "
                        "varies into the subject or the data, or raise the limit",
@@ -151,8 +152,9 @@ static enum peal_err add_topic(struct peal_topic **out, struct peal_bus *bus, co
     return PEAL_OK;
 }
 
-// The topic of a type that is fine, made if it is new.
-static enum peal_err need_topic(struct peal_topic **out, struct peal_bus *bus, const char *type)
+// The topic of a type that is fine, made if it is new and there are not `types_max` yet.
+static enum peal_err need_topic(struct peal_topic **out, struct peal_bus *bus, const char *type,
+                                uint64_t types_max)
 {
     size_t length = strlen(type);
     uint64_t hash = pl_hash(type, length, bus->hash_seed);
@@ -162,7 +164,7 @@ static enum peal_err need_topic(struct peal_topic **out, struct peal_bus *bus, c
         pl_mutex_lock(&bus->types_lock, bus->seams);
         topic = find_topic(bus, type, length, hash); // another thread was quicker?
         if (!topic) {
-            err = add_topic(&topic, bus, type, length);
+            err = add_topic(&topic, bus, type, types_max);
         }
         pl_mutex_unlock(&bus->types_lock, bus->seams);
     }
@@ -192,13 +194,13 @@ enum peal_err pl_topic_get(struct peal_topic **out, struct peal_bus *bus, const 
                     "some of yours beside the usual ones, begin with another name, as in \"$own.\"",
                     type);
     }
-    return err ? err : need_topic(out, bus, type);
+    return err ? err : need_topic(out, bus, type, bus->options.types_max);
 }
 
 uint32_t pl_topic_number(void *context, const char *type)
 {
     struct peal_topic *topic;
-    return need_topic(&topic, context, type) ? PL_TYPE_INSIDE : topic->id;
+    return need_topic(&topic, context, type, UINT64_MAX) ? PL_TYPE_INSIDE : topic->id;
 }
 
 const char *pl_topic_name(void *context, uint32_t number)

@@ -35,7 +35,8 @@ enum pl_capability {
 // mailbox.
 struct pl_types {
     const char *(*name)(void *context, uint32_t number); // borrowed as long as the bus
-    // PL_TYPE_INSIDE: there is no memory for one more, or types_max is reached.
+    // PL_TYPE_INSIDE: there is no memory for one more. types_max is for who publishes: what is
+    // stored can be read in any case.
     uint32_t (*number)(void *context, const char *name);
     void *context;
 };
