@@ -17,19 +17,43 @@ static void remember_line(enum peal_level level, const char *text, void *context
     scene->lines++;
 }
 
-void scene_open(struct scene *scene, uint64_t seed, const struct peal_bus_options *options)
+enum peal_err scene_try_again(struct scene *scene, const char *url,
+                              const struct peal_bus_options *options)
 {
-    *scene = (struct scene){ 0 };
+    peal_bus_close(scene->bus);
+    scene->bus = NULL;
+    scene->lines = 0;
     struct peal_bus_options wanted = { .workers = PEAL_NO_WORKERS };
     if (options) {
         wanted = *options;
         wanted.workers = options->workers ? options->workers : PEAL_NO_WORKERS;
     }
-    assert_int_equal(peal_world_open(&scene->world, seed), PEAL_OK);
     wanted.world = scene->world;
     wanted.log = remember_line;
     wanted.log_context = scene;
-    assert_int_equal(peal_bus_open(&scene->bus, "mem:", &wanted), PEAL_OK);
+    return peal_bus_open(&scene->bus, url, &wanted);
+}
+
+void scene_again(struct scene *scene, const char *url, const struct peal_bus_options *options)
+{
+    enum peal_err err = scene_try_again(scene, url, options);
+    if (err) {
+        print_error("opening %s: %s\n", url, peal_error_sentence());
+    }
+    assert_int_equal(err, PEAL_OK);
+}
+
+void scene_open_url(struct scene *scene, uint64_t seed, const char *url,
+                    const struct peal_bus_options *options)
+{
+    *scene = (struct scene){ 0 };
+    assert_int_equal(peal_world_open(&scene->world, seed), PEAL_OK);
+    scene_again(scene, url, options);
+}
+
+void scene_open(struct scene *scene, uint64_t seed, const struct peal_bus_options *options)
+{
+    scene_open_url(scene, seed, "mem:", options);
 }
 
 void scene_close(struct scene *scene)

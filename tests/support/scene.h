@@ -45,7 +45,17 @@ struct scene {
 // Opens a world and a bus in it, "mem:", driven by the test unless `options` say otherwise. NULL:
 // the defaults.
 void scene_open(struct scene *scene, uint64_t seed, const struct peal_bus_options *options);
+// The same with a URL.
+void scene_open_url(struct scene *scene, uint64_t seed, const char *url,
+                    const struct peal_bus_options *options);
 void scene_close(struct scene *scene);
+
+// Once more in the same world: closes the bus, if there is one, forgets what it said, and opens
+// another.
+void scene_again(struct scene *scene, const char *url, const struct peal_bus_options *options);
+// The same, and says how opening went; after a failure there is no bus.
+enum peal_err scene_try_again(struct scene *scene, const char *url,
+                              const struct peal_bus_options *options);
 
 // Is one of the kept lines of that level, with this in it?
 bool scene_said(const struct scene *scene, enum peal_level level, const char *part);
