@@ -308,9 +308,11 @@ static uint64_t next_bus_id(void)
     return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
 }
 
+// Of what is stored, memory holds the newest: as much as mem: would, or half of what there is.
+#define STORED_HISTORY_BYTES (8ULL << 20)
+
 // Options that the engine does not have are refused, before any default is filled in.
-static enum peal_err check_engine(const struct peal_bus_options *options,
-                                  const struct pl_engine_ops *ops)
+static enum peal_err check_engine(struct peal_bus_options *options, const struct pl_engine_ops *ops)
 {
     if (!(ops->capabilities & PL_CAN_STORE)) {
         if (options->durability > ops->durability || options->segment_bytes) {
@@ -330,6 +332,9 @@ static enum peal_err check_engine(const struct peal_bus_options *options,
     if (options->pressure == PEAL_PRESSURE_DROP_OLDEST) {
         return pl_fail(PEAL_EUNSUPPORTED,
                        "%s: drops nothing: pressure=drop_oldest is for mem:", ops->scheme);
+    }
+    if (options->memory_max && options->memory_max / 2 < STORED_HISTORY_BYTES) {
+        options->history_bytes = options->memory_max / 2;
     }
     return PEAL_OK;
 }
