@@ -110,7 +110,8 @@ static inline bool pl_is_unknown(const struct pl_request *requests, size_t count
 // Since when, and until when, a publisher waits; zero: it does not yet.
 struct pl_patience {
     int64_t began, deadline;
-    bool tried; // again, after somebody said that there was room
+    bool tried;   // again, after somebody said that there was room
+    bool written; // what is published, as far as the engine stores
 };
 
 // Memory was full. PEAL_OK: try again.

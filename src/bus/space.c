@@ -49,6 +49,13 @@ void pl_space_freed(struct peal_bus *bus)
 static enum peal_err say_full(struct peal_bus *bus, enum peal_err err)
 {
     pl_count_shared(&bus->rejected, 1);
+    if (bus->engine->ops->settle) {
+        return pl_fail(err,
+                       "the bus holds memory_max (%" PRIu64 " bytes) of events that are not "
+                       "written yet, or that somebody keeps: publish slower, let go of events, or "
+                       "raise the limit",
+                       bus->options.memory_max);
+    }
     return pl_fail(err,
                    "the bus holds memory_max (%" PRIu64 " bytes) of events that a subscription has "
                    "yet to read: publish slower, read faster, or raise the limit",
@@ -63,6 +70,15 @@ static enum peal_err say_full(struct peal_bus *bus, enum peal_err err)
 enum peal_err pl_space_wait(struct peal_bus *bus, struct pl_slot *slot,
                             struct pl_patience *patience, bool may_block)
 {
+    if (may_block && bus->engine->ops->settle) {
+        // What memory is full of may be what is not written yet. To write it is no wait for others:
+        // a handler may.
+        enum peal_err err = pl_settle(bus, pl_log_end(bus->log), PEAL_DURABILITY_OS);
+        if (err || !patience->written) {
+            patience->written = true;
+            return err;
+        }
+    }
     if (!may_block || slot->current || bus->options.pressure == PEAL_PRESSURE_REJECT) {
         return say_full(bus, PEAL_EAGAIN);
     }
@@ -76,13 +92,6 @@ enum peal_err pl_space_wait(struct peal_bus *bus, struct pl_slot *slot,
     enum peal_err err = pl_bus_check_open(bus);
     if (err) {
         return err;
-    }
-    if (bus->engine->ops->settle) {
-        // What memory is full of is what is not written yet.
-        err = pl_settle(bus, pl_log_end(bus->log), PEAL_DURABILITY_OS);
-        if (err) {
-            return err;
-        }
     }
     unsigned word = atomic_load_explicit(&bus->space_word, memory_order_acquire);
     atomic_store_explicit(&bus->space_wanted, 1, memory_order_seq_cst);
