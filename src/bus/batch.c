@@ -162,42 +162,60 @@ static enum peal_err append_parcel(struct parcel *parcel)
     }
 }
 
-static void deliver_parcel(struct parcel *parcel, struct peal_receipt *receipts)
+// Inline handlers, where there are some.
+static void deliver_one(struct parcel *parcel, struct pl_passage *passage,
+                        const struct pl_request *request)
+{
+    struct peal_bus *bus = parcel->bus;
+    if (!passage->segment) {
+        pl_slot_count(parcel->slot, passage->route->counter, 1, bus);
+        return;
+    }
+    struct peal_event event;
+    pl_bus_view(&event, bus, request->frame, passage->segment);
+    event.attempt = 1;
+    pl_route_hold(parcel->slot, passage->route);
+    pl_deliver_inline(bus, parcel->slot, passage->route, &event, parcel->removals);
+    pl_route_leave(bus, parcel->slot);
+    pl_segment_unref(passage->segment);
+}
+
+static void deliver_parcel(struct parcel *parcel)
 {
     struct peal_bus *bus = parcel->bus;
     for (size_t i = 0; i < parcel->count; i++) {
         struct pl_request *request = &parcel->requests[i];
-        struct pl_passage *passage = &parcel->passages[i];
-        struct peal_receipt *receipt = receipts ? &receipts[i] : NULL;
-        if (!request->frame) {
-            pl_outside_free(bus->seams, request->append.outside);
-            pl_receipt_duplicate(bus, receipt, request);
-            continue;
-        }
-        struct peal_event event;
-        pl_event_from_message(&event, passage->message, passage->topic->type, &bus->origin,
-                              request->position);
-        if (passage->segment) {
-            pl_bus_view(&event, bus, request->frame, passage->segment);
-        }
-        if (receipt) {
-            event.time = event.time ? event.time : request->recorded;
-            pl_receipt_fill(receipt, &event, request);
-        }
-        if (passage->segment) {
-            event.attempt = 1;
-            pl_route_hold(parcel->slot, passage->route);
-            pl_deliver_inline(bus, parcel->slot, passage->route, &event, parcel->removals);
-            pl_route_leave(bus, parcel->slot);
-            pl_segment_unref(passage->segment);
+        if (request->frame) {
+            deliver_one(parcel, &parcel->passages[i], request);
         } else {
-            pl_slot_count(parcel->slot, passage->route->counter, 1, bus);
+            pl_outside_free(bus->seams, request->append.outside);
+            pl_count_shared(&bus->duplicates, 1);
         }
     }
 }
 
+// By what the messages said: their frames may be forgotten by now.
+static void fill_receipts(const struct parcel *parcel, struct peal_receipt *receipts,
+                          enum peal_durability level)
+{
+    for (size_t i = 0; i < parcel->count; i++) {
+        const struct pl_request *request = &parcel->requests[i];
+        const struct pl_passage *passage = &parcel->passages[i];
+        if (request->frame) {
+            struct peal_event event;
+            pl_event_from_message(&event, passage->message, passage->topic->type,
+                                  &parcel->bus->origin, request->position);
+            event.time = event.time ? event.time : request->recorded;
+            pl_receipt_fill(&receipts[i], &event, request);
+        } else {
+            pl_receipt_duplicate(&receipts[i], request);
+        }
+        receipts[i].durability = level;
+    }
+}
+
 // The whole batch at the level of the message that wants the most.
-static enum peal_err settle_parcel(struct parcel *parcel, struct peal_receipt *receipts)
+static enum peal_err settle_parcel(const struct parcel *parcel, enum peal_durability *out)
 {
     enum peal_durability level = PEAL_DURABILITY_DEFAULT;
     uint64_t end = 0;
@@ -207,11 +225,8 @@ static enum peal_err settle_parcel(struct parcel *parcel, struct peal_receipt *r
         level = wanted > level ? wanted : level;
         end = parcel->requests[i].position >= end ? parcel->requests[i].position + 1 : end;
     }
-    enum peal_err err = pl_settle(parcel->bus, end, level);
-    for (size_t i = 0; !err && receipts && i < parcel->count; i++) {
-        receipts[i].durability = level;
-    }
-    return err;
+    *out = level;
+    return pl_settle(parcel->bus, end, level);
 }
 
 static enum peal_err publish_parcel(struct parcel *parcel, const struct peal_message *messages,
@@ -224,12 +239,16 @@ static enum peal_err publish_parcel(struct parcel *parcel, const struct peal_mes
         err = pl_count_limit(parcel->bus, append_parcel(parcel));
     }
     if (!err) {
-        deliver_parcel(parcel, receipts);
+        deliver_parcel(parcel);
     }
     bool failed = err != PEAL_OK; // the blocks are the log's if not
     release_routes(parcel->bus);
+    enum peal_durability level = PEAL_DURABILITY_MEMORY;
     if (!err && parcel->bus->engine->ops->settle) {
-        err = settle_parcel(parcel, receipts);
+        err = settle_parcel(parcel, &level);
+    }
+    if (!err && receipts) {
+        fill_receipts(parcel, receipts, level);
     }
     for (size_t i = 0; i < parcel->count; i++) {
         if (failed) {

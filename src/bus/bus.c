@@ -636,6 +636,15 @@ static void set_state(struct peal_bus *bus, enum pl_bus_state state)
     bus->seams->wake(bus->seams->world, &bus->state, UINT32_MAX);
 }
 
+// Makes durable what was published; whoever asks again is told the same.
+static enum peal_err settle_all(struct peal_bus *bus)
+{
+    if (!bus->log || !bus->engine->ops->settle) {
+        return PEAL_OK;
+    }
+    return bus->engine->ops->settle(bus->engine, pl_log_end(bus->log), PEAL_DURABILITY_DISK);
+}
+
 enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms, struct peal_leftover *out)
 {
     if (!bus) {
@@ -652,7 +661,7 @@ enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms, struct peal_lef
         if (out) {
             count_leftover(bus, out);
         }
-        return PEAL_OK;
+        return settle_all(bus);
     }
     set_state(bus, PL_BUS_STOPPING); // who waits for a replay's pace looks again
     int64_t deadline = pl_deadline(bus, deadline_ms);
@@ -669,10 +678,7 @@ enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms, struct peal_lef
     pl_workers_stop(bus);
     count_leftover(bus, &left);
     left.running = running.running;
-    enum peal_err err = PEAL_OK;
-    if (bus->log && bus->engine->ops->settle) {
-        err = bus->engine->ops->settle(bus->engine, pl_log_end(bus->log), PEAL_DURABILITY_DISK);
-    }
+    enum peal_err err = settle_all(bus);
     set_state(bus, PL_BUS_STOPPED);
     pl_pulls_wake(bus);
     if (out) {

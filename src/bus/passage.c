@@ -183,10 +183,8 @@ void pl_receipt_fill(struct peal_receipt *receipt, struct peal_event *event,
 }
 
 // The duplicate of an event: only its position is known, and the id it was given.
-void pl_receipt_duplicate(struct peal_bus *bus, struct peal_receipt *receipt,
-                          const struct pl_request *request)
+void pl_receipt_duplicate(struct peal_receipt *receipt, const struct pl_request *request)
 {
-    pl_count_shared(&bus->duplicates, 1);
     if (receipt) {
         *receipt = (struct peal_receipt){ .position = request->position,
                                           .durability = PEAL_DURABILITY_MEMORY,

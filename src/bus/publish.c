@@ -123,7 +123,8 @@ static enum peal_err append_and_deliver(struct peal_bus *bus, struct pl_slot *sl
         if (err == PEAL_ECONFLICT) {
             pl_count_shared(&bus->rejected, 1);
         } else if (!err) {
-            pl_receipt_duplicate(bus, receipt, request);
+            pl_count_shared(&bus->duplicates, 1);
+            pl_receipt_duplicate(receipt, request);
         }
         return err;
     }
@@ -187,20 +188,27 @@ static enum peal_err publish_message(struct peal_bus *bus, const struct peal_mes
     if (err) {
         return pl_count_limit(bus, err);
     }
+    // Where it may yet turn out that it is not kept, the caller's receipt waits.
+    bool settles = bus->engine->ops->settle != NULL;
+    struct peal_receipt own;
+    struct peal_receipt *filled = settles && receipt ? &own : receipt;
     struct pl_request request = { .conditional = false };
     err = pl_passage_prepare(bus, slot, &passage,
                              &request); // cppcheck-suppress ctuuninitvar // topic is set
     if (!err && passage.route->plain && !request.conditional) {
-        err = publish_plain(bus, slot, &passage, request.append.hops, receipt);
+        err = publish_plain(bus, slot, &passage, request.append.hops, filled);
     } else if (!err) {
-        err = append_and_deliver(bus, slot, &passage, &request, may_block, receipt);
+        err = append_and_deliver(bus, slot, &passage, &request, may_block, filled);
     }
     pl_route_leave(bus, slot);
-    if (!err && bus->engine->ops->settle) {
+    if (!err && settles) {
         // The level of who drafts last. Who must not care does not wait for a disk.
         enum peal_durability level =
             may_block ? passage.message->durability : PEAL_DURABILITY_MEMORY;
-        err = pl_settle_receipt(bus, request.position + 1, level, receipt);
+        err = pl_settle_receipt(bus, request.position + 1, level, filled);
+    }
+    if (!err && filled != receipt) {
+        *receipt = own;
     }
     if (passage.drafted) {
         pl_draft_finish(&passage.draft);

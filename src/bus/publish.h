@@ -47,8 +47,8 @@ enum peal_err pl_passage_outside(struct peal_bus *bus, struct pl_append *append)
 // `request` NULL: no log has it.
 void pl_receipt_fill(struct peal_receipt *receipt, struct peal_event *event,
                      const struct pl_request *request);
-void pl_receipt_duplicate(struct peal_bus *bus, struct peal_receipt *receipt,
-                          const struct pl_request *request);
+// The same for a duplicate; `receipt` may be NULL.
+void pl_receipt_duplicate(struct peal_receipt *receipt, const struct pl_request *request);
 
 // Has the route been replaced since it was entered? With the turn. Who subscribes changes the
 // routes first and takes the turn then, so that every position is either pushed to the newcomer or
