@@ -128,8 +128,8 @@ static void limits_are_checked(void **state)
     }
     static char source[PEAL_ATTRIBUTE_MAX + 2];
     memset(source, 's', PEAL_ATTRIBUTE_MAX + 1);
-    assert_int_equal(scene_try_again(&scene, LOG, &(struct peal_bus_options){ .source = source }),
-                     PEAL_EINVAL);
+    refused_with(&scene, PEAL_ELIMIT, LOG, &(struct peal_bus_options){ .source = source },
+                 "source|1024");
     source[PEAL_ATTRIBUTE_MAX] = '\0';
     scene_again(&scene, LOG, &(struct peal_bus_options){ .source = source });
     scene_close(&scene);
