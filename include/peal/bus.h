@@ -113,7 +113,7 @@ struct peal_bus_options {
 
     struct peal_world *world; // a test's time, files, memory, chance and threads; see testing.h
 
-    // Of `file:` only; PEAL_EUNSUPPORTED elsewhere, but for PEAL_DURABILITY_MEMORY.
+    // Of `file:` only; on `mem:` PEAL_EUNSUPPORTED, but for PEAL_DURABILITY_MEMORY.
     // How durable an event is when its publish returns, unless its message says otherwise; default
     // PEAL_DURABILITY_OS. What peal_emit publishes is written within 100 ms.
     enum peal_durability durability;
@@ -344,7 +344,9 @@ struct peal_subscribe_options {
 // until then. `out` may be NULL: the subscription then lives as long as the bus. PEAL_EINVAL (also
 // a start in the future; who comes back to a name has started already), PEAL_EPATTERN, PEAL_ELIMIT,
 // PEAL_ENOMEM, PEAL_ECLOSED, PEAL_EUNSUPPORTED (the engine keeps nothing), PEAL_EEXISTS (the name
-// is in use with another pattern or other options).
+// is in use with another pattern or other options), PEAL_EIO (`file:` could not look up the start).
+// On `file:`, a subscription that has to read an event that cannot be read now (a failing disk, no
+// memory) pauses, with a report to the log callback; resumed, it tries again, and has lost nothing.
 PEAL_API enum peal_err peal_subscribe(peal_subscription **out, peal_bus *bus, const char *pattern,
                                       const struct peal_subscribe_options *options,
                                       peal_handler *handler, void *context);

@@ -61,11 +61,13 @@ struct peal_query {
 PEAL_API enum peal_err peal_reader_open(peal_reader **out, peal_bus *bus,
                                         const struct peal_query *query);
 
-// The next event, borrowed until the next call on this reader. PEAL_ENOTFOUND at the end.
+// The next event, borrowed until the next call on this reader. PEAL_ENOTFOUND at the end. PEAL_EIO,
+// PEAL_ENOMEM: the next one cannot be read from its file now; calling again tries again.
 PEAL_API enum peal_err peal_reader_next(const peal_event **out, peal_reader *reader);
 
 // The cursor behind the last event given: `after` of the next page. 0 before the first.
 PEAL_API uint64_t peal_reader_cursor(const peal_reader *reader);
+// Events that were in its range and could not be given: forgotten meanwhile, or damaged on the disk.
 PEAL_API uint64_t peal_reader_skipped(const peal_reader *reader);
 PEAL_API void peal_reader_close(peal_reader *reader); // NULL is fine
 
@@ -81,7 +83,7 @@ struct peal_replay {
 // Gives the events of a query to a handler, in the calling thread, in log order. The handler sees
 // peal_event_is_replay() true; any verdict but PEAL_DONE stops the replay (PEAL_ESTATE). What the
 // handler publishes is new and real. `count` (may be NULL) says how many were given, also when it
-// stopped early.
+// stopped early. PEAL_EIO: a file could not be read.
 PEAL_API enum peal_err peal_replay(peal_bus *bus, const struct peal_replay *replay, uint64_t *count,
                                    peal_handler *handler, void *context);
 

@@ -314,6 +314,9 @@ static uint64_t next_bus_id(void)
 // Options that the engine does not have are refused, before any default is filled in.
 static enum peal_err check_engine(struct peal_bus_options *options, const struct pl_engine_ops *ops)
 {
+    if (!(ops->capabilities & PL_CAN_DELIVER)) {
+        return PEAL_OK; // it takes everything, so that a program can be switched to it
+    }
     if (!(ops->capabilities & PL_CAN_STORE)) {
         if (options->durability > ops->durability || options->segment_bytes) {
             return pl_fail(
