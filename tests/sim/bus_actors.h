@@ -47,7 +47,7 @@ static inline bool join(struct box *box)
     tell(sim, "%s: subscribes to %s: %s", box->label, patterns[box->pattern].text,
          peal_err_name(err));
     if (err) {
-        if (err != PEAL_ECLOSED || !sim->stopping) {
+        if ((err != PEAL_ECLOSED || !sim->stopping) && (err != PEAL_EIO || !sim->dark)) {
             wrong(sim, "%s: subscribing: %s: %s", box->label, peal_err_name(err),
                   peal_error_sentence());
         }

@@ -187,7 +187,7 @@ static inline void at_rest(struct sim *sim)
     for (unsigned i = 0; i < sim->box_count; i++) {
         sim->boxes[i].frozen = sim->boxes[i].paused;
     }
-    if (sim->stopping) {
+    if (sim->stopping || sim->dark) {
         return;
     }
     check_letters(sim);

@@ -11,6 +11,10 @@
 
 static inline void draw_history(struct sim *sim, struct peal_bus_options *options)
 {
+    if (sim->stores) {
+        sim->keeps = true;
+        return;
+    }
     switch (draw(sim, 4)) {
     case 0:
         options->history_events = PEAL_NO_HISTORY;
@@ -27,21 +31,30 @@ static inline void draw_history(struct sim *sim, struct peal_bus_options *option
 
 static inline void draw_memory(struct sim *sim, struct peal_bus_options *options)
 {
-    options->pressure = (enum peal_pressure)draw(sim, 3);
+    options->pressure = (enum peal_pressure)draw(sim, sim->stores ? 2 : 3);
     options->block_ms = 5 + draw(sim, 500);
     if (chance(sim, 40)) {
         options->memory_max = 1 << 20;
         options->data_max = 400 << 10;
-        if (sim->keeps) {
+        if (sim->keeps && !sim->stores) {
             options->history_bytes = (64U << draw(sim, 4)) << 10; // 64 to 512 KiB
         }
         sim->sizes = 1 + draw(sim, 3);
-        sim->forgets = true;
+        sim->forgets = !sim->stores;
     } else {
         sim->sizes = draw(sim, 8) == 0 ? 3 : draw(sim, 2);
     }
     // What nobody keeps is gone as soon as everybody had it.
     sim->forgets = sim->forgets || (!sim->keeps && sim->sizes > 1);
+}
+
+static inline void draw_store(struct sim *sim, struct peal_bus_options *options)
+{
+    sim->stores = chance(sim, 30);
+    if (sim->stores) {
+        options->durability = (enum peal_durability)draw(sim, 4);
+        options->segment_bytes = (64U << draw(sim, 4)) << 10; // 64 to 512 KiB
+    }
 }
 
 static inline void draw_run(struct sim *sim)
@@ -50,6 +63,7 @@ static inline void draw_run(struct sim *sim)
     options->world = sim->world;
     options->source = "/sim";
     options->workers = chance(sim, 25) ? PEAL_NO_WORKERS : 1 + (int)draw(sim, 3);
+    draw_store(sim, options);
     draw_history(sim, options);
     draw_memory(sim, options);
     options->dead_max = chance(sim, 25) ? 1 + draw(sim, 4) : 0;

@@ -42,6 +42,8 @@ static inline struct note *new_note(struct sim *sim, const peal_event *cause)
     note->begun = ++sim->stamp;
     note->begun_at = now_of(sim);
     note->nested = cause != NULL;
+    note->level = (uint8_t)sim->options.durability;
+    note->level = note->level || !sim->stores ? note->level : PEAL_DURABILITY_OS;
     if (cause) {
         (void)snprintf(note->cause, sizeof note->cause, "%s", peal_event_id(cause));
     }
@@ -97,6 +99,10 @@ static inline void fill_message(struct sim *sim, struct note *note, struct peal_
             message->expect = PEAL_EXPECT_VERSION;
             message->expected_version = version;
         }
+    }
+    if (sim->stores && chance(sim, 30)) {
+        message->durability = (enum peal_durability)(1 + draw(sim, 3));
+        note->level = (uint8_t)message->durability;
     }
     foresee(sim, note);
     message->data = data_of(sim, note);
@@ -189,6 +195,9 @@ static inline void conclude(struct sim *sim, struct note *note, enum peal_err er
          type_names[note->type], peal_err_name(err),
          (unsigned long long)(!err && receipt ? receipt->position : 0),
          !err && receipt && receipt->duplicate ? " (duplicate)" : "");
+    if (err == PEAL_EIO && sim->dark) {
+        return; // it may be in the log: bus_again.h finds out
+    }
     if (err) {
         if (note->fate == ACCEPTED) {
             wrong(sim, "#%u was seen, though its publish failed with %s",
@@ -262,6 +271,7 @@ static inline void emit(struct sim *sim, const peal_event *cause)
     if (note) {
         foresee(sim, note);
         note->emitted = true;
+        note->level = PEAL_DURABILITY_MEMORY;
         sim->emits++;
         void *data = data_of(sim, note);
         peal_emit(sim->bus, type_names[note->type], data, note->size);
@@ -273,6 +283,20 @@ static inline void emit(struct sim *sim, const peal_event *cause)
             note->fate = REJECTED;
         }
         check_inline(sim, note);
+    }
+}
+
+// Together in the log, and as safe as the one that wants the most.
+static inline void note_batch(struct note *const *notes, const struct peal_receipt *receipts,
+                              size_t count)
+{
+    uint64_t end = 0;
+    for (size_t i = 0; i < count; i++) {
+        end = !receipts[i].duplicate ? receipts[i].position : end;
+    }
+    for (size_t i = 0; i < count; i++) {
+        notes[i]->batch_end = receipts[i].duplicate ? 0 : end;
+        notes[i]->level = (uint8_t)receipts[i].durability;
     }
 }
 
@@ -325,6 +349,7 @@ static inline uint64_t publish_batch(struct sim *sim, const peal_event *cause)
     }
     if (!err && sim->keeps) {
         check_consecutive(sim, receipts, count);
+        note_batch(notes, receipts, count);
     }
     uint64_t last = 0;
     for (size_t i = 0; i < count; i++) {

@@ -93,6 +93,9 @@ static inline void read_all(struct sim *sim, const struct asked *asked, peal_rea
             peal_world_yield(sim->world);
         }
     }
+    if (sim->dark) {
+        return; // whatever can still be read
+    }
     if (err != PEAL_ENOTFOUND || (peal_reader_skipped(reader) > 0 && !sim->forgets)) {
         wrong(sim, "a query ended with %s, %llu skipped", peal_err_name(err),
               (unsigned long long)peal_reader_skipped(reader));

@@ -6,7 +6,8 @@
 //         ├──► bus_actors.h   who does what to them: members, pullers, an operator;
 //         │                   bus_publish.h, bus_handlers.h, bus_query.h
 //         ├──► bus_model.h    what was published, what each subscription was given, what may come
-//         └──► bus_checks.h   is it what the bus says of itself, and is anything missing
+//         ├──► bus_checks.h   is it what the bus says of itself, and is anything missing
+//         └──► bus_again.h    what of it is there when the log is opened again
 //
 // The model knows a bus by its public headers only. It is told what every publisher was answered
 // and what every handler saw, and stops the run at the first thing that may not be.
@@ -40,6 +41,8 @@
 
 #define MS 1000000LL // nanoseconds
 
+#define LOG_URL "file:./events"
+
 static const char *const type_names[TYPES] = { "order.created",     "order.paid", "user.created",
                                                "user.deleted.soft", "audit",      "stock_mat.low" };
 
@@ -69,12 +72,15 @@ struct note {
     bool refused;     // an interceptor will
     bool nested;      // published inside a handler
     bool conditional; // on its stream's version
+    bool promised;    // to be there when the log is opened again
     uint8_t fate;     // enum fate
+    uint8_t level;    // enum peal_durability
     uint32_t size;
     uint64_t begun, ended; // stamps around the publish; `ended` 0: not over
     int64_t begun_at, ended_at;
     uint64_t position, version; // 0: not known, or none
     uint64_t expected;          // version + 1 that the stream should be at; 0: any
+    uint64_t batch_end;         // the last position of its batch; 0: none, or not known
     char made_id[PEAL_ID_MAX + 1];
     char cause[PEAL_ID_MAX + 1]; // id of the event that was being handled
 };
@@ -175,6 +181,7 @@ struct sim {
 
     // The run's nature, drawn.
     struct peal_bus_options options;
+    bool stores;  // on file:
     bool keeps;   // a history
     bool forgets; // something of it may be gone before the end
     bool intercepts, wraps, mixed, nests;
@@ -193,6 +200,7 @@ struct sim {
     bool winding;  // whoever loops goes home
     bool stopping; // peal_bus_stop has been called
     bool stopped;  // and has returned
+    bool dark;     // the power was cut: what fails with PEAL_EIO may
     unsigned running;
     int64_t busy; // when a handler last ran
     uint64_t emits, accepted, duplicates, refused;
