@@ -77,6 +77,7 @@ enum peal_pressure {
 #define PEAL_NO_HISTORY      UINT64_MAX
 #define PEAL_NO_DUPLICATES   UINT64_MAX
 #define PEAL_NO_DEAD_LETTERS UINT64_MAX
+#define PEAL_NO_SCHEDULE     UINT64_MAX
 
 // Zero is the default everywhere. New members are only ever added at the end.
 struct peal_bus_options {
@@ -118,6 +119,11 @@ struct peal_bus_options {
     // PEAL_DURABILITY_OS. What peal_emit publishes is written within 100 ms.
     enum peal_durability durability;
     uint64_t segment_bytes; // of a file; default 64 MiB, 64 KiB to 1 GiB
+
+    // Events that wait for their time (schedule.h), and the memory they take, besides memory_max.
+    // PEAL_NO_SCHEDULE: none may.
+    uint64_t scheduled_max;   // default 100,000
+    uint64_t scheduled_bytes; // default 64 MiB
 };
 
 // Opens a bus. PEAL_EURL (unknown scheme or parameter), PEAL_EINVAL, PEAL_EUNSUPPORTED (an option
@@ -134,6 +140,7 @@ struct peal_leftover {
     uint64_t retrying;    // of those: waiting for their next attempt
     uint64_t unsettled;   // given to a handler that said PEAL_LATER or pulled, never settled
     uint64_t running;     // handlers still running (and waited for)
+    uint64_t scheduled;   // events whose time has not come (schedule.h)
 };
 
 // Stops accepting, lets handlers finish what is waiting for at most `deadline_ms`, stops the
@@ -160,6 +167,8 @@ PEAL_API void peal_bus_close(peal_bus *bus);
 // have), PEAL_EREFUSED, PEAL_ECONFLICT, PEAL_EAGAIN, PEAL_ETIMEDOUT, PEAL_ENOMEM. PEAL_EIO: it
 // could not be written or synced; whether it is in the log when that is next opened is unknown, and
 // until then nothing more is taken.
+// A message with a time to come waits for it (schedule.h): PEAL_ELIMIT if too many do, or it is too
+// far ahead.
 PEAL_API enum peal_err peal_publish(peal_bus *bus, const struct peal_message *message,
                                     struct peal_receipt *receipt);
 
@@ -455,6 +464,7 @@ struct peal_bus_stats {
     uint64_t subscriptions;
     uint64_t worker_parks;              // times a worker went to sleep
     struct peal_histogram publish_wait; // of publishers that had to wait for memory
+    uint64_t scheduled;                 // events that wait for their time
 };
 PEAL_API enum peal_err peal_bus_stats(struct peal_bus_stats *out, peal_bus *bus);
 

@@ -99,13 +99,18 @@ struct peal_message {
     enum peal_expect expect;
     uint64_t expected_version; // for PEAL_EXPECT_VERSION
     enum peal_durability durability;
+
+    // When to publish it: nanoseconds since the epoch, UTC; 0, and a time that has come: now. Not
+    // in a batch, and not with an expectation. See schedule.h.
+    int64_t deliver_at_ns;
 };
 
 // What a publish achieved. On a conflict (PEAL_ECONFLICT) it is untouched like every result; the
 // actual version is in the sentence and in peal_stream_version().
 struct peal_receipt {
     char id[PEAL_ID_MAX + 1];
-    uint64_t position;       // from 1; 0: the event was not kept (noop:, or nothing keeps it)
+    uint64_t position;       // from 1; 0: the event was not kept (noop:, or nothing keeps it), or
+                             // it waits for its time
     uint64_t stream_version; // from 1 within its subject; 0: no subject, or not kept
     enum peal_durability durability;
     bool duplicate; // known already: nothing was appended, `position` is the first one's

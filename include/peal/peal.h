@@ -8,6 +8,7 @@
 //     event.h       what a publisher says and what a handler reads
 //     log.h         query and replay
 //     deadletter.h  what could not be handled
+//     schedule.h    what is to be delivered at a time
 //     error.h       codes, and the sentence for people
 //     testing.h     virtual time and seeded runs for your own tests  (not included here)
 #ifndef PEAL_PEAL_H
@@ -23,5 +24,6 @@
 #include <peal/error.h>
 #include <peal/event.h>
 #include <peal/log.h>
+#include <peal/schedule.h>
 
 #endif

@@ -35,6 +35,12 @@ static enum peal_err prepare_parcel(struct parcel *parcel, const struct peal_mes
     for (size_t i = 0; i < parcel->count; i++) {
         struct pl_passage *passage = &parcel->passages[i];
         passage->message = &messages[i];
+        if (messages[i].deliver_at_ns) {
+            return pl_fail(PEAL_EINVAL,
+                           "message %zu of a batch has a time of its own "
+                           "(deliver_at_ns): publish it by itself",
+                           i);
+        }
         enum peal_err err = pl_passage_topic(&passage->topic, parcel->slot, &messages[i]);
         if (!err) {
             err = pl_route_enter(&passage->route, parcel->slot, passage->topic);

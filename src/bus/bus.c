@@ -8,7 +8,7 @@
 // Stopping, in this order: no new publishes (the version moves on, so that every publisher meets
 // the closed gate); those under way end; workers drain the mailboxes until the deadline; workers
 // end. From then on only memory is left.
-#include "bus/calls.h"
+#include "bus/schedule.h"
 
 #include "base/error.h"
 
@@ -23,7 +23,7 @@
 #define SEGMENT_BYTES_MIN (64ULL << 10)
 #define SEGMENT_BYTES_MAX (1ULL << 30)
 
-// What the options call PEAL_NO_HISTORY, PEAL_NO_DUPLICATES and PEAL_NO_DEAD_LETTERS.
+// What the options call PEAL_NO_HISTORY and the like.
 #define NONE UINT64_MAX
 
 void pl_bus_say(struct peal_bus *bus, enum peal_level level, const char *format, ...)
@@ -88,6 +88,9 @@ static const struct parameter {
     { "dead_max", NUMBER, offsetof(struct peal_bus_options, dead_max), NULL },
     { "dead_ms", MILLISECONDS, offsetof(struct peal_bus_options, dead_ms),
       "to be rid of all, discard them" },
+    { "scheduled_max", NUMBER, offsetof(struct peal_bus_options, scheduled_max), NULL },
+    { "scheduled_bytes", SIZE, offsetof(struct peal_bus_options, scheduled_bytes),
+      "to schedule nothing is scheduled_max=0" },
     { "durability", DURABILITY, offsetof(struct peal_bus_options, durability), NULL },
     { "segment_bytes", SIZE, offsetof(struct peal_bus_options, segment_bytes),
       "a file holds events" },
@@ -295,6 +298,9 @@ static enum peal_err fill_defaults(struct peal_bus_options *options)
     options->duplicate_events = no_window ? PEAL_NO_DUPLICATES : options->duplicate_events;
     set_none(&options->duplicate_events);
     set_none(&options->dead_max);
+    set_default(&options->scheduled_max, 100000);
+    set_none(&options->scheduled_max);
+    set_default(&options->scheduled_bytes, 64 << 20);
     set_default(&options->dead_ms, 30ULL * 24 * 3600 * 1000);
     return PEAL_OK;
 }
@@ -429,6 +435,7 @@ static void init(struct peal_bus *bus, const struct pl_seams *seams)
     pl_list_init(&bus->dead.letters);
     pl_map_init(&bus->dead.by_id, bus->seams);
     pl_heap_init(&bus->timers.heap, seams);
+    pl_schedule_init(&bus->schedule, seams);
     pl_match_init(&bus->match, seams);
     atomic_init(&bus->version, 1);
     atomic_init(&bus->timers.earliest, PL_FOREVER);
@@ -466,6 +473,9 @@ static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
     bus->workers = bus->options.workers;
     if (bus->silent) {
         bus->workers = PEAL_NO_WORKERS; // nothing is ever delivered
+    }
+    if (!err && pl_heap_reserve(&bus->timers.heap, 1)) {
+        err = pl_fail(PEAL_ENOMEM, "no memory to open a bus"); // room for the schedule's timer
     }
     return err ? err : pl_workers_start(bus);
 }
@@ -558,7 +568,7 @@ static void wait_for_publishers(struct peal_bus *bus)
 
 static void count_leftover(struct peal_bus *bus, struct peal_leftover *out)
 {
-    *out = (struct peal_leftover){ 0 };
+    *out = (struct peal_leftover){ .scheduled = pl_schedule_count(bus) };
     pl_mutex_lock(&bus->lock, bus->seams);
     struct pl_mailbox *mailbox;
     PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
@@ -739,6 +749,7 @@ void peal_bus_close(peal_bus *bus)
     pl_dead_finish(bus);
     pl_match_finish(&bus->match);
     pl_heap_finish(&bus->timers.heap); // the timers are in the mailboxes
+    pl_schedule_finish(bus);
     free_mailboxes(bus);
     free_interceptors(bus);
     pl_slots_finish(bus);

@@ -553,6 +553,9 @@ void pl_runs_notify(struct pl_mailbox *mailbox);
 // When a mailbox wants to be run next because of time; PL_FOREVER: not. Any thread.
 void pl_timer_set(struct pl_mailbox *mailbox, int64_t when);
 
+// The schedule wants to be run at that time at the latest. Any thread.
+void pl_timer_lower(struct peal_bus *bus, int64_t when);
+
 // Sleeps until there is something to run, a timer, or the deadline.
 void pl_runs_park(struct peal_bus *bus, int64_t deadline);
 

@@ -16,8 +16,8 @@
 //     bus->lock      routes, subscriptions, interceptors: what changes seldom
 //     mailbox->lock  its pending events
 //     log->turn      the log's tail, the producer's side of every mailbox, the active list
-//     bus->types_lock, bus->runs.lock, bus->timers.lock, bus->dead.lock   leaves: nothing is taken
-//                    under them
+//     bus->types_lock, bus->runs.lock, bus->timers.lock, bus->schedule.lock, bus->dead.lock
+//                    leaves: nothing is taken under them
 //
 // Publishers read routes without a lock: a hazard pointer in the thread's slot (slot.c) keeps a
 // route from being freed, and the barrier that makes it safe is paid by whoever changes the routes.
@@ -275,7 +275,7 @@ struct pl_runs {
 
 struct pl_timers {
     struct pl_mutex lock;
-    struct pl_heap heap;      // of mailboxes
+    struct pl_heap heap;      // of mailboxes, and of the schedule
     _Atomic int64_t earliest; // PL_FOREVER: none
 };
 
@@ -289,6 +289,19 @@ struct pl_middlewares {
     struct pl_middlewares *older; // kept for those who still walk it, until the bus closes
     size_t count;
     struct pl_middleware list[];
+};
+
+struct pl_scheduled;
+
+// Events that wait for their time (schedule.c).
+struct pl_schedule {
+    struct pl_mutex lock;
+    struct pl_heap due;        // those that wait, by the time of day
+    struct pl_map by_id;       // all, also those that are being published
+    uint64_t next_order;       // of acceptance
+    uint64_t bytes;            // of all
+    bool running;              // a thread publishes what is due
+    struct pl_heap_node timer; // in bus->timers
 };
 
 struct pl_dead_letter;
@@ -357,6 +370,7 @@ struct peal_bus {
     struct pl_list active; // intakes; with the turn
     struct pl_runs runs;
     struct pl_timers timers;
+    struct pl_schedule schedule;
     struct pl_dead dead;
 
     int workers;

@@ -38,6 +38,7 @@ enum peal_err pl_refuse_data(struct peal_bus *bus, const void *data, size_t size
 static bool makes_no_sense(const struct peal_message *message)
 {
     return (unsigned)message->expect > PEAL_EXPECT_VERSION ||
+           (message->deliver_at_ns && message->expect) ||
            (unsigned)message->priority > PEAL_PRIORITY(PEAL_PRIORITY_HIGHEST) ||
            (message->size > 0 && !message->data);
 }
@@ -46,6 +47,10 @@ static enum peal_err refuse_nonsense(const struct peal_message *message)
 {
     if ((unsigned)message->expect > PEAL_EXPECT_VERSION) {
         return pl_fail(PEAL_EINVAL, "expect %d is not a condition", (int)message->expect);
+    }
+    if (message->deliver_at_ns && message->expect) {
+        return pl_fail(PEAL_EINVAL, "an event that is published at a time cannot expect a version "
+                                    "of its stream: nobody would be there to be told");
     }
     size_t size;
     return pl_message_check(message, &size);

@@ -12,6 +12,7 @@
 // What a turn covers: one append (a copy of the message), one push for each mailbox of the route,
 // the new end of the log. Who has to be woken is collected in a list and woken after.
 #include "bus/publish.h"
+#include "bus/schedule.h"
 
 #include "base/error.h"
 
@@ -172,6 +173,15 @@ static enum peal_err publish_plain(struct peal_bus *bus, struct pl_slot *slot,
     return PEAL_OK;
 }
 
+// Its time is still to come.
+static __attribute__((noinline)) enum peal_err schedule(struct peal_bus *bus,
+                                                        const struct pl_passage *passage,
+                                                        uint16_t hops, struct peal_receipt *receipt)
+{
+    const struct pl_parting parting = { passage->message, passage->topic->type, hops };
+    return pl_count_limit(bus, pl_schedule_accept(bus, &parting, receipt));
+}
+
 static enum peal_err publish_message(struct peal_bus *bus, const struct peal_message *message,
                                      bool may_block, struct peal_receipt *receipt)
 {
@@ -195,13 +205,17 @@ static enum peal_err publish_message(struct peal_bus *bus, const struct peal_mes
     struct pl_request request = { .conditional = false };
     err = pl_passage_prepare(bus, slot, &passage,
                              &request); // cppcheck-suppress ctuuninitvar // topic is set
-    if (!err && passage.route->plain && !request.conditional) {
+    bool later = !err && __builtin_expect(passage.message->deliver_at_ns != 0, 0) &&
+                 pl_schedule_wants(bus, passage.message);
+    if (later) {
+        err = schedule(bus, &passage, request.append.hops, filled);
+    } else if (!err && passage.route->plain && !request.conditional) {
         err = publish_plain(bus, slot, &passage, request.append.hops, filled);
     } else if (!err) {
         err = append_and_deliver(bus, slot, &passage, &request, may_block, filled);
     }
     pl_route_leave(bus, slot);
-    if (!err && settles) {
+    if (!err && !later && settles) {
         // The level of who drafts last. Who must not care does not wait for a disk.
         enum peal_durability level =
             may_block ? passage.message->durability : PEAL_DURABILITY_MEMORY;
@@ -212,6 +226,35 @@ static enum peal_err publish_message(struct peal_bus *bus, const struct peal_mes
     }
     if (passage.drafted) {
         pl_draft_finish(&passage.draft);
+    }
+    return err;
+}
+
+enum peal_err pl_publish_as_it_is(struct peal_bus *bus, const struct peal_message *message,
+                                  uint16_t hops)
+{
+    struct pl_passage passage;
+    passage.message = message;
+    struct pl_slot *slot = pl_slot_mine(bus);
+    enum peal_err err = slot ? pl_topic_of(&passage.topic, slot, message->type) : PEAL_ENOMEM;
+    if (!err) {
+        err = pl_route_enter(&passage.route, slot, passage.topic);
+    }
+    if (err) {
+        return err;
+    }
+    // It has an id of its own, by which it is known should it come again.
+    struct pl_request request = { .conditional = true };
+    request.append.message = message;
+    request.append.type = passage.topic->id;
+    request.append.hops = hops;
+    err = pl_message_check(message, &request.append.attributes);
+    if (!err) {
+        err = append_and_deliver(bus, slot, &passage, &request, false, NULL);
+    }
+    pl_route_leave(bus, slot);
+    if (!err && bus->engine->ops->settle) {
+        err = pl_settle(bus, request.position + 1, message->durability);
     }
     return err;
 }

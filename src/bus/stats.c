@@ -4,7 +4,7 @@
 //
 // Nothing here is exact while others publish; each number is one that was true at some moment of
 // the call. Once the bus is quiet, all are.
-#include "bus/calls.h"
+#include "bus/schedule.h"
 
 #include "base/error.h"
 
@@ -226,6 +226,7 @@ enum peal_err peal_bus_stats(struct peal_bus_stats *out, peal_bus *bus)
     pl_mutex_lock(&bus->dead.lock, bus->seams);
     out->dead_letters = bus->dead.count;
     pl_mutex_unlock(&bus->dead.lock, bus->seams);
+    out->scheduled = pl_schedule_count(bus);
     if (bus->log) {
         uint64_t end = pl_log_end(bus->log);
         out->last_position = end - 1;

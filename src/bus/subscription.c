@@ -448,8 +448,9 @@ static enum peal_err enter(struct pl_mailbox *mailbox)
                        (unsigned long long)bus->options.subscriptions_max);
     }
     pl_mutex_lock(&bus->timers.lock, bus->seams);
-    // Those who are just leaving may have a timer, and are not counted any more.
-    size_t boxes = bus->subscription_count + 1, timers = bus->timers.heap.count;
+    // Those who are just leaving may have a timer, and are not counted any more. The schedule's is
+    // one more.
+    size_t boxes = bus->subscription_count + 2, timers = bus->timers.heap.count;
     enum peal_err err = pl_heap_reserve(&bus->timers.heap, boxes > timers ? boxes - timers : 1);
     pl_mutex_unlock(&bus->timers.lock, bus->seams);
     if (!err) {

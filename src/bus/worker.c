@@ -15,7 +15,7 @@
 // What must stay true: between a mailbox's rest (with the turn) and its next push nobody need look
 // at it; the push that finds it resting notifies. `running` and `queued` change with runs.lock
 // only.
-#include "bus/calls.h"
+#include "bus/schedule.h"
 
 #include "base/error.h"
 
@@ -217,6 +217,22 @@ void pl_runs_wait_gone(struct pl_mailbox *mailbox, struct pl_slot *me)
 
 // ---- timers -------------------------------------------------------------------------------------
 
+// Notes what is due first now, for those who sleep or poll. With timers.lock, which it gives back.
+static void tell_earliest(struct peal_bus *bus)
+{
+    struct pl_timers *timers = &bus->timers;
+    const struct pl_heap_node *first = pl_heap_peek(&timers->heap);
+    int64_t earliest = first ? first->key : PL_FOREVER;
+    int64_t before = atomic_exchange_explicit(&timers->earliest, earliest, memory_order_release);
+    pl_mutex_unlock(&timers->lock, bus->seams);
+    if (earliest < before) {
+        wake_sleeper(bus); // whoever wakes looks at the timers before it sleeps again
+    }
+    if (earliest != before && bus->workers < 0) {
+        pl_poll_timer(bus);
+    }
+}
+
 void pl_timer_set(struct pl_mailbox *mailbox, int64_t when)
 {
     struct peal_bus *bus = mailbox->bus;
@@ -231,16 +247,22 @@ void pl_timer_set(struct pl_mailbox *mailbox, int64_t when)
         // Cannot fail: there is room for every mailbox there is.
         (void)pl_heap_insert(&timers->heap, &mailbox->timer, when, mailbox->serial);
     }
-    const struct pl_heap_node *first = pl_heap_peek(&timers->heap);
-    int64_t earliest = first ? first->key : PL_FOREVER;
-    int64_t before = atomic_exchange_explicit(&timers->earliest, earliest, memory_order_release);
-    pl_mutex_unlock(&timers->lock, bus->seams);
-    if (earliest < before) {
-        wake_sleeper(bus); // whoever wakes looks at the timers before it sleeps again
+    tell_earliest(bus);
+}
+
+void pl_timer_lower(struct peal_bus *bus, int64_t when)
+{
+    struct pl_timers *timers = &bus->timers;
+    struct pl_heap_node *node = &bus->schedule.timer;
+    pl_mutex_lock(&timers->lock, bus->seams);
+    if (pl_heap_contains(node) && node->key <= when) {
+        pl_mutex_unlock(&timers->lock, bus->seams);
+        return;
     }
-    if (earliest != before && bus->workers < 0) {
-        pl_poll_timer(bus);
-    }
+    pl_heap_remove(&timers->heap, node);
+    // Cannot fail: there is room for it since the bus was opened.
+    (void)pl_heap_insert(&timers->heap, node, when, 0);
+    tell_earliest(bus);
 }
 
 int64_t pl_bus_next_timer(struct peal_bus *bus)
@@ -248,7 +270,16 @@ int64_t pl_bus_next_timer(struct peal_bus *bus)
     return atomic_load_explicit(&bus->timers.earliest, memory_order_acquire);
 }
 
-// Notifies the mailboxes whose time has come.
+static void fire_mailbox(struct pl_mailbox *mailbox)
+{
+    if (mailbox->mode == PEAL_PULL) {
+        pl_hold_tick(mailbox);
+    }
+    pl_runs_notify(mailbox);
+    pl_mailbox_unref(mailbox);
+}
+
+// Notifies the mailboxes whose time has come, and publishes the events whose time has.
 static void fire_timers(struct peal_bus *bus)
 {
     struct pl_timers *timers = &bus->timers;
@@ -259,23 +290,27 @@ static void fire_timers(struct peal_bus *bus)
         pl_mutex_lock(&timers->lock, bus->seams);
         struct pl_heap_node *node = pl_heap_peek(&timers->heap);
         struct pl_mailbox *mailbox = NULL;
-        if (node && node->key <= pl_bus_ticks(bus)) {
-            mailbox = pl_container_of(node, struct pl_mailbox, timer);
+        bool due = node && node->key <= pl_bus_ticks(bus);
+        bool scheduled = node == &bus->schedule.timer;
+        if (due) {
             (void)pl_heap_pop(&timers->heap);
-            pl_mailbox_ref(mailbox);
+            mailbox = scheduled ? NULL : pl_container_of(node, struct pl_mailbox, timer);
             node = pl_heap_peek(&timers->heap);
+        }
+        if (mailbox) {
+            pl_mailbox_ref(mailbox);
         }
         atomic_store_explicit(&timers->earliest, node ? node->key : PL_FOREVER,
                               memory_order_release);
         pl_mutex_unlock(&timers->lock, bus->seams);
-        if (!mailbox) {
+        if (!due) {
             return;
         }
-        if (mailbox->mode == PEAL_PULL) {
-            pl_hold_tick(mailbox);
+        if (mailbox) {
+            fire_mailbox(mailbox);
+        } else {
+            pl_schedule_run(bus);
         }
-        pl_runs_notify(mailbox);
-        pl_mailbox_unref(mailbox);
     }
 }
 

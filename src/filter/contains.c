@@ -77,7 +77,10 @@ static void skip_space(struct walk *walk)
 static char look(struct walk *walk)
 {
     skip_space(walk);
-    return walk->at < walk->end ? *walk->at : (char)0;
+    if (walk->at == walk->end) {
+        return 0;
+    }
+    return *walk->at;
 }
 
 static bool take(struct walk *walk, char byte)

@@ -26,7 +26,8 @@ struct peal_bus_options nothing(void)
     struct peal_bus_options options = { .workers = PEAL_NO_WORKERS,
                                         .history_events = PEAL_NO_HISTORY,
                                         .duplicate_events = PEAL_NO_DUPLICATES,
-                                        .dead_max = PEAL_NO_DEAD_LETTERS };
+                                        .dead_max = PEAL_NO_DEAD_LETTERS,
+                                        .scheduled_max = PEAL_NO_SCHEDULE };
     return options;
 }
 

@@ -109,6 +109,29 @@ static void misuse_replay(struct kit *kit)
     kit_untouched(&count, sizeof count);
 }
 
+// ---- scheduled events ---------------------------------------------------------------------------
+
+static void misuse_schedule(struct kit *kit)
+{
+    struct peal_schedule_list list;
+    uint64_t affected;
+    kit_pattern(&list, sizeof list);
+    kit_pattern(&affected, sizeof affected);
+    const struct peal_schedule_filter bad = { .pattern = "a..b" }, missing = { .id = "nobody" };
+    kit_refused(kit, PEAL_EINVAL, peal_schedule_list(NULL, kit->bus, NULL));
+    kit_refused(kit, PEAL_EINVAL, peal_schedule_list(&list, NULL, NULL));
+    kit_refused(kit, PEAL_EPATTERN, peal_schedule_list(&list, kit->bus, &bad));
+    for (int dry = 0; dry < 2; dry++) {
+        kit_refused(kit, PEAL_EINVAL, peal_schedule_cancel(NULL, NULL, dry, &affected));
+        kit_refused(kit, PEAL_EPATTERN, peal_schedule_cancel(kit->bus, &bad, dry, &affected));
+        kit_refused(kit, PEAL_ENOTFOUND, peal_schedule_cancel(kit->bus, &missing, dry, &affected));
+    }
+    kit_untouched(&list, sizeof list);
+    kit_untouched(&affected, sizeof affected);
+    peal_schedule_list_finish(NULL);
+    peal_schedule_list_finish(&(struct peal_schedule_list){ 0 });
+}
+
 // ---- events, and what tests use -----------------------------------------------------------------
 
 static void misuse_event_references(struct kit *kit)
@@ -212,6 +235,10 @@ static const struct misuse_row table[] = {
     { "peal_reader_skipped", misuse_reader },
     { "peal_reader_close", misuse_reader },
     { "peal_replay", misuse_replay },
+
+    { "peal_schedule_list", misuse_schedule },
+    { "peal_schedule_list_finish", misuse_schedule },
+    { "peal_schedule_cancel", misuse_schedule },
 
     { "peal_world_open", misuse_world },
     { "peal_world_close", misuse_world },

@@ -4,6 +4,7 @@
 // the bus has stopped. The documented error, untouched out-parameters, nothing changed.
 #include "support/kit.h"
 
+#include <peal/schedule.h>
 #include <string.h>
 
 // ---- from inside a handler ----------------------------------------------------------------------
@@ -274,6 +275,22 @@ static void closed_dead_letters(struct kit *kit)
     assert_int_equal(count + affected, 2 * 77);
 }
 
+static void closed_schedule(struct kit *kit)
+{
+    struct peal_schedule_list list;
+    uint64_t affected = 77;
+    kit_pattern(&list, sizeof list);
+    const struct peal_message later = { .type = "w", .deliver_at_ns = INT64_MAX };
+    struct peal_receipt receipt;
+    kit_pattern(&receipt, sizeof receipt);
+    kit_refused(kit, PEAL_ECLOSED, peal_publish(kit->bus, &later, &receipt));
+    kit_refused(kit, PEAL_ECLOSED, peal_schedule_list(&list, kit->bus, NULL));
+    kit_refused(kit, PEAL_ECLOSED, peal_schedule_cancel(kit->bus, NULL, false, &affected));
+    kit_untouched(&list, sizeof list);
+    kit_untouched(&receipt, sizeof receipt);
+    assert_int_equal(affected, 77);
+}
+
 static void after_the_stop_every_call_says_closed(void **state)
 {
     (void)state;
@@ -288,6 +305,7 @@ static void after_the_stop_every_call_says_closed(void **state)
     closed_subscribing(&kit);
     closed_driving_and_reading(&kit);
     closed_dead_letters(&kit);
+    closed_schedule(&kit);
 
     // What only looks, or gives back, still works.
     struct peal_leftover again;

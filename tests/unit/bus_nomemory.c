@@ -7,6 +7,7 @@
 #include "support/scene.h"
 
 #include <peal/log.h>
+#include <peal/schedule.h>
 #include <string.h>
 
 #include "testing/world.h"
@@ -607,6 +608,60 @@ static enum peal_err edit_the_dead(struct ground *ground)
     return err;
 }
 
+// ---- scheduled events ---------------------------------------------------------------------------
+
+static enum peal_err schedule_one(struct ground *ground)
+{
+    const struct peal_pair metadata[] = { { "name", "value" } };
+    struct peal_message message = { .type = "a.later",
+                                    .subject = "s",
+                                    .data = "x",
+                                    .size = 1,
+                                    .metadata = metadata,
+                                    .metadata_count = 1 };
+    message.deliver_at_ns = peal_world_now(ground->scene.world) + SCENE_SECOND;
+    struct peal_receipt receipt;
+    patterned(&receipt, sizeof receipt);
+    enum peal_err err = peal_publish(ground->bus, &message, &receipt);
+    if (err) {
+        untouched(&receipt, sizeof receipt);
+    } else {
+        assert_int_equal(scene_stats(&ground->scene).scheduled, 1);
+        assert_int_equal(strlen(receipt.id), 36);
+    }
+    return err;
+}
+
+static void arrange_scheduled(struct ground *ground)
+{
+    assert_int_equal(schedule_one(ground), PEAL_OK);
+}
+
+static enum peal_err list_the_scheduled(struct ground *ground)
+{
+    struct peal_schedule_list list;
+    patterned(&list, sizeof list);
+    const struct peal_schedule_filter filter = { .pattern = "a.*" };
+    enum peal_err err = peal_schedule_list(&list, ground->bus, &filter);
+    if (err) {
+        untouched(&list, sizeof list);
+    } else {
+        assert_int_equal(list.count, 1);
+        peal_schedule_list_finish(&list);
+    }
+    return err;
+}
+
+static enum peal_err cancel_the_scheduled(struct ground *ground)
+{
+    uint64_t affected = 77;
+    const struct peal_schedule_filter filter = { .pattern = "a.*" };
+    enum peal_err err = peal_schedule_cancel(ground->bus, &filter, false, &affected);
+    assert_int_equal(affected, err ? 77 : 1);
+    assert_int_equal(scene_stats(&ground->scene).scheduled, err ? 1 : 0);
+    return err;
+}
+
 static enum peal_err look_at_it(struct ground *ground)
 {
     struct peal_bus_stats bus;
@@ -660,6 +715,9 @@ static const struct trial {
     { "peal_dead_edit", NULL, edit_the_dead, false },
     { "peal_dead_discard", NULL, discard_the_dead, false },
     { "peal_dead_purge", arrange_age, purge_the_dead, false },
+    { "peal_publish, at a time", NULL, schedule_one, false },
+    { "peal_schedule_list", arrange_scheduled, list_the_scheduled, false },
+    { "peal_schedule_cancel", arrange_scheduled, cancel_the_scheduled, false },
     { "peal_bus_stats, peal_subscription_stats, peal_stream_version", NULL, look_at_it, true },
 };
 
