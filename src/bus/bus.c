@@ -752,6 +752,10 @@ void peal_bus_close(peal_bus *bus)
     pl_schedule_finish(bus);
     free_mailboxes(bus);
     free_interceptors(bus);
+    struct pl_upcasts *upcasts = atomic_load_explicit(&bus->upcasts, memory_order_acquire);
+    if (upcasts) {
+        upcasts->close(upcasts);
+    }
     pl_slots_finish(bus);
     if (bus->engine) {
         bus->engine->ops->close(bus->engine); // which asks for the names of types to the last

@@ -68,8 +68,10 @@ uint64_t pl_slots_sum(struct peal_bus *bus, uint32_t index, bool clear);
 
 // ---- route.c ------------------------------------------------------------------------------------
 
-// The topic of a type, made if it is new. PEAL_ETYPE, PEAL_ELIMIT, PEAL_ENOMEM.
+// The topic of a type, made if it is new. PEAL_ETYPE (also for the system's own), PEAL_ELIMIT,
+// PEAL_ENOMEM. And of any type, the system's too.
 enum peal_err pl_topic_get(struct peal_topic **out, struct peal_bus *bus, const char *type);
+enum peal_err pl_topic_get_any(struct peal_topic **out, struct peal_bus *bus, const char *type);
 
 // The members of struct pl_types (engine/engine.h), with the bus as their context: types of events
 // that were stored, the system's own too.
@@ -337,6 +339,13 @@ void pl_mailbox_end(struct pl_mailbox *mailbox);
 // Lets everybody who pulls look again.
 void pl_pulls_wake(struct peal_bus *bus);
 
+// The lowest number above `after` so that `prefix` and the number are a durable name; 0: none.
+uint64_t pl_name_next(struct peal_bus *bus, const char *prefix, uint64_t after);
+
+// Forgets a durable name that nobody has: its place in the log, and what it held. PEAL_ENOTFOUND,
+// PEAL_ESTATE (somebody has it). No lock held.
+enum peal_err pl_name_forget(struct peal_bus *bus, const char *name);
+
 // ---- stats.c ------------------------------------------------------------------------------------
 
 struct pl_hold_numbers {
@@ -366,8 +375,10 @@ struct pl_call {
     int64_t since;                   // coarse time when the clock was last looked at
     unsigned unclocked, stride;      // deliveries since then, and up to the next look
     const struct pl_inline *inlined; // the inline handler that runs; NULL: it is not one
-    bool taken;                      // peal_delivery_take
-    bool failed;                     // peal_fail
+    // The event as the log has it, while a handler is given a newer form of it; else NULL.
+    const struct peal_event *logged;
+    bool taken;  // peal_delivery_take
+    bool failed; // peal_fail
     char code[32];
     char text[256];
 };
@@ -380,6 +391,7 @@ static inline void pl_call_start(struct pl_call *call, struct pl_mailbox *mailbo
     call->pending = pending;
     call->segment = NULL;
     call->inlined = NULL;
+    call->logged = NULL;
     call->unclocked = 0;
     call->stride = 1;
     call->taken = false;
@@ -609,6 +621,24 @@ enum peal_err pl_draft_run(struct peal_draft *draft, struct pl_slot *slot,
                            const struct pl_route *route, const struct peal_message *message,
                            const char *type);
 void pl_draft_finish(struct peal_draft *draft); // fine on zeros
+
+// ---- publish.c ----------------------------------------------------------------------------------
+
+// Publishes an event of the system's own, of a type that begins with `$peal.`. It is because of
+// nothing: inside a handler it inherits nothing. The errors are those of peal_publish; it does not
+// wait in a handler.
+enum peal_err pl_publish_system(struct peal_bus *bus, const struct peal_message *message,
+                                struct peal_receipt *receipt);
+
+// ---- old forms of events: src/sourcing/upcast.c, which stands above the bus
+// ----------------------
+
+struct pl_upcasts {
+    // The newest form of an event as a reference; *out NULL: it has it. Any thread, no lock held.
+    enum peal_err (*run)(const struct peal_event **out, struct pl_upcasts *upcasts,
+                         const struct peal_event *event);
+    void (*close)(struct pl_upcasts *upcasts); // the bus closes
+};
 
 // ---- space.c ------------------------------------------------------------------------------------
 

@@ -42,6 +42,7 @@ struct pl_batch;
 struct pl_intake;
 struct pl_mailbox;
 struct pl_route;
+struct pl_upcasts;
 
 struct peal_topic {
     struct peal_bus *bus;
@@ -361,6 +362,7 @@ struct peal_bus {
     _Atomic(struct pl_slot *) slots; // prepended with release; read without the lock
 
     _Atomic(struct pl_middlewares *) middlewares; // immutable; replaced under `lock`
+    _Atomic(struct pl_upcasts *) upcasts;         // set once, with release; NULL: none
 
     struct pl_mutex types_lock; // topics are made with it; read without a lock
     _Atomic(struct peal_topic **) topics[PL_CHUNKS];

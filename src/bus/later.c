@@ -75,14 +75,16 @@ enum peal_err peal_delivery_take(peal_delivery **out, const peal_event *event)
     }
     struct pl_mailbox *mailbox = call->mailbox;
     const struct pl_seams *seams = mailbox->seams;
-    struct peal_delivery *delivery = pl_delivery_create(mailbox, event->type);
+    const char *type = call->logged ? call->logged->type : event->type;
+    struct peal_delivery *delivery = pl_delivery_create(mailbox, type);
     if (!delivery) {
         return pl_fail(PEAL_ENOMEM, "no memory to settle an event of type %s later", event->type);
     }
     pl_mutex_lock(&mailbox->lock, seams);
     if (!call->pending) {
-        struct pl_pending *pending = pl_hold_event(mailbox, event); // prepared before the run
-        pl_pending_keep_frame(pending, event->frame, call->segment);
+        const struct peal_event *logged = call->logged ? call->logged : event;
+        struct pl_pending *pending = pl_hold_event(mailbox, logged); // prepared before the run
+        pl_pending_keep_frame(pending, logged->frame, call->segment);
         (void)pl_hold_line_up(mailbox->hold, pending); // the first: nothing was held
         pending->state = PL_RUNNING;
         pending->attempt = 1;

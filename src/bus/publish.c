@@ -389,6 +389,24 @@ enum peal_err peal_publish(peal_bus *bus, const struct peal_message *message,
     return publish_message(bus, message, true, receipt);
 }
 
+enum peal_err pl_publish_system(struct peal_bus *bus, const struct peal_message *message,
+                                struct peal_receipt *receipt)
+{
+    struct pl_slot *slot = pl_slot_mine(bus);
+    struct peal_message own = *message;
+    struct peal_topic *topic = NULL;
+    enum peal_err err = slot ? pl_topic_get_any(&topic, bus, message->type) : PEAL_ENOMEM;
+    if (err) {
+        return pl_count_limit(bus, err);
+    }
+    own.topic = topic;
+    const struct peal_event *before = slot->current;
+    slot->current = NULL;
+    err = publish_message(bus, &own, before == NULL, receipt);
+    slot->current = before;
+    return err;
+}
+
 // The first publish of a thread, and those from inside a handler.
 static __attribute__((noinline)) enum peal_err publish_seldom(const peal_topic *topic,
                                                               const void *data, size_t size)

@@ -20,9 +20,10 @@ struct peal_reader {
     uint64_t again;           // a position that could not be read; 0: none
     struct pl_cursor place;
     struct peal_event event;
-    struct pl_call call; // of a replay
-    uint64_t first, end; // the log, when it was opened
-    uint64_t at;         // forwards: the next position; backwards: one above it
+    const struct peal_event *newer; // its newest form, where the log has an old one; a reference
+    struct pl_call call;            // of a replay
+    uint64_t first, end;            // the log, when it was opened
+    uint64_t at;                    // forwards: the next position; backwards: one above it
     uint64_t given, cursor, skipped;
 };
 
@@ -248,10 +249,25 @@ static const struct pl_frame *step(struct peal_reader *reader)
 // because the log cannot be read (the error is the place's).
 enum walk_end { WALK_EVENT, WALK_END, WALK_PAUSE, WALK_FAILED };
 
+// The event in its newest form.
+static __attribute__((noinline)) enum walk_end renew(struct peal_reader *reader,
+                                                     struct pl_upcasts *upcasts)
+{
+    reader->place.err = upcasts->run(&reader->newer, upcasts, &reader->event);
+    if (!reader->place.err && reader->newer) {
+        pl_event_view(&reader->event, reader->newer);
+    }
+    return reader->place.err ? WALK_FAILED : WALK_EVENT;
+}
+
 // Walks over at most `budget` positions.
 static inline enum walk_end walk(struct peal_reader *reader, uint64_t budget)
 {
     uint64_t limit = reader->query.asked.limit;
+    if (__builtin_expect(reader->newer != NULL, 0)) {
+        peal_event_unref(reader->newer);
+        reader->newer = NULL;
+    }
     if (limit && reader->given >= limit) {
         return WALK_END;
     }
@@ -264,7 +280,10 @@ static inline enum walk_end walk(struct peal_reader *reader, uint64_t budget)
                            reader->place.segment)) {
             reader->given++;
             reader->cursor = frame->position;
-            return WALK_EVENT;
+            // Acquire: they were filled in before they were stored.
+            struct pl_upcasts *upcasts =
+                atomic_load_explicit(&reader->bus->upcasts, memory_order_acquire);
+            return __builtin_expect(upcasts != NULL, 0) ? renew(reader, upcasts) : WALK_EVENT;
         }
     }
     return WALK_PAUSE;
@@ -300,6 +319,7 @@ void peal_reader_close(peal_reader *reader)
 {
     if (reader) {
         const struct pl_seams *seams = reader->bus->seams;
+        peal_event_unref(reader->newer);
         pl_lookup_destroy(reader->lookup);
         pl_cursor_rest(&reader->place);
         pl_query_finish(&reader->query, seams);

@@ -174,7 +174,7 @@ static enum peal_err need_topic(struct peal_topic **out, struct peal_bus *bus, c
     return err;
 }
 
-enum peal_err pl_topic_get(struct peal_topic **out, struct peal_bus *bus, const char *type)
+enum peal_err pl_topic_get_any(struct peal_topic **out, struct peal_bus *bus, const char *type)
 {
     size_t length = strlen(type);
     uint64_t hash = pl_hash(type, length, bus->hash_seed);
@@ -186,13 +186,6 @@ enum peal_err pl_topic_get(struct peal_topic **out, struct peal_bus *bus, const 
     enum peal_err err = pl_bus_check_open(bus);
     if (!err) {
         err = pl_topic_check(type, length);
-    }
-    if (!err && strncmp(type, "$peal.", 6) == 0) {
-        err =
-            pl_fail(PEAL_ETYPE,
-                    "type %s: what begins with \"$peal.\" are the system's own events; to publish "
-                    "some of yours beside the usual ones, begin with another name, as in \"$own.\"",
-                    type);
     }
     return err ? err : need_topic(out, bus, type, bus->options.types_max);
 }
@@ -206,6 +199,29 @@ uint32_t pl_topic_number(void *context, const char *type)
 const char *pl_topic_name(void *context, uint32_t number)
 {
     return pl_topic_by_id(context, number)->type;
+}
+
+static enum peal_err refuse_system(struct peal_bus *bus, const char *type)
+{
+    enum peal_err err = pl_bus_check_open(bus);
+    if (!err) {
+        err = pl_topic_check(type, strlen(type));
+    }
+    return err ? err
+               : pl_fail(PEAL_ETYPE,
+                         "type %s: what begins with \"$peal.\" are the system's own events; to "
+                         "publish some of yours beside the usual ones, begin with another name, as "
+                         "in \"$own.\"",
+                         type);
+}
+
+enum peal_err pl_topic_get(struct peal_topic **out, struct peal_bus *bus, const char *type)
+{
+    // Also when there is such a topic: the system has made it.
+    if (__builtin_expect(type[0] == '$', 0) && strncmp(type, "$peal.", 6) == 0) {
+        return refuse_system(bus, type);
+    }
+    return pl_topic_get_any(out, bus, type);
 }
 
 // ---- building a route ---------------------------------------------------------------------------

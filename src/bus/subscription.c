@@ -14,6 +14,7 @@
 #include "base/error.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define CONCURRENCY_MAX 1024
@@ -678,16 +679,20 @@ void pl_mailbox_end(struct pl_mailbox *mailbox)
     pl_mutex_unlock(&bus->lock, bus->seams);
 }
 
-static void remove_mailbox(struct pl_mailbox *mailbox, struct pl_slot *me)
+// Nobody finds it any more. With bus->lock.
+static void strike_mailbox(struct pl_mailbox *mailbox)
 {
     struct peal_bus *bus = mailbox->bus;
-    pl_mutex_lock(&bus->lock, bus->seams);
     pl_match_remove(&bus->match, mailbox->pattern, mailbox);
     pl_routes_changed(bus, mailbox->pattern);
     pl_list_remove(&mailbox->link);
     bus->subscription_count--;
-    pl_mutex_unlock(&bus->lock, bus->seams);
+}
 
+// Ends one that has been struck.
+static void remove_mailbox(struct pl_mailbox *mailbox, struct pl_slot *me)
+{
+    struct peal_bus *bus = mailbox->bus;
     close_mailbox(mailbox);
     pl_runs_forget(mailbox);
     pl_runs_wait_gone(mailbox, me);
@@ -729,8 +734,60 @@ void peal_unsubscribe(peal_subscription *subscription)
         }
     }
     if (!stays) {
+        struct peal_bus *bus = mailbox->bus;
+        pl_mutex_lock(&bus->lock, bus->seams);
+        strike_mailbox(mailbox);
+        pl_mutex_unlock(&bus->lock, bus->seams);
         remove_mailbox(mailbox, me);
     }
+}
+
+// The number behind a prefix; 0: it is none.
+static uint64_t number_behind(const char *name, const char *prefix)
+{
+    size_t length = strlen(prefix);
+    const char *digits = name + length;
+    if (strncmp(name, prefix, length) != 0 || *digits < '1' || *digits > '9') {
+        return 0;
+    }
+    char *end;
+    unsigned long long number = strtoull(digits, &end, 10);
+    return *end ? 0 : number;
+}
+
+uint64_t pl_name_next(struct peal_bus *bus, const char *prefix, uint64_t after)
+{
+    uint64_t lowest = 0;
+    pl_mutex_lock(&bus->lock, bus->seams);
+    struct pl_mailbox *mailbox;
+    PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
+        const char *name = mailbox->settings->options.name;
+        uint64_t number = name ? number_behind(name, prefix) : 0;
+        if (number > after && (lowest == 0 || number < lowest)) {
+            lowest = number;
+        }
+    }
+    pl_mutex_unlock(&bus->lock, bus->seams);
+    return lowest;
+}
+
+enum peal_err pl_name_forget(struct peal_bus *bus, const char *name)
+{
+    pl_mutex_lock(&bus->lock, bus->seams);
+    struct pl_mailbox *mailbox = find_named(bus, name);
+    bool used = mailbox && mailbox->member_count > 0;
+    if (mailbox && !used) {
+        strike_mailbox(mailbox); // who would join it looks for it with the lock
+    }
+    pl_mutex_unlock(&bus->lock, bus->seams);
+    if (!mailbox) {
+        return pl_fail(PEAL_ENOTFOUND, "there is no durable name \"%s\"", name);
+    }
+    if (used) {
+        return pl_fail(PEAL_ESTATE, "the durable name \"%s\" is in use", name);
+    }
+    remove_mailbox(mailbox, pl_slot_mine(bus));
+    return PEAL_OK;
 }
 
 // ---- pausing ------------------------------------------------------------------------------------

@@ -255,7 +255,8 @@ struct alone {
     struct peal_pair pairs[PEAL_METADATA_MAX];
 };
 
-static void describe(struct alone *alone, const struct peal_event *event)
+static void describe(struct alone *alone, const struct peal_event *event,
+                     const struct pl_recast *recast)
 {
     const char *cursor = NULL;
     size_t count = 0;
@@ -269,23 +270,24 @@ static void describe(struct alone *alone, const struct peal_event *event)
     alone->message.causation = peal_event_causation(event);
     alone->message.id = peal_event_id(event);
     alone->message.source = peal_event_source(event);
-    alone->message.schema = peal_event_schema(event);
+    alone->message.schema = recast->schema ? recast->schema : peal_event_schema(event);
     alone->message.traceparent = peal_event_traceparent(event);
     alone->message.tracestate = peal_event_tracestate(event);
     alone->message.metadata = alone->pairs;
     alone->message.metadata_count = count;
     alone->message.time_ns = time == alone->stamp.recorded ? 0 : time;
     alone->stamp.version = peal_event_stream_version(event);
-    alone->stamp.type_inside = event->type;
+    alone->stamp.type_inside = recast->type ? recast->type : event->type;
     alone->attributes = pl_frame_attributes_needed(&alone->message, &alone->stamp);
 }
 
-static void stand_alone(struct alone *alone, const struct peal_event *event)
+static void stand_alone(struct alone *alone, const struct peal_event *event,
+                        const struct pl_recast *recast)
 {
     const struct pl_frame *frame = event->frame;
     alone->message = (struct peal_message){
-        .data = event->data,
-        .size = event->size,
+        .data = recast->data ? recast->data : event->data,
+        .size = recast->data ? recast->size : event->size,
         .priority = PEAL_PRIORITY(peal_event_priority(event)),
     };
     alone->stamp = (struct pl_stamp){
@@ -293,7 +295,8 @@ static void stand_alone(struct alone *alone, const struct peal_event *event)
         .type = PL_TYPE_INSIDE,
         .hops = event->hops,
     };
-    if (frame && frame->type == PL_TYPE_INSIDE) {
+    bool renamed = recast->type || recast->schema;
+    if (frame && frame->type == PL_TYPE_INSIDE && !renamed) {
         // It does already, perhaps with attributes of a later version: they go on unchanged.
         alone->stamp.recorded = frame->recorded;
         alone->stamp.attributes = pl_frame_attributes(frame);
@@ -301,7 +304,7 @@ static void stand_alone(struct alone *alone, const struct peal_event *event)
         return;
     }
     alone->stamp.recorded = peal_event_recorded_time(event);
-    describe(alone, event);
+    describe(alone, event, recast);
 }
 
 // ---- references ---------------------------------------------------------------------------------
@@ -325,16 +328,12 @@ static void wake(struct reference *made, const struct pl_seams *seams)
     atomic_init(&made->event.refs, 1);
 }
 
-enum peal_err pl_event_copy(const struct peal_event **out, const struct peal_event *event,
-                            const void *data, size_t size)
+enum peal_err pl_event_recast(const struct peal_event **out, const struct peal_event *event,
+                              const struct pl_recast *recast)
 {
     const struct pl_seams *seams = event->origin->seams;
     struct alone alone;
-    stand_alone(&alone, event);
-    if (data) {
-        alone.message.data = data;
-        alone.message.size = size;
-    }
+    stand_alone(&alone, event, recast);
     size_t needed = pl_frame_size(alone.attributes, alone.message.size, false);
     struct reference *made = pl_alloc(seams, sizeof *made + needed);
     if (!made) {
@@ -347,6 +346,12 @@ enum peal_err pl_event_copy(const struct peal_event **out, const struct peal_eve
     made->event.replay = event->replay;
     *out = &made->event;
     return PEAL_OK;
+}
+
+enum peal_err pl_event_copy(const struct peal_event **out, const struct peal_event *event,
+                            const void *data, size_t size)
+{
+    return pl_event_recast(out, event, &(struct pl_recast){ .data = data, .size = size });
 }
 
 // A reference to a view whose frame has an owner.
@@ -405,12 +410,37 @@ void peal_event_unref(const peal_event *event)
     pl_release(seams, behind(event));
 }
 
+// ---- views of references ------------------------------------------------------------------------
+
+static void keep_reference(void *reference)
+{
+    struct peal_event *event = reference;
+    // Relaxed: whoever calls has a view of it, so the count cannot fall to zero meanwhile.
+    atomic_fetch_add_explicit(&event->refs, 1, memory_order_relaxed);
+}
+
+static void drop_reference(void *reference)
+{
+    peal_event_unref(reference);
+}
+
+static const struct pl_owner_ops reference_owner = { keep_reference, drop_reference };
+
+void pl_event_view(struct peal_event *view, const struct peal_event *reference)
+{
+    memcpy(view, reference, sizeof *view);
+    view->owner = behind(reference);
+    view->owner_ops = &reference_owner;
+    view->delivery = NULL;
+    atomic_init(&view->refs, 0);
+}
+
 // ---- bytes --------------------------------------------------------------------------------------
 
 size_t peal_event_encode(const peal_event *event, void *out, size_t size)
 {
     struct alone alone;
-    stand_alone(&alone, event);
+    stand_alone(&alone, event, &(struct pl_recast){ 0 });
     size_t needed = pl_frame_size(alone.attributes, event->size, false);
     if (out && size >= needed) {
         pl_frame_encode(out, &alone.message, alone.attributes, &alone.stamp);

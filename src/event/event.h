@@ -108,6 +108,20 @@ static inline void pl_event_from_message(struct peal_event *event,
 enum peal_err pl_event_copy(const struct peal_event **out, const struct peal_event *event,
                             const void *data, size_t size);
 
+// What is to be different in a copy; NULL: as it is. All borrowed for the call, and within limits.
+struct pl_recast {
+    const char *type, *schema;
+    const void *data;
+    size_t size;
+};
+
+// pl_event_copy with that.
+enum peal_err pl_event_recast(const struct peal_event **out, const struct peal_event *event,
+                              const struct pl_recast *recast);
+
+// A view of a reference, which has to outlive it; who refs the view keeps the reference.
+void pl_event_view(struct peal_event *view, const struct peal_event *reference);
+
 // peal_event_decode with memory from these seams, which outlive the event.
 enum peal_err pl_event_decode(const struct peal_event **out, const struct pl_seams *seams,
                               const void *bytes, size_t size);
