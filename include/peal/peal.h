@@ -9,6 +9,7 @@
 //     log.h         query and replay
 //     deadletter.h  what could not be handled
 //     schedule.h    what is to be delivered at a time
+//     sourcing.h    streams, aggregates, projections, upcasters
 //     error.h       codes, and the sentence for people
 //     testing.h     virtual time and seeded runs for your own tests  (not included here)
 #ifndef PEAL_PEAL_H
@@ -25,5 +26,6 @@
 #include <peal/event.h>
 #include <peal/log.h>
 #include <peal/schedule.h>
+#include <peal/sourcing.h>
 
 #endif
