@@ -67,7 +67,8 @@ static void misuse_stream(struct kit *kit)
 {
     peal_stream *stream = kit_nowhere();
     const peal_event *event = kit_nowhere();
-    const struct peal_stream_query good = { .subject = "s" }, none = { 0 }, empty = { .subject = "" };
+    const struct peal_stream_query good = { .subject = "s" }, none = { 0 },
+                                   empty = { .subject = "" };
     kit_refused(kit, PEAL_EINVAL, peal_stream_open(NULL, kit->bus, &good));
     kit_refused(kit, PEAL_EINVAL, peal_stream_open(&stream, NULL, &good));
     kit_refused(kit, PEAL_EINVAL, peal_stream_open(&stream, kit->bus, NULL));
