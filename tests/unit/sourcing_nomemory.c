@@ -12,7 +12,7 @@ struct ground {
     struct peal_aggregate_type type;
     peal_aggregate *aggregate;
     peal_projection *projection;
-    struct diary diary;
+    struct diary diary, old;
     bool failing; // this round may fail
 };
 
@@ -254,6 +254,27 @@ static enum peal_err make_newer(struct ground *ground)
     return err;
 }
 
+// A handler that cannot be given the newest form yet is given it later.
+static enum peal_err deliver(struct ground *ground)
+{
+    struct peal_message message = account_message("old", "7");
+    enum peal_err err = peal_publish(ground->stage.bus, &message, NULL);
+    if (err) {
+        return err;
+    }
+    peal_world_settle(ground->stage.world);
+    peal_world_fail_allocation(ground->stage.world, 0, false);
+    peal_world_advance(ground->stage.world, 60000);
+    assert_string_equal(ground->old.text, "3");
+    assert_int_equal(stage_stats(&ground->stage).dead_letters, 0);
+    return PEAL_OK;
+}
+
+static void hear_the_old(struct ground *ground)
+{
+    stage_subscribe(&ground->stage, "old", NULL, diary_write, &ground->old);
+}
+
 static const struct {
     const char *name;
     call *call;
@@ -270,6 +291,7 @@ static const struct {
     { "add_a_rule", add_a_rule, NULL },
     { "add_the_first_rule", add_the_first_rule, NULL },
     { "make_newer", make_newer, NULL },
+    { "deliver", deliver, hear_the_old },
 };
 
 // One round; `nth` 0: nothing is refused. Returns how many allocations the call was given.
