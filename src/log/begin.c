@@ -169,7 +169,8 @@ static void hand_over(struct pl_store *store)
 {
     struct pl_volume *before = &store->volumes[store->volume_count - 2];
     before->end = store->next;
-    before->bytes = store->offset;
+    before->bytes = store->ended_bytes;
+    pl_guide_count(store, before->guide);
     store->sealed = store->file;
     store->sealed.end = store->next;
 }
@@ -201,6 +202,7 @@ enum peal_err pl_volume_begin(struct pl_store *store, uint64_t size)
     store->file = (struct pl_unsynced){ .file = file };
     pl_mutex_unlock(&store->lock, store->seams);
     store->guide = guide;
+    store->base = store->next;
     store->salt = pl_record_salt(store->seed, store->next);
     store->offset = PL_SEGFILE_HEADER;
     store->room = size;

@@ -157,10 +157,13 @@ static enum peal_err enter_file(struct pl_store *store, uint64_t base)
     pl_mutex_lock(&store->lock, store->seams);
     struct pl_volume *volume = &store->volumes[store->volume_count - 1];
     volume[-1].end = volume->after_failure ? volume->before : base;
+    volume[-1].bytes = store->offset;
+    pl_guide_count(store, store->guide);
     volume->guide = guide;
     volume->bytes = PL_VOLUME_GROWS;
     pl_mutex_unlock(&store->lock, store->seams);
     store->guide = guide;
+    store->base = base;
     store->salt = pl_record_salt(store->seed, base);
     store->next = base;
     store->offset = PL_SEGFILE_HEADER;
@@ -190,18 +193,14 @@ enum peal_err pl_store_refresh(struct pl_store *store)
     if (!store->config.read_only) {
         return PEAL_OK;
     }
-    enum peal_err err = PEAL_OK;
-    for (uint64_t next = 1; !err && next;) {
-        uint64_t before = store->next;
-        err = follow_file(store);
-        next = 0;
-        if (!err && store->next == before) {
-            err = find_next(store, &next);
-        }
-        if (!err && next) {
-            err = follow_file(store); // it is complete now
-            err = err ? err : enter_file(store, next);
-        }
+    uint64_t next = 0;
+    enum peal_err err = follow_file(store);
+    err = err ? err : find_next(store, &next);
+    while (!err && next) {
+        err = follow_file(store); // it is complete now
+        err = err ? err : enter_file(store, next);
+        err = err ? err : follow_file(store);
+        err = err ? err : find_next(store, &next);
     }
     return err;
 }

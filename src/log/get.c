@@ -86,8 +86,7 @@ static enum peal_err bring(struct getting *getting, struct pl_frame **out)
     enum peal_err err = PEAL_OK;
     *out = NULL;
     if (length > getting->size) {
-        getting->need = length;
-        return PEAL_ELIMIT;
+        return PEAL_OK; // if that is its length
     }
     if (length > getting->count - at) {
         getting->offset = getting->found;
@@ -110,6 +109,7 @@ static enum peal_err meet_event(void *context, const struct pl_frame *record, ui
         return PEAL_OK;
     }
     getting->found = record->position == getting->position ? offset : 0;
+    getting->need = record->length;
     return ENOUGH;
 }
 
@@ -124,6 +124,9 @@ static enum peal_err search(struct getting *getting, struct pl_frame **out)
     enum peal_err err = pl_scan_run(&scan, &ops, getting);
     if ((err && err != ENOUGH) || !getting->found) {
         return err == ENOUGH ? PEAL_OK : err;
+    }
+    if (getting->need > getting->size) {
+        return PEAL_ELIMIT;
     }
     getting->offset = getting->found;
     err = load(getting, PL_STORE_GET_LEAST);

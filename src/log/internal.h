@@ -3,7 +3,7 @@
 // The inside of a store: what opening, writing and reading share.
 //
 //     store.c    open and close, the directory and its lock, what it knows
-//     recover.c  which files there are, and where the log goes on; tail.c: what of the last counts
+//     recover.c  which files there are, and where the log goes on; torn.c: what of the last counts
 //     volume.c   the list of files; begin.c: a new one
 //     write.c    events become records; sync.c: they become durable; flush.c: settling
 //     follow.c   what another process writes
@@ -70,10 +70,12 @@ struct pl_store {
     uint64_t opened_end; // the position that came next when it was opened
 
     struct pl_turn writing; // and with it:
-    uint32_t salt;          // of the last volume
+    uint64_t base;          // of the last volume
+    uint32_t salt;          // of its records
     uint64_t offset;        // in its file, where the buffer goes
     bool closed;            // the file was, when it was opened
     uint64_t ended;         // the offset where the file's end was written; 0: nowhere yet
+    uint64_t ended_bytes;   // behind that
     uint64_t room;          // the file's size that was taken in advance; 0: not known
     uint64_t next;          // the position of the next record
     uint64_t noted;         // what the newest PL_RECORD_SYNCED says
@@ -147,7 +149,7 @@ void pl_reserve_make(struct pl_store *store);
 // Removes it, and whatever was left half made.
 void pl_reserve_clear(struct pl_store *store);
 
-// ---- recover.c and tail.c -----------------------------------------------------------------------
+// ---- recover.c and torn.c -----------------------------------------------------------------------
 
 // Takes what is in the directory, and makes the store ready to write behind it.
 enum peal_err pl_store_recover(struct pl_store *store);
@@ -169,7 +171,7 @@ void pl_store_damaged(struct pl_store *store, uint64_t first, uint64_t end);
 
 // Looks at the last file, and the one before if need be: what of it counts is made the end of the
 // log, the rest is cut.
-enum peal_err pl_tail_recover(struct pl_store *store);
+enum peal_err pl_torn_recover(struct pl_store *store);
 
 // ---- write.c ------------------------------------------------------------------------------------
 
@@ -242,6 +244,10 @@ enum peal_err pl_place_find(struct pl_place *out, struct pl_store *store, uint64
 enum peal_err pl_place_open(struct pl_place *out, struct pl_store *store, uint64_t position,
                             bool *out_found);
 void pl_place_leave(struct pl_place *place, struct pl_store *store);
+
+// The guide of a file that is complete now counts towards PL_STORE_GUIDES_MAX; gives up others if
+// it must. Under the lock.
+void pl_guide_count(struct pl_store *store, const struct pl_guide *guide);
 
 void pl_places_finish(struct pl_store *store);
 

@@ -131,11 +131,8 @@ static struct pl_volume *find_idle(struct pl_store *store, const struct pl_guide
     return found;
 }
 
-// Under the lock. Gives up others if it must; they are freed when nobody stands at them.
-static void install_guide(struct pl_store *store, struct pl_volume *volume, struct pl_guide *guide)
+void pl_guide_count(struct pl_store *store, const struct pl_guide *guide)
 {
-    volume->guide = guide;
-    guide->last_used = ++store->uses;
     store->guide_bytes += pl_guide_bytes(guide);
     while (store->guide_bytes > PL_STORE_GUIDES_MAX) {
         struct pl_volume *idle = find_idle(store, guide);
@@ -143,7 +140,7 @@ static void install_guide(struct pl_store *store, struct pl_volume *volume, stru
             break;
         }
         store->guide_bytes -= pl_guide_bytes(idle->guide);
-        pl_guide_unref(idle->guide);
+        pl_guide_unref(idle->guide); // it is freed when nobody stands at it
         idle->guide = NULL;
     }
 }
@@ -285,7 +282,9 @@ static enum peal_err need_guide(struct pl_place *place, struct pl_store *store)
     pl_mutex_lock(&store->lock, store->seams);
     struct pl_volume *volume = find_volume(store, place->volume.base);
     if (volume && volume->base == place->volume.base && !volume->guide) {
-        install_guide(store, volume, guide);
+        volume->guide = guide;
+        guide->last_used = ++store->uses;
+        pl_guide_count(store, guide);
         guide = NULL;
     }
     pl_mutex_unlock(&store->lock, store->seams);

@@ -4,7 +4,7 @@
 //
 // Of complete files only the header and the end are read: they were synced before the one after the
 // next was begun, and whoever reads their events verifies them. What the last file has, and whether
-// the one before it is whole, is in tail.c.
+// the one before it is whole, is in torn.c.
 #include "log/internal.h"
 
 #include "base/error.h"
@@ -181,7 +181,7 @@ static enum peal_err look_between(struct pl_store *store, const struct pl_volume
 }
 
 // The end of each file is the beginning of the next, unless it failed. What the last two say may be
-// from before a power cut: tail.c looks at them.
+// from before a power cut: torn.c looks at them.
 static enum peal_err join(struct pl_store *store)
 {
     enum peal_err err = PEAL_OK;
@@ -228,7 +228,7 @@ static enum peal_err take_tail(struct pl_store *store)
 {
     store->next = 1;
     atomic_init(&store->durable, 1);
-    enum peal_err err = store->volume_count ? pl_tail_recover(store) : PEAL_OK;
+    enum peal_err err = store->volume_count ? pl_torn_recover(store) : PEAL_OK;
     if (err) {
         return err;
     }

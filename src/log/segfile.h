@@ -41,6 +41,9 @@
 
 #define PL_FLAG_MORE 0x2000U
 
+// Positions in one file, about: one that has so many is full.
+#define PL_FILE_EVENTS_MAX (1U << 20)
+
 // Numbers of types in one file are below this; a file that runs out of them is full.
 #define PL_FILE_TYPES_MAX (1U << 22)
 

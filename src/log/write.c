@@ -238,8 +238,7 @@ static void mark(struct pl_store *store, uint64_t position, uint64_t offset)
 {
     if (pl_guide_wants(store->guide, offset)) {
         pl_mutex_lock(&store->lock, store->seams);
-        uint64_t base = store->volumes[store->volume_count - 1].base;
-        pl_guide_mark(store->guide, position - base, offset);
+        pl_guide_mark(store->guide, position - store->base, offset);
         pl_mutex_unlock(&store->lock, store->seams);
     }
 }
@@ -317,6 +316,7 @@ enum peal_err pl_write_end(struct pl_store *store)
     result = result ? result : files->truncate(files->world, store->file.file, end);
     store->room = store->offset; // should the next one have to wait
     store->ended = store->offset;
+    store->ended_bytes = end;
     return result ? pl_store_fail(store, result, "write the end of a file") : PEAL_OK;
 }
 
@@ -420,6 +420,13 @@ static enum peal_err roll(struct pl_store *store, struct pl_log *log, uint64_t e
     return err;
 }
 
+// A batch more may be too many.
+static bool has_too_many(const struct pl_store *store)
+{
+    return store->next - store->base >= PL_FILE_EVENTS_MAX - PEAL_BATCH_MAX ||
+           store->guide->name_end >= PL_FILE_TYPES_MAX - PEAL_BATCH_MAX;
+}
+
 // Half a file is time enough to make another ready.
 static void want_reserve(struct pl_store *store, struct pl_log *log)
 {
@@ -440,7 +447,7 @@ static enum peal_err begin_unit(struct pl_store *store, struct pl_log *log, uint
     uint64_t size = full_size(&unit, pl_guide_summary_size(store->guide));
     uint64_t at = store->offset + store->buffered;
     bool full = at + size > store->config.file_bytes && at > PL_SEGFILE_HEADER;
-    if (__builtin_expect(full || store->guide->name_end > PL_FILE_TYPES_MAX - PEAL_BATCH_MAX, 0)) {
+    if (__builtin_expect(full || has_too_many(store), 0)) {
         err = roll(store, log, end);
     } else if (__builtin_expect(at + size > store->room, 0)) {
         err = take_room(store, at + size);

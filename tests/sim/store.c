@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // The store on a disk that loses power, everywhere. A seed makes a workload: single events,
-// batches, large data, settling at every level, full files, closing and opening. It is run once to
-// count its I/O calls, then once for each of them: there the disk stops, and the process or the
-// power is gone. The store is opened again, stopped again while it recovers, opened once more,
-// checked, used, stopped without warning, and checked again.
+// batches, large data, settling at every level, full files, closing and opening, what the flusher
+// does, and a process that reads beside. It is run once to count its I/O calls, then once for each
+// of them: there the disk stops, and the process or the power is gone. The store is opened again,
+// stopped again while it recovers, opened once more, checked, used, stopped without warning, and
+// checked again.
 //
 // The model is kept apart: what was published, and how much of it the store has said is safe. It
 // asks that everything acknowledged is there, once, unchanged and in order; that nothing is there
@@ -16,6 +17,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#include "log/internal.h"
 
 #define SEEDS      260
 #define OPS        24
@@ -40,6 +43,8 @@ struct sim {
     uint64_t states; // crashes so far, over all runs
     size_t size;     // of every event; 0: any. What was torn may then fit what is written anew
     bool stopped;    // a call has failed for good
+    struct pl_store *reader; // another process; NULL: there is none
+    uint64_t seen;           // how far it has seen the log
 };
 
 static uint64_t draw(struct sim *sim, uint64_t below)
@@ -58,6 +63,25 @@ static void meet(void *context, const struct pl_frame *frame)
     assert_int_equal((frame->flags & PL_FLAG_MORE) != 0, event->more);
 }
 
+// Any one event can be had. Reading fails where the disk stops.
+static void check_one(struct sim *sim, uint64_t end)
+{
+    static _Alignas(8) char room[512 << 10];
+    if (end == 1) {
+        return;
+    }
+    uint64_t position = 1 + draw(sim, end - 1);
+    const struct pl_frame *frame = NULL;
+    size_t size = sizeof room;
+    enum peal_err err = pl_store_get(&frame, sim->shelf.store, position, room, &size);
+    assert_true(err == PEAL_OK || err == PEAL_EIO);
+    if (!err) {
+        assert_non_null(frame);
+        assert_int_equal(frame->position, position);
+        meet(sim, frame);
+    }
+}
+
 // The store has just been opened. False: reading has failed, as the disk stops.
 static bool check_recovered(struct sim *sim)
 {
@@ -71,6 +95,7 @@ static bool check_recovered(struct sim *sim)
     enum peal_err err = shelf_try_walk(&sim->shelf, 1, meet, sim, &count);
     assert_true(count == end - 1 || err == PEAL_EIO);
     assert_false(end > 1 && model->events[end - 1].more);
+    check_one(sim, end);
     model->end = end;
     model->os = end;
     assert_true(pl_store_durable(sim->shelf.store) <= end);
@@ -151,6 +176,67 @@ static bool reopen(struct sim *sim)
     return check_recovered(sim);
 }
 
+// ---- a process that reads -----------------------------------------------------------------------
+
+static void end_reader(struct sim *sim)
+{
+    assert_int_equal(pl_store_close(sim->reader, NULL), PEAL_OK);
+    sim->reader = NULL;
+}
+
+// What it has not seen yet. It may fail while the disk does.
+static void read_on(struct sim *sim)
+{
+    uint64_t written = pl_store_written(sim->reader);
+    assert_in_range(written, sim->seen, sim->model.end);
+    while (sim->seen < written) {
+        struct pl_segment *segment = NULL;
+        if (pl_store_read(&segment, sim->reader, sim->shelf.ledger.log.budget, sim->seen)) {
+            return;
+        }
+        assert_true(segment || sim->stopped); // what a failed sync has lost is a hole
+        if (!segment) {
+            return;
+        }
+        assert_true(segment->first == sim->seen || (sim->stopped && segment->first > sim->seen));
+        sim->seen = segment->first;
+        for (; pl_segment_has(segment, sim->seen); sim->seen++) {
+            meet(sim, pl_segment_frame(segment, sim->seen));
+        }
+        pl_segment_unref(segment);
+    }
+    assert_false(written > 1 && sim->model.events[written - 1].more);
+}
+
+static void look_on(struct sim *sim)
+{
+    if (sim->reader && draw(sim, 4) == 0) {
+        end_reader(sim);
+    }
+    if (!sim->reader) {
+        struct pl_store_config config = sim->shelf.config;
+        config.read_only = true;
+        if (pl_store_open(&sim->reader, &config)) {
+            assert_null(sim->reader);
+            return;
+        }
+        sim->seen = 1;
+    } else if (pl_store_refresh(sim->reader)) {
+        return;
+    }
+    read_on(sim);
+}
+
+// What the flusher does when it is asked to.
+static void flush(struct sim *sim)
+{
+    if (draw(sim, 2)) {
+        pl_reserve_make(sim->shelf.store);
+    } else if (pl_sync_sealed(sim->shelf.store)) {
+        sim->stopped = true;
+    }
+}
+
 // One thing to do. False: the process cannot go on.
 static bool step(struct sim *sim)
 {
@@ -167,6 +253,10 @@ static bool step(struct sim *sim)
     }
     if (what < 8) {
         batch(sim);
+    } else if (what < 12) {
+        flush(sim);
+    } else if (what < 16) {
+        look_on(sim);
     } else {
         (void)publish(sim, draw_size(sim), false);
     }
@@ -204,6 +294,7 @@ static void stop_at(struct sim *sim, uint64_t nth, enum mode mode, bool for_ever
 
 static void end_process(struct sim *sim, enum mode mode)
 {
+    end_reader(sim);
     // A sync that failed may have lost what the system had already been handed.
     sim->model.os = mode == KILL ? sim->model.os : sim->model.disk;
     if (mode == POWER) {
@@ -269,6 +360,7 @@ static void finish(struct sim *sim)
     work(sim, 4, true);
     assert_false(sim->stopped);
     assert_true(reopen(sim));
+    end_reader(sim);
     shelf_finish(&sim->shelf);
 }
 

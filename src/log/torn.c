@@ -226,7 +226,7 @@ static enum peal_err look_before(struct pl_store *store, bool *out_torn)
         report(store, &look);
         store->sealed = (struct pl_unsynced){ file, before->end, find_again(&look), end };
         before->guide = look.guide;
-        store->guide_bytes += pl_guide_bytes(look.guide);
+        pl_guide_count(store, look.guide);
         look.guide = NULL;
         file = (struct pl_file){ 0 };
     }
@@ -245,6 +245,7 @@ static void set_end(struct pl_store *store, struct pl_guide *guide, uint64_t nex
     last->bytes = PL_VOLUME_GROWS;
     store->guide = guide;
     store->names_found = guide->name_end;
+    store->base = last->base;
     store->salt = pl_record_salt(store->seed, last->base);
     store->next = next;
     store->offset = offset;
@@ -263,10 +264,12 @@ static enum peal_err take_closed(struct pl_store *store, bool *out_closed)
     struct pl_summary summary;
     enum peal_err err = pl_place_summary(&summary, guide, &place, store);
     *out_closed = !err && summary.end == summary.durable;
+    uint64_t bytes = last->bytes;
     if (*out_closed) {
         set_end(store, guide, summary.end, summary.offset);
         store->noted = summary.end;
         store->ended = summary.offset;
+        store->ended_bytes = bytes;
         store->closed = true;
         atomic_init(&store->durable, summary.end);
         return PEAL_OK;
@@ -340,7 +343,7 @@ static enum peal_err take_open(struct pl_store *store, bool *out_again)
     return err;
 }
 
-enum peal_err pl_tail_recover(struct pl_store *store)
+enum peal_err pl_torn_recover(struct pl_store *store)
 {
     bool again = true;
     enum peal_err err = PEAL_OK;
