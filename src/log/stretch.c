@@ -72,10 +72,15 @@ static void keep_spare(struct pl_store *store, struct pl_segment *segment)
     pl_mutex_unlock(&store->lock, store->seams);
 }
 
+// The size of a segment for so many bytes: an even number of offsets keeps its frames aligned.
+static size_t size_for(size_t need)
+{
+    return need > PL_SEGMENT_MIN ? (need + 127) & ~(size_t)127 : PL_SEGMENT_MIN;
+}
+
 static enum peal_err need_segment(struct stretch *stretch)
 {
-    size_t size =
-        stretch->need > PL_SEGMENT_MIN ? (stretch->need + 63) & ~(size_t)63 : PL_SEGMENT_MIN;
+    size_t size = size_for(stretch->need);
     if (stretch->segment && stretch->segment->size >= size) {
         return PEAL_OK;
     }
@@ -255,8 +260,7 @@ static enum peal_err put_source(struct stretch *stretch)
 {
     const struct pl_place *place = &stretch->place;
     struct pl_segment *old = stretch->segment;
-    size_t size = pl_place_frame_size(place, pl_segment_frame(old, old->first));
-    size = size > PL_SEGMENT_MIN ? (size + 63) & ~(size_t)63 : PL_SEGMENT_MIN;
+    size_t size = size_for(pl_place_frame_size(place, pl_segment_frame(old, old->first)));
     struct pl_segment *segment = pl_segment_create(stretch->store->seams, stretch->budget, size);
     if (!segment) {
         return say_no_memory(stretch);

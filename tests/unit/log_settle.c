@@ -99,7 +99,9 @@ static void close_site(struct site *site)
 
 static int setup(void **state)
 {
-    struct site *site = test_calloc(1, sizeof *site);
+    static struct site only; // its log wants to begin a cache line
+    struct site *site = &only;
+    memset(site, 0, sizeof *site);
     (void)snprintf(site->path, sizeof site->path, "./log_settle.XXXXXX");
     site->files = real();
     site->files.world = site;
@@ -120,9 +122,7 @@ static int teardown(void **state)
 {
     struct site *site = *state;
     int result = pl_files_real.list(NULL, site->path, remove_name, site);
-    result = result ? result : rmdir(site->path);
-    test_free(site);
-    return result;
+    return result ? result : rmdir(site->path);
 }
 
 // Appends and publishes one event; one above its position.
