@@ -131,6 +131,31 @@ static void what_is_emitted_is_in_the_file_within_100_ms(void **state)
     }
 }
 
+static enum peal_verdict emit_two(const peal_event *event, void *context)
+{
+    struct scene *scene = context;
+    unsigned written = writes(scene), synced = syncs(scene);
+    peal_emit(scene->bus, "b", peal_event_data(event), peal_event_size(event));
+    peal_emit(scene->bus, "b", "inside;", 7);
+    assert_int_equal(writes(scene), written);
+    assert_int_equal(syncs(scene), synced);
+    return PEAL_DONE;
+}
+
+static void what_a_handler_emits_waits_for_no_disk_either(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_open_url(&scene, 3, LOG "&durability=disk", NULL);
+    assert_int_equal(peal_subscribe(NULL, scene.bus, "a", NULL, emit_two, &scene), PEAL_OK);
+    scene_publish(&scene, "a", NULL, "outside;");
+    peal_world_settle(scene.world);
+    assert_int_equal(scene_stats(&scene).last_position, 3);
+    peal_world_advance(scene.world, 100);
+    assert_int_equal(wreck_count(scene.world, "events", "inside;"), 1);
+    scene_close(&scene);
+}
+
 static void what_is_published_to_memory_is_in_the_file_within_100_ms(void **state)
 {
     (void)state;
@@ -321,6 +346,7 @@ int main(void)
         cmocka_unit_test(a_duplicate_is_as_durable_as_asked_too),
         cmocka_unit_test(a_batch_is_as_durable_as_the_message_that_wants_the_most),
         cmocka_unit_test(what_is_emitted_is_in_the_file_within_100_ms),
+        cmocka_unit_test(what_a_handler_emits_waits_for_no_disk_either),
         cmocka_unit_test(what_is_published_to_memory_is_in_the_file_within_100_ms),
         cmocka_unit_test(stopping_makes_durable_what_was_published),
         cmocka_unit_test(a_power_cut_takes_only_what_was_not_promised),
