@@ -49,6 +49,10 @@ void pl_space_freed(struct peal_bus *bus)
 static enum peal_err say_full(struct peal_bus *bus, enum peal_err err)
 {
     pl_count_shared(&bus->rejected, 1);
+    if (!pl_log_is_store(bus)) {
+        return pl_fail(err, "what is published cannot be written at the moment: peal_publish says "
+                            "why, and tries again");
+    }
     if (bus->engine->ops->settle) {
         return pl_fail(err,
                        "the bus holds memory_max (%" PRIu64 " bytes) of events that are not "

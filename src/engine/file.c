@@ -10,8 +10,9 @@
 // newest events. The version of a stream is looked up when it is first asked for, with its
 // subject's index; from then on the log's state knows it.
 //
-// When a write or a sync fails the store takes nothing more. Then each publish is asked of the
-// engine, which refuses it: an event that cannot be kept is not accepted.
+// When something cannot be written or synced, nothing more is appended until all that was is in the
+// files: each publish is asked of the engine, and an event that cannot be kept is not accepted. A
+// full disk may have room again; what a write or a sync has failed on stays failed.
 #include "engine/local.h"
 
 #include "base/error.h"
@@ -252,8 +253,7 @@ static enum peal_err file_append(struct pl_engine *engine, struct pl_request *re
 {
     // Relaxed: who failed to settle has said so before; others find out when they settle.
     if (!atomic_load_explicit(&engine->log_is_store, memory_order_relaxed)) {
-        return pl_store_settle(pl_local_of(engine)->store, &pl_local_of(engine)->log, 0,
-                               PEAL_DURABILITY_MEMORY); // says what has failed
+        return PEAL_EAGAIN; // there is no room until a settle, without the turn, says so
     }
     enum peal_err err = pl_local_append(engine, requests, count);
     if (!err && count > 1) {
@@ -327,10 +327,28 @@ static enum peal_err file_look(struct pl_engine *engine, struct pl_request *requ
     return PEAL_OK;
 }
 
+// Something could not be written before. Is all of it now?
+static enum peal_err try_again(struct pl_local *local)
+{
+    struct pl_log *log = &local->log;
+    enum peal_err err = pl_store_settle(local->store, log, pl_log_end(log), PEAL_DURABILITY_OS);
+    // What is in the files may be so of a store that has failed: this one says it.
+    err = err ? err : pl_store_settle(local->store, log, 0, PEAL_DURABILITY_MEMORY);
+    if (!err) {
+        // Relaxed: nobody acts on it but by asking again.
+        atomic_store_explicit(&local->engine.log_is_store, true, memory_order_relaxed);
+    }
+    return err;
+}
+
 static enum peal_err file_settle(struct pl_engine *engine, uint64_t end, enum peal_durability level)
 {
     struct pl_local *local = pl_local_of(engine);
-    enum peal_err err = pl_store_settle(local->store, &local->log, end, level);
+    enum peal_err err = PEAL_OK;
+    if (!atomic_load_explicit(&engine->log_is_store, memory_order_relaxed)) {
+        err = try_again(local);
+    }
+    err = err ? err : pl_store_settle(local->store, &local->log, end, level);
     if (err == PEAL_EIO &&
         atomic_exchange_explicit(&engine->log_is_store, false, memory_order_relaxed)) {
         say(local, PEAL_LEVEL_ERROR, peal_error_sentence());

@@ -175,11 +175,14 @@ static void a_reader_without_memory_says_so_and_may_try_again(void **state)
     uint64_t refused = 0;
     for (uint64_t nth = 1; struck; nth++) {
         scene_again(&scene, LOG, NULL); // all of it is in the files
-        peal_reader *reader;
+        peal_reader *reader, *holder;
         const peal_event *event;
         struct peal_query query = { .backwards = nth % 2 };
         uint64_t count = 0;
         assert_int_equal(peal_reader_open(&reader, scene.bus, &query), PEAL_OK);
+        // Another one has the memory that was at hand.
+        assert_int_equal(peal_reader_open(&holder, scene.bus, NULL), PEAL_OK);
+        assert_int_equal(peal_reader_next(&event, holder), PEAL_OK);
         refuse(&scene, nth, true);
         enum peal_err err = PEAL_OK;
         while (!err) {
@@ -195,8 +198,9 @@ static void a_reader_without_memory_says_so_and_may_try_again(void **state)
         assert_int_equal(count, EVENTS);
         assert_int_equal(peal_reader_skipped(reader), 0);
         peal_reader_close(reader);
+        peal_reader_close(holder);
     }
-    assert_true(refused > 3);
+    assert_true(refused > 0);
     scene_close(&scene);
 }
 
