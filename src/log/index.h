@@ -21,7 +21,7 @@
 // make another, and ask again from the position that came next.
 //
 // To make one: pl_index_create, then pl_index_number and pl_index_add for each event of the file,
-// then pl_index_seal. A tail that has failed to add an event lacks it for ever: drop it.
+// then pl_index_seal. A tail that has failed to add an event lacks it: try again, or drop the tail.
 //
 // What it takes: a tail 38 bytes a position, in steps of 16,384 positions, used again by
 // pl_index_reset; a sealed one a file that is open and, for each kind of key that has been asked

@@ -63,18 +63,6 @@ static uint32_t part_at(const struct pl_index_header *header, unsigned part)
     return part == PL_PART_TIMES ? header->times_at : header->marks_at;
 }
 
-// Do the buckets stand one behind the other?
-static bool buckets_fit(const struct pl_index_column *column, const void *part)
-{
-    const uint32_t *starts = pl_summary_starts(column, part);
-    const size_t buckets = (size_t)1 << column->bucket_bits;
-    bool fit = starts[0] == 0 && starts[buckets] == column->count;
-    for (size_t i = 0; i < buckets; i++) {
-        fit = fit && starts[i] <= starts[i + 1];
-    }
-    return fit;
-}
-
 static enum peal_err load_part(struct pl_sealed *sealed, unsigned part, void **out)
 {
     const struct pl_seams *seams = sealed->index.seams;
@@ -87,9 +75,6 @@ static enum peal_err load_part(struct pl_sealed *sealed, unsigned part, void **o
     void *bytes = pl_align64(memory);
     enum peal_err err =
         pl_blocks_read(&sealed->blocks, part_at(&sealed->header, part), bytes, size);
-    if (!err && part < PL_KINDS && !buckets_fit(&sealed->header.columns[part], bytes)) {
-        err = pl_sealed_nonsense(sealed, "its buckets");
-    }
     if (err) {
         pl_release(seams, memory);
         return err;

@@ -138,7 +138,6 @@ struct reading {
     uint32_t number; // what of the number in hand is there
     unsigned shift;
     uint32_t place; // of the last posting, in the stripe
-    bool any;
 };
 
 // Sets the bits of some bytes of postings. False: they make no sense.
@@ -155,14 +154,14 @@ static bool set_postings(struct pl_find *find, struct reading *reading, uint32_t
             continue;
         }
         uint32_t place = reading->place + reading->number;
-        if (place >= PL_STRIPE || (reading->any && reading->number == 0)) {
+        if (place >= PL_STRIPE) {
             return false;
         }
         uint32_t whole = stripe * PL_STRIPE + place;
         if (whole >= find->low && whole < find->high) {
             pl_find_set(find, place);
         }
-        *reading = (struct reading){ .place = place, .any = true };
+        *reading = (struct reading){ .place = place };
     }
     return true;
 }

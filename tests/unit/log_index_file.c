@@ -14,6 +14,10 @@ static const struct indexed_shape little = {
     .count = 60, .keys = { 20, 5, 60, 9 }, .types = 7, .left_out = 9, .without = 5, .seed = 41
 };
 
+static const struct indexed_shape middle = {
+    .count = 1000, .keys = { 100, 5, 1000, 9 }, .types = 300, .seed = 43
+};
+
 static const struct indexed_shape large = {
     .count = 9000, .keys = { 900, 5, 9000, 90 }, .types = 70, .favourite = 4, .seed = 42
 };
@@ -239,7 +243,7 @@ static void a_block_that_stands_in_the_place_of_another_is_found(void **state)
 {
     (void)state;
     struct indexed indexed;
-    (void)open_stand(&indexed, &little);
+    (void)open_stand(&indexed, &middle);
     const uint64_t blocks = file_size(&indexed) / PL_BLOCK;
     for (uint64_t to = 0; to < blocks; to++) {
         char block[PL_BLOCK];
@@ -348,7 +352,8 @@ static void what_is_not_there_is_to_be_made_again(void **state)
     indexed_close(&indexed);
 }
 
-// Changes the header as somebody would who can compute a checksum.
+// ---- bytes that somebody made up ----------------------------------------------------------------
+
 static void write_header(struct indexed *indexed, const struct pl_index_header *header)
 {
     struct pl_block_writer *writer = calloc(1, sizeof *writer);
@@ -401,6 +406,98 @@ static void a_later_version_is_refused_with_what_to_do(void **state)
     indexed_close(&indexed);
 }
 
+// Changes bytes as somebody would who can compute a checksum.
+static void change(struct indexed *indexed, uint64_t at, const void *bytes, size_t size)
+{
+    const struct pl_index_header header = read_header(indexed);
+    for (size_t i = 0; i < size; i++, at++) {
+        char block[PL_BLOCK];
+        uint32_t number = (uint32_t)(at / PL_BLOCK_ROOM);
+        read_block(indexed, number, block);
+        block[at % PL_BLOCK_ROOM] = ((const char *)bytes)[i];
+        uint32_t crc = pl_crc32c(pl_index_salt(&header), &number, sizeof number);
+        crc = pl_crc32c(crc, block, PL_BLOCK_ROOM);
+        memcpy(block + PL_BLOCK_ROOM, &crc, sizeof crc);
+        write_block(indexed, number, block);
+    }
+}
+
+// A file with some bytes changed says PEAL_ECORRUPT when it is asked for everything.
+static void check_change(uint64_t (*where)(const struct pl_index_header *header), const void *bytes,
+                         size_t size)
+{
+    struct indexed indexed;
+    uint64_t digest = 0;
+    (void)open_stand(&indexed, &middle);
+    const struct pl_index_header header = read_header(&indexed);
+    change(&indexed, where(&header), bytes, size);
+    assert_int_equal(open_and_ask(&indexed, &digest), PEAL_ECORRUPT);
+    assert_non_null(strstr(peal_error_sentence(), "make no sense"));
+    indexed_close(&indexed);
+}
+
+static uint64_t first_postings(const struct pl_index_header *header)
+{
+    return header->postings_at;
+}
+
+static uint64_t second_of_directory(const struct pl_index_header *header)
+{
+    return header->directory_at + sizeof(struct pl_sealed_posting) +
+           offsetof(struct pl_sealed_posting, postings);
+}
+
+static uint64_t last_of_directory(const struct pl_index_header *header)
+{
+    return header->directory_at + header->stripes[64] * sizeof(struct pl_sealed_posting) +
+           offsetof(struct pl_sealed_posting, postings);
+}
+
+static uint64_t name_of_third(const struct pl_index_header *header)
+{
+    return header->types_at + 2 * sizeof(struct pl_sealed_type) +
+           offsetof(struct pl_sealed_type, name);
+}
+
+static uint64_t size_of_third(const struct pl_index_header *header)
+{
+    return name_of_third(header) + 4;
+}
+
+static uint64_t entry_of_key(const struct pl_index_header *header)
+{
+    return header->columns[PL_KEY_CORRELATION].at +
+           pl_summary_size(&header->columns[PL_KEY_CORRELATION]) + 80;
+}
+
+static void bytes_with_checksums_that_fit_are_not_believed_either(void **state)
+{
+    (void)state;
+    const uint32_t much = 0xfffffff0;
+    const uint32_t some = 300;
+    const uint32_t none = 0;
+    check_change(first_postings, "\xff\xff\x7f", 3); // a place behind the stripe
+    check_change(first_postings, "\xff\xff\xff\xff\xff\xff", 6);
+    check_change(second_of_directory, &none, 4); // ends before it begins
+    check_change(last_of_directory, &much, 4);
+    check_change(name_of_third, &much, 4);
+    check_change(size_of_third, &some, 4);
+    check_change(entry_of_key, &none, 4); // out of order
+}
+
+// A number that the postings of a stripe end in the middle of.
+static void a_number_without_an_end_is_found(void **state)
+{
+    (void)state;
+    struct indexed indexed;
+    uint64_t digest = 0;
+    (void)open_stand(&indexed, &middle);
+    const struct pl_index_header header = read_header(&indexed);
+    change(&indexed, (uint64_t)header.times_at - 1, "\x81", 1);
+    assert_int_equal(open_and_ask(&indexed, &digest), PEAL_ECORRUPT);
+    indexed_close(&indexed);
+}
+
 // Each number of the header, made as large as it can be.
 static void numbers_of_a_header_that_make_no_sense_are_found(void **state)
 {
@@ -446,6 +543,45 @@ static void numbers_of_a_header_that_make_no_sense_are_found(void **state)
         write_header(&indexed, &changed);
         assert_int_equal(open_as(&indexed, &ours), PEAL_ECORRUPT);
     }
+    indexed_close(&indexed);
+}
+
+// The bits of a name's hash that an index keeps.
+static uint32_t kept_bits(const struct indexed *indexed, const struct pl_index_header *header,
+                          const char *name, size_t size)
+{
+    uint32_t hash = pl_index_short(pl_index_hash(indexed->seed, name, size));
+    return hash >> (header->place_bits - header->columns[PL_KEY_TYPE].bucket_bits);
+}
+
+static void a_name_that_shares_the_bits_kept_of_a_hash_is_not_taken_for_the_other(void **state)
+{
+    (void)state;
+    struct indexed indexed;
+    (void)open_stand(&indexed, &middle);
+    assert_int_equal(indexed_try_open(&indexed), PEAL_OK);
+    const struct pl_index_header header = read_header(&indexed);
+    const unsigned bits = 32U - header.place_bits + header.columns[PL_KEY_TYPE].bucket_bits;
+    unsigned char *known = calloc((size_t)1 << bits, 1);
+    char name[64];
+    assert_non_null(known);
+    for (uint32_t type = 0; type < middle.types; type++) {
+        size_t size = indexed_name(name, type);
+        known[kept_bits(&indexed, &header, name, size)] = 1;
+    }
+    unsigned alike = 0;
+    for (uint32_t i = 0; alike < 300; i++) { // of which the filter lets some through
+        size_t size = (size_t)snprintf(name, sizeof name, "another.%09u", i);
+        if (known[kept_bits(&indexed, &header, name, size)]) {
+            uint32_t number = 0;
+            uint32_t count = 1;
+            alike++;
+            assert_int_equal(pl_index_find_type(indexed.sealed, name, size, &number, &count),
+                             PEAL_OK);
+            assert_int_equal(count, 0);
+        }
+    }
+    free(known);
     indexed_close(&indexed);
 }
 
@@ -816,6 +952,9 @@ int main(void)
         cmocka_unit_test(what_is_not_there_is_to_be_made_again),
         cmocka_unit_test(a_later_version_is_refused_with_what_to_do),
         cmocka_unit_test(numbers_of_a_header_that_make_no_sense_are_found),
+        cmocka_unit_test(bytes_with_checksums_that_fit_are_not_believed_either),
+        cmocka_unit_test(a_number_without_an_end_is_found),
+        cmocka_unit_test(a_name_that_shares_the_bits_kept_of_a_hash_is_not_taken_for_the_other),
         cmocka_unit_test(without_memory_a_tail_says_so_and_nothing_is_added),
         cmocka_unit_test(without_memory_nothing_is_sealed_and_what_was_there_stays),
         cmocka_unit_test(without_memory_nothing_is_opened_or_found_and_the_next_call_does),
