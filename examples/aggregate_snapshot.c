@@ -91,12 +91,12 @@ int main(int argc, char **argv)
 {
     uint64_t events = argc > 1 ? strtoull(argv[1], NULL, 10) : 10000;
     const char *url = argc > 2 ? argv[2] : "mem:";
-    struct peal_bus_options options = {
-        .workers = PEAL_NO_WORKERS, // nobody listens
-        .history_events = events + 2 * AFTER,
-        .history_bytes = (events + 2 * AFTER) * 256 + (16 << 20),
-        .memory_max = (events + 2 * AFTER) * 512 + (64 << 20),
-    };
+    struct peal_bus_options options = { .workers = PEAL_NO_WORKERS }; // nobody listens
+    if (strncmp(url, "mem:", 4) == 0) {                               // file: keeps everything
+        options.history_events = events + 2 * AFTER;
+        options.history_bytes = (events + 2 * AFTER) * 256 + (16 << 20);
+        options.memory_max = (events + 2 * AFTER) * 512 + (64 << 20);
+    }
     const struct peal_aggregate_type type = {
         .name = "account", .version = 1, .state_size = sizeof(struct account), .apply = apply
     };
