@@ -77,6 +77,16 @@ static const char *key_of(const char *text)
     return text && *text ? text : NULL;
 }
 
+// The last moment of a range that ends before `end`; 0: it does not end. Of one that ends before
+// all moments it is the first, and what is found there is looked at once more.
+static int64_t before(int64_t end)
+{
+    if (end == 0) {
+        return INT64_MAX;
+    }
+    return end > INT64_MIN ? end - 1 : end;
+}
+
 // Looks for what indexes know of the query, if they do.
 static enum peal_err begin_lookup(struct peal_reader *reader)
 {
@@ -92,7 +102,7 @@ static enum peal_err begin_lookup(struct peal_reader *reader)
         .wants = reader->query.pattern ? wants_type : NULL,
         .context = &reader->query,
         .earliest = asked->from_time_ns ? asked->from_time_ns : INT64_MIN,
-        .latest = asked->to_time_ns ? asked->to_time_ns - 1 : INT64_MAX,
+        .latest = before(asked->to_time_ns),
     };
     int64_t time;
     if (asked->id && reader->by_time && read_time(asked->id, &time)) {
