@@ -10,6 +10,7 @@
 //     deadletter.h  what could not be handled
 //     schedule.h    what is to be delivered at a time
 //     sourcing.h    streams, aggregates, projections, upcasters
+//     pattern.h     how a pattern is read, apart from any bus
 //     error.h       codes, and the sentence for people
 //     testing.h     virtual time and seeded runs for your own tests  (not included here)
 #ifndef PEAL_PEAL_H
@@ -25,6 +26,7 @@
 #include <peal/error.h>
 #include <peal/event.h>
 #include <peal/log.h>
+#include <peal/pattern.h>
 #include <peal/schedule.h>
 #include <peal/sourcing.h>
 

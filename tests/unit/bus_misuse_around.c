@@ -174,6 +174,27 @@ static void misuse_recorder(struct kit *kit)
     peal_recorder_close(NULL);
 }
 
+// ---- patterns -----------------------------------------------------------------------------------
+
+static void misuse_pattern(struct kit *kit)
+{
+    char out[16];
+    bool yes;
+    kit_pattern(out, sizeof out);
+    kit_pattern(&yes, sizeof yes);
+    kit_refused(kit, PEAL_EINVAL, peal_pattern_canonical(NULL, sizeof out, "a"));
+    kit_refused(kit, PEAL_EINVAL, peal_pattern_canonical(out, sizeof out, NULL));
+    kit_refused(kit, PEAL_EPATTERN, peal_pattern_canonical(out, sizeof out, "a.>"));
+    kit_refused(kit, PEAL_ELIMIT, peal_pattern_canonical(out, 3, "a.b"));
+    kit_refused(kit, PEAL_EINVAL, peal_pattern_matches(NULL, "a", "a"));
+    kit_refused(kit, PEAL_EINVAL, peal_pattern_matches(&yes, NULL, "a"));
+    kit_refused(kit, PEAL_EINVAL, peal_pattern_matches(&yes, "a", NULL));
+    kit_refused(kit, PEAL_EPATTERN, peal_pattern_matches(&yes, "a..b", "a"));
+    kit_refused(kit, PEAL_ETYPE, peal_pattern_matches(&yes, "a", "a.*"));
+    kit_untouched(out, sizeof out);
+    kit_untouched(&yes, sizeof yes);
+}
+
 // ---- the table ----------------------------------------------------------------------------------
 
 // Reads an event, which is never NULL and never wrong; tests/unit/event_*.c.
@@ -189,6 +210,8 @@ static void belongs_to_a_test(struct kit *kit)
 }
 
 static const struct misuse_row table[] = {
+    { "peal_pattern_canonical", misuse_pattern },
+    { "peal_pattern_matches", misuse_pattern },
     { "peal_err_name", misuse_error_texts },
     { "peal_err_text", misuse_error_texts },
     { "peal_error_sentence", misuse_error_texts },
