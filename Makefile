@@ -18,7 +18,7 @@ endif
 
 help:
 	@echo "make deps      install what is missing (Debian packages; says which and why)"
-	@echo "make build     optimised libraries and examples, in build/release"
+	@echo "make build     optimised libraries, examples and peal, in build/release"
 	@echo "make run       build, and analyse real training logs (DATA=folder for yours)"
 	@echo "make test      everything: tests, sanitizers, fuzzing, lint, package"
 	@echo "make bench     how fast, with peers beside it (BENCH=\"arguments\", such as --json)"
@@ -35,7 +35,7 @@ deps:
 build:
 	@tools/deps build
 	@cmake --preset release
-	@cmake --build --preset release --parallel $(JOBS) --target peal peal_static peal_examples
+	@cmake --build --preset release --parallel $(JOBS) --target peal peal_static peal_examples peal_cli
 
 run:
 	@tools/deps build
@@ -79,7 +79,7 @@ coverage:
 install:
 	@tools/deps build
 	@cmake --preset release
-	@cmake --build --preset release --parallel $(JOBS) --target peal peal_static
+	@cmake --build --preset release --parallel $(JOBS) --target peal peal_static peal_cli
 	@cmake --install build/release --prefix $(PREFIX)
 
 clean:

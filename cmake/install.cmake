@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 #
-# What `make install` puts where: headers, libraries, find_package(peal), peal.pc and man pages. All
-# finds its neighbours from its own place, so the whole may be moved, or installed elsewhere than
-# configured (`cmake --install build/release --prefix ...`).
+# What `make install` puts where: headers, libraries, find_package(peal), peal.pc, the program `peal`
+# with what shells complete, and man pages. All finds its neighbours from its own place, so the whole
+# may be moved, or installed elsewhere than configured (`cmake --install build/release --prefix ...`).
 include(CMakePackageConfigHelpers)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/peal)
@@ -16,6 +16,13 @@ install(TARGETS ${targets} EXPORT peal
     LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/peal
     DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
+if(PEAL_CLI)
+    install(TARGETS peal_cli RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
+    install(FILES ${PROJECT_SOURCE_DIR}/packaging/completions/peal.bash
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME peal)
+    install(FILES ${PROJECT_SOURCE_DIR}/packaging/completions/_peal
+        DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+endif()
 install(EXPORT peal NAMESPACE peal:: FILE peal-targets.cmake DESTINATION ${package_dir})
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/peal-config.cmake.in

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT
+//
+// Follow: one reader after the other.
+//
+// The next reader begins where the log ended when the last one was opened, so that a query which
+// matches little does not read the log again and again. What comes between that question and the
+// opening of the reader is seen by both: the next begins behind the last event given, too.
+#include "cli/follow.h"
+
+#include <time.h>
+
+enum { PAUSE_MS = 100 };
+
+static enum peal_err open_reader(peal_reader **out, struct follow *follow)
+{
+    struct peal_bus_stats stats;
+    enum peal_err err = peal_bus_stats(&stats, follow->bus);
+    err = err ? err : peal_reader_open(out, follow->bus, &follow->query);
+    if (!err) {
+        follow->ended = stats.last_position;
+    }
+    return err;
+}
+
+enum peal_err follow_open(struct follow *follow, struct cli *cli, peal_bus *bus,
+                          const struct peal_query *query, bool live)
+{
+    *follow = (struct follow){
+        .cli = cli, .bus = bus, .query = *query, .limit = query->limit, .live = live
+    };
+    return open_reader(&follow->reader, follow);
+}
+
+void follow_close(struct follow *follow)
+{
+    peal_reader_close(follow->reader);
+    follow->reader = NULL;
+}
+
+// A reader behind all that was looked at.
+static enum peal_err reopen(struct follow *follow)
+{
+    uint64_t cursor = peal_reader_cursor(follow->reader);
+    peal_reader *reader = NULL;
+    follow->query.after = cursor ? cursor : follow->query.after;
+    if (follow->ended >= follow->query.from_position) {
+        follow->query.from_position = follow->ended + 1;
+    }
+    follow->query.limit = follow->limit ? follow->limit - follow->given : 0;
+    enum peal_err err = open_reader(&reader, follow);
+    if (!err) {
+        peal_reader_close(follow->reader);
+        follow->reader = reader;
+    }
+    return err;
+}
+
+enum peal_err follow_next(const peal_event **out, struct follow *follow)
+{
+    const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
+    for (;;) {
+        if (follow->limit && follow->given == follow->limit) {
+            return PEAL_ENOTFOUND;
+        }
+        enum peal_err err = peal_reader_next(out, follow->reader);
+        if (!err) {
+            follow->given++;
+        }
+        if (err != PEAL_ENOTFOUND || !follow->live) {
+            return err;
+        }
+        (void)fflush(follow->cli->out); // whoever looks on has waited long enough
+        if (cli_gone(follow->cli)) {
+            return PEAL_ENOTFOUND;
+        }
+        (void)nanosleep(&pause, NULL); // shorter does no harm
+        err = reopen(follow);
+        if (err) {
+            return err;
+        }
+    }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT
+//
+// Open: the bus a verb works on.
+//
+// No thread is started: verbs publish and read, and nobody handles. What the library has to say
+// while it opens or works (a torn tail was cut, a segment is damaged) goes to the user.
+//
+// A log that is not there is made by who publishes, and is an error for who reads: a typing mistake
+// in a path must not look like a log without events.
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "cli/cli.h"
+
+static void tell(enum peal_level level, const char *text, void *context)
+{
+    struct cli *cli = context;
+    if (level >= PEAL_LEVEL_WARNING) {
+        (void)cli_fail(cli, "%s", text);
+    } else if (level == PEAL_LEVEL_INFO) {
+        cli_remark(cli, "%s", text);
+    }
+}
+
+// The directory of a file: URL without what sets options; false for other URLs.
+static bool directory_of(char *out, size_t size, const char *url)
+{
+    if (strncmp(url, "file:", 5) != 0) {
+        return false;
+    }
+    int length = (int)strcspn(url + 5, "?");
+    int needed = snprintf(out, size, "%.*s", length, url + 5);
+    return needed >= 0 && (size_t)needed < size && !strchr(out, '%');
+}
+
+int cli_open(struct cli *cli, peal_bus **out, const char *url, bool writes)
+{
+    char directory[4096];
+    struct stat info;
+    struct peal_bus_options options = {
+        .source = "/peal/cli", .workers = PEAL_NO_WORKERS, .log = tell, .log_context = cli
+    };
+    if (!writes && directory_of(directory, sizeof directory, url) && stat(directory, &info) &&
+        errno == ENOENT) {
+        return cli_fail(cli,
+                        "no log in %s: nothing was published there, or the path is another; "
+                        "--url or PEAL_URL says where it is",
+                        directory);
+    }
+    enum peal_err err = peal_bus_open(out, url, &options);
+    return err ? cli_failed(cli, err) : CLI_YES;
+}

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+//
+// peal publish: one event, or one for each line that comes in.
+//
+// Lines are published as they come, one by one, and each gets its receipt: whoever writes them may
+// be waiting for it. For files full of events there is `peal import`.
+#include <inttypes.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/compose.h"
+#include "cli/feed.h"
+#include "cli/output.h"
+
+struct publish {
+    struct compose compose;
+    const char *type;
+    bool lines;
+};
+
+static const struct cli_option options[] = {
+    { "type", 't', CLI_TEXT, "TYPE", "the type; also as the first argument",
+      offsetof(struct publish, type) },
+    { "subject", 's', CLI_TEXT, "TEXT", "what the event is about; its stream",
+      offsetof(struct publish, compose.subject) },
+    { "lines", 0, CLI_FLAG, NULL,
+      "each line of standard input is the data of an event of that type",
+      offsetof(struct publish, lines) },
+    COMPOSE_OPTIONS(struct publish),
+    CLI_END,
+};
+
+static enum peal_err publish_one(struct cli *cli, peal_bus *bus, const struct peal_message *message)
+{
+    struct peal_receipt receipt;
+    enum peal_err err = peal_publish(bus, message, &receipt);
+    if (!err && !(cli->quiet && !cli->json)) {
+        compose_receipt(cli, message->type, &receipt);
+        (void)fflush(cli->out); // somebody may wait for it
+    }
+    return err;
+}
+
+// What a line says is published; what is no event is said and counted.
+static bool publish_line(struct cli *cli, peal_bus *bus, struct ingest *ingest,
+                         const struct feed_piece *piece, const struct peal_message *model)
+{
+    struct ingest_fault fault = { 0 };
+    struct ingest_text text = { piece->bytes, piece->size };
+    struct peal_message message = *model;
+    bool good = model->type ? model->content_type || ingest_check(ingest, text, &fault)
+                            : ingest_event(&message, ingest, text, NULL, &fault);
+    if (!good) {
+        (void)cli_fail(cli, "line %" PRIu64 ": %s (at byte %zu)", piece->line, fault.reason,
+                       fault.offset);
+        return false;
+    }
+    if (model->type) {
+        message.data = text.bytes;
+        message.size = text.size;
+    } else {
+        message.durability = model->durability;
+    }
+    if (publish_one(cli, bus, &message)) {
+        (void)cli_fail(cli, "line %" PRIu64 ": %s", piece->line, peal_error_sentence());
+        return false;
+    }
+    return true;
+}
+
+static int publish_lines(struct cli *cli, peal_bus *bus, struct ingest *ingest,
+                         const struct peal_message *model)
+{
+    struct feed feed;
+    struct feed_piece piece;
+    uint64_t done = 0, bad = 0;
+    feed_begin(&feed, fileno(cli->in), FEED_LINES);
+    while (feed_next(&piece, &feed) && !cli_gone(cli)) {
+        bool good = publish_line(cli, bus, ingest, &piece, model);
+        done += good;
+        bad += !good;
+        ingest_forget(ingest);
+    }
+    int error = feed.error;
+    feed_finish(&feed);
+    if (error) {
+        return cli_fail(cli, "standard input: %s", strerror(error)); // NOLINT: one thread
+    }
+    cli_remark(cli, "%" PRIu64 " published, %" PRIu64 " left out", done, bad);
+    return bad ? CLI_NO : CLI_YES;
+}
+
+static int check(struct cli *cli, const char *type, const struct publish *given)
+{
+    bool single = given->compose.data || given->compose.data_file || given->compose.id;
+    if (!type && isatty(fileno(cli->in))) {
+        return cli_misuse(cli, "nothing to publish: name a type, or pipe events in, one a line");
+    }
+    if (given->lines && !type) {
+        return cli_misuse(cli, "--lines needs the type of the events");
+    }
+    if ((given->lines || !type) && (single || cli->count > 1)) {
+        return cli_misuse(cli, "the data comes by the pipe: no --data, --data-file or --id then%s",
+                          type ? "" : "; or is the type missing?");
+    }
+    return CLI_YES;
+}
+
+static int publish(struct cli *cli, peal_bus *bus, struct ingest *ingest,
+                   const struct publish *given)
+{
+    bool named = given->type != NULL;
+    const char *type = named ? given->type : cli->count > 0 ? cli->arguments[0] : NULL;
+    const char *data = cli->count > 1 ? cli->arguments[1] : NULL;
+    data = named && cli->count == 1 ? cli->arguments[0] : data;
+    if (named && cli->count > 1) {
+        return cli_misuse(cli, "two types, %s and --type %s", cli->arguments[0], given->type);
+    }
+    struct composed composed = { .message = { .type = type } };
+    int status = check(cli, type, given);
+    status = status ? status : compose_message(&composed, cli, &given->compose, ingest, data);
+    if (status) {
+        return status;
+    }
+    if (!type || given->lines) {
+        return publish_lines(cli, bus, ingest, &composed.message);
+    }
+    enum peal_err err = publish_one(cli, bus, &composed.message);
+    return err ? cli_failed(cli, err) : CLI_YES;
+}
+
+static int run(struct cli *cli, peal_bus *bus, const void *given)
+{
+    struct ingest *ingest = NULL;
+    if (ingest_open(&ingest)) {
+        return cli_fail(cli, "no memory");
+    }
+    int status = publish(cli, bus, ingest, given);
+    ingest_close(ingest);
+    return status;
+}
+
+const struct cli_verb cli_verb_publish = {
+    .name = "publish",
+    .arguments = "[TYPE [DATA]]",
+    .summary = "one event, or one for each line that comes in",
+    .about =
+        "Publishes an event of a type, with data (JSON, unless --content-type says otherwise),\n"
+        "and prints its receipt. Without a type, each line of standard input is a CloudEvent.\n\n"
+        "  peal publish order.created '{\"total\":5}' --subject o-17\n"
+        "  peal publish note --content-type text/plain 'tea is ready'\n"
+        "  producer | peal publish\n"
+        "  vmstat -n 1 | peal publish host.load --lines --content-type text/plain\n",
+    .options = options,
+    .size = sizeof(struct publish),
+    .most = 2,
+    .need = CLI_WRITES,
+    .run = run,
+};

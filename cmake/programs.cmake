@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: MIT
+#
+# The programs: `peal`, the command line. They are the library's first users and see of it what
+# everybody sees, include/peal/; net/ is what programs share, and may use src/base/ as well.
+#
+#     net/*.c, net/*.cc ──► peal_net ──┐
+#     cli/*.c ─────────────► peal_cli_objects ──► peal
+#
+# `peal` is linked with the static library: one file, wherever it is installed.
+find_path(PEAL_SIMDJSON_INCLUDE simdjson.h)
+find_library(PEAL_SIMDJSON simdjson)
+if(NOT PEAL_SIMDJSON OR NOT PEAL_SIMDJSON_INCLUDE)
+    message(FATAL_ERROR "The command line needs simdjson for its JSON and cannot find it: "
+                        "run `make deps`, install libsimdjson-dev, or configure with -DPEAL_CLI=OFF.")
+endif()
+
+file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/net/*.c ${PROJECT_SOURCE_DIR}/net/*.cc)
+add_library(peal_net STATIC ${sources})
+target_include_directories(peal_net PUBLIC ${PROJECT_SOURCE_DIR}
+    PRIVATE ${PROJECT_SOURCE_DIR}/src)
+target_include_directories(peal_net SYSTEM PRIVATE ${PEAL_SIMDJSON_INCLUDE})
+# Threads would only read several texts at once.
+target_compile_definitions(peal_net PRIVATE SIMDJSON_EXCEPTIONS=0 SIMDJSON_THREADS_ENABLED=0)
+target_compile_options(peal_net PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions;-fno-rtti>)
+target_link_libraries(peal_net PUBLIC peal_static PRIVATE peal_flags ${PEAL_SIMDJSON})
+
+file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/*.c)
+list(REMOVE_ITEM sources ${PROJECT_SOURCE_DIR}/cli/main.c)
+add_library(peal_cli_objects STATIC ${sources})
+target_link_libraries(peal_cli_objects PUBLIC peal_net PRIVATE peal_flags)
+
+add_executable(peal_cli ${PROJECT_SOURCE_DIR}/cli/main.c)
+set_target_properties(peal_cli PROPERTIES OUTPUT_NAME peal LINKER_LANGUAGE CXX)
+target_link_libraries(peal_cli PRIVATE peal_flags peal_cli_objects)

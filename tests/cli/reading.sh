@@ -1,0 +1,197 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT
+#
+# tail, replay, stream, stats, doctor, explain, dead, bench, completion, help: each used rightly,
+# wrongly, on nothing, and into a pipe that closes.
+source "$(dirname "$0")/support/check.bash"
+
+for i in $(seq 25); do
+    echo "{\"specversion\":\"1.0\",\"type\":\"t.n$((i % 2))\",\"id\":\"$i\",\"source\":\"/s\"," \
+        "\"subject\":\"s$((i % 3))\",\"time\":\"2026-01-01T00:00:00.0$((i + 10))Z\",\"data\":$i}"
+done | peal import >/dev/null
+
+# ---- tail
+
+yes peal tail
+lines 10
+says '"id":"25"'
+yes peal tail t.n0 --lines 3
+lines 3
+yes peal tail --all
+lines 25
+yes peal tail --from-position 24
+lines 2
+no peal tail nothing.here
+lines 0
+misuse peal tail --lines -3
+misuse peal tail 'a..b'
+peal tail --follow --lines 1 --quiet >followed &
+follower=$!
+for _ in $(seq 100); do
+    if [ -s followed ]; then break; fi
+    sleep 0.05
+done
+kill -INT $follower
+wait $follower
+if [ "$(wc -l <followed)" -ne 1 ]; then wrong "--follow has not begun with the last event"; fi
+with_status 0 bash -c "set -o pipefail; timeout 20 '$peal_program' tail -f | head -n 1"
+lines 1
+misuse peal tail --folow
+complains 'did you mean --follow?'
+
+# ---- replay
+
+yes peal replay --full t.n1
+lines 13
+yes peal replay --speed 100
+lines 25
+yes peal replay --full --to file:./copy
+lines 0
+yes peal export --url file:./copy
+lines 25
+says '"subject":"s2"'
+yes peal replay --full --to file:./copy # known already
+yes peal query --url file:./copy --count
+says '{"count":25}'
+no peal replay nothing.here
+misuse peal replay --full --speed 2
+misuse peal replay --speed 0
+misuse peal replay --speed -1
+misuse peal replay --to nowhere:
+with_status 0 bash -c "set -o pipefail; '$peal_program' replay --full | head -n 1"
+lines 1
+
+# ---- stream
+
+yes peal stream append cart item.added '{"n":1}' --expect none
+says '"version":1'
+no peal stream append cart item.added '{"n":1}' --expect none
+complains 'version 1'
+yes peal stream append cart item.added --data 2 --expect 1
+yes peal stream append cart item.added 3 --expect exists
+yes peal stream append cart item.added 4
+no peal stream append cart item.added 5 --expect 2
+complains 'version 4'
+no peal stream append other item.added 5 --expect exists
+yes peal stream show cart
+lines 4
+yes peal stream show cart --backwards --limit 1 --text
+says '         4  '
+yes peal stream version cart
+says '{"subject":"cart","version":4}'
+no peal stream version nothing
+no peal stream show nothing
+complains 'nothing has no events'
+misuse peal stream
+misuse peal stream show
+misuse peal stream show a b
+misuse peal stream shw cart
+complains 'did you mean show?'
+misuse peal stream append cart
+misuse peal stream append cart item.added 1 --expect soon
+
+# ---- stats and doctor
+
+yes peal stats
+says '"events":29'
+says '"first_position":1,"last_position":29'
+yes peal stats --types --limit 1
+says '{"type":"t.n1","events":13'
+lines 1
+yes peal stats --types --text
+says 'TYPE'
+misuse peal stats extra
+no peal stats --url file:./nowhere
+yes peal doctor
+says '"events":29'
+says '"whole":true'
+no peal doctor --url file:./nowhere
+misuse peal doctor --fix
+
+# ---- explain
+
+yes peal explain order.item.added 'order.*' 'order.+' 'nats:order.>' '*,!*.added' --text
+says 'order.*'
+says 'the type goes on behind the end of order.+'
+says 'excluded by !*.added'
+yes peal explain a.b 'mqtt:a/+'
+says '{"pattern":"mqtt:a/+","canonical":"a.+","matches":true,"why":"by a.+"}'
+no peal explain a.b 'a.c' '+'
+says 'nothing for segment 2 of a.c, \"c\"'
+no peal explain '$peal.gap' '*'
+says 'a wildcard in front never matches'
+with_status 2 peal explain a.b 'a..b' 'a.*'
+complains 'a..b'
+says '"matches":true'
+misuse peal explain
+misuse peal explain 'a.*' 'a.*'
+
+# ---- dead
+
+yes peal dead
+lines 0
+yes peal dead list --reason attempts --older-than 2h
+yes peal dead count --by type
+no peal dead show 7
+complains 'no dead letter 7'
+no peal dead retry 7
+no peal dead retry --all --dry-run
+says '{"affected":0,"dry_run":true}'
+no peal dead discard --type 't.*'
+no peal dead edit 7 --data 1
+misuse peal dead retry
+misuse peal dead discard
+misuse peal dead show
+misuse peal dead show x
+misuse peal dead edit 7
+misuse peal dead edit 7 --data '{x}'
+misuse peal dead rety 7
+complains 'did you mean retry?'
+misuse peal dead count --by colour
+misuse peal dead list --older-than soon
+misuse peal dead list 7
+
+# ---- bench
+
+yes peal bench --seconds 0.001
+says '{"name":"noop: publish","value":'
+says '"unit":"a second"'
+lines 11
+if [ -n "$(find . -name 'peal-bench*')" ]; then wrong "bench leaves files behind"; fi
+no peal bench --directory not/there
+misuse peal bench --seconds 0
+
+# ---- help, version, and words that are none
+
+yes peal help
+says 'publish'
+yes peal --help
+yes peal --version
+says 'peal '
+yes peal help dead
+says 'Usage: peal dead [list|show|count|retry|edit|discard] [ID] [OPTION...]'
+yes peal query --help
+says '--contains JSON'
+misuse peal help quary
+complains 'did you mean query?'
+misuse peal exprot
+complains 'did you mean export?'
+misuse peal xyzzy
+misuse peal --frobnicate
+with_status 2 peal
+if [ -n "$out" ] || ! grep -q Usage <<<"$err"; then wrong "no verb, no usage"; fi
+
+# ---- where
+
+yes env PEAL_URL=file:./copy "$peal_program" query --count
+says '{"count":25}'
+yes env PEAL_URL=file:./copy "$peal_program" query --count --url file:./events
+says '{"count":29}'
+no peal query --url mem:
+lines 0
+misuse peal query --url bogus:
+echo text >file
+no peal query --url file:./file
+no peal publish a.b 1 --url file:./file/below
+
+done_checking
