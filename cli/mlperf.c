@@ -121,7 +121,8 @@ static bool read_old(struct peal_message *out, struct ingest *ingest,
     size_t at = 7;
     int64_t time = 0;
     size_t length = piece->size > at ? read_time(&time, piece->bytes + at, piece->size - at) : 0;
-    if (length == 0 || piece->bytes[6] != ' ') {
+    if (length == 0 || piece->bytes[6] != ' ' || at + length == piece->size ||
+        piece->bytes[at + length] != ' ') {
         return refuse(fault, 6, "no time behind the mark");
     }
     at += length + 1;
@@ -143,6 +144,9 @@ bool mlperf_read(struct peal_message *out, struct ingest *ingest, const struct f
                  const char *log, struct ingest_fault *fault)
 {
     struct peal_message message = { 0 };
+    if (piece->size < 7 || memcmp(piece->bytes, ":::MLL", 6) != 0) {
+        return refuse(fault, 0, "no mark, :::MLL, and a time behind it");
+    }
     bool is_new = piece->size > 8 && memcmp(piece->bytes, ":::MLLOG", 8) == 0;
     bool good = is_new ? read_new(&message, ingest, piece, log, fault)
                        : read_old(&message, ingest, piece, log, fault);

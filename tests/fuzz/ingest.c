@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT
+//
+// Fuzz: bytes as files of events, JSON lines or a batch or a training log, cut into pieces as
+// `peal import` cuts them, each read as a CloudEvent, as a plain object and as an MLPerf line. What
+// is taken has to be publishable: strings that end, limits that the reader says it keeps, and data
+// that lies where it may. What is refused has a reason, and a place in the text.
+#include <assert.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/feed.h"
+#include "cli/mlperf.h"
+#include "net/ingest.h"
+
+static void check_message(const struct peal_message *message)
+{
+    assert(message->type && *message->type);
+    assert(message->metadata_count <= PEAL_METADATA_MAX);
+    for (size_t i = 0; i < message->metadata_count; i++) {
+        assert(strlen(message->metadata[i].name) <= PEAL_METADATA_NAME_MAX);
+        assert(*message->metadata[i].value);
+    }
+    uint64_t sum = 0; // each byte may be read
+    for (size_t i = 0; i < message->size; i++) {
+        sum += ((const uint8_t *)message->data)[i];
+    }
+    assert(sum <= message->size * UINT64_C(255));
+}
+
+// Data that is JSON came out of a text that was checked: alone, it is JSON too.
+static void check_data(struct ingest *ingest, const struct peal_message *message)
+{
+    struct ingest_fault fault;
+    struct ingest_text text = { message->data, message->size };
+    if (message->size > 0 && !message->content_type) {
+        (void)ingest_check(ingest, text, &fault); // data_base64 may be anything
+    }
+}
+
+static void look(struct ingest *ingest, const struct feed_piece *piece)
+{
+    const struct ingest_plain plain = { "t", "type", "time", "subject", "run" };
+    struct ingest_text text = { piece->bytes, piece->size };
+    for (int i = 0; i < 3; i++) {
+        struct peal_message message = { 0 };
+        struct ingest_fault fault = { 0 };
+        bool good = i == 2 ? mlperf_read(&message, ingest, piece, "log", &fault)
+                           : ingest_event(&message, ingest, text, i ? &plain : NULL, &fault);
+        if (good) {
+            check_message(&message);
+            check_data(ingest, &message);
+        } else {
+            assert(*fault.reason);
+            assert(fault.offset <= piece->size);
+        }
+    }
+    size_t span = ingest_span(text);
+    assert(span <= text.size);
+    ingest_forget(ingest);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct ingest *ingest = NULL;
+    FILE *file = tmpfile();
+    if (!file || ingest_open(&ingest)) {
+        return 0;
+    }
+    bool written = fwrite(data, 1, size, file) == size && fflush(file) == 0;
+    for (int format = FEED_UNKNOWN; written && format <= FEED_MARKS; format++) {
+        struct feed feed;
+        struct feed_piece piece;
+        uint64_t line = 1;
+        size_t sum = 0;
+        (void)lseek(fileno(file), 0, SEEK_SET); // a file can be sought in
+        feed_begin(&feed, fileno(file), (enum feed_format)format);
+        while (feed_next(&piece, &feed)) {
+            assert(piece.size > 0 && piece.line >= line);
+            line = piece.line;
+            sum += piece.size;
+            if (!piece.wrong) {
+                look(ingest, &piece);
+            }
+        }
+        assert(sum <= size && feed.read <= size && !feed.error);
+        feed_finish(&feed);
+    }
+    (void)fclose(file); // it is gone with that
+    ingest_close(ingest);
+    return 0;
+}
