@@ -57,11 +57,10 @@ static int check_json(struct cli *cli, struct ingest *ingest, const struct peal_
     if (message->size == 0 || message->content_type || ingest_check(ingest, text, &fault)) {
         return CLI_YES;
     }
-    return cli_misuse(
-        cli,
-        "the data is not JSON: %s (at byte %zu: %.20s). Quote it for the shell, as in "
-        "'{\"total\":5}' or '\"text\"', or say --content-type text/plain",
-        fault.reason, fault.offset, text.bytes + fault.offset);
+    return cli_misuse(cli,
+                      "the data is not JSON (byte %zu: %s). Quote it for the shell, as in "
+                      "'{\"total\":5}' or '\"text\"', or say --content-type text/plain",
+                      fault.offset, fault.reason);
 }
 
 // "name=value", the name kept with its end.

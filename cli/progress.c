@@ -39,7 +39,7 @@ static void draw(const struct cli_progress *progress, uint64_t done, int64_t now
     write_amount(amount, progress, (double)done);
     write_amount(rate, progress, per_s);
     if (progress->total == 0) {
-        (void)fprintf(err, "\r%s %s, %s/s\033[K", amount, unit, rate);
+        (void)fprintf(err, "\r%s%s%s, %s/s\033[K", amount, *unit ? " " : "", unit, rate);
         (void)fflush(err);
         return;
     }
@@ -52,8 +52,8 @@ static void draw(const struct cli_progress *progress, uint64_t done, int64_t now
     write_amount(total, progress, (double)progress->total);
     double rest = per_s > 0 && share < 1 ? (double)(progress->total - done) / per_s : 0;
     when_write_duration(left, (int64_t)(rest * 1e9));
-    (void)fprintf(err, "\r[%s] %3.0f%%  %s of %s %s, %s/s, %s left\033[K", bar, share * 100, amount,
-                  total, unit, rate, left);
+    (void)fprintf(err, "\r[%s] %3.0f%%  %s of %s%s%s, %s/s, %s left\033[K", bar, share * 100,
+                  amount, total, *unit ? " " : "", unit, rate, left);
     (void)fflush(err);
 }
 

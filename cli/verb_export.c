@@ -186,15 +186,19 @@ static int write_events(struct sink *sink, struct follow *follow)
     enum peal_err err = PEAL_OK;
     int status = CLI_YES;
     bool watched = sink->file != sink->cli->out || !sink->cli->terminal;
-    cli_progress_begin(&progress, sink->cli, "events", follow->limit);
+    uint64_t first = 0;
+    cli_progress_begin(&progress, sink->cli, "events", 0);
     while (!status && (sink->total & 63 || !cli_gone(sink->cli)) &&
            !(err = follow_next(&event, follow))) {
         status = write_event(sink, event);
         if (follow->live && sink->file != sink->cli->out) {
             (void)fflush(sink->file); // somebody may look; asked for errors above
         }
+        uint64_t position = peal_event_position(event);
+        first = first ? first : position;
+        progress.total = follow->live ? 0 : follow->ended + 1 - first;
         if (watched) {
-            cli_progress_at(&progress, sink->total);
+            cli_progress_at(&progress, position + 1 - first);
         }
     }
     cli_progress_end(&progress);

@@ -243,7 +243,7 @@ bool check_word(const reading &in, text_view token)
 {
     token = trim(token);
     bool good = token == "true" || token == "false" || token == "null" || is_number(token);
-    return good || in.bad(token.data(), "not a JSON value: %.*s", token);
+    return good || in.bad(token.data(), "no JSON value: %.*s", token);
 }
 
 // Looks at all of a value. It recurses, at most INGEST_DEPTH_MAX deep.
