@@ -51,7 +51,9 @@ bench:
 	@tools/deps build bench
 	@cmake --preset release
 	@cmake --build --preset release --parallel $(JOBS) --target peal_benches
-	@for program in build/release/bench/*; do "$$program" $(BENCH) || exit 1; done
+	@measured=; for program in build/release/bench/*; do \
+	    "$$program" $(BENCH) && measured=yes || [ $$? -eq 3 ] || exit 1; \
+	done; [ "$$measured" ] # 3: no figure of that program has the name asked for
 
 fuzz:
 	@tools/deps build test

@@ -3,7 +3,7 @@
 // The bench: what a figure is, and what every measurement shares.
 //
 //     tables of measurements ─► run.c: a child process each, round robin ─► report.c: medians,
-//     goals (one array a file)
+//     goals (one array a file; a program is a list of them: program.h)
 //
 // A **figure** is one line of the report: a name, a unit, perhaps a goal. A **measurement** is a
 // function that yields the values of one or more figures, once. The runner repeats it. It runs in a
@@ -46,6 +46,17 @@ struct bench_figure {
 };
 
 #define BENCH_FIGURES_MAX 6
+
+// Does a figure stay what it was when there is a hundred times as much? The ratio of two others,
+// above 1 where the large one is worse; the goal is BENCH_FLAT_MAX at most.
+struct bench_flat {
+    const char *name; // NULL ends the list
+    const char *small;
+    const char *large;
+    bool rate; // more is better
+};
+
+#define BENCH_FLAT_MAX 1.5
 
 struct bench_measurement {
     void (*run)(double *out, int argument); // fills one value a figure; NULL ends the array
@@ -175,19 +186,6 @@ void bench_allocations_count(bool on);
 uint64_t bench_allocations(void);
 
 uint64_t bench_resident_bytes(void);
-
-// ---- the report ---------------------------------------------------------------------------------
-
-// What the repeats of one measurement gave.
-struct bench_result {
-    const struct bench_measurement *measurement;
-    double *values; // [repeat][BENCH_FIGURES_MAX]
-    size_t repeats; // that succeeded
-    bool selected;
-};
-
-void bench_run(struct bench_result *result, bool in_process);
-void bench_report(const struct bench_result *results, size_t count, bool json);
 
 #ifdef __cplusplus
 }

@@ -4,8 +4,11 @@
 //
 // A goal that rests on another figure is computed from that figure's median of the same run, as an
 // absolute number on this machine would mean little.
+//
+// Where a program asks for it, lines of one family stand together: the floor, Peal and the peers
+// that do the same. A family is what stands before the second dot of a name.
 
-#include "bench.h"
+#include "program.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -127,7 +130,7 @@ static void print_line(const struct line *line)
     char min[32];
     char max[32];
     const struct summary *s = &line->summary;
-    printf("%-28s %9s %-6s %9s to %-9s", line->figure->name, number(value, sizeof value, s->median),
+    printf("%-34s %9s %-6s %9s to %-9s", line->figure->name, number(value, sizeof value, s->median),
            line->figure->unit, number(min, sizeof min, s->min), number(max, sizeof max, s->max));
     for (size_t i = 0; i < BENCH_GOALS_MAX; i++) {
         if (line->known[i]) {
@@ -162,17 +165,23 @@ static void print_failed(const struct bench_figure *figure, bool json)
     if (json) {
         printf("{\"name\":\"%s\",\"unit\":\"%s\",\"failed\":true}\n", figure->name, figure->unit);
     } else {
-        printf("%-28s %9s\n", figure->name, "failed");
+        printf("%-34s %9s\n", figure->name, "failed");
     }
 }
 
+// One line to be printed.
+struct place {
+    size_t result, figure;
+};
+
 // Returns how many goals the figure missed. One that could not be measured has missed its own.
-static size_t print_figure(const struct bench_result *results, size_t count, size_t index,
-                           size_t figure_index, bool json)
+static size_t print_figure(const struct bench_result *results, size_t count,
+                           const struct place *place, bool json)
 {
-    struct line line = { .figure = &results[index].measurement->figures[figure_index],
-                         .repeats = results[index].repeats };
-    if (!summarise(&line.summary, &results[index], figure_index)) {
+    const struct bench_result *result = &results[place->result];
+    struct line line = { .figure = &result->measurement->figures[place->figure],
+                         .repeats = result->repeats };
+    if (!summarise(&line.summary, result, place->figure)) {
         print_failed(line.figure, json);
         return line.figure->goals[0].relation != BENCH_NO_GOAL;
     }
@@ -185,13 +194,120 @@ static size_t print_figure(const struct bench_result *results, size_t count, siz
     return count_missed(&line);
 }
 
-void bench_report(const struct bench_result *results, size_t count, bool json)
+// ---- flat: the large one beside the small one ---------------------------------------------------
+
+static bool was_measured(const struct bench_result *results, size_t count, const char *name)
 {
-    size_t missed = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct bench_figure *figures = results[i].measurement->figures;
+        for (size_t j = 0; figures[j].name; j++) {
+            if (strcmp(figures[j].name, name) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+// Returns whether it missed its goal. Where both were measured and one has failed, it has.
+static size_t print_flat(const struct bench_flat *flat, const struct bench_result *results,
+                         size_t count, bool json)
+{
+    double small;
+    double large;
+    if (!median_of(&small, results, count, flat->small) ||
+        !median_of(&large, results, count, flat->large)) {
+        return was_measured(results, count, flat->small) &&
+               was_measured(results, count, flat->large);
+    }
+    double ratio = flat->rate ? small / large : large / small;
+    bool met = ratio <= BENCH_FLAT_MAX;
+    if (json) {
+        printf("{\"name\":\"%s\",\"value\":%.6g,\"unit\":\"x\",\"small\":%.6g,\"large\":%.6g,"
+               "\"goals\":[{\"relation\":\"<=\",\"value\":%g,\"base\":\"\",\"met\":%s}]}\n",
+               flat->name, ratio, small, large, BENCH_FLAT_MAX, met ? "true" : "false");
+        return !met;
+    }
+    char texts[3][32];
+    printf("%-34s %9s %-6s %9s -> %-9s   goal <= %g %s\n", flat->name,
+           number(texts[0], sizeof texts[0], ratio), "x", number(texts[1], sizeof texts[1], small),
+           number(texts[2], sizeof texts[2], large), BENCH_FLAT_MAX, met ? "met" : "NOT MET");
+    return !met;
+}
+
+// ---- all lines ----------------------------------------------------------------------------------
+
+static size_t family_length(const char *name)
+{
+    const char *dot = strchr(name, '.');
+    dot = dot ? strchr(dot + 1, '.') : NULL;
+    return dot ? (size_t)(dot - name) : strlen(name);
+}
+
+static bool same_family(const char *left, const char *right)
+{
+    size_t length = family_length(left);
+    return length == family_length(right) && strncmp(left, right, length) == 0;
+}
+
+static size_t find_places(struct place *places, const struct bench_result *results, size_t count)
+{
+    size_t found = 0;
     for (size_t i = 0; i < count; i++) {
         for (size_t j = 0; results[i].measurement->figures[j].name; j++) {
-            missed += print_figure(results, count, i, j, json);
+            places[found++] = (struct place){ i, j };
         }
+    }
+    return found;
+}
+
+static const char *name_at(const struct bench_result *results, const struct place *place)
+{
+    return results[place->result].measurement->figures[place->figure].name;
+}
+
+// Each line moves up to the end of its family, past those of others.
+static void gather_families(struct place *places, size_t count, const struct bench_result *results)
+{
+    for (size_t i = 1; i < count; i++) {
+        struct place moving = places[i];
+        size_t to = i;
+        while (to > 0 &&
+               !same_family(name_at(results, &places[to - 1]), name_at(results, &moving))) {
+            to--;
+        }
+        if (to > 0) {
+            memmove(&places[to + 1], &places[to], (i - to) * sizeof *places);
+            places[to] = moving;
+        }
+    }
+}
+
+static size_t print_figures(const struct bench_result *results, size_t count,
+                            const struct bench_program *program, bool json)
+{
+    struct place *places = calloc(count * BENCH_FIGURES_MAX, sizeof *places);
+    if (!places) {
+        bench_die("no memory for the report");
+    }
+    size_t lines = find_places(places, results, count);
+    if (program->by_family) {
+        gather_families(places, lines, results);
+    }
+    size_t missed = 0;
+    for (size_t i = 0; i < lines; i++) {
+        missed += print_figure(results, count, &places[i], json);
+    }
+    free(places);
+    return missed;
+}
+
+void bench_report(const struct bench_result *results, size_t count,
+                  const struct bench_program *program, bool json)
+{
+    size_t missed = print_figures(results, count, program, json);
+    for (const struct bench_flat *flat = program->flats; flat && flat->name; flat++) {
+        missed += print_flat(flat, results, count, json);
     }
     if (!json && missed > 0) {
         printf("%zu goals not met\n", missed);

@@ -3,14 +3,17 @@
 // Runs one measurement once, in a child process that sends its values home through a pipe.
 //
 // The child starts with a heap nobody has used, which makes memory measurable, and takes its
-// threads and its mistakes with it when it goes. One that takes longer than DEADLINE_MS hangs: it
-// is killed and counts as failed.
+// threads and its mistakes with it when it goes. One that takes longer than the program's deadline
+// hangs: it is killed and counts as failed.
+//
+// An interrupt ends the run and not the process: there may be files to remove.
 //
 // A process that has its stack in a bad place to its heap stays up to 4 ns slower at a publish as
 // long as it lives (a load may wait for a store that differs only in the page). So every repeat has
 // its stack somewhere else, and the median is of places, too.
 
-#include "bench.h"
+#include "program.h"
+#include <errno.h> // program_invocation_short_name
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -21,13 +24,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define DEADLINE_MS 60000
+#define DEADLINE_MS 60000 // unless the program has one
+
+static volatile sig_atomic_t interrupted;
 
 void bench_die(const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
-    (void)fputs("peal-bench: ", stderr);
+    (void)fprintf(stderr, "%s: ", program_invocation_short_name);
     (void)vfprintf(stderr, format, arguments);
     (void)fputs("\n", stderr);
     va_end(arguments);
@@ -60,17 +65,36 @@ static void child(const struct bench_measurement *measurement, int out)
     _exit(sent ? 0 : 1);
 }
 
-static bool receive(double *values, int in)
+static bool receive(double *values, int in, int deadline_ms)
 {
     struct pollfd waiting = { .fd = in, .events = POLLIN };
-    if (poll(&waiting, 1, DEADLINE_MS) != 1) {
+    if (poll(&waiting, 1, deadline_ms ? deadline_ms : DEADLINE_MS) != 1) {
         return false;
     }
     size_t size = BENCH_FIGURES_MAX * sizeof(double);
     return read(in, values, size) == (ssize_t)size;
 }
 
-static bool run_child(double *values, const struct bench_measurement *measurement)
+static void note_interrupt(int number)
+{
+    (void)number;
+    interrupted = 1;
+}
+
+static void on_interrupt(void (*handler)(int number))
+{
+    struct sigaction action = { .sa_handler = handler }; // no SA_RESTART: it ends the wait
+    (void)sigaction(SIGINT, &action, NULL);              // Cannot fail with these signals.
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)sigaction(SIGHUP, &action, NULL);
+}
+
+void bench_run_prepare(void)
+{
+    on_interrupt(note_interrupt);
+}
+
+static bool run_child(double *values, const struct bench_measurement *measurement, int deadline_ms)
 {
     int ends[2];
     if (pipe(ends)) {
@@ -81,11 +105,12 @@ static bool run_child(double *values, const struct bench_measurement *measuremen
         bench_die("cannot start a process for %s", measurement->figures[0].name);
     }
     if (pid == 0) {
+        on_interrupt(SIG_DFL);
         (void)close(ends[0]);
         child(measurement, ends[1]);
     }
     (void)close(ends[1]);
-    bool ok = receive(values, ends[0]);
+    bool ok = receive(values, ends[0], deadline_ms);
     (void)close(ends[0]);
     if (!ok) {
         (void)kill(pid, SIGKILL); // It is gone already, or it hangs.
@@ -94,7 +119,7 @@ static bool run_child(double *values, const struct bench_measurement *measuremen
     return ok;
 }
 
-void bench_run(struct bench_result *result, bool in_process)
+bool bench_run(struct bench_result *result, const struct bench_program *program, bool in_process)
 {
     double *values = result->values + result->repeats * BENCH_FIGURES_MAX;
     if (in_process) {
@@ -105,10 +130,11 @@ void bench_run(struct bench_result *result, bool in_process)
         if (known) {
             (void)sched_setaffinity(0, sizeof cpus, &cpus); // Was allowed before, so it is now.
         }
-    } else if (run_child(values, result->measurement)) {
+    } else if (run_child(values, result->measurement, program->deadline_ms)) {
         result->repeats++;
-    } else {
-        (void)fprintf(stderr, "peal-bench: %s: failed once\n",
+    } else if (!interrupted) {
+        (void)fprintf(stderr, "%s: %s: failed once\n", program_invocation_short_name,
                       result->measurement->figures[0].name);
     }
+    return !interrupted;
 }
