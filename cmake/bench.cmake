@@ -88,3 +88,9 @@ peal_peer_by_pkgconfig(bench_peal-bench-log redis "libhiredis-dev and redis-serv
                        redis-server)
 peal_peer_by_pkgconfig(bench_peal-bench-log jetstream "libnats-dev and nats-server" libnats
                        nats-server)
+
+# What comes back is checked by the bench itself, so its smallest run is a test of an optimised
+# build.
+if(PEAL_TESTS)
+    peal_add_test(bench_log LABELS bench COMMAND bench_peal-bench-log --quick)
+endif()

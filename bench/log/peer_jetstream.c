@@ -12,7 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define PIPE        1000
+#define PIPE        10000
+#define IN_FLIGHT   1000 // of them, not yet acknowledged
 #define SUBJECT_MAX 64
 #define WAIT_MS     60000
 
@@ -68,7 +69,7 @@ static void connect_to(struct jet *jet, int port)
     }
     jsOptions options;
     must(jsOptions_Init(&options), "options");
-    options.PublishAsync.MaxPending = PIPE;
+    options.PublishAsync.MaxPending = IN_FLIGHT;
     must(natsConnection_JetStream(&jet->stream, jet->connection, &options), "JetStream");
     while (!is_ready(jet)) {
         bench_server_wait(jet->server, attempt++);
