@@ -174,16 +174,23 @@ struct place {
     size_t result, figure;
 };
 
-// Returns how many goals the figure missed. One that could not be measured has missed its own.
-static size_t print_figure(const struct bench_result *results, size_t count,
-                           const struct place *place, bool json)
+struct outcome {
+    size_t missed; // goals
+    size_t failed; // figures
+};
+
+// One that could not be measured has missed its goal.
+static void print_figure(struct outcome *out, const struct bench_result *results, size_t count,
+                         const struct place *place, bool json)
 {
     const struct bench_result *result = &results[place->result];
     struct line line = { .figure = &result->measurement->figures[place->figure],
                          .repeats = result->repeats };
     if (!summarise(&line.summary, result, place->figure)) {
         print_failed(line.figure, json);
-        return line.figure->goals[0].relation != BENCH_NO_GOAL;
+        out->missed += line.figure->goals[0].relation != BENCH_NO_GOAL;
+        out->failed++;
+        return;
     }
     find_targets(&line, results, count);
     if (json) {
@@ -191,7 +198,7 @@ static size_t print_figure(const struct bench_result *results, size_t count,
     } else {
         print_line(&line);
     }
-    return count_missed(&line);
+    out->missed += count_missed(&line);
 }
 
 // ---- flat: the large one beside the small one ---------------------------------------------------
@@ -283,8 +290,8 @@ static void gather_families(struct place *places, size_t count, const struct ben
     }
 }
 
-static size_t print_figures(const struct bench_result *results, size_t count,
-                            const struct bench_program *program, bool json)
+static void print_figures(struct outcome *out, const struct bench_result *results, size_t count,
+                          const struct bench_program *program, bool json)
 {
     struct place *places = calloc(count * BENCH_FIGURES_MAX, sizeof *places);
     if (!places) {
@@ -294,24 +301,29 @@ static size_t print_figures(const struct bench_result *results, size_t count,
     if (program->by_family) {
         gather_families(places, lines, results);
     }
-    size_t missed = 0;
     for (size_t i = 0; i < lines; i++) {
-        missed += print_figure(results, count, &places[i], json);
+        print_figure(out, results, count, &places[i], json);
     }
     free(places);
-    return missed;
 }
 
 void bench_report(const struct bench_result *results, size_t count,
                   const struct bench_program *program, bool json)
 {
-    size_t missed = print_figures(results, count, program, json);
+    struct outcome outcome = { 0 };
+    print_figures(&outcome, results, count, program, json);
     for (const struct bench_flat *flat = program->flats; flat && flat->name; flat++) {
-        missed += print_flat(flat, results, count, json);
+        outcome.missed += print_flat(flat, results, count, json);
     }
-    if (!json && missed > 0) {
-        printf("%zu goals not met\n", missed);
-    } else if (!json) {
+    if (json) {
+        return;
+    }
+    if (outcome.failed > 0) {
+        printf("%zu figures could not be measured\n", outcome.failed);
+    }
+    if (outcome.missed > 0) {
+        printf("%zu goals not met\n", outcome.missed);
+    } else if (outcome.failed == 0) {
         puts("every goal met");
     }
 }

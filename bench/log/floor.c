@@ -30,7 +30,7 @@ struct floor_file {
 static void must(bool done, const char *what)
 {
     if (!done) {
-        bench_die("floor: %s: %s", what, strerror(errno));
+        bench_die("floor: %s: %s", what, strerrordesc_np(errno));
     }
 }
 

@@ -212,7 +212,7 @@ static void run_plan(double *out, int argument)
         bench_log_small(&log, path);
     }
     uint64_t first = bench_log_last(&log);
-    struct writer writers[BENCH_WORK_WRITERS];
+    struct writer writers[BENCH_WORK_WRITERS] = { 0 };
     uint64_t took = run_crew(writers, plan, &log, large);
     check_all(&log, first, writers, plan);
     bench_log_close(&log, large ? NULL : path);

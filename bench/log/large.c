@@ -28,7 +28,7 @@ static void run_build(double *out, int argument)
     char path[BENCH_PATH_MAX];
     struct bench_log log;
     bench_log_large_path(path);
-    out[0] = (double)bench_log_sizes()->large * 1e3 / bench_place_note(path);
+    out[0] = (double)bench_log_sizes()->large * 1e6 / bench_place_note(path);
 
     bench_log_open(&log, path);
     uint64_t events = bench_log_last(&log);
@@ -120,7 +120,7 @@ static void run_open_killed(double *out, int argument)
         mmap(NULL, sizeof *doomed, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pid_t pid = doomed == MAP_FAILED ? -1 : fork();
     if (pid < 0) {
-        bench_die("cannot start a process to be killed: %s", strerror(errno));
+        bench_die("cannot start a process to be killed: %s", strerrordesc_np(errno));
     }
     if (pid == 0) {
         write_until_killed(path, doomed);

@@ -38,7 +38,7 @@ static int compare(const void *left, const void *right)
 static void ask_subject(struct question *out, uint64_t events, uint64_t *random)
 {
     uint64_t session = bench_random(random) % bench_work_sessions(events);
-    bench_work_session_subject(out->key, session);
+    bench_work_session(out->key, session);
     out->query = (struct peal_query){ .subject = out->key };
     for (unsigned i = 0; i < BENCH_WORK_SESSION; i++) {
         out->expected[i] = bench_work_of_subject(session, i) + 1;
@@ -49,7 +49,7 @@ static void ask_subject(struct question *out, uint64_t events, uint64_t *random)
 static void ask_correlation(struct question *out, uint64_t events, uint64_t *random)
 {
     uint64_t session = bench_random(random) % bench_work_sessions(events);
-    bench_work_session_correlation(out->key, session);
+    bench_work_session(out->key, session);
     out->query = (struct peal_query){ .correlation = out->key };
     for (unsigned i = 0; i < BENCH_WORK_SESSION; i++) {
         out->expected[i] = bench_work_of_correlation(session, i) + 1;
@@ -139,7 +139,8 @@ static double measure(const struct bench_log *log, asker *ask, uint64_t events)
         answer(log, &question, true);
     } while (++checked < CHECKED && bench_now_ns() < until);
     qsort(took, asked, sizeof took[0], compare);
-    return (double)took[asked / 2] / 1e3;
+    uint64_t median = took[asked / 2];
+    return (double)median / 1e3;
 }
 
 static asker *const askers[] = { ask_subject, ask_correlation, ask_type, ask_rare_type };

@@ -64,7 +64,7 @@ static void check_folder(const char *folder)
     struct statfs kind;
     if (statvfs(folder, &room) || statfs(folder, &kind)) {
         bench_die("cannot write in %s: %s; name another directory with --dir", folder,
-                  strerror(errno));
+                  strerrordesc_np(errno));
     }
     uint64_t free_bytes = (uint64_t)room.f_bavail * room.f_frsize;
     uint64_t needed = sizes.large * LARGE_EVENT;
@@ -95,7 +95,7 @@ void bench_place_begin(const struct bench_sizes *wanted)
     }
     if (!mkdtemp(place)) {
         bench_die("cannot make a directory in %s: %s; name another one with --dir", folder,
-                  strerror(errno));
+                  strerrordesc_np(errno));
     }
 }
 
@@ -107,7 +107,7 @@ void bench_place_end(void)
 static void make(const char *path)
 {
     if (mkdir(path, 0700)) {
-        bench_die("cannot make %s: %s", path, strerror(errno));
+        bench_die("cannot make %s: %s", path, strerrordesc_np(errno));
     }
 }
 
@@ -129,6 +129,7 @@ static int remove_one(const char *path, const struct stat *status, int kind, str
 
 void bench_place_remove(const char *path)
 {
+    // NOLINTNEXTLINE(concurrency-mt-unsafe): changes no directory here
     (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
@@ -187,8 +188,8 @@ static struct {
 static void walk(const char *path, __nftw_func_t look)
 {
     memset(&found, 0, sizeof found);
-    if (nftw(path, look, 16, FTW_PHYS)) {
-        bench_die("cannot look at the files in %s: %s", path, strerror(errno));
+    if (nftw(path, look, 16, FTW_PHYS)) { // NOLINT(concurrency-mt-unsafe): as above
+        bench_die("cannot look at the files in %s: %s", path, strerrordesc_np(errno));
     }
 }
 
@@ -214,7 +215,7 @@ static void count_in_memory(int file, size_t size)
     unsigned char *present = bench_new(pages);
     void *map = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
     if (map == MAP_FAILED || mincore(map, size, present)) {
-        bench_die("cannot ask what of a file is in memory: %s", strerror(errno));
+        bench_die("cannot ask what of a file is in memory: %s", strerrordesc_np(errno));
     }
     for (size_t i = 0; i < pages; i++) {
         found.in_memory += present[i] & 1;
@@ -233,7 +234,7 @@ static int cool(const char *path, const struct stat *status, int kind, struct FT
     }
     int file = open(path, O_RDONLY | O_CLOEXEC);
     if (file < 0 || fdatasync(file) || posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED)) {
-        bench_die("cannot take %s out of memory: %s", path, strerror(errno));
+        bench_die("cannot take %s out of memory: %s", path, strerrordesc_np(errno));
     }
     count_in_memory(file, (size_t)status->st_size);
     (void)close(file);

@@ -27,7 +27,7 @@ struct bench_log_sizes {
 
 const struct bench_log_sizes *bench_log_sizes(void);
 
-void bench_place_begin(const struct bench_sizes *sizes);
+void bench_place_begin(const struct bench_sizes *wanted);
 void bench_place_end(void);
 
 // A directory of this measurement's own, empty. Dies if it cannot be made.

@@ -27,7 +27,7 @@ int bench_server_port(void)
     int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (probe < 0 || bind(probe, (struct sockaddr *)&address, size) ||
         getsockname(probe, (struct sockaddr *)&address, &size)) {
-        bench_die("cannot find a port of the loopback interface: %s", strerror(errno));
+        bench_die("cannot find a port of the loopback interface: %s", strerrordesc_np(errno));
     }
     (void)close(probe);
     return ntohs(address.sin_port);
@@ -45,7 +45,7 @@ pid_t bench_server_start(const char *const *arguments)
 {
     pid_t pid = fork();
     if (pid < 0) {
-        bench_die("cannot start %s: %s", arguments[0], strerror(errno));
+        bench_die("cannot start %s: %s", arguments[0], strerrordesc_np(errno));
     }
     if (pid == 0) {
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);

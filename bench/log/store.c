@@ -114,7 +114,7 @@ static double measure_find(const struct bench_store_ops *ops, void *store, uint6
     do {
         struct found found = { .session = bench_random(&random) % bench_work_sessions(events) };
         char subject[BENCH_WORK_KEY];
-        bench_work_session_subject(subject, found.session);
+        bench_work_session(subject, found.session);
         uint64_t start = bench_now_ns();
         ops->find(store, subject, check_found, &found);
         took[asked++] = bench_now_ns() - start;
@@ -123,7 +123,8 @@ static double measure_find(const struct bench_store_ops *ops, void *store, uint6
         }
     } while (asked < FINDS_MAX && bench_now_ns() < until);
     qsort(took, asked, sizeof took[0], compare);
-    return (double)took[asked / 2] / 1e3;
+    uint64_t median = took[asked / 2];
+    return (double)median / 1e3;
 }
 
 // What is read was written by another opening, as for everybody.

@@ -122,12 +122,7 @@ uint64_t bench_work_version(uint64_t number)
     return index < possible ? index : possible;
 }
 
-void bench_work_session_subject(char *out, uint64_t session)
-{
-    write_key(out, letters[0], session + BEFORE);
-}
-
-void bench_work_session_correlation(char *out, uint64_t session)
+void bench_work_session(char *out, uint64_t session)
 {
     write_key(out, letters[0], session + BEFORE);
 }

@@ -22,8 +22,8 @@
 #define BENCH_WORK_TYPES        16
 #define BENCH_WORK_TYPES_COMMON 12
 #define BENCH_WORK_WRITERS      64
-#define BENCH_WORK_SESSION      50  // events
-#define BENCH_WORK_STEP         20  // beginnings of sessions between two events of one
+#define BENCH_WORK_SESSION      50           // events
+#define BENCH_WORK_STEP         UINT64_C(20) // beginnings of sessions between two events of one
 #define BENCH_WORK_RARE_EVERY   250 // events from one of a rare type to the next, of any rare one
 
 // Events from the first of a session to the first behind its last.
@@ -49,9 +49,9 @@ const unsigned char *bench_work_data(uint32_t data);
 // How many events its subject has before this one: what an append expects.
 uint64_t bench_work_version(uint64_t number);
 
-// Session s, of subjects or of correlations, is the one that begins with event 50*s.
-void bench_work_session_subject(char *out, uint64_t session);
-void bench_work_session_correlation(char *out, uint64_t session);
+// Session s, of subjects or of correlations, is the one that begins with event 50*s; `out` has
+// BENCH_WORK_KEY bytes.
+void bench_work_session(char *out, uint64_t session);
 uint64_t bench_work_of_subject(uint64_t session,
                                unsigned index); // the number of its index-th event
 uint64_t bench_work_of_correlation(uint64_t session, unsigned index);
