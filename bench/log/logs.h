@@ -20,6 +20,7 @@ extern const struct bench_measurement bench_log_ingest[];
 extern const struct bench_measurement bench_log_replay[];
 extern const struct bench_measurement bench_log_lookup[];
 extern const struct bench_measurement bench_log_large[];
+extern const struct bench_measurement bench_log_aggregate[];
 extern const struct bench_measurement bench_log_sqlite[];
 extern const struct bench_measurement bench_log_lmdb[];
 extern const struct bench_measurement bench_log_rocksdb[];

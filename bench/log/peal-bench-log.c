@@ -11,6 +11,7 @@ static const struct bench_measurement *const tables[] = {
     bench_log_replay,
     bench_log_lookup,
     bench_log_large,
+    bench_log_aggregate,
 #if PEAL_PEER_SQLITE
     bench_log_sqlite,
 #endif
