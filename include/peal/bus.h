@@ -314,8 +314,8 @@ struct peal_subscribe_options {
     int line;
 
     // A durable name, not empty: the place in the log is kept under it, also while nobody is
-    // subscribed, as long as the engine keeps anything; several subscriptions of one name share
-    // the work. *Copied*.
+    // subscribed, as long as the engine keeps anything: on `file:` from process to process.
+    // Several subscriptions of one name share the work. *Copied*.
     const char *name;
     enum peal_start from;
     uint64_t from_position;
@@ -353,7 +353,8 @@ struct peal_subscribe_options {
 // until then. `out` may be NULL: the subscription then lives as long as the bus. PEAL_EINVAL (also
 // a start in the future; who comes back to a name has started already), PEAL_EPATTERN, PEAL_ELIMIT,
 // PEAL_ENOMEM, PEAL_ECLOSED, PEAL_EUNSUPPORTED (the engine keeps nothing), PEAL_EEXISTS (the name
-// is in use with another pattern or other options), PEAL_EIO (`file:` could not look up the start).
+// is in use with another pattern or other options, or was when it was last used), PEAL_EIO (`file:`
+// could not look up the start, or cannot keep the name).
 // On `file:`, a subscription that has to read an event that cannot be read now (a failing disk, no
 // memory) pauses, with a report to the log callback; resumed, it tries again, and has lost nothing.
 PEAL_API enum peal_err peal_subscribe(peal_subscription **out, peal_bus *bus, const char *pattern,
@@ -367,9 +368,18 @@ PEAL_API enum peal_err peal_subscribe(peal_subscription **out, peal_bus *bus, co
 PEAL_API void peal_unsubscribe(peal_subscription *subscription);
 
 // Stops and goes on with deliveries; what is published meanwhile waits. Pausing does not wait for a
-// running handler. PEAL_ESTATE for inline subscriptions.
+// running handler. What has a durable name stays paused, or not, from process to process.
+// PEAL_ESTATE for inline subscriptions. PEAL_EIO: done, but a restart may not know of it.
 PEAL_API enum peal_err peal_subscription_pause(peal_subscription *subscription);
 PEAL_API enum peal_err peal_subscription_resume(peal_subscription *subscription);
+
+// Moves a durable name to another place in the log: what it is given next is what comes from there
+// on, once more or for the first time. `position` and `time_ns` mean what they do in the options
+// above. What waited for it, also for its next attempt, is forgotten; what a handler has, it
+// settles; dead letters stay. All who share the name move. PEAL_EINVAL (also a start in the
+// future), PEAL_ESTATE (it has no name), PEAL_ECLOSED, PEAL_EIO.
+PEAL_API enum peal_err peal_subscription_seek(peal_subscription *subscription, enum peal_start from,
+                                              uint64_t position, int64_t time_ns);
 
 // ---- settling later -----------------------------------------------------------------------------
 
@@ -490,6 +500,30 @@ struct peal_subscription_stats {
 };
 PEAL_API enum peal_err peal_subscription_stats(struct peal_subscription_stats *out,
                                                peal_subscription *subscription);
+
+// A durable name, whether somebody is subscribed by it or not.
+struct peal_subscription_info {
+    const char *name, *pattern, *label; // borrowed as long as the list
+    uint64_t position;                  // the first event it is not done with; or the next there is
+    uint64_t lag;                       // events of the log not yet looked at
+    uint64_t lag_ns;                    // age of the event at `position`; 0: there is none
+    uint64_t unsettled;                 // looked at, and waiting, with a handler, or failed
+    uint64_t dead_letters;
+    unsigned members; // subscriptions that share it now
+    bool paused;
+};
+
+struct peal_subscription_list {
+    struct peal_subscription_info *subscriptions; // by name
+    size_t count;
+    void *owner; // what the texts point into
+};
+
+// Lists the durable names of a bus; on `file:` also those that nobody has taken since it was
+// opened. *Given*: peal_subscription_list_finish, also after the bus is closed. PEAL_EINVAL,
+// PEAL_ECLOSED, PEAL_ENOMEM.
+PEAL_API enum peal_err peal_subscription_list(struct peal_subscription_list *out, peal_bus *bus);
+PEAL_API void peal_subscription_list_finish(struct peal_subscription_list *list);
 
 #ifdef __cplusplus
 }

@@ -390,6 +390,8 @@ static struct pl_engine_config describe(struct peal_bus *bus)
         .origin = { bus->origin.seed[0], bus->origin.seed[1] },
         .say = options->log,
         .say_context = options->log_context,
+        .ahead = pl_durable_fall_back,
+        .ahead_context = bus,
     };
 }
 
@@ -402,6 +404,7 @@ static enum peal_err open_engine(struct peal_bus *bus, const struct pl_url *url,
         return err;
     }
     bus->log = bus->engine->log;
+    bus->kv = bus->engine->state;
     bus->silent = !(ops->capabilities & PL_CAN_DELIVER);
     bus->keeps = (ops->capabilities & PL_CAN_KEEP) && config.limits.history;
     if (bus->log) {
@@ -433,6 +436,11 @@ static void init(struct peal_bus *bus, const struct pl_seams *seams)
     pl_list_init(&bus->active);
     pl_list_init(&bus->runs.queue);
     pl_list_init(&bus->dead.letters);
+    pl_list_init(&bus->dead.unsaved);
+    pl_list_init(&bus->dead.gone);
+    pl_list_init(&bus->ghosts);
+    pl_list_init(&bus->saving.durables);
+    atomic_init(&bus->saving.due, PL_FOREVER);
     pl_map_init(&bus->dead.by_id, bus->seams);
     pl_heap_init(&bus->timers.heap, seams);
     pl_schedule_init(&bus->schedule, seams);
@@ -476,6 +484,9 @@ static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
     }
     if (!err && pl_heap_reserve(&bus->timers.heap, 1)) {
         err = pl_fail(PEAL_ENOMEM, "no memory to open a bus"); // room for the schedule's timer
+    }
+    if (!err && bus->kv) {
+        err = pl_durable_load(bus);
     }
     return err ? err : pl_workers_start(bus);
 }
@@ -692,6 +703,8 @@ enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms, struct peal_lef
     count_leftover(bus, &left);
     left.running = running.running;
     enum peal_err err = settle_all(bus);
+    enum peal_err saved = pl_durable_save(bus, PEAL_DURABILITY_DISK, true);
+    err = err ? err : saved;
     set_state(bus, PL_BUS_STOPPED);
     pl_pulls_wake(bus);
     if (out) {
@@ -745,8 +758,10 @@ void peal_bus_close(peal_bus *bus)
         pl_world_detach(bus->options.world, bus);
     }
     const struct pl_seams *seams = bus->seams;
+    (void)pl_durable_save(bus, PEAL_DURABILITY_OS, true); // deliveries settled since it stopped
     pl_poll_close(bus);
     pl_dead_finish(bus);
+    pl_ghosts_finish(bus);
     pl_match_finish(&bus->match);
     pl_heap_finish(&bus->timers.heap); // the timers are in the mailboxes
     pl_schedule_finish(bus);

@@ -246,6 +246,18 @@ static inline const struct pl_frame *pl_intake_draw(struct pl_intake *in)
 // that drew.
 void pl_intake_say_unreadable(struct pl_intake *in);
 
+// The event at a position, which the intake's place keeps. False: it cannot be read now, and the
+// mailbox is paused; *out NULL: it is gone. Only whoever runs it.
+bool pl_intake_read(struct pl_intake *in, uint64_t position, const struct pl_frame **out);
+
+// Forgets what waits in the mailbox, and reads on from a position. Only whoever may run it: with
+// its lock, and it has a name.
+void pl_intake_seek(struct pl_intake *in, uint64_t position);
+
+// The first position that was not drawn; all below it are pending, settled or not wanted. With the
+// mailbox's lock. Takes the turn. And what it has lost and was not told of.
+uint64_t pl_intake_next(struct pl_intake *in, struct pl_loss *out);
+
 // How much has come since it was drained, wanted or not? Cheap, for a spinning worker.
 uint64_t pl_intake_news(const struct pl_intake *in);
 
@@ -321,6 +333,27 @@ const char *pl_mailbox_label(const struct pl_mailbox *mailbox);
 // The same, and where it was written: "billing (src/bill.c:29)".
 const char *pl_mailbox_who(const struct pl_mailbox *mailbox);
 
+// Where to begin: as the options of a subscription say it.
+struct pl_start {
+    enum peal_start from;
+    uint64_t position;
+    int64_t time_ns;
+};
+
+// The position that is meant. May read the log: no lock. PEAL_EIO, PEAL_ENOMEM.
+enum peal_err pl_start_position(uint64_t *out, struct peal_bus *bus, const struct pl_start *start);
+
+// A start that lies in the future is a mistake, or belongs to another log. PEAL_EINVAL.
+enum peal_err pl_start_check(const struct pl_mailbox *mailbox, const struct pl_start *start,
+                             uint64_t position);
+
+// A copy of options, with every default filled in. *Given*. And a mailbox of a pattern, which takes
+// the settings unless it fails. PEAL_ENOMEM, PEAL_EPATTERN.
+enum peal_err pl_settings_make(const struct pl_settings **out, const struct pl_seams *seams,
+                               const struct peal_subscribe_options *given);
+enum peal_err pl_mailbox_create(struct pl_mailbox **out, struct peal_bus *bus, const char *pattern,
+                                const struct pl_settings *settings);
+
 // Is this its name, or its label?
 static inline bool pl_mailbox_is_called(const struct pl_mailbox *mailbox, const char *text)
 {
@@ -343,7 +376,7 @@ void pl_pulls_wake(struct peal_bus *bus);
 uint64_t pl_name_next(struct peal_bus *bus, const char *prefix, uint64_t after);
 
 // Forgets a durable name that nobody has: its place in the log, and what it held. PEAL_ENOTFOUND,
-// PEAL_ESTATE (somebody has it). No lock held.
+// PEAL_ESTATE (somebody has it). No lock held. PEAL_EIO: it is, until the bus is opened again.
 enum peal_err pl_name_forget(struct peal_bus *bus, const char *name);
 
 // ---- stats.c ------------------------------------------------------------------------------------
@@ -556,6 +589,69 @@ void pl_dead_done(struct peal_bus *bus, uint64_t id); // a retry succeeded
 // The subscription is gone: no letter of it is being retried any more.
 void pl_dead_orphan(struct pl_mailbox *mailbox);
 void pl_dead_finish(struct peal_bus *bus);
+uint64_t pl_dead_count_of(struct pl_mailbox *mailbox); // its letters
+
+// ---- durable.c, resume.c ------------------------------------------------------------------------
+
+// What survives of a mailbox has changed: it is saved soon. Any lock but saving.lock may be held.
+void pl_durable_touch_slow(struct pl_mailbox *mailbox);
+
+static inline void pl_durable_touch(struct pl_mailbox *mailbox)
+{
+    if (mailbox->durable) {
+        pl_durable_touch_slow(mailbox);
+    }
+}
+
+// The same for dead letters of who is not durable.
+void pl_durable_touch_letters(struct peal_bus *bus);
+
+// Saves what has changed, if it is time.
+void pl_durable_fire(struct peal_bus *bus);
+
+// Saves what has changed. `clean`: nothing runs any more. No lock held. PEAL_EIO, PEAL_ENOMEM,
+// PEAL_ELIMIT. PEAL_OK where there is no state table.
+enum peal_err pl_durable_save(struct peal_bus *bus, enum peal_durability level, bool clean);
+
+// Saves one mailbox at once. No lock held.
+enum peal_err pl_durable_note(struct pl_mailbox *mailbox);
+
+// An event is about to be handled, or was. True: that must be noted (pl_durable_note), one event at
+// a time. With the mailbox's lock.
+bool pl_durable_is_careful(struct pl_mailbox *mailbox);
+bool pl_durable_notes(struct pl_mailbox *mailbox, uint64_t position);
+
+// The subscription stays paused, or does not, also after a restart. With the mailbox's lock.
+void pl_durable_pause(struct pl_mailbox *mailbox, bool paused);
+
+// What it was not done with when it was saved comes no more. With the mailbox's lock.
+void pl_durable_forget(struct pl_mailbox *mailbox);
+
+// The first of those; UINT64_MAX: none. And how many. With the mailbox's lock.
+uint64_t pl_durable_first(const struct pl_mailbox *mailbox);
+uint64_t pl_durable_count(const struct pl_mailbox *mailbox);
+
+// Where a ghost is: its position, what it is not done with, whether it is paused; and in `lag` the
+// first position not looked at. With bus->lock.
+void pl_ghost_look(struct peal_subscription_info *out, const struct pl_mailbox *ghost);
+
+// Reads what is in the state table. The engine is open, and nobody else knows the bus.
+enum peal_err pl_durable_load(struct peal_bus *bus);
+void pl_ghosts_finish(struct peal_bus *bus);
+
+// What to do with an entry that is ahead of the log (log/kv.h); `context` is the bus.
+struct pl_kv_transaction;
+struct pl_kv_entry;
+enum peal_err pl_durable_fall_back(void *context, struct pl_kv_transaction *transaction,
+                                   const struct pl_kv_entry *entry, uint64_t log_end);
+
+// Events that a mailbox was not done with when it was saved, before those that come.
+enum pl_resumed {
+    PL_RESUMED_NONE,  // there are none left
+    PL_RESUMED_ONE,   // one is pending, or was found to be settled
+    PL_RESUMED_STUCK, // the next cannot be read now, or there is no memory
+};
+enum pl_resumed pl_durable_resume(struct pl_mailbox *mailbox); // with its lock
 
 // ---- worker.c -----------------------------------------------------------------------------------
 
@@ -576,6 +672,9 @@ void pl_runs_pass_on(struct peal_bus *bus);
 
 enum peal_err pl_workers_start(struct peal_bus *bus);
 void pl_workers_stop(struct peal_bus *bus);
+
+// There is a new moment at which time has something to say. Any lock may be held.
+void pl_runs_look_again(struct peal_bus *bus);
 
 // Runs what is ready on this thread, at most `budget` deliveries (0: all). Returns how many.
 size_t pl_runs_dispatch(struct peal_bus *bus, struct pl_slot *slot, size_t budget);

@@ -7,7 +7,9 @@
 //
 // dead.lock guards the list and is taken last; a mailbox that buries an event holds its own lock.
 // So whatever touches a mailbox here collects under dead.lock and acts after it.
-#include "bus/calls.h"
+//
+// How letters survive a restart is in deadstore.c.
+#include "bus/letter.h"
 
 #include "base/error.h"
 
@@ -15,30 +17,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct pl_dead_letter {
-    struct pl_list link;
-    uint64_t id;
-    const struct peal_event *event; // a reference
-    struct pl_mailbox *mailbox;     // a reference
-    unsigned attempts;
-    int64_t first_failure, last_failure;
-    bool edited, retrying;
-    char code[32];
-    char text[256];
-};
-
 // By what it can be found again: a name, which is for programs, goes before what is for people.
 static const char *subscription_of(const struct pl_dead_letter *letter)
 {
     const char *name = letter->mailbox->settings->options.name;
     return name ? name : pl_mailbox_label(letter->mailbox);
-}
-
-static struct pl_dead_letter *find(struct peal_bus *bus, uint64_t id)
-{
-    const struct pl_map_entry *entry = pl_map_find(&bus->dead.by_id, pl_letter_key(id));
-    // NOLINTNEXTLINE(performance-no-int-to-ptr): a map's
-    return entry ? (struct pl_dead_letter *)(uintptr_t)entry->value : NULL;
 }
 
 // Takes it from the others. With dead.lock.
@@ -49,11 +32,18 @@ static void take_out(struct peal_bus *bus, struct pl_dead_letter *letter)
     bus->dead.count--;
 }
 
-static void free_letter(struct peal_bus *bus, struct pl_dead_letter *letter)
+// It is nobody's any more. With dead.lock. True: the caller frees it; else it is in the state
+// table, and is freed when it is gone from there.
+static bool let_go(struct peal_bus *bus, struct pl_dead_letter *letter)
 {
-    peal_event_unref(letter->event);
-    pl_mailbox_unref(letter->mailbox);
-    pl_release(bus->seams, letter);
+    take_out(bus, letter);
+    pl_list_remove(&letter->unsaved_link);
+    if (letter->stored) {
+        pl_list_add_tail(&bus->dead.gone, &letter->link);
+        pl_durable_touch(letter->mailbox);
+        pl_durable_touch_letters(bus);
+    }
+    return !letter->stored;
 }
 
 static void write_reason(struct pl_dead_letter *letter, const struct pl_obituary *obituary)
@@ -72,9 +62,10 @@ enum peal_err pl_dead_add(uint64_t *out, struct peal_bus *bus, const struct pl_o
 {
     struct pl_dead *dead = &bus->dead;
     pl_mutex_lock(&dead->lock, bus->seams);
-    struct pl_dead_letter *letter = obituary->again ? find(bus, obituary->again) : NULL;
+    struct pl_dead_letter *letter = obituary->again ? pl_letter_find(bus, obituary->again) : NULL;
     if (letter) {
         write_reason(letter, obituary);
+        pl_letter_changed(bus, letter);
         *out = letter->id;
     }
     bool full = !letter && dead->count + dead->reserved >= bus->options.dead_max;
@@ -101,6 +92,7 @@ enum peal_err pl_dead_add(uint64_t *out, struct peal_bus *bus, const struct pl_o
         // Cannot fail: reserved.
         (void)pl_map_put(&dead->by_id, pl_letter_key(letter->id), (uint64_t)(uintptr_t)letter, 0);
         dead->count++;
+        pl_letter_changed(bus, letter);
         *out = letter->id;
     }
     pl_mutex_unlock(&dead->lock, bus->seams);
@@ -113,23 +105,38 @@ enum peal_err pl_dead_add(uint64_t *out, struct peal_bus *bus, const struct pl_o
 void pl_dead_done(struct peal_bus *bus, uint64_t id)
 {
     pl_mutex_lock(&bus->dead.lock, bus->seams);
-    struct pl_dead_letter *letter = find(bus, id);
-    if (letter) {
-        take_out(bus, letter);
+    struct pl_dead_letter *letter = pl_letter_find(bus, id);
+    bool ours = letter && let_go(bus, letter);
+    pl_mutex_unlock(&bus->dead.lock, bus->seams);
+    if (ours) {
+        pl_letter_free(bus, letter);
+    }
+}
+
+uint64_t pl_dead_count_of(struct pl_mailbox *mailbox)
+{
+    struct peal_bus *bus = mailbox->bus;
+    uint64_t count = 0;
+    struct pl_dead_letter *letter;
+    pl_mutex_lock(&bus->dead.lock, bus->seams);
+    PL_LIST_EACH (letter, &bus->dead.letters, link) {
+        count += letter->mailbox == mailbox;
     }
     pl_mutex_unlock(&bus->dead.lock, bus->seams);
-    if (letter) {
-        free_letter(bus, letter);
-    }
+    return count;
 }
 
 void pl_dead_finish(struct peal_bus *bus)
 {
     struct pl_dead_letter *letter, *after;
     PL_LIST_EACH_SAFE (letter, after, &bus->dead.letters, link) {
-        free_letter(bus, letter);
+        pl_letter_free(bus, letter);
+    }
+    PL_LIST_EACH_SAFE (letter, after, &bus->dead.gone, link) {
+        pl_letter_free(bus, letter);
     }
     pl_list_init(&bus->dead.letters);
+    pl_list_init(&bus->dead.gone);
     pl_map_finish(&bus->dead.by_id);
 }
 
@@ -240,6 +247,8 @@ enum peal_err peal_dead_list(struct peal_dead_list *out, peal_bus *bus,
     if (err) {
         return err;
     }
+    // Nobody sees an id that could be given again after a crash. What cannot be saved was said.
+    (void)pl_durable_save(bus, PEAL_DURABILITY_DISK, false);
     pl_mutex_lock(&bus->dead.lock, bus->seams);
     size_t count = count_selected(&selection);
     pl_mutex_unlock(&bus->dead.lock, bus->seams);
@@ -401,11 +410,8 @@ static void take_letter(struct peal_bus *bus, struct pl_dead_letter *letter, enu
     (void)peal_event_ref(&errand->event, letter->event); // a reference already: cannot fail
     if (purpose == RETRY) {
         letter->retrying = true;
-    } else if (purpose == REMOVE) {
-        take_out(bus, letter);
-        pl_mailbox_unref(letter->mailbox); // the errand holds both
-        peal_event_unref(letter->event);
-        pl_release(bus->seams, letter);
+    } else if (purpose == REMOVE && let_go(bus, letter)) {
+        pl_letter_free(bus, letter); // the errand holds what it held
     }
 }
 
@@ -456,7 +462,7 @@ static enum peal_err collect(struct selection *selection, enum purpose purpose, 
 static void set_retrying(struct peal_bus *bus, uint64_t id, bool retrying)
 {
     pl_mutex_lock(&bus->dead.lock, bus->seams);
-    struct pl_dead_letter *letter = find(bus, id);
+    struct pl_dead_letter *letter = pl_letter_find(bus, id);
     if (letter) {
         letter->retrying = retrying;
     }
@@ -589,15 +595,16 @@ static enum peal_err edit(struct peal_bus *bus, struct errands *errands, const v
         return err;
     }
     pl_mutex_lock(&bus->dead.lock, bus->seams);
-    struct pl_dead_letter *letter = find(bus, errand->id);
+    struct pl_dead_letter *letter = pl_letter_find(bus, errand->id);
     if (letter) {
         peal_event_unref(letter->event);
         (void)peal_event_ref(&letter->event, edited); // a reference already: cannot fail
         letter->edited = true;
+        pl_letter_changed(bus, letter);
     }
     pl_mutex_unlock(&bus->dead.lock, bus->seams);
     send_back(bus, errands);
-    return PEAL_OK;
+    return pl_durable_save(bus, PEAL_DURABILITY_OS, false);
 }
 
 enum peal_err peal_dead_edit(peal_bus *bus, uint64_t id, const void *data, size_t size)
@@ -638,7 +645,7 @@ static enum peal_err discard(struct selection *selection, bool dry_run, uint64_t
         *affected = errands.count;
     }
     finish_errands(selection->bus, &errands);
-    return PEAL_OK;
+    return dry_run ? PEAL_OK : pl_durable_save(selection->bus, PEAL_DURABILITY_OS, false);
 }
 
 enum peal_err peal_dead_discard(peal_bus *bus, const struct peal_dead_filter *filter, bool dry_run,

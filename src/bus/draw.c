@@ -129,6 +129,13 @@ bool pl_hold_draw(struct pl_mailbox *mailbox)
             hold->trouble = pl_bus_ticks(mailbox->bus) + PL_TROUBLE_AFTER; // see pl_hold_set_timer
             return false;
         }
+        enum pl_resumed resumed = mailbox->durable ? pl_durable_resume(mailbox) : PL_RESUMED_NONE;
+        if (resumed == PL_RESUMED_STUCK) {
+            return false;
+        }
+        if (resumed == PL_RESUMED_ONE) {
+            continue;
+        }
         const struct pl_frame *frame = pl_intake_draw(mailbox->in);
         if (!frame) {
             return true;

@@ -241,6 +241,9 @@ void pl_hold_returned(struct pl_mailbox *mailbox, struct pl_pending *pending,
 // Nobody has settled it in time. In no heap any more.
 void pl_hold_out_of_time(struct pl_mailbox *mailbox, struct pl_pending *pending);
 
+// The process ended while a handler had it. In no heap; it is in its line.
+void pl_hold_crashed(struct pl_mailbox *mailbox, struct pl_pending *pending);
+
 // The attempts are spent, or there is no point in more.
 void pl_hold_die(struct pl_mailbox *mailbox, struct pl_pending *pending, const struct pl_call *call,
                  const char *code);

@@ -204,8 +204,9 @@ static enum pl_run_result run_singly(struct pl_mailbox *mailbox, struct pl_slot 
     const struct pl_seams *seams = mailbox->seams;
     struct pl_call call;
     enum pl_run_result result = PL_RUN_MORE;
+    bool careful = false;
     pl_mutex_lock(&mailbox->lock, seams);
-    for (size_t i = 0; i < budget; i++) {
+    for (size_t i = 0; i < budget && !careful; i++) {
         bool drained;
         struct peal_subscription *member;
         struct pl_pending *pending = next_run(mailbox, &member, &drained);
@@ -217,9 +218,13 @@ static enum pl_run_result run_singly(struct pl_mailbox *mailbox, struct pl_slot 
             break;
         }
         bool help = needs_help(mailbox, drained);
+        careful = pl_durable_notes(mailbox, pending->position);
         pl_mutex_unlock(&mailbox->lock, seams);
         if (help) {
             pl_runs_notify(mailbox);
+        }
+        if (careful) {
+            (void)pl_durable_note(mailbox); // what cannot be saved was said
         }
         pl_call_start(&call, mailbox, member, pending);
         slot->member = member;
@@ -232,6 +237,9 @@ static enum pl_run_result run_singly(struct pl_mailbox *mailbox, struct pl_slot 
     }
     set_timer_after(mailbox);
     pl_mutex_unlock(&mailbox->lock, seams);
+    if (careful) {
+        (void)pl_durable_note(mailbox); // as above
+    }
     return result;
 }
 
@@ -281,6 +289,7 @@ static bool batch_is_due(struct pl_mailbox *mailbox)
 static void fill_batch(struct pl_mailbox *mailbox, struct batch *batch)
 {
     size_t most = mailbox->settings->options.batch_max;
+    most = pl_durable_is_careful(mailbox) ? 1 : most; // only one may be to blame
     batch->count = 0;
     mailbox->hold->batch_since = 0;
     struct pl_pending *pending;
@@ -360,8 +369,9 @@ static enum pl_run_result run_batches(struct pl_mailbox *mailbox, struct pl_slot
     }
     enum pl_run_result result = PL_RUN_MORE;
     size_t before = *done;
+    bool careful = false;
     pl_mutex_lock(&mailbox->lock, seams);
-    while (*done - before < budget) {
+    while (*done - before < budget && !careful) {
         pl_hold_collect_due(mailbox);
         bool drained = idle_member(mailbox) && pl_hold_draw(mailbox);
         if (tell_loss(mailbox, slot)) {
@@ -376,9 +386,13 @@ static enum pl_run_result run_batches(struct pl_mailbox *mailbox, struct pl_slot
         fill_batch(mailbox, &batch);
         begin_call(mailbox, member);
         bool help = needs_help(mailbox, drained);
+        careful = batch.count > 0 && pl_durable_notes(mailbox, batch.pendings[0]->position);
         pl_mutex_unlock(&mailbox->lock, seams);
         if (help) {
             pl_runs_notify(mailbox);
+        }
+        if (careful) {
+            (void)pl_durable_note(mailbox); // what cannot be saved was said
         }
         *done += batch.count;
         slot->member = member;
@@ -399,6 +413,9 @@ static enum pl_run_result run_batches(struct pl_mailbox *mailbox, struct pl_slot
     mailbox->hold->batch_memory = batch.events; // for the next one
     pl_mutex_unlock(&mailbox->lock, seams);
     pl_release(seams, needless);
+    if (careful) {
+        (void)pl_durable_note(mailbox); // as above
+    }
     return result;
 }
 

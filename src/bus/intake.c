@@ -273,6 +273,68 @@ static const struct pl_frame *draw_from_ring(struct pl_intake *in, bool *hole)
     return NULL;
 }
 
+bool pl_intake_read(struct pl_intake *in, uint64_t position, const struct pl_frame **out)
+{
+    const struct pl_frame *frame = pl_cursor_at(&in->place, in->mailbox->bus->log, position);
+    if (!frame && in->place.err) {
+        stop_reading(in, position);
+        return false;
+    }
+    *out = frame && frame->position == position ? frame : NULL;
+    return true;
+}
+
+void pl_intake_seek(struct pl_intake *in, uint64_t position)
+{
+    struct pl_mailbox *mailbox = in->mailbox;
+    struct peal_bus *bus = mailbox->bus;
+    pl_cursor_rest(&in->place);
+    pl_turn_take(&bus->log->turn, bus->seams);
+    uint64_t end = atomic_load_explicit(&bus->log->end, memory_order_relaxed);
+    uint64_t tail = atomic_load_explicit(&in->tail, memory_order_relaxed);
+    position = position < end ? position : end;
+    atomic_store_explicit(&in->live, false, memory_order_relaxed);
+    atomic_store_explicit(&in->head, tail, memory_order_relaxed);
+    in->head_seen = tail;
+    in->tail_seen = tail;
+    in->stuck = 0;
+    in->unreadable = 0;
+    in->end_seen = 0;
+    in->reads_log = false;
+    in->loss = (struct pl_loss){ 0 };
+    atomic_store_explicit(&mailbox->lost, false, memory_order_relaxed);
+    atomic_store_explicit(&in->cursor, position, memory_order_relaxed);
+    if (position < end && !in->closed && !atomic_load_explicit(&in->active, memory_order_relaxed)) {
+        activate(in);
+        bus->log->floor = position < bus->log->floor ? position : bus->log->floor;
+    }
+    pl_turn_give(&bus->log->turn, bus->seams);
+}
+
+uint64_t pl_intake_next(struct pl_intake *in, struct pl_loss *out)
+{
+    struct peal_bus *bus = in->mailbox->bus;
+    pl_turn_take(&bus->log->turn, bus->seams);
+    uint64_t next = atomic_load_explicit(&bus->log->end, memory_order_relaxed);
+    uint64_t head = atomic_load_explicit(&in->head, memory_order_relaxed);
+    if (atomic_load_explicit(&in->active, memory_order_relaxed) &&
+        !atomic_load_explicit(&in->live, memory_order_relaxed)) {
+        uint64_t cursor = atomic_load_explicit(&in->cursor, memory_order_relaxed);
+        next = cursor < next ? cursor : next;
+    }
+    if (head != atomic_load_explicit(&in->tail, memory_order_relaxed)) {
+        uint64_t first =
+            atomic_load_explicit(&in->ring[head & in->mask], memory_order_relaxed) >> 4;
+        next = first < next ? first : next;
+    }
+    if (in->stuck) {
+        next = in->stuck >> 4 < next ? in->stuck >> 4 : next;
+    }
+    *out = in->loss;
+    pl_turn_give(&bus->log->turn, bus->seams);
+    return next;
+}
+
 // How far it may read. A processor that reads in a row fetches ahead, and so takes lines from the
 // publisher that this is about to write: up to four times the price of an event where the two are
 // far apart. So it stops short of the end, unless the end stands still.

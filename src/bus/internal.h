@@ -16,8 +16,11 @@
 //     bus->lock      routes, subscriptions, interceptors: what changes seldom
 //     mailbox->lock  its pending events
 //     log->turn      the log's tail, the producer's side of every mailbox, the active list
-//     bus->types_lock, bus->runs.lock, bus->timers.lock, bus->schedule.lock, bus->dead.lock
+//     bus->types_lock, bus->runs.lock, bus->timers.lock, bus->schedule.lock, bus->dead.lock,
+//     bus->saving.lock
 //                    leaves: nothing is taken under them
+//
+// and before a mailbox's lock, held across I/O: saving.turn (durable.h)
 //
 // Publishers read routes without a lock: a hazard pointer in the thread's slot (slot.c) keeps a
 // route from being freed, and the barrier that makes it safe is paid by whoever changes the routes.
@@ -174,6 +177,7 @@ struct pl_loss {
 };
 
 struct pl_hold;
+struct pl_durable;
 
 enum pl_type_wanted { PL_TYPE_NOT_ASKED = 0, PL_TYPE_UNWANTED, PL_TYPE_WANTED };
 
@@ -220,6 +224,7 @@ struct pl_mailbox {
     struct pl_intake *in; // NULL: inline
     struct pl_hold *hold; // pending events; its content with `lock`
     const struct pl_settings *settings;
+    struct pl_durable *durable; // NULL: nothing of it survives the process
     struct pl_mutex lock;
     _Atomic bool holding; // hold has something: events may not pass it unseen
     _Atomic bool lost;    // in->loss has something
@@ -310,10 +315,22 @@ struct pl_dead_letter;
 struct pl_dead {
     struct pl_mutex lock;
     struct pl_list letters; // oldest first
+    struct pl_list unsaved; // to be put into the state table
+    struct pl_list gone;    // no letters any more, but in it
     struct pl_map by_id;    // the same
     uint64_t count;
     uint64_t reserved; // places promised to letters on their way
     uint64_t next_id;
+};
+
+// What is put into the state table, and when (durable.h).
+struct pl_saving {
+    struct pl_turn turn;
+    struct pl_mutex lock;
+    struct pl_list durables; // with `lock`
+    _Atomic int64_t due;     // PL_FOREVER: nothing has changed
+    _Atomic int64_t pause;   // until the next save, at least; of the last one
+    atomic_bool said;        // that it cannot be saved
 };
 
 enum pl_bus_state { PL_BUS_OPEN = 0, PL_BUS_STOPPING, PL_BUS_STOPPED };
@@ -322,6 +339,7 @@ struct peal_bus {
     // Read by every publish; changed seldom.
     struct pl_engine *engine;
     struct pl_log *log; // of the engine
+    struct pl_kv *kv;   // of the engine; NULL: nothing but the log survives, if that does
     bool silent;        // nothing is delivered or kept: noop
     bool keeps;         // there is a history
     uint64_t id;        // no two buses of a process share one
@@ -345,6 +363,7 @@ struct peal_bus {
     // Under `lock`.
     struct pl_match match;
     struct pl_list mailboxes;
+    struct pl_list ghosts; // mailboxes of durable names that nobody has taken yet
     struct pl_list interceptors;
     uint64_t changes; // counts everything below being changed
     uint64_t subscription_count;
@@ -374,6 +393,7 @@ struct peal_bus {
     struct pl_timers timers;
     struct pl_schedule schedule;
     struct pl_dead dead;
+    struct pl_saving saving;
 
     int workers;
     struct pl_thread **threads;

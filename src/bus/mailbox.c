@@ -3,7 +3,7 @@
 // Mailbox: what a subscription is to those who publish and to those who run it. Here is what it has
 // lost, when it may rest, and its life; how events come to it is in intake.c, what happens to them
 // in run.c.
-#include "bus/calls.h"
+#include "bus/durable.h"
 
 void pl_mailbox_lose(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last)
 {
@@ -93,6 +93,7 @@ void pl_mailbox_unref(struct pl_mailbox *mailbox)
     pl_hold_finish(mailbox);
     pl_pattern_free(mailbox->pattern, seams);
     pl_settings_free(mailbox->settings, seams);
+    pl_durable_free(mailbox->durable, seams);
     pl_release(seams, atomic_load(&mailbox->timings));
     pl_release(seams, mailbox);
 }

@@ -111,6 +111,7 @@ void pl_hold_free_pending(struct pl_mailbox *mailbox, struct pl_pending *pending
         pl_release(mailbox->seams, pending);
     }
     hold->count--;
+    pl_durable_touch(mailbox);
     if (hold->count == 0) {
         atomic_store_explicit(&mailbox->holding, false, memory_order_release);
     }
@@ -262,6 +263,7 @@ struct pl_pending *pl_hold_event(struct pl_mailbox *mailbox, const struct peal_e
     pending->keyed = pl_hold_key_of(mailbox, event, &pending->key);
     hold->count++;
     pl_list_add_tail(&hold->all, &pending->link);
+    pl_durable_touch(mailbox);
     atomic_store_explicit(&mailbox->holding, true, memory_order_release);
     return pending;
 }

@@ -101,6 +101,7 @@ void pl_hold_die(struct pl_mailbox *mailbox, struct pl_pending *pending, const s
     pl_count_shared(&mailbox->counts.dead, 1);
     if (options->spent == PEAL_SPENT_PAUSE) {
         atomic_store_explicit(&mailbox->paused, true, memory_order_relaxed);
+        pl_durable_pause(mailbox, true);
     }
     if (holds_key) {
         pl_hold_know_letter(mailbox->hold, pending);
@@ -179,6 +180,7 @@ static void fail(struct pl_mailbox *mailbox, struct pl_pending *pending, const s
     const struct peal_retry *retry = &mailbox->settings->options.retry;
     int64_t now = pl_bus_now(mailbox->bus);
     pl_count_shared(&mailbox->counts.failed, 1);
+    pl_durable_touch(mailbox);
     pending->last_failure = now;
     if (pending->first_failure == 0) {
         pending->first_failure = now;
@@ -196,6 +198,11 @@ static void fail(struct pl_mailbox *mailbox, struct pl_pending *pending, const s
     }
     pl_count_shared(&mailbox->counts.retried, 1);
     pl_hold_make_due(mailbox, pending, PL_RETRYING, pl_bus_ticks(mailbox->bus) + delay);
+}
+
+void pl_hold_crashed(struct pl_mailbox *mailbox, struct pl_pending *pending)
+{
+    fail(mailbox, pending, NULL, "crash");
 }
 
 void pl_hold_out_of_time(struct pl_mailbox *mailbox, struct pl_pending *pending)

@@ -9,7 +9,7 @@
 // Leaving, in this order: out of the patterns, so that no new route leads here; closed with the
 // turn, so that nothing is pushed; out of the run queue and the timers; wait for those who run it;
 // retired, and freed when no thread can hold a route that knows it.
-#include "bus/calls.h"
+#include "bus/durable.h"
 
 #include "base/error.h"
 
@@ -195,8 +195,8 @@ static bool make_who(struct pl_settings *made, const struct peal_subscribe_optio
     return true;
 }
 
-static enum peal_err make_settings(const struct pl_settings **out, const struct pl_seams *seams,
-                                   const struct peal_subscribe_options *given)
+enum peal_err pl_settings_make(const struct pl_settings **out, const struct pl_seams *seams,
+                               const struct peal_subscribe_options *given)
 {
     static const struct peal_subscribe_options zero;
     // Padding that differs costs an allocation and nothing else.
@@ -243,8 +243,8 @@ static enum peal_err make_settings(const struct pl_settings **out, const struct 
 
 // ---- coming -------------------------------------------------------------------------------------
 
-static enum peal_err create_mailbox(struct pl_mailbox **out, struct peal_bus *bus,
-                                    const char *pattern, const struct pl_settings *settings)
+enum peal_err pl_mailbox_create(struct pl_mailbox **out, struct peal_bus *bus, const char *pattern,
+                                const struct pl_settings *settings)
 {
     const struct pl_seams *seams = bus->seams;
     bool has_intake = settings->options.mode != PEAL_INLINE;
@@ -276,20 +276,19 @@ static enum peal_err create_mailbox(struct pl_mailbox **out, struct peal_bus *bu
     return PEAL_OK;
 }
 
-static enum peal_err start_position(uint64_t *out, const struct pl_mailbox *mailbox)
+enum peal_err pl_start_position(uint64_t *out, struct peal_bus *bus, const struct pl_start *start)
 {
-    const struct peal_subscribe_options *options = &mailbox->settings->options;
-    struct pl_log *log = mailbox->bus->log;
+    struct pl_log *log = bus->log;
     uint64_t end = pl_log_end(log);
-    switch (options->from) {
+    switch (start->from) {
     case PEAL_FROM_BEGINNING:
         *out = pl_log_first(log, end);
         break;
     case PEAL_FROM_POSITION:
-        *out = options->from_position ? options->from_position : 1;
+        *out = start->position ? start->position : 1;
         break;
     case PEAL_FROM_TIME:
-        return pl_log_find_time(out, log, options->from_time_ns);
+        return pl_log_find_time(out, log, start->time_ns);
     case PEAL_FROM_NOW:
         *out = end;
         break;
@@ -297,26 +296,24 @@ static enum peal_err start_position(uint64_t *out, const struct pl_mailbox *mail
     return PEAL_OK;
 }
 
-// A start that lies in the future is a mistake, or belongs to another log.
-static enum peal_err check_start(const struct pl_mailbox *mailbox, uint64_t position)
+enum peal_err pl_start_check(const struct pl_mailbox *mailbox, const struct pl_start *start,
+                             uint64_t position)
 {
-    const struct peal_subscribe_options *options = &mailbox->settings->options;
     struct peal_bus *bus = mailbox->bus;
     uint64_t end = pl_log_end(bus->log);
-    if (options->from == PEAL_FROM_POSITION && position > end) {
+    if (start->from == PEAL_FROM_POSITION && position > end) {
         return pl_fail(PEAL_EINVAL,
                        "subscription to %s from position %llu: the log has yet to get there, its "
                        "next event is %llu; is the position that of another log?",
-                       pl_pattern_text(mailbox->pattern),
-                       (unsigned long long)options->from_position, (unsigned long long)end);
+                       pl_pattern_text(mailbox->pattern), (unsigned long long)start->position,
+                       (unsigned long long)end);
     }
     // The log's clock never goes back, and may be before that of the world.
-    if (options->from == PEAL_FROM_TIME && options->from_time_ns > pl_bus_now(bus) &&
-        position >= end) {
+    if (start->from == PEAL_FROM_TIME && start->time_ns > pl_bus_now(bus) && position >= end) {
         return pl_fail(PEAL_EINVAL,
                        "subscription to %s from time %lld ns: that is in the future; to hear what "
                        "comes from now on, start from now",
-                       pl_pattern_text(mailbox->pattern), (long long)options->from_time_ns);
+                       pl_pattern_text(mailbox->pattern), (long long)start->time_ns);
     }
     return PEAL_OK;
 }
@@ -403,6 +400,37 @@ static bool same_settings(const struct peal_subscribe_options *a,
            same_retry(&a->retry, &b->retry);
 }
 
+static enum peal_err say_exists(const struct pl_mailbox *mailbox)
+{
+    return pl_fail(PEAL_EEXISTS,
+                   "subscription \"%s\" exists, with pattern %s: who joins it needs the same "
+                   "pattern and options",
+                   mailbox->settings->options.name, pl_pattern_text(mailbox->pattern));
+}
+
+static bool same_pattern(const struct pl_mailbox *a, const struct pl_mailbox *b)
+{
+    return strcmp(pl_pattern_text(a->pattern), pl_pattern_text(b->pattern)) == 0;
+}
+
+// The ghost of its name, if it has one. Where code was, its addresses are others now: that there is
+// a filter is compared, not which. With bus->lock.
+static enum peal_err find_ghost(struct pl_mailbox **out, const struct pl_mailbox *wanted)
+{
+    struct peal_subscribe_options now = wanted->settings->options;
+    struct pl_mailbox *ghost = now.name ? pl_ghost_find(wanted->bus, now.name) : NULL;
+    *out = ghost;
+    if (!ghost) {
+        return PEAL_OK;
+    }
+    const struct peal_subscribe_options *then = &ghost->settings->options;
+    if ((then->filter != NULL) == (now.filter != NULL)) {
+        now.filter = then->filter;
+        now.filter_context = then->filter_context;
+    }
+    return same_pattern(ghost, wanted) && same_settings(then, &now) ? PEAL_OK : say_exists(ghost);
+}
+
 // Joins those who have the name already, if there are any. With bus->lock. *out NULL: there are
 // none.
 static enum peal_err join(struct peal_subscription **out, struct pl_mailbox *wanted,
@@ -415,12 +443,9 @@ static enum peal_err join(struct peal_subscription **out, struct pl_mailbox *wan
     if (!mailbox) {
         return PEAL_OK;
     }
-    if (strcmp(pl_pattern_text(mailbox->pattern), pl_pattern_text(wanted->pattern)) != 0 ||
+    if (!same_pattern(mailbox, wanted) ||
         !same_settings(&mailbox->settings->options, &wanted->settings->options)) {
-        return pl_fail(PEAL_EEXISTS,
-                       "subscription \"%s\" exists, with pattern %s: who joins it needs the same "
-                       "pattern and options",
-                       name, pl_pattern_text(mailbox->pattern));
+        return say_exists(mailbox);
     }
     struct peal_subscription *member = pl_new(bus->seams, sizeof *member);
     if (!member) {
@@ -499,6 +524,47 @@ static enum peal_err check_subscribe(struct peal_bus *bus, const char *pattern,
     return PEAL_OK;
 }
 
+static struct pl_start start_of(const struct pl_mailbox *mailbox)
+{
+    const struct peal_subscribe_options *options = &mailbox->settings->options;
+    return (struct pl_start){ options->from, options->from_position, options->from_time_ns };
+}
+
+// Nobody has the name, or there is none: the mailbox begins. With bus->lock. *out: there is
+// something to do already.
+static enum peal_err begin(bool *out, struct pl_mailbox *mailbox,
+                           const struct peal_subscription *as, uint64_t position)
+{
+    struct peal_bus *bus = mailbox->bus;
+    struct pl_mailbox *ghost = NULL;
+    enum peal_err err = find_ghost(&ghost, mailbox);
+    if (!err && !ghost && bus->log) {
+        struct pl_start start = start_of(mailbox);
+        err = pl_start_check(mailbox, &start, position);
+    }
+    if (err) {
+        return err;
+    }
+    mailbox->only.handler = as->handler;
+    mailbox->only.batch = as->batch;
+    mailbox->only.context = as->context;
+    add_member(mailbox, &mailbox->only);
+    if (mailbox->in) {
+        mailbox->in->closed = true; // until it has started
+    }
+    err = enter(mailbox);
+    if (err || !bus->log || !mailbox->in) {
+        return err;
+    }
+    position = ghost ? pl_ghost_inherit(mailbox, ghost) : position;
+    bool left = ghost && mailbox->durable->resumed_count > 0;
+    *out = start(mailbox, position) || left;
+    if (mailbox->in->overflow != PEAL_CATCH_UP) {
+        pl_intake_go_live(mailbox->in); // its limit counts from the first event on
+    }
+    return PEAL_OK;
+}
+
 // noop: nobody ever hears anything, and a subscription is a name for that.
 static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mailbox *mailbox,
                                   const struct peal_subscription *as)
@@ -506,7 +572,8 @@ static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mail
     struct peal_bus *bus = mailbox->bus;
     struct peal_subscription *joined = NULL;
     uint64_t position = 0;
-    enum peal_err err = bus->log ? start_position(&position, mailbox) : PEAL_OK; // it may read
+    struct pl_start start = start_of(mailbox);
+    enum peal_err err = bus->log ? pl_start_position(&position, bus, &start) : PEAL_OK; // may read
     if (err) {
         pl_mailbox_unref(mailbox);
         return err;
@@ -515,24 +582,8 @@ static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mail
     err = join(&joined, mailbox, as);
     bool fresh = !err && !joined;
     bool behind = false;
-    if (fresh && bus->log) {
-        err = check_start(mailbox, position);
-    }
-    if (fresh && !err) {
-        mailbox->only.handler = as->handler;
-        mailbox->only.batch = as->batch;
-        mailbox->only.context = as->context;
-        add_member(mailbox, &mailbox->only);
-        if (mailbox->in) {
-            mailbox->in->closed = true; // until it has started
-        }
-        err = enter(mailbox);
-        if (!err && bus->log && mailbox->in) {
-            behind = start(mailbox, position);
-            if (mailbox->in->overflow != PEAL_CATCH_UP) {
-                pl_intake_go_live(mailbox->in); // its limit counts from the first event on
-            }
-        }
+    if (fresh) {
+        err = begin(&behind, mailbox, as, position);
         joined = &mailbox->only;
     }
     pl_routes_reclaim(bus);
@@ -543,8 +594,15 @@ static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mail
     if (err) {
         return err;
     }
+    if (fresh && mailbox->durable) {
+        err = pl_durable_start(mailbox);
+    }
     if (behind || !fresh) {
         pl_runs_notify(joined->mailbox);
+    }
+    if (err) {
+        peal_unsubscribe(joined); // its name cannot be kept
+        return err;
     }
     *out = joined;
     return PEAL_OK;
@@ -569,16 +627,23 @@ enum peal_err peal_subscribe(peal_subscription **out, peal_bus *bus, const char 
     enum peal_err err = check_subscribe(bus, pattern, options ? &given : NULL, handler);
     const struct pl_settings *settings = NULL;
     if (!err) {
-        err = make_settings(&settings, bus->seams, &given);
+        err = pl_settings_make(&settings, bus->seams, &given);
     }
     if (err) {
         return err;
     }
     struct pl_mailbox *mailbox = NULL;
-    err = create_mailbox(&mailbox, bus, pattern, settings);
+    err = pl_mailbox_create(&mailbox, bus, pattern, settings);
     if (err) {
         pl_settings_free(settings, bus->seams);
         return err;
+    }
+    if (bus->kv && given.name) {
+        mailbox->durable = pl_durable_create(mailbox);
+        if (!mailbox->durable) {
+            pl_mailbox_unref(mailbox);
+            return pl_fail(PEAL_ENOMEM, "no memory to subscribe to %s", pattern);
+        }
     }
     struct peal_subscription as = { .handler = handler, .batch = given.batch, .context = context };
     struct peal_subscription *made;
@@ -767,6 +832,12 @@ uint64_t pl_name_next(struct peal_bus *bus, const char *prefix, uint64_t after)
             lowest = number;
         }
     }
+    PL_LIST_EACH (mailbox, &bus->ghosts, link) {
+        uint64_t number = number_behind(mailbox->settings->options.name, prefix);
+        if (number > after && (lowest == 0 || number < lowest)) {
+            lowest = number;
+        }
+    }
     pl_mutex_unlock(&bus->lock, bus->seams);
     return lowest;
 }
@@ -775,19 +846,29 @@ enum peal_err pl_name_forget(struct peal_bus *bus, const char *name)
 {
     pl_mutex_lock(&bus->lock, bus->seams);
     struct pl_mailbox *mailbox = find_named(bus, name);
+    struct pl_mailbox *ghost = mailbox ? NULL : pl_ghost_find(bus, name);
     bool used = mailbox && mailbox->member_count > 0;
     if (mailbox && !used) {
         strike_mailbox(mailbox); // who would join it looks for it with the lock
     }
+    if (ghost) {
+        pl_list_remove(&ghost->link);
+    }
     pl_mutex_unlock(&bus->lock, bus->seams);
-    if (!mailbox) {
+    if (!mailbox && !ghost) {
         return pl_fail(PEAL_ENOTFOUND, "there is no durable name \"%s\"", name);
     }
     if (used) {
         return pl_fail(PEAL_ESTATE, "the durable name \"%s\" is in use", name);
     }
-    remove_mailbox(mailbox, pl_slot_mine(bus));
-    return PEAL_OK;
+    struct pl_mailbox *gone = mailbox ? mailbox : ghost;
+    enum peal_err err = gone->durable ? pl_durable_end(gone) : PEAL_OK;
+    if (mailbox) {
+        remove_mailbox(mailbox, pl_slot_mine(bus));
+    } else {
+        pl_mailbox_unref(ghost);
+    }
+    return err;
 }
 
 // ---- pausing ------------------------------------------------------------------------------------
@@ -805,11 +886,24 @@ static enum peal_err check_pause(struct peal_subscription *subscription)
     return err;
 }
 
+// A durable one stays as it is said, also after a restart.
+static enum peal_err set_paused(struct pl_mailbox *mailbox, bool paused)
+{
+    atomic_store_explicit(&mailbox->paused, paused, memory_order_release);
+    if (!mailbox->durable) {
+        return PEAL_OK;
+    }
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    pl_durable_pause(mailbox, paused);
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    return pl_durable_note(mailbox);
+}
+
 enum peal_err peal_subscription_pause(peal_subscription *subscription)
 {
     enum peal_err err = check_pause(subscription);
     if (!err) {
-        atomic_store_explicit(&subscription->mailbox->paused, true, memory_order_release);
+        err = set_paused(subscription->mailbox, true);
     }
     return err;
 }
@@ -818,7 +912,7 @@ enum peal_err peal_subscription_resume(peal_subscription *subscription)
 {
     enum peal_err err = check_pause(subscription);
     if (!err) {
-        atomic_store_explicit(&subscription->mailbox->paused, false, memory_order_release);
+        err = set_paused(subscription->mailbox, false);
         pl_runs_notify(subscription->mailbox);
     }
     return err;

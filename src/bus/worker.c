@@ -265,9 +265,19 @@ void pl_timer_lower(struct peal_bus *bus, int64_t when)
     tell_earliest(bus);
 }
 
+void pl_runs_look_again(struct peal_bus *bus)
+{
+    wake_sleeper(bus);
+    if (bus->workers < 0) {
+        pl_poll_timer(bus);
+    }
+}
+
 int64_t pl_bus_next_timer(struct peal_bus *bus)
 {
-    return atomic_load_explicit(&bus->timers.earliest, memory_order_acquire);
+    int64_t save = atomic_load_explicit(&bus->saving.due, memory_order_relaxed);
+    int64_t timer = atomic_load_explicit(&bus->timers.earliest, memory_order_acquire);
+    return save < timer ? save : timer;
 }
 
 static void fire_mailbox(struct pl_mailbox *mailbox)
@@ -279,13 +289,15 @@ static void fire_mailbox(struct pl_mailbox *mailbox)
     pl_mailbox_unref(mailbox);
 }
 
-// Notifies the mailboxes whose time has come, and publishes the events whose time has.
+// Saves what is to be saved, notifies the mailboxes whose time has come, and publishes the events
+// whose time has.
 static void fire_timers(struct peal_bus *bus)
 {
     struct pl_timers *timers = &bus->timers;
     if (pl_bus_next_timer(bus) == PL_FOREVER || pl_bus_next_timer(bus) > pl_bus_ticks(bus)) {
         return;
     }
+    pl_durable_fire(bus);
     for (;;) {
         pl_mutex_lock(&timers->lock, bus->seams);
         struct pl_heap_node *node = pl_heap_peek(&timers->heap);

@@ -41,6 +41,10 @@ struct pl_types {
     void *context;
 };
 
+struct pl_kv;
+struct pl_kv_entry;
+struct pl_kv_transaction;
+
 struct pl_engine_config {
     const struct pl_seams *seams;
     struct pl_log_limits limits;
@@ -53,6 +57,10 @@ struct pl_engine_config {
     uint64_t origin[2];     // what ids are made of; the engine may say it knows better
     peal_log_callback *say; // NULL: nobody listens
     void *say_context;
+    // What to do with an entry of the state table that is ahead of the log (log/kv.h).
+    enum peal_err (*ahead)(void *context, struct pl_kv_transaction *transaction,
+                           const struct pl_kv_entry *entry, uint64_t log_end);
+    void *ahead_context;
 };
 
 // One message of a batch, and what became of it.
@@ -72,7 +80,8 @@ struct pl_request {
 
 struct pl_engine {
     const struct pl_engine_ops *ops;
-    struct pl_log *log; // NULL: nothing is ever delivered
+    struct pl_log *log;  // NULL: nothing is ever delivered
+    struct pl_kv *state; // NULL: cursors and dead letters do not survive the process
     // What is appended to the log is published: bytes need no `append`. Until the engine says no
     // more of that; then each goes through it.
     atomic_bool log_is_store;

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "log/catalog.h"
 #include "log/cursor.h"
+#include "log/kv.h"
 #include "log/store.h"
 
 #include <inttypes.h>
@@ -181,6 +182,52 @@ static enum peal_err open_catalog(struct pl_local *local, const char *path,
     return pl_catalog_open(&local->engine.catalog, &wanted);
 }
 
+// ---- the state beside the log -------------------------------------------------------------------
+
+static void say_state(const struct pl_local *local, const char *path)
+{
+    const struct pl_kv_recovery *found = pl_kv_recovery(local->engine.state);
+    char text[PL_SENTENCE_MAX];
+    if (found->cut_bytes > 0) {
+        (void)snprintf(text, sizeof text,
+                       "%s/%s: its last %" PRIu64 " bytes were not written whole when a process or "
+                       "the power ended, and do not count: some events may be delivered again",
+                       path, found->file, found->cut_bytes);
+        say(local, PEAL_LEVEL_WARNING, text);
+    }
+    if (found->damaged > 0 || found->headers > 0) {
+        (void)snprintf(text, sizeof text,
+                       "%s/%s: %" PRIu64 " changes of cursors and dead letters are damaged and "
+                       "passed over; the file is kept as *.damaged",
+                       path, found->file, found->damaged);
+        say(local, PEAL_LEVEL_ERROR, text);
+    }
+    if (found->ahead > 0) {
+        (void)snprintf(text, sizeof text,
+                       "%s: %" PRIu64 " cursors and dead letters were ahead of the log, which has "
+                       "lost what was not synced; they go back to its end",
+                       path, found->ahead);
+        say(local, PEAL_LEVEL_WARNING, text);
+    }
+}
+
+static enum peal_err open_state(struct pl_local *local, const char *path,
+                                const struct pl_engine_config *config)
+{
+    struct pl_kv_config wanted = { .seams = config->seams,
+                                   .files = config->files,
+                                   .path = path,
+                                   .seed = pl_store_seed(local->store),
+                                   .log_end = pl_store_end(local->store),
+                                   .ahead = config->ahead,
+                                   .context = config->ahead_context };
+    enum peal_err err = pl_kv_open(&local->engine.state, &wanted);
+    if (!err) {
+        say_state(local, path);
+    }
+    return err;
+}
+
 static void file_close(struct pl_engine *engine);
 
 static enum peal_err file_open(struct pl_engine **out, const struct pl_url *url,
@@ -209,6 +256,7 @@ static enum peal_err file_open(struct pl_engine **out, const struct pl_url *url,
         err = pl_fail(PEAL_ENOMEM, "no memory to open file:");
     }
     err = err ? err : open_store(local, url->path, config);
+    err = err ? err : open_state(local, url->path, config);
     if (err) {
         file_close(&local->engine);
         return err;
@@ -363,6 +411,9 @@ static void file_close(struct pl_engine *engine)
         return;
     }
     struct pl_local *local = pl_local_of(engine);
+    if (pl_kv_close(engine->state)) { // first: the directory is the store's
+        say(local, PEAL_LEVEL_ERROR, peal_error_sentence());
+    }
     pl_catalog_close(engine->catalog);
     if (pl_store_close(local->store, local->log.past.read ? &local->log : NULL)) {
         say(local, PEAL_LEVEL_ERROR, peal_error_sentence());

@@ -61,13 +61,13 @@ struct pl_kv_config {
     const struct pl_files *files;
     const char *path;     // of the log's directory, which is there; and its lock is the caller's
     const uint64_t *seed; // two words: whose it is
-    uint64_t log_end;     // one above the last position there is
+    uint64_t log_end;     // one above the last position there is; UINT64_MAX: do not ask
     uint64_t bytes_max;   // 0: PL_KV_BYTES_MAX
     bool read_only;       // it is another process's: only looked at, as it is now
     // Asked about every entry ahead of the log, which is removed unless this puts it once more. It
     // may put and remove others. NULL: they are removed. Another result than PEAL_OK ends it.
     enum peal_err (*ahead)(void *context, struct pl_kv_transaction *transaction,
-                           const struct pl_kv_entry *entry);
+                           const struct pl_kv_entry *entry, uint64_t log_end);
     void *context;
 };
 

@@ -242,7 +242,7 @@ static enum peal_err judge(struct pl_kv_transaction *transaction, const struct p
 {
     enum peal_err err = pl_kv_remove(transaction, entry->key);
     if (!err && config->ahead) {
-        err = config->ahead(config->context, transaction, entry);
+        err = config->ahead(config->context, transaction, entry, config->log_end);
     }
     return err;
 }

@@ -468,6 +468,20 @@ static void misuse_pause_and_resume(struct kit *kit)
     kit_refused(kit, PEAL_ESTATE, peal_subscription_resume(kit->inlined));
 }
 
+static void misuse_seek_and_list(struct kit *kit)
+{
+    struct peal_subscription_list list;
+    kit_pattern(&list, sizeof list);
+    kit_refused(kit, PEAL_EINVAL, peal_subscription_seek(NULL, PEAL_FROM_NOW, 0, 0));
+    kit_refused(kit, PEAL_EINVAL, peal_subscription_seek(kit->worker, (enum peal_start)77, 0, 0));
+    kit_refused(kit, PEAL_ESTATE, peal_subscription_seek(kit->worker, PEAL_FROM_NOW, 0, 0));
+    kit_refused(kit, PEAL_ESTATE, peal_subscription_seek(kit->inlined, PEAL_FROM_NOW, 0, 0));
+    kit_refused(kit, PEAL_EINVAL, peal_subscription_list(&list, NULL));
+    kit_untouched(&list, sizeof list);
+    kit_refused(kit, PEAL_EINVAL, peal_subscription_list(NULL, kit->bus));
+    peal_subscription_list_finish(NULL);
+}
+
 static void misuse_deliveries(struct kit *kit)
 {
     peal_delivery *delivery = kit_nowhere();
@@ -584,6 +598,9 @@ static const struct misuse_row table[] = {
     { "peal_unsubscribe", misuse_unsubscribe },
     { "peal_subscription_pause", misuse_pause_and_resume },
     { "peal_subscription_resume", misuse_pause_and_resume },
+    { "peal_subscription_seek", misuse_seek_and_list },
+    { "peal_subscription_list", misuse_seek_and_list },
+    { "peal_subscription_list_finish", misuse_seek_and_list },
     { "peal_delivery_take", misuse_deliveries },
     { "peal_delivery_event", misuse_deliveries },
     { "peal_delivery_settle", misuse_deliveries },

@@ -231,6 +231,11 @@ static void closed_subscribing(struct kit *kit)
                 peal_subscribe(&subscription, kit->bus, "a", NULL, actor_handle, NULL));
     kit_refused(kit, PEAL_ECLOSED, peal_subscription_pause(kit->worker));
     kit_refused(kit, PEAL_ECLOSED, peal_subscription_resume(kit->worker));
+    kit_refused(kit, PEAL_ECLOSED, peal_subscription_seek(kit->worker, PEAL_FROM_NOW, 0, 0));
+    struct peal_subscription_list list;
+    kit_pattern(&list, sizeof list);
+    kit_refused(kit, PEAL_ECLOSED, peal_subscription_list(&list, kit->bus));
+    kit_untouched(&list, sizeof list);
     kit_refused(kit, PEAL_ECLOSED, peal_subscription_pull(&delivery, &count, kit->pull, 1, 0));
     kit_refused(kit, PEAL_ECLOSED, peal_subscription_pull(&delivery, &count, kit->pull, 1, 1000));
     assert_int_equal(count, 77);

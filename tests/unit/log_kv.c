@@ -272,9 +272,10 @@ static void there_is_room_for_changes_on_a_full_disk(void **state)
 // ---- never ahead of the log ---------------------------------------------------------------------
 
 static enum peal_err pull_back(void *context, struct pl_kv_transaction *transaction,
-                               const struct pl_kv_entry *entry)
+                               const struct pl_kv_entry *entry, uint64_t log_end)
 {
     const struct drawer *drawer = context;
+    assert_int_equal(log_end, drawer->config.log_end);
     if (strncmp(entry->key, "cursor", 6) != 0) {
         return PEAL_OK;
     }

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+//
+// A dead letter, as deadletter.c and deadstore.c share it.
+//
+// Where there is a state table, a letter is put into it after the lock in which it was written
+// (deadstore.c), so it is in one or two more lists: what is yet to be put, and what is gone here
+// and yet to be removed there.
+#ifndef PL_BUS_LETTER_H
+#define PL_BUS_LETTER_H
+
+#include "bus/calls.h"
+
+struct pl_dead_letter {
+    struct pl_list link;         // dead.letters; or dead.gone
+    struct pl_list unsaved_link; // dead.unsaved
+    uint64_t id;
+    const struct peal_event *event; // a reference
+    struct pl_mailbox *mailbox;     // a reference
+    unsigned attempts;
+    int64_t first_failure, last_failure;
+    bool edited, retrying;
+    bool stored; // it is in the state table, or on its way
+    char code[32];
+    char text[256];
+};
+
+static inline struct pl_dead_letter *pl_letter_find(struct peal_bus *bus, uint64_t id)
+{
+    const struct pl_map_entry *entry = pl_map_find(&bus->dead.by_id, pl_letter_key(id));
+    // NOLINTNEXTLINE(performance-no-int-to-ptr): a map's
+    return entry ? (struct pl_dead_letter *)(uintptr_t)entry->value : NULL;
+}
+
+static inline void pl_letter_free(struct peal_bus *bus, struct pl_dead_letter *letter)
+{
+    peal_event_unref(letter->event);
+    pl_mailbox_unref(letter->mailbox);
+    pl_release(bus->seams, letter);
+}
+
+// It has changed: to be put into the state table, if there is one. With dead.lock.
+static inline void pl_letter_changed(struct peal_bus *bus, struct pl_dead_letter *letter)
+{
+    if (bus->kv && pl_list_empty(&letter->unsaved_link)) {
+        pl_list_add_tail(&bus->dead.unsaved, &letter->unsaved_link);
+        pl_durable_touch(letter->mailbox);
+        pl_durable_touch_letters(bus);
+    }
+}
+
+#endif

@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT
+//
+// Durable names as a whole: moved to another place in the log, and listed.
+//
+// Seeking forgets what only waits, under the mailbox's lock, and has the intake read on from
+// elsewhere. What a handler has is settled by it, whatever that means by then: an event that is
+// given out again goes behind it in the line of its key.
+#include "bus/hold.h"
+
+#include "base/error.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+// ---- seeking ------------------------------------------------------------------------------------
+
+static enum peal_err check_seek(peal_subscription *subscription, enum peal_start from)
+{
+    if (!subscription || (unsigned)from > PEAL_FROM_TIME) {
+        return pl_fail(PEAL_EINVAL, "peal_subscription_seek needs a subscription and one of the "
+                                    "places to start from");
+    }
+    struct pl_mailbox *mailbox = subscription->mailbox;
+    enum peal_err err = pl_bus_check_open(mailbox->bus);
+    if (!err && !mailbox->settings->options.name) {
+        err =
+            pl_fail(PEAL_ESTATE,
+                    "subscription %s has no durable name: unsubscribe it, and subscribe anew from "
+                    "where it is to start",
+                    pl_mailbox_label(mailbox));
+    }
+    return err;
+}
+
+// Those that only wait. A dead letter that is tried again stays one, and what is on its way there
+// goes there.
+static void forget_waiting(struct pl_mailbox *mailbox)
+{
+    struct pl_pending *pending, *after;
+    if (!mailbox->hold) {
+        return;
+    }
+    PL_LIST_EACH_SAFE (pending, after, &mailbox->hold->all, link) {
+        bool waits = pending->state == PL_WAITING || pending->state == PL_READY ||
+                     pending->state == PL_RETRYING;
+        if (waits && !pending->dead && !pending->dying) {
+            pl_hold_finish_pending(mailbox, pending);
+        }
+    }
+    pl_hold_set_timer(mailbox);
+}
+
+enum peal_err peal_subscription_seek(peal_subscription *subscription, enum peal_start from,
+                                     uint64_t position, int64_t time_ns)
+{
+    enum peal_err err = check_seek(subscription, from);
+    if (err) {
+        return err;
+    }
+    struct pl_mailbox *mailbox = subscription->mailbox;
+    const struct pl_start start = { from, position, time_ns };
+    uint64_t wanted = 0;
+    err = pl_start_position(&wanted, mailbox->bus, &start);
+    err = err ? err : pl_start_check(mailbox, &start, wanted);
+    if (err) {
+        return err;
+    }
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    forget_waiting(mailbox);
+    pl_durable_forget(mailbox);
+    pl_intake_seek(mailbox->in, wanted);
+    pl_durable_touch(mailbox);
+    if (mailbox->in->overflow != PEAL_CATCH_UP) {
+        pl_intake_go_live(mailbox->in); // as when it began
+    }
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    err = mailbox->durable ? pl_durable_note(mailbox) : PEAL_OK;
+    pl_runs_notify(mailbox);
+    return err;
+}
+
+// ---- listing ------------------------------------------------------------------------------------
+
+struct list_owner {
+    const struct pl_seams *seams;
+    size_t room;
+    struct pl_mailbox *mailboxes[]; // references
+};
+
+static size_t count_names(struct peal_bus *bus)
+{
+    size_t count = 0;
+    struct pl_mailbox *mailbox;
+    PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
+        count += mailbox->settings->options.name != NULL;
+    }
+    PL_LIST_EACH (mailbox, &bus->ghosts, link) {
+        count++;
+    }
+    return count;
+}
+
+static void describe(struct peal_subscription_info *out, struct pl_mailbox *mailbox)
+{
+    *out = (struct peal_subscription_info){
+        .name = mailbox->settings->options.name,
+        .pattern = pl_pattern_text(mailbox->pattern),
+        .label = pl_mailbox_label(mailbox),
+        .members = atomic_load_explicit(&mailbox->member_count, memory_order_relaxed),
+    };
+}
+
+static void look_at(struct peal_subscription_info *out, struct pl_mailbox *mailbox)
+{
+    struct pl_loss loss;
+    describe(out, mailbox);
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    uint64_t next = pl_intake_next(mailbox->in, &loss);
+    uint64_t first = pl_durable_first(mailbox);
+    out->position = first < next ? first : next;
+    out->unsettled = pl_durable_count(mailbox);
+    struct pl_pending *pending;
+    if (mailbox->hold) {
+        PL_LIST_EACH (pending, &mailbox->hold->all, link) {
+            if (pending->position > 0 && !pending->dead) {
+                out->position =
+                    pending->position < out->position ? pending->position : out->position;
+                out->unsettled++;
+            }
+        }
+    }
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    out->lag = next; // for the moment
+    out->paused = atomic_load_explicit(&mailbox->paused, memory_order_relaxed);
+}
+
+// With bus->lock.
+static void fill_list(struct peal_subscription_list *list, struct list_owner *owner,
+                      struct peal_bus *bus)
+{
+    struct pl_mailbox *mailbox;
+    PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
+        if (list->count < owner->room && mailbox->settings->options.name) {
+            look_at(&list->subscriptions[list->count], mailbox);
+            owner->mailboxes[list->count++] = mailbox;
+            pl_mailbox_ref(mailbox);
+        }
+    }
+    PL_LIST_EACH (mailbox, &bus->ghosts, link) {
+        if (list->count < owner->room) {
+            struct peal_subscription_info *info = &list->subscriptions[list->count];
+            describe(info, mailbox);
+            pl_ghost_look(info, mailbox);
+            owner->mailboxes[list->count++] = mailbox;
+            pl_mailbox_ref(mailbox);
+        }
+    }
+}
+
+// How far it is behind, and what of it is dead. No lock: the log may have to be read back.
+static void complete(struct peal_subscription_info *info, struct pl_mailbox *mailbox)
+{
+    struct peal_bus *bus = mailbox->bus;
+    uint64_t end = pl_log_end(bus->log);
+    info->lag = info->lag < end ? end - info->lag : 0;
+    info->dead_letters = pl_dead_count_of(mailbox);
+    struct pl_cursor place = { 0 };
+    const struct pl_frame *frame =
+        info->position < end ? pl_cursor_at(&place, bus->log, info->position) : NULL;
+    int64_t age = frame ? pl_bus_now(bus) - frame->recorded : 0;
+    info->lag_ns = age > 0 ? (uint64_t)age : 0;
+    pl_cursor_rest(&place);
+}
+
+static int by_name(const void *left, const void *right)
+{
+    const struct peal_subscription_info *a = left, *b = right;
+    return strcmp(a->name, b->name);
+}
+
+enum peal_err peal_subscription_list(struct peal_subscription_list *out, peal_bus *bus)
+{
+    if (!out || !bus) {
+        return pl_fail(PEAL_EINVAL, "peal_subscription_list needs a bus and a place for the list");
+    }
+    enum peal_err err = pl_bus_check_open(bus);
+    if (err) {
+        return err;
+    }
+    pl_mutex_lock(&bus->lock, bus->seams);
+    size_t room = count_names(bus);
+    pl_mutex_unlock(&bus->lock, bus->seams);
+    struct list_owner *owner =
+        pl_new(bus->seams, sizeof *owner + room * sizeof(struct pl_mailbox *));
+    struct peal_subscription_list list = {
+        .subscriptions = pl_new(bus->seams, (room + 1) * sizeof *list.subscriptions)
+    };
+    if (!owner || !list.subscriptions) {
+        pl_release(bus->seams, owner);
+        pl_release(bus->seams, list.subscriptions);
+        return pl_fail(PEAL_ENOMEM, "no memory to list %zu subscriptions", room);
+    }
+    owner->seams = bus->seams;
+    owner->room = room;
+    list.owner = owner;
+    pl_mutex_lock(&bus->lock, bus->seams);
+    fill_list(&list, owner, bus);
+    pl_mutex_unlock(&bus->lock, bus->seams);
+    for (size_t i = 0; i < list.count; i++) {
+        complete(&list.subscriptions[i], owner->mailboxes[i]);
+    }
+    qsort(list.subscriptions, list.count, sizeof *list.subscriptions, by_name);
+    *out = list;
+    return PEAL_OK;
+}
+
+void peal_subscription_list_finish(struct peal_subscription_list *list)
+{
+    if (!list || !list->owner) {
+        return;
+    }
+    struct list_owner *owner = list->owner;
+    for (size_t i = 0; i < list->count; i++) {
+        pl_mailbox_unref(owner->mailboxes[i]);
+    }
+    const struct pl_seams *seams = owner->seams;
+    pl_release(seams, list->subscriptions);
+    pl_release(seams, owner);
+    *list = (struct peal_subscription_list){ 0 };
+}
