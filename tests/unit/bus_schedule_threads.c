@@ -149,7 +149,8 @@ static void stopping_while_many_come_due_loses_none_unseen(void **state)
         struct tally seen = TALLY;
         (void)subscribe(bus, "a", NULL, count_it, &seen);
         for (int i = 0; i < 200; i++) {
-            struct peal_message message = { .type = "a", .deliver_at_ns = in_microseconds(10LL * i) };
+            struct peal_message message = { .type = "a",
+                                            .deliver_at_ns = in_microseconds(10LL * i) };
             assert_int_equal(peal_publish(bus, &message, NULL), PEAL_OK);
         }
         struct peal_leftover left;
