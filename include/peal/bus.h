@@ -124,6 +124,15 @@ struct peal_bus_options {
     // PEAL_NO_SCHEDULE: none may.
     uint64_t scheduled_max;   // default 100,000
     uint64_t scheduled_bytes; // default 64 MiB
+
+    // Of `file:` only. Look at a log that another process may be writing: nothing can be published
+    // or subscribed to (PEAL_EUNSUPPORTED), nothing is changed. Who opens a reader, or asks for
+    // statistics, sees what has been written until then.
+    bool read_only;
+    // Of `file:` only. After a write or a sync that failed: go on in a new file, behind every
+    // position that was given. Who waited for the failed one is told PEAL_EIO all the same.
+    // Default: take nothing more.
+    bool go_on;
 };
 
 // Opens a bus. PEAL_EURL (unknown scheme or parameter), PEAL_EINVAL, PEAL_EUNSUPPORTED (an option
@@ -476,6 +485,7 @@ struct peal_bus_stats {
     struct peal_histogram publish_wait; // of publishers that had to wait for memory
     uint64_t scheduled;                 // events that wait for their time
 };
+// PEAL_EIO, PEAL_ENOMEM: of a bus that only reads.
 PEAL_API enum peal_err peal_bus_stats(struct peal_bus_stats *out, peal_bus *bus);
 
 struct peal_subscription_stats {

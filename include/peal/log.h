@@ -67,7 +67,8 @@ PEAL_API enum peal_err peal_reader_next(const peal_event **out, peal_reader *rea
 
 // The cursor behind the last event given: `after` of the next page. 0 before the first.
 PEAL_API uint64_t peal_reader_cursor(const peal_reader *reader);
-// Events that were in its range and could not be given: forgotten meanwhile, or damaged on the disk.
+// Events that were in its range and could not be given: forgotten meanwhile, or damaged on the
+// disk.
 PEAL_API uint64_t peal_reader_skipped(const peal_reader *reader);
 PEAL_API void peal_reader_close(peal_reader *reader); // NULL is fine
 
@@ -86,6 +87,36 @@ struct peal_replay {
 // stopped early. PEAL_EIO: a file could not be read.
 PEAL_API enum peal_err peal_replay(peal_bus *bus, const struct peal_replay *replay, uint64_t *count,
                                    peal_handler *handler, void *context);
+
+// ---- is it whole? -------------------------------------------------------------------------------
+
+// Bytes that are not as they were written, and the events they cost: positions [first, end), none
+// if what is damaged is no event. Borrowed for the call.
+struct peal_damage {
+    uint64_t first, end;
+    const char *file;
+    uint64_t offset, bytes; // in the file
+};
+
+struct peal_verify {
+    void (*damage)(const struct peal_damage *damage, void *context); // may be NULL
+    // Bytes read, and about how many there are; false stops it. May be NULL.
+    bool (*progress)(uint64_t done, uint64_t total, void *context);
+    void *context;
+};
+
+struct peal_health {
+    uint64_t damages; // places
+    uint64_t lost;    // events
+    uint64_t bytes;   // read
+};
+
+// Reads all of a stored log, with its checksums, and tells of each damage in log order; what is
+// damaged is passed over by readers and stays where it is. `verify` may be NULL. Publishing goes on
+// meanwhile; what comes then is left out. PEAL_EINVAL, PEAL_ECLOSED, PEAL_EUNSUPPORTED (an engine
+// that stores nothing), PEAL_ESTATE (stopped by `progress`), PEAL_EIO, PEAL_ENOMEM.
+PEAL_API enum peal_err peal_log_verify(struct peal_health *out, peal_bus *bus,
+                                       const struct peal_verify *verify);
 
 #ifdef __cplusplus
 }

@@ -66,6 +66,18 @@ static inline void pl_slot_count(struct pl_slot *slot, uint32_t index, uint64_t 
 // The sum of a counter over all slots; `clear` sets it to zero (nobody may be counting).
 uint64_t pl_slots_sum(struct peal_bus *bus, uint32_t index, bool clear);
 
+// ---- options.c ----------------------------------------------------------------------------------
+
+// Reads the URL over what the caller gave, and fills in the defaults. PEAL_EURL, PEAL_EINVAL,
+// PEAL_EUNSUPPORTED.
+enum peal_err pl_options_fill(struct peal_bus_options *options, const struct pl_url *url,
+                              const struct pl_engine_ops *ops);
+
+// ---- verify.c -----------------------------------------------------------------------------------
+
+// On a bus that only reads: what has been written since is seen. PEAL_EIO, PEAL_ENOMEM.
+enum peal_err pl_bus_refresh(struct peal_bus *bus);
+
 // ---- route.c ------------------------------------------------------------------------------------
 
 // The topic of a type, made if it is new. PEAL_ETYPE (also for the system's own), PEAL_ELIMIT,

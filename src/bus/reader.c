@@ -149,6 +149,10 @@ enum peal_err peal_reader_open(peal_reader **out, peal_bus *bus, const struct pe
         return pl_fail(PEAL_EUNSUPPORTED,
                        "this bus keeps no events: there is nothing to read back");
     }
+    err = pl_bus_refresh(bus);
+    if (err) {
+        return err;
+    }
     struct peal_reader *reader = pl_new(bus->seams, sizeof *reader);
     if (!reader) {
         return pl_fail(PEAL_ENOMEM, "no memory for a reader");

@@ -210,6 +210,10 @@ enum peal_err peal_bus_stats(struct peal_bus_stats *out, peal_bus *bus)
     if (!out || !bus) {
         return pl_fail(PEAL_EINVAL, "peal_bus_stats needs a bus and a place");
     }
+    enum peal_err err = pl_bus_refresh(bus);
+    if (err) {
+        return err;
+    }
     memset(out, 0, sizeof *out);
     pl_mutex_lock(&bus->lock, bus->seams);
     out->published = pl_routes_published(bus);

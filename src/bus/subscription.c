@@ -514,6 +514,11 @@ static enum peal_err check_subscribe(struct peal_bus *bus, const char *pattern,
     if (err) {
         return err;
     }
+    if (bus->options.read_only) {
+        return pl_fail(PEAL_EUNSUPPORTED,
+                       "subscription to %s: a bus that only reads delivers nothing; open a reader",
+                       pattern);
+    }
     bool reads_back = options && (options->name || options->from != PEAL_FROM_NOW);
     if (reads_back && !bus->keeps && (bus->silent || options->from != PEAL_FROM_NOW)) {
         return pl_fail(PEAL_EUNSUPPORTED,

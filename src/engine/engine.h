@@ -22,6 +22,7 @@
 #include "log/log.h"
 
 #include <peal/bus.h>
+#include <peal/log.h>
 
 enum pl_capability {
     PL_CAN_DELIVER = 1, // what is published reaches subscriptions
@@ -54,6 +55,8 @@ struct pl_engine_config {
     const struct pl_files *files;
     struct pl_types types;
     uint64_t segment_bytes; // of a file
+    bool read_only;         // another process writes
+    bool go_on;             // in a new file, after a failure
     uint64_t origin[2];     // what ids are made of; the engine may say it knows better
     peal_log_callback *say; // NULL: nobody listens
     void *say_context;
@@ -118,6 +121,15 @@ struct pl_engine_ops {
     // I/O; no turn, no lock. PEAL_EIO: whether they are is unknown. PEAL_ENOMEM: not yet. NULL in
     // an engine that only has memory.
     enum peal_err (*settle)(struct pl_engine *engine, uint64_t end, enum peal_durability level);
+
+    // Of one that only reads: publishes the end of what was written since. PEAL_EIO, PEAL_ENOMEM.
+    // NULL in an engine that cannot be opened so.
+    enum peal_err (*refresh)(struct pl_engine *engine);
+
+    // Reads all that is stored, and tells of each damage. PEAL_EIO, PEAL_ENOMEM. NULL in an engine
+    // that only has memory.
+    enum peal_err (*verify)(struct pl_engine *engine, const struct peal_verify *verify,
+                            struct peal_health *out);
 
     // Closes; the bus has stopped. Frees the engine. NULL is fine.
     void (*close)(struct pl_engine *engine);

@@ -164,7 +164,9 @@ static enum peal_err open_store(struct pl_local *local, const char *path,
                                       .file_bytes = config->segment_bytes,
                                       .type_of = config->types.name,
                                       .number_of = config->types.number,
-                                      .type_context = config->types.context };
+                                      .type_context = config->types.context,
+                                      .go_on = config->go_on,
+                                      .read_only = config->read_only };
     return pl_store_open(&local->store, &wanted);
 }
 
@@ -177,7 +179,8 @@ static enum peal_err open_catalog(struct pl_local *local, const char *path,
                                         .log = &local->log,
                                         .end = pl_store_end(local->store),
                                         .type_of = config->types.name,
-                                        .type_context = config->types.context };
+                                        .type_context = config->types.context,
+                                        .read_only = config->read_only };
     memcpy(wanted.seed, local->engine.origin, sizeof wanted.seed);
     return pl_catalog_open(&local->engine.catalog, &wanted);
 }
@@ -219,6 +222,7 @@ static enum peal_err open_state(struct pl_local *local, const char *path,
                                    .path = path,
                                    .seed = pl_store_seed(local->store),
                                    .log_end = pl_store_end(local->store),
+                                   .read_only = config->read_only,
                                    .ahead = config->ahead,
                                    .context = config->ahead_context };
     enum peal_err err = pl_kv_open(&local->engine.state, &wanted);
@@ -251,6 +255,7 @@ static enum peal_err file_open(struct pl_engine **out, const struct pl_url *url,
     local->types = config->types;
     local->say = config->say;
     local->say_context = config->say_context;
+    local->read_only = config->read_only;
     local->reading = pl_budget_create(config->seams);
     if (!local->reading) {
         err = pl_fail(PEAL_ENOMEM, "no memory to open file:");
@@ -268,7 +273,7 @@ static enum peal_err file_open(struct pl_engine **out, const struct pl_url *url,
     local->log.past = (struct pl_log_past){ read_past, pick_from_past, first_of_past, local };
     local->log.find_floor = find_written;
     local->log.floor_context = local;
-    atomic_init(&local->engine.log_is_store, true);
+    atomic_init(&local->engine.log_is_store, !local->read_only);
     err = look_back(local);
     err = err ? err : open_catalog(local, url->path, config);
     if (err) {
@@ -392,6 +397,10 @@ static enum peal_err try_again(struct pl_local *local)
 static enum peal_err file_settle(struct pl_engine *engine, uint64_t end, enum peal_durability level)
 {
     struct pl_local *local = pl_local_of(engine);
+    if (local->read_only) {
+        return pl_fail(PEAL_EUNSUPPORTED,
+                       "the log was opened to be read only (read_only): nothing can be published");
+    }
     enum peal_err err = PEAL_OK;
     if (!atomic_load_explicit(&engine->log_is_store, memory_order_relaxed)) {
         err = try_again(local);
@@ -402,6 +411,70 @@ static enum peal_err file_settle(struct pl_engine *engine, uint64_t end, enum pe
         say(local, PEAL_LEVEL_ERROR, peal_error_sentence());
     }
     pl_catalog_note(local->engine.catalog, pl_store_written(local->store));
+    return err;
+}
+
+// ---- reading beside a process that writes, and verifying ----------------------------------------
+
+static enum peal_err file_refresh(struct pl_engine *engine)
+{
+    struct pl_local *local = pl_local_of(engine);
+    struct pl_log *log = &local->log;
+    pl_mutex_lock(&local->refreshing, log->seams);
+    enum peal_err err = pl_store_refresh(local->store);
+    uint64_t end = pl_store_written(local->store);
+    pl_mutex_unlock(&local->refreshing, log->seams);
+    if (err) {
+        return err;
+    }
+    pl_turn_take(&log->turn, log->seams);
+    if (end > pl_log_end(log)) {
+        pl_log_publish(log, end);
+    }
+    pl_turn_give(&log->turn, log->seams);
+    pl_catalog_note(engine->catalog, end);
+    return PEAL_OK;
+}
+
+struct verifying {
+    const struct peal_verify *verify;
+    struct peal_health *health;
+    bool stopped;
+};
+
+static void meet_damage(void *context, const char *path, const struct pl_damage *damage)
+{
+    const struct verifying *verifying = context;
+    verifying->health->damages++;
+    verifying->health->lost += damage->end - damage->first;
+    if (verifying->verify->damage) {
+        struct peal_damage told = { .first = damage->first,
+                                    .end = damage->end,
+                                    .file = path,
+                                    .offset = damage->offset,
+                                    .bytes = damage->bytes };
+        verifying->verify->damage(&told, verifying->verify->context);
+    }
+}
+
+static bool meet_progress(void *context, uint64_t done, uint64_t total)
+{
+    struct verifying *verifying = context;
+    verifying->health->bytes = done;
+    verifying->stopped = verifying->verify->progress &&
+                         !verifying->verify->progress(done, total, verifying->verify->context);
+    return !verifying->stopped;
+}
+
+static enum peal_err file_verify(struct pl_engine *engine, const struct peal_verify *verify,
+                                 struct peal_health *out)
+{
+    static const struct pl_verify_ops ops = { meet_damage, meet_progress };
+    struct verifying verifying = { .verify = verify, .health = out };
+    enum peal_err err = pl_store_verify(pl_local_of(engine)->store, &ops, &verifying);
+    if (!err && verifying.stopped) {
+        err = pl_fail(PEAL_ESTATE, "verifying was stopped");
+    }
     return err;
 }
 
@@ -434,5 +507,7 @@ const struct pl_engine_ops pl_engine_file = {
     .version = pl_local_version,
     .look = file_look,
     .settle = file_settle,
+    .refresh = file_refresh,
+    .verify = file_verify,
     .close = file_close,
 };

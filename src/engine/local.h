@@ -25,6 +25,8 @@ struct pl_local {
     struct pl_store *store;
     struct pl_budget *reading; // of stretches of the past
     struct pl_types types;
+    bool read_only;
+    struct pl_mutex refreshing; // one at a time; held across I/O
     peal_log_callback *say;
     void *say_context;
 };

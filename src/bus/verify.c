@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+//
+// Verifying what is stored: the engine reads, and this checks what was asked.
+#include "bus/calls.h"
+
+#include "base/error.h"
+
+enum peal_err pl_bus_refresh(struct peal_bus *bus)
+{
+    return bus->options.read_only ? bus->engine->ops->refresh(bus->engine) : PEAL_OK;
+}
+
+enum peal_err peal_log_verify(struct peal_health *out, peal_bus *bus,
+                              const struct peal_verify *verify)
+{
+    static const struct peal_verify silent;
+    if (!out || !bus) {
+        return pl_fail(PEAL_EINVAL, "peal_log_verify needs a bus and a place for what it finds");
+    }
+    enum peal_err err = pl_bus_check_open(bus);
+    if (!err && !bus->engine->ops->verify) {
+        err = pl_fail(PEAL_EUNSUPPORTED, "%s: stores nothing that could be damaged",
+                      bus->engine->ops->scheme);
+    }
+    err = err ? err : pl_bus_refresh(bus);
+    struct peal_health health = { 0 };
+    err = err ? err : bus->engine->ops->verify(bus->engine, verify ? verify : &silent, &health);
+    if (!err) {
+        *out = health;
+    }
+    return err;
+}
