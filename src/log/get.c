@@ -44,6 +44,27 @@ static struct pl_frame *head_at(const struct getting *getting, size_t at)
                : NULL;
 }
 
+// Where it lies, if all have one size. *out NULL: not there, or the marks do not say.
+static enum peal_err guess(struct getting *getting, struct pl_frame **out)
+{
+    const struct pl_place *place = &getting->place;
+    uint64_t bytes = place->until - place->offset;
+    if (!place->until || !place->between || bytes % (place->between * 8) != 0 ||
+        bytes / place->between > getting->size) {
+        return PEAL_OK;
+    }
+    size_t length = (size_t)(bytes / place->between);
+    getting->offset = place->offset + (getting->position - place->position) * length;
+    enum peal_err err = load(getting, length);
+    struct pl_frame *record = (struct pl_frame *)(void *)getting->room;
+    if (!err && length >= sizeof *record && getting->count == length && record->length == length &&
+        pl_record_begins(record) && pl_record_is_event(record) &&
+        record->position == getting->position && pl_record_is_whole(record, place->salt)) {
+        *out = record;
+    }
+    return err;
+}
+
 // Goes from header to header. False: one of them is none.
 static enum peal_err pass(struct getting *getting, bool *out_there)
 {
@@ -162,26 +183,30 @@ static enum peal_err adopt(struct getting *getting, struct pl_frame *record)
     return PEAL_OK;
 }
 
-static enum peal_err get(struct getting *getting, struct pl_frame **out)
+// By the records between the marks.
+static enum peal_err walk(struct getting *getting, struct pl_frame **out)
 {
     const struct pl_place *place = &getting->place;
     getting->offset = place->offset;
     size_t between =
         place->until ? (size_t)(place->until - place->offset) : (size_t)PL_STORE_GET_LEAST;
     bool there = false;
-    *out = NULL;
     enum peal_err err = load(getting, between);
     err = err ? err : pass(getting, &there);
-    if (!err && there) {
-        err = bring(getting, out);
+    return err || !there ? err : bring(getting, out);
+}
+
+static enum peal_err get(struct getting *getting, struct pl_frame **out)
+{
+    *out = NULL;
+    enum peal_err err = guess(getting, out);
+    if (!err && !*out) {
+        err = walk(getting, out);
     }
     if (!err && !*out) {
         err = search(getting, out);
     }
-    if (!err && *out) {
-        err = adopt(getting, *out);
-    }
-    return err;
+    return err || !*out ? err : adopt(getting, *out);
 }
 
 enum peal_err pl_store_get(const struct pl_frame **out, struct pl_store *store, uint64_t position,

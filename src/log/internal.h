@@ -234,6 +234,7 @@ struct pl_place {
     uint64_t position;        // the event that begins
     uint64_t offset;          // there
     uint64_t until;           // where the next mark is; 0: there is none
+    uint64_t between;         // events from here to there
     bool next_after_failure;  // what the volume behind this one says
 };
 

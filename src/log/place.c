@@ -249,6 +249,7 @@ static void take_mark(struct pl_place *place, struct pl_store *store, uint64_t p
     place->position = volume->base + (mark ? mark->event : 0);
     place->offset = mark ? (uint64_t)mark->word * 8 : PL_SEGFILE_HEADER;
     place->until = next ? (uint64_t)next->word * 8 : 0;
+    place->between = next && mark ? next->event - mark->event : 0;
 }
 
 // Copies what is known. *out_guided: it has a guide, which is held then.

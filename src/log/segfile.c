@@ -173,6 +173,6 @@ void pl_record_name(struct pl_frame *out, uint32_t number, const char *name, uin
                               .flags = (uint16_t)((room - length) << PL_PAD_SHIFT) };
     char *at = (char *)(out + 1);
     memset(at + room - 8, 0, 8);
-    memcpy(at, name, length);
+    memcpy(at, name, length); // NOLINT(bugprone-not-null-terminated-result): its length is there
     pl_record_seal(out, salt);
 }
