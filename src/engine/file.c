@@ -71,7 +71,7 @@ static enum peal_err pick_from_past(void *context, struct pl_segment **out, uint
     size_t size = PL_STORE_GET_LEAST;
     enum peal_err err = PEAL_ELIMIT;
     while (err == PEAL_ELIMIT) {
-        size = (size + 63) & ~(size_t)63; // as a segment wants it
+        size = (size + 127) & ~(size_t)127; // an even number of offsets keeps its frame aligned
         struct pl_segment *segment = pl_segment_create(local->log.seams, local->reading, size);
         if (!segment) {
             return pl_fail(PEAL_ENOMEM, "no memory to read an event");

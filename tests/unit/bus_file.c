@@ -5,6 +5,7 @@
 #include "support/scene.h"
 
 #include <peal/log.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -264,6 +265,31 @@ static void streams_go_on_where_they_were(void **state)
     scene_close(&scene);
 }
 
+static void a_version_is_found_whatever_the_size_of_its_event(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_open_url(&scene, 1, LOG, NULL);
+    static char data[16000];
+    for (size_t size = 7000; size < sizeof data; size += 61) {
+        char subject[16];
+        (void)snprintf(subject, sizeof subject, "s%zu", size);
+        publish(
+            &scene,
+            &(struct peal_message){ .type = "a", .subject = subject, .data = data, .size = size },
+            NULL);
+    }
+    scene_again(&scene, LOG, NULL);
+    for (size_t size = 7000; size < sizeof data; size += 61) {
+        char subject[16];
+        (void)snprintf(subject, sizeof subject, "s%zu", size);
+        uint64_t version = 0;
+        assert_int_equal(peal_stream_version(&version, scene.bus, subject), PEAL_OK);
+        assert_int_equal(version, 1);
+    }
+    scene_close(&scene);
+}
+
 static void what_was_seen_is_a_duplicate_as_long_as_the_window_says(void **state)
 {
     (void)state;
@@ -369,6 +395,7 @@ int main(void)
         cmocka_unit_test(data_up_to_the_greatest_limit_is_kept),
         cmocka_unit_test(batches_keep_their_positions),
         cmocka_unit_test(streams_go_on_where_they_were),
+        cmocka_unit_test(a_version_is_found_whatever_the_size_of_its_event),
         cmocka_unit_test(what_was_seen_is_a_duplicate_as_long_as_the_window_says),
         cmocka_unit_test(time_does_not_fall_from_one_opening_to_the_next),
         cmocka_unit_test(a_source_that_changes_is_that_of_later_events_only),
