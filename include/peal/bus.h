@@ -175,7 +175,7 @@ PEAL_API void peal_bus_close(peal_bus *bus);
 // system's own), PEAL_ELIMIT, PEAL_ELOOP, PEAL_EUNSUPPORTED (a durability the engine does not
 // have), PEAL_EREFUSED, PEAL_ECONFLICT, PEAL_EAGAIN, PEAL_ETIMEDOUT, PEAL_ENOMEM. PEAL_EIO: it
 // could not be written or synced; whether it is in the log when that is next opened is unknown, and
-// until then nothing more is taken.
+// until then nothing more is taken; but if the disk was full, from when it has room.
 // A message with a time to come waits for it (schedule.h): PEAL_ELIMIT if too many do, or it is too
 // far ahead.
 PEAL_API enum peal_err peal_publish(peal_bus *bus, const struct peal_message *message,
