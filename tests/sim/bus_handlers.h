@@ -180,7 +180,8 @@ static inline void pause_or_resume(struct member *member, bool pause)
     box->paused = pause && !box->unsure && box->switching == 0 && !err;
     box->touched = now_of(box->sim);
     member->busy--;
-    if (err && !(err == PEAL_ECLOSED && box->sim->stopping)) {
+    if (err && !(err == PEAL_ECLOSED && box->sim->stopping) &&
+        !(err == PEAL_EIO && box->sim->dark)) {
         wrong(box->sim, "%s: pausing: %s", box->label, peal_err_name(err));
     }
 }
