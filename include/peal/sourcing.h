@@ -148,7 +148,8 @@ struct peal_aggregate_type {
 // Loads the aggregate of a stream: its newest usable snapshot, and the events after it. A stream
 // without events gives a state that has just begun, at version 0. PEAL_EINVAL, PEAL_ELIMIT,
 // PEAL_ENOMEM, PEAL_ECLOSED, PEAL_EUNSUPPORTED; PEAL_ENOTFOUND: events of it have been forgotten
-// and no snapshot stands for them; and what `init`, `apply` and upcasters return.
+// and no snapshot stands for them; PEAL_ECORRUPT: one is damaged, and none stands for it; PEAL_EIO;
+// and what `init`, `apply` and upcasters return.
 PEAL_API enum peal_err peal_aggregate_load(peal_aggregate **out, peal_bus *bus,
                                            const struct peal_aggregate_type *type,
                                            const char *subject);

@@ -11,7 +11,7 @@
 // stream's version, and the first event behind it must be the next; if it is not, the snapshot
 // belongs to another life of the stream (`mem:` begins one again that it has forgotten) and the
 // load begins anew without it. If a version is missing then, it has been forgotten, and that is an
-// error: a state that leaves out what happened is worse than none.
+// error, as it is if it is damaged: a state that leaves out what happened is worse than none.
 //
 // Following is a reader's loop: one view an event, no memory, two calls of the caller's and the
 // log's functions each.
@@ -27,6 +27,7 @@ struct peal_aggregate {
     peal_bus *bus;
     struct peal_aggregate_type type; // what it points to is the user's
     uint64_t version, position;      // of the last event applied; 0: none
+    uint64_t restored_from;          // the position of the snapshot last restored
     bool begun;                      // there is something to finish
     bool spoiled;                    // the state is of no use: begin anew
     struct peal_aggregate_stats stats;
@@ -119,6 +120,7 @@ static enum peal_err try_snapshot(bool *done, struct peal_aggregate *aggregate,
     }
     aggregate->version = snapshot.version;
     aggregate->position = snapshot.position;
+    aggregate->restored_from = position;
     *done = true;
     return PEAL_OK;
 }
@@ -136,20 +138,31 @@ static enum peal_err restore(struct peal_aggregate *aggregate, uint64_t newest)
     while (!done && !err && (err = peal_reader_next(&event, reader)) == PEAL_OK) {
         err = try_snapshot(&done, aggregate, event, newest);
     }
+    uint64_t skipped = peal_reader_skipped(reader);
+    if (skipped > 0) {
+        ignore(aggregate, peal_reader_cursor(reader), "there is damage where it lies, or before");
+    }
     peal_reader_close(reader);
     return err == PEAL_ENOTFOUND ? PEAL_OK : err;
 }
 
 // ---- follow -------------------------------------------------------------------------------------
 
+// A version that should come next and does not.
+enum gap {
+    NO_GAP = 0,
+    FORGOTTEN, // or of another life of the stream
+    DAMAGED,
+};
+
 // One event. `*gap`: it is not the next one.
 static inline enum peal_err apply_one(struct peal_aggregate *aggregate, const peal_event *event,
-                                      bool *gap)
+                                      enum gap *gap)
 {
     const struct peal_aggregate_type *type = &aggregate->type;
     uint64_t version = peal_event_stream_version(event);
     if (__builtin_expect(version != aggregate->version + 1, 0)) {
-        *gap = true;
+        *gap = FORGOTTEN;
         return PEAL_OK;
     }
     enum peal_err err = type->apply(aggregate->state, event, type->context);
@@ -163,13 +176,21 @@ static inline enum peal_err apply_one(struct peal_aggregate *aggregate, const pe
     return PEAL_OK;
 }
 
-// Applies all events behind the last one applied, up to `newest` at least. `*gap`: one is missing.
-static enum peal_err follow(struct peal_aggregate *aggregate, uint64_t newest, bool *gap)
+// Why the next version is missing: damage, if the log still has all there was from here on.
+static enum gap why_missing(const struct peal_aggregate *aggregate)
+{
+    struct pl_log *log = aggregate->bus->log;
+    uint64_t from = aggregate->position ? aggregate->position : 1;
+    return pl_log_first(log, pl_log_end(log)) > from ? FORGOTTEN : DAMAGED;
+}
+
+// Applies all events behind the last one applied, up to `newest` at least.
+static enum peal_err follow(struct peal_aggregate *aggregate, uint64_t newest, enum gap *gap)
 {
     struct peal_query query = { .subject = aggregate->subject,
                                 .from_position = aggregate->position + 1 };
     peal_reader *reader;
-    *gap = false;
+    *gap = NO_GAP;
     enum peal_err err = peal_reader_open(&reader, aggregate->bus, &query);
     if (err) {
         return err;
@@ -179,31 +200,55 @@ static enum peal_err follow(struct peal_aggregate *aggregate, uint64_t newest, b
     while (!err && !*gap && (end = peal_reader_next(&event, reader)) == PEAL_OK) {
         err = apply_one(aggregate, event, gap);
     }
-    peal_reader_close(reader);
     if (end && end != PEAL_ENOTFOUND) {
         err = end;
     }
-    // What the reader had to skip at the end is a gap too.
-    *gap = *gap || (!err && aggregate->version < newest);
+    // It may be missing at the end, too.
+    if (*gap || (!err && aggregate->version < newest)) {
+        *gap = why_missing(aggregate);
+    }
+    peal_reader_close(reader);
     aggregate->spoiled = err != PEAL_OK || *gap;
     return err;
 }
 
 // ---- load ---------------------------------------------------------------------------------------
 
-static enum peal_err say_forgotten(const struct peal_aggregate *aggregate, uint64_t newest)
+static enum peal_err say_gap(const struct peal_aggregate *aggregate, uint64_t version, enum gap gap)
 {
+    if (gap == DAMAGED) {
+        return pl_fail(PEAL_ECORRUPT,
+                       "version %" PRIu64
+                       " of stream \"%.100s\" is damaged, and no snapshot stands "
+                       "for it",
+                       version, aggregate->subject);
+    }
     return pl_fail(PEAL_ENOTFOUND,
-                   "stream \"%.100s\" is at version %" PRIu64 ", but version %" PRIu64
-                   " of it has been forgotten and no snapshot stands for it: keep more history, or "
-                   "take snapshots more often",
-                   aggregate->subject, newest, aggregate->version + 1);
+                   "version %" PRIu64 " of stream \"%.100s\" has been forgotten, and no snapshot "
+                   "stands for it: keep more history, or take snapshots more often",
+                   version, aggregate->subject);
+}
+
+// The events behind the snapshot are not the next ones: without it, if that leaves no gap.
+static enum peal_err follow_all(struct peal_aggregate *aggregate, uint64_t newest, enum gap *gap)
+{
+    enum gap other = NO_GAP;
+    enum peal_err err = begin(aggregate);
+    if (!err) {
+        err = follow(aggregate, newest, &other);
+    }
+    if (!err && !other) {
+        ignore(aggregate, aggregate->restored_from,
+               "the events behind it are not the next ones of the stream");
+        *gap = NO_GAP;
+    }
+    return err;
 }
 
 static enum peal_err load(struct peal_aggregate *aggregate)
 {
     uint64_t newest;
-    bool gap = false;
+    enum gap gap = NO_GAP;
     enum peal_err err = peal_stream_version(&newest, aggregate->bus, aggregate->subject);
     if (!err) {
         err = begin(aggregate);
@@ -211,20 +256,17 @@ static enum peal_err load(struct peal_aggregate *aggregate)
     if (!err && newest > 0) {
         err = restore(aggregate, newest);
     }
-    uint64_t restored = aggregate->version, position = aggregate->position;
+    uint64_t restored = aggregate->version;
     if (!err) {
         err = follow(aggregate, newest, &gap);
     }
+    uint64_t missing = aggregate->version + 1;
     if (!err && gap && restored > 0) {
-        ignore(aggregate, position, "the events behind it are not the next ones of the stream");
         restored = 0;
-        err = begin(aggregate);
-        if (!err) {
-            err = follow(aggregate, newest, &gap);
-        }
+        err = follow_all(aggregate, newest, &gap);
     }
     if (!err && gap) {
-        err = say_forgotten(aggregate, newest);
+        err = say_gap(aggregate, missing, gap);
     }
     if (!err) {
         aggregate->stats.snapshot_version = restored;
@@ -326,7 +368,8 @@ enum peal_err peal_aggregate_refresh(peal_aggregate *aggregate)
     if (err || (newest == aggregate->version && !aggregate->spoiled)) {
         return err;
     }
-    bool gap = newest < aggregate->version; // the stream has begun another life
+    // Less than before: the stream has begun another life.
+    enum gap gap = newest < aggregate->version ? FORGOTTEN : NO_GAP;
     if (!gap && !aggregate->spoiled) {
         err = follow(aggregate, newest, &gap);
     }

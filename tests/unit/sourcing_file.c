@@ -1,0 +1,341 @@
+// SPDX-License-Identifier: MIT
+//
+// Event sourcing on file: what was appended is there when the log is opened again, with its
+// versions and snapshots; after a power cut the state is what is left of the events; damage is not
+// passed over.
+#include "sourcing_account.h"
+
+#include "support/scene.h"
+#include "support/wreck.h"
+
+#define LOG "file:./events?segment_bytes=64k&memory_max=1M&data_max=256k"
+
+static struct peal_aggregate_type every(uint64_t events)
+{
+    struct peal_aggregate_type type = account_type;
+    type.snapshot_every = events;
+    return type;
+}
+
+// Appends events of "in" with these amounts, one at a time; data that makes files end often.
+static void deposit(peal_aggregate *aggregate, unsigned first, unsigned last,
+                    enum peal_durability durability)
+{
+    for (unsigned i = first; i <= last; i++) {
+        char data[500];
+        memset(data, ' ', sizeof data);
+        int length = snprintf(data, sizeof data, "%u", i);
+        data[length] = ' ';
+        struct peal_message message = {
+            .type = "in", .data = data, .size = 12, .durability = durability
+        };
+        struct peal_pair filler = { "filler", data };
+        data[sizeof data - 1] = '\0';
+        message.metadata = &filler;
+        message.metadata_count = 1;
+        assert_int_equal(peal_aggregate_append(NULL, aggregate, &message, 1), PEAL_OK);
+    }
+}
+
+// The state through snapshots is the one without, and of so many events.
+static struct peal_aggregate_stats check_load(struct scene *scene,
+                                              const struct peal_aggregate_type *type,
+                                              const char *subject, uint64_t version)
+{
+    struct peal_aggregate_type plain = *type;
+    plain.name = "plain";
+    peal_aggregate *without = account_load(scene->bus, &plain, subject);
+    peal_aggregate *with = account_load(scene->bus, type, subject);
+    assert_memory_equal(account_of(with), account_of(without), sizeof(struct account));
+    assert_int_equal(peal_aggregate_version(with), version);
+    assert_int_equal(account_of(with)->events, version);
+    assert_int_equal(account_of(with)->balance, version * (version + 1) / 2);
+    struct peal_aggregate_stats stats = account_stats(with);
+    assert_int_equal(stats.applied + stats.snapshot_version, version);
+    peal_aggregate_close(with);
+    peal_aggregate_close(without);
+    return stats;
+}
+
+static void an_aggregate_goes_on_when_the_log_is_opened_again(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct peal_aggregate_type type = every(100);
+    scene_open_url(&scene, 1, LOG, NULL);
+    for (unsigned round = 0; round < 4; round++) {
+        peal_aggregate *aggregate = account_load(scene.bus, &type, "s");
+        peal_aggregate *other = account_load(scene.bus, &type, "t");
+        assert_int_equal(peal_aggregate_version(aggregate), round * 250);
+        deposit(aggregate, round * 250 + 1, round * 250 + 250, 0);
+        deposit(other, round * 10 + 1, round * 10 + 10, 0);
+        peal_aggregate_close(aggregate);
+        peal_aggregate_close(other);
+        for (int again = 0; again < 2; again++) {
+            struct peal_aggregate_stats stats =
+                check_load(&scene, &type, "s", (round + 1) * 250ULL);
+            assert_int_equal(stats.snapshot_version, (round + 1) * 250 / 100 * 100);
+            assert_int_equal(stats.snapshots_ignored, 0);
+            (void)check_load(&scene, &type, "t", (round + 1) * 10ULL);
+            scene_again(&scene, LOG, NULL);
+        }
+    }
+    struct peal_message message = account_message("in", "1");
+    struct peal_append append = { .subject = "s",
+                                  .expect = PEAL_EXPECT_VERSION,
+                                  .expected_version = 999,
+                                  .messages = &message,
+                                  .count = 1 };
+    struct peal_appended out;
+    assert_int_equal(peal_stream_append(&out, scene.bus, &append), PEAL_ECONFLICT);
+    assert_int_equal(out.version, 1000);
+    scene_close(&scene);
+}
+
+static void streams_in_many_files_are_read_from_a_version_on(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct peal_aggregate_type type = every(0);
+    scene_open_url(&scene, 1, LOG, NULL);
+    peal_aggregate *some[7];
+    for (unsigned i = 0; i < 7; i++) {
+        char subject[8];
+        (void)snprintf(subject, sizeof subject, "s%u", i);
+        some[i] = account_load(scene.bus, &type, subject);
+    }
+    for (unsigned n = 1; n <= 300; n++) {
+        for (unsigned i = 0; i < 7; i++) {
+            deposit(some[i], n, n, 0);
+        }
+    }
+    for (unsigned i = 0; i < 7; i++) {
+        peal_aggregate_close(some[i]);
+    }
+    scene_again(&scene, LOG, NULL);
+    for (int backwards = 0; backwards < 2; backwards++) {
+        struct peal_stream_query query = {
+            .subject = "s3", .from_version = 150, .backwards = backwards, .limit = 40
+        };
+        uint64_t version = 150;
+        unsigned events = 0;
+        for (unsigned page = 0; page < 5; page++) {
+            peal_stream *stream;
+            const peal_event *event;
+            assert_int_equal(peal_stream_open(&stream, scene.bus, &query), PEAL_OK);
+            while (peal_stream_next(&event, stream) == PEAL_OK) {
+                assert_int_equal(peal_event_stream_version(event), version);
+                assert_int_equal(number_of(event), version);
+                version = backwards ? version - 1 : version + 1;
+                events++;
+            }
+            query.after = peal_stream_cursor(stream);
+            peal_stream_close(stream);
+        }
+        assert_int_equal(events, backwards ? 150 : 151);
+    }
+    scene_close(&scene);
+}
+
+static void after_a_power_cut_the_state_is_what_is_left_of_the_events(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= effort(60); seed++) {
+        struct scene scene;
+        struct peal_aggregate_type type = every(10);
+        scene_open_url(&scene, seed, LOG, NULL);
+        uint64_t version = 0;
+        for (int round = 0; round < 4; round++) {
+            peal_aggregate *aggregate = account_load(scene.bus, &type, "s");
+            assert_int_equal(peal_aggregate_version(aggregate), version);
+            uint64_t certain = version;
+            for (uint64_t more = peal_world_random(scene.world) % 60; more > 0; more--) {
+                bool sure = peal_world_random(scene.world) % 16 == 0;
+                version++;
+                deposit(aggregate, (unsigned)version, (unsigned)version,
+                        sure ? PEAL_DURABILITY_DISK : PEAL_DURABILITY_MEMORY);
+                certain = sure ? version : certain;
+                if (peal_world_random(scene.world) % 8 == 0) {
+                    peal_world_advance(scene.world, 60);
+                }
+            }
+            peal_world_crash(scene.world);
+            peal_aggregate_close(aggregate);
+            scene_again(&scene, LOG, NULL);
+            uint64_t left;
+            assert_int_equal(peal_stream_version(&left, scene.bus, "s"), PEAL_OK);
+            assert_in_range(left, certain, version);
+            struct peal_aggregate_stats stats = check_load(&scene, &type, "s", left);
+            assert_int_equal(stats.snapshots_ignored, 0); // it follows its events into the log
+            version = left;
+        }
+        scene_close(&scene);
+    }
+}
+
+// ---- damage -------------------------------------------------------------------------------------
+
+// A stream of so many events, closed, with a snapshot at each multiple of `snapshots`.
+static void write_stream(struct scene *scene, uint64_t snapshots, unsigned events)
+{
+    struct peal_aggregate_type type = every(snapshots);
+    scene_open_url(scene, 1, LOG, NULL);
+    peal_aggregate *aggregate = account_load(scene->bus, &type, "s");
+    for (unsigned i = 1; i <= events; i++) {
+        char data[32];
+        (void)snprintf(data, sizeof data, "%u and some more;", i);
+        struct peal_message message = account_message("in", data);
+        assert_int_equal(peal_aggregate_append(NULL, aggregate, &message, 1), PEAL_OK);
+    }
+    peal_aggregate_close(aggregate);
+    peal_bus_close(scene->bus);
+    scene->bus = NULL;
+}
+
+static void a_damaged_event_is_an_error_unless_a_snapshot_stands_for_it(void **state)
+{
+    (void)state;
+    for (int behind = 0; behind < 2; behind++) { // the damage is behind the snapshot
+        struct scene scene;
+        struct peal_aggregate_type type = every(0);
+        write_stream(&scene, 30, 50);
+        wreck_flip(scene.world, "events", behind ? "41 and some more;" : "21 and some more;");
+        scene_again(&scene, LOG, NULL);
+        peal_aggregate *aggregate = NULL;
+        type.name = "plain";
+        assert_int_equal(peal_aggregate_load(&aggregate, scene.bus, &type, "s"), PEAL_ECORRUPT);
+        assert_non_null(strstr(peal_error_sentence(), behind ? "version 41" : "version 21"));
+        assert_null(aggregate);
+        type.name = "account";
+        enum peal_err err = peal_aggregate_load(&aggregate, scene.bus, &type, "s");
+        assert_int_equal(err, behind ? PEAL_ECORRUPT : PEAL_OK);
+        if (!err) {
+            assert_int_equal(account_of(aggregate)->events, 50);
+            assert_int_equal(account_stats(aggregate).snapshot_version, 30);
+            assert_int_equal(account_stats(aggregate).snapshots_ignored, 0);
+            peal_aggregate_close(aggregate);
+        }
+        scene_close(&scene);
+    }
+}
+
+// A state as text, so that it can be found in the files.
+static size_t save(const void *state, void *out, size_t size, void *context)
+{
+    (void)context;
+    const struct account *account = state;
+    char text[64];
+    int length = snprintf(text, sizeof text, "the state of %llu events: %lld;",
+                          (unsigned long long)account->events, (long long)account->balance);
+    if (out && size >= (size_t)length) {
+        memcpy(out, text, (size_t)length);
+    }
+    return (size_t)length;
+}
+
+static enum peal_err restore(void *state, const void *bytes, size_t size, void *context)
+{
+    (void)context;
+    struct account *account = state;
+    char text[64];
+    (void)snprintf(text, sizeof text, "%.*s", (int)size, (const char *)bytes);
+    unsigned long long events;
+    long long balance;
+    if (sscanf(text, "the state of %llu events: %lld;", &events, &balance) != 2) { // NOLINT
+        return PEAL_ECORRUPT;
+    }
+    account->events = events;
+    account->balance = balance;
+    return PEAL_OK;
+}
+
+static void a_damaged_snapshot_is_passed_over_and_counted(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct peal_aggregate_type type = every(0);
+    type.save = save;
+    type.restore = restore;
+    scene_open_url(&scene, 1, LOG, NULL);
+    peal_aggregate *aggregate = account_load(scene.bus, &type, "s");
+    for (unsigned i = 1; i <= 50; i++) {
+        deposit(aggregate, i, i, 0);
+        if (i % 20 == 0) {
+            assert_int_equal(peal_aggregate_snapshot(aggregate), PEAL_OK);
+        }
+    }
+    peal_aggregate_close(aggregate);
+    wreck_flip(scene.world, "events", "the state of 40 events");
+    for (int i = 0; i < 3000; i++) { // until it is in the files only
+        char noise[600] = { 0 };
+        struct peal_message message = { .type = "noise", .data = noise, .size = sizeof noise };
+        assert_int_equal(peal_publish(scene.bus, &message, NULL), PEAL_OK);
+    }
+    struct peal_aggregate_stats stats = check_load(&scene, &type, "s", 50);
+    assert_int_equal(stats.snapshot_version, 20);
+    assert_int_equal(stats.snapshots_ignored, 1);
+    assert_true(scene_said(&scene, PEAL_LEVEL_WARNING, "left alone"));
+    scene_again(&scene, LOG, NULL);
+    assert_int_equal(check_load(&scene, &type, "s", 50).snapshot_version, 20);
+    scene_close(&scene);
+}
+
+// ---- projections and upcasters ------------------------------------------------------------------
+
+static enum peal_err renew(peal_upcast *upcast, void *context)
+{
+    (void)context;
+    enum peal_err err = peal_upcast_set_schema(upcast, "2");
+    return err ? err : peal_upcast_set_data(upcast, "7", 1);
+}
+
+static enum peal_verdict add_up(const peal_event *event, void *context)
+{
+    *(uint64_t *)context += number_of(event);
+    return PEAL_DONE;
+}
+
+static void projections_and_upcasters_read_what_is_in_the_files(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct peal_aggregate_type type = every(0);
+    write_stream(&scene, 0, 2000);
+    scene_again(&scene, LOG, NULL);
+    struct peal_upcast_rule rule = { .type = "in", .upcaster = renew };
+    assert_int_equal(peal_bus_upcast(scene.bus, &rule), PEAL_OK);
+    uint64_t sum = 0;
+    struct peal_projection_options options = {
+        .name = "sum", .pattern = "in", .handler = add_up, .context = &sum
+    };
+    peal_projection *projection;
+    assert_int_equal(peal_projection_open(&projection, scene.bus, &options), PEAL_OK);
+    peal_world_settle(scene.world);
+    assert_int_equal(sum, 2000 * 7);
+    sum = 0;
+    assert_int_equal(peal_projection_rebuild(projection), PEAL_OK);
+    peal_world_settle(scene.world);
+    assert_int_equal(sum, 2000 * 7);
+    struct peal_projection_progress progress;
+    assert_int_equal(peal_projection_progress(&progress, projection), PEAL_OK);
+    assert_int_equal(progress.generation, 2);
+    assert_int_equal(progress.building, 0);
+    peal_projection_close(projection);
+    peal_aggregate *aggregate = account_load(scene.bus, &type, "s");
+    assert_int_equal(account_of(aggregate)->balance, 2000 * 7);
+    peal_aggregate_close(aggregate);
+    scene_close(&scene);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_aggregate_goes_on_when_the_log_is_opened_again),
+        cmocka_unit_test(streams_in_many_files_are_read_from_a_version_on),
+        cmocka_unit_test(after_a_power_cut_the_state_is_what_is_left_of_the_events),
+        cmocka_unit_test(a_damaged_event_is_an_error_unless_a_snapshot_stands_for_it),
+        cmocka_unit_test(a_damaged_snapshot_is_passed_over_and_counted),
+        cmocka_unit_test(projections_and_upcasters_read_what_is_in_the_files),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
