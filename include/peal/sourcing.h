@@ -220,6 +220,10 @@ struct peal_projection_options {
     enum peal_err (*create)(void **state, uint64_t generation, void *context);
     void (*destroy)(void *state, uint64_t generation, void *context);
 
+    // Nobody will ask for this generation again, and no process after this one: what is kept of it
+    // elsewhere may go. After `destroy`, where there was a state. A crash may swallow the call.
+    void (*forget)(uint64_t generation, void *context);
+
     // The state outlives the projection (in a database, say): it goes on with the generation it
     // had, where that was. Else it begins anew, with another generation, each time it is opened.
     bool durable;
@@ -231,7 +235,8 @@ struct peal_projection_options {
 // Opens a projection: events up to now and all to come go to the handler, in workers or by whoever
 // drives the bus. What it loses because the log forgot it comes as a `$peal.gap`. PEAL_EINVAL,
 // PEAL_ELIMIT, PEAL_EPATTERN, PEAL_ENOMEM, PEAL_ECLOSED, PEAL_EUNSUPPORTED, PEAL_EEXISTS (it is
-// open already), and what `create` returns.
+// open already; or a durable one had another pattern or other options: give the new one another
+// name), PEAL_EIO, and what `create` returns.
 PEAL_API enum peal_err peal_projection_open(peal_projection **out, peal_bus *bus,
                                             const struct peal_projection_options *options);
 

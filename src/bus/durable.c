@@ -382,7 +382,8 @@ static enum peal_err remove_name(struct pl_mailbox *mailbox)
         pl_kv_abandon(transaction);
         return err;
     }
-    return pl_kv_commit(transaction, PEAL_DURABILITY_OS);
+    // On the disk: who forgets a name may drop what belongs to it elsewhere.
+    return pl_kv_commit(transaction, PEAL_DURABILITY_DISK);
 }
 
 enum peal_err pl_durable_end(struct pl_mailbox *mailbox)

@@ -42,6 +42,8 @@ struct generation {
     void *state;
     unsigned refs;                   // with the lock: the projection's, and those of who acquired
     peal_subscription *subscription; // with the lock; NULL: not yet, or ended
+    bool paused;                     // for the switch; with the lock
+    bool forgotten;                  // its name is
     _Atomic uint64_t seen;           // the last position its handler was given
     atomic_uint inside;              // handlers running
     atomic_bool gated;               // it is to see no more for now
@@ -65,9 +67,12 @@ struct peal_projection {
 static void free_generation(struct generation *generation)
 {
     struct peal_projection *projection = generation->projection;
-    if (projection->options.destroy) {
-        projection->options.destroy(generation->state, generation->number,
-                                    projection->options.context);
+    const struct peal_projection_options *options = &projection->options;
+    if (options->destroy) {
+        options->destroy(generation->state, generation->number, options->context);
+    }
+    if (options->forget && generation->forgotten) {
+        options->forget(generation->number, options->context);
     }
     pl_release(projection->bus->seams, generation);
 }
@@ -121,10 +126,16 @@ static enum peal_err create_generation(struct generation **out, struct peal_proj
 static void end_generation(struct generation *generation, peal_subscription *subscription,
                            bool keep_name)
 {
+    struct peal_bus *bus = generation->projection->bus;
     peal_unsubscribe(subscription);
-    if (subscription && !keep_name) {
-        // Somebody else has taken the name: then it is his.
-        (void)pl_name_forget(generation->projection->bus, generation->name);
+    generation->forgotten =
+        subscription && !keep_name && pl_name_forget(bus, generation->name) == PEAL_OK;
+    if (subscription && !keep_name && !generation->forgotten) {
+        // A disk that fails, or somebody else who has taken the name.
+        pl_bus_say(bus, PEAL_LEVEL_ERROR,
+                   "projection %s: its old name stays, and may serve again "
+                   "when it is opened: %s",
+                   generation->name, peal_error_sentence());
     }
     unref_generation(generation);
 }
@@ -154,6 +165,24 @@ static void stop_building(struct peal_projection *projection)
     tell_waiters(projection);
 }
 
+// Pauses a generation, and goes on. Not as a person does: that would outlast a crash, and going on
+// must not undo what a person, or an event that is dead, has paused. With the lock.
+static void pause_old(struct generation *old)
+{
+    struct pl_mailbox *mailbox = old->subscription ? old->subscription->mailbox : NULL;
+    old->paused = mailbox && !atomic_exchange(&mailbox->paused, true);
+}
+
+static void go_on(struct generation *old)
+{
+    atomic_store(&old->gated, false);
+    if (old->paused && old->subscription) {
+        atomic_store(&old->subscription->mailbox->paused, false);
+        pl_runs_notify(old->subscription->mailbox);
+    }
+    old->paused = false;
+}
+
 // Is the new one there? Closes the gate of the old one when it is near. With the lock.
 //
 // Sequentially consistent, here and in pass: either we see who is inside, and he looks again when
@@ -163,9 +192,7 @@ static bool has_caught_up(struct generation *old, struct generation *new)
     uint64_t ahead = atomic_load(&old->seen), behind = atomic_load(&new->seen);
     if (!atomic_load(&old->gated) && behind + NEAR >= ahead) {
         atomic_store(&old->gated, true);
-        if (old->subscription) {
-            (void)peal_subscription_pause(old->subscription); // of a stopped bus nothing runs
-        }
+        pause_old(old);
     }
     return atomic_load(&old->gated) && atomic_load(&old->inside) == 0 &&
            atomic_load(&new->seen) >= atomic_load(&old->seen);
@@ -491,8 +518,7 @@ enum peal_err peal_projection_cancel(peal_projection *projection)
     if (building) {
         subscription = take_subscription(building);
         stop_building(projection);
-        atomic_store(&serving->gated, false);
-        (void)peal_subscription_resume(serving->subscription); // of a stopped bus nothing runs
+        go_on(serving);
     }
     pl_mutex_unlock(&projection->lock, seams);
     if (!building) {

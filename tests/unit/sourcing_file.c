@@ -327,6 +327,174 @@ static void projections_and_upcasters_read_what_is_in_the_files(void **state)
     scene_close(&scene);
 }
 
+// ---- projections whose state is kept ------------------------------------------------------------
+
+// Sums by generation, as if they lay in a database: each with the position it has come to.
+struct kept {
+    uint64_t sum[8], seen[8];
+    unsigned created, destroyed;
+    bool alive[8];
+};
+
+struct kept_page {
+    struct kept *kept;
+    uint64_t generation;
+};
+
+static enum peal_err create_kept(void **state, uint64_t generation, void *context)
+{
+    struct kept *kept = context;
+    assert_in_range(generation, 1, 7);
+    struct kept_page *page = test_malloc(sizeof *page);
+    *page = (struct kept_page){ kept, generation };
+    if (!kept->alive[generation]) {
+        kept->sum[generation] = kept->seen[generation] = 0;
+        kept->alive[generation] = true;
+    }
+    kept->created++;
+    *state = page;
+    return PEAL_OK;
+}
+
+static void destroy_kept(void *state, uint64_t generation, void *context)
+{
+    struct kept *kept = context;
+    assert_true(kept->alive[generation]);
+    kept->destroyed++;
+    test_free(state);
+}
+
+static void drop_kept(uint64_t generation, void *context)
+{
+    struct kept *kept = context;
+    assert_true(kept->alive[generation]);
+    kept->alive[generation] = false;
+}
+
+// Each event once: after a crash some come again.
+static enum peal_verdict add_kept(const peal_event *event, void *state)
+{
+    const struct kept_page *page = state;
+    struct kept *kept = page->kept;
+    uint64_t position = peal_event_position(event);
+    assert_true(kept->alive[page->generation]);
+    if (position > kept->seen[page->generation]) {
+        kept->seen[page->generation] = position;
+        kept->sum[page->generation] += number_of(event);
+    }
+    return PEAL_DONE;
+}
+
+static struct peal_projection_options kept_options(struct kept *kept)
+{
+    return (struct peal_projection_options){ .name = "kept",
+                                             .pattern = "n",
+                                             .handler = add_kept,
+                                             .context = kept,
+                                             .create = create_kept,
+                                             .destroy = destroy_kept,
+                                             .forget = drop_kept,
+                                             .durable = true };
+}
+
+static void publish_numbers(struct scene *scene, unsigned first, unsigned last)
+{
+    for (unsigned i = first; i <= last; i++) {
+        char data[16];
+        (void)snprintf(data, sizeof data, "%u", i);
+        scene_publish(scene, "n", NULL, data);
+    }
+}
+
+static struct peal_projection_progress look(peal_projection *projection)
+{
+    struct peal_projection_progress progress;
+    assert_int_equal(peal_projection_progress(&progress, projection), PEAL_OK);
+    return progress;
+}
+
+static uint64_t sum_to(uint64_t last)
+{
+    return last * (last + 1) / 2;
+}
+
+static void a_durable_projection_goes_on_when_the_log_is_opened_again(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct kept kept = { 0 };
+    const struct peal_projection_options options = kept_options(&kept);
+    scene_open_url(&scene, 1, LOG, NULL);
+    publish_numbers(&scene, 1, 100);
+    peal_projection *projection;
+    for (unsigned round = 1; round <= 4; round++) {
+        assert_int_equal(peal_projection_open(&projection, scene.bus, &options), PEAL_OK);
+        uint64_t generation = look(projection).generation;
+        assert_int_equal(generation, round <= 2 ? 1 : round - 1);
+        peal_world_settle(scene.world);
+        assert_int_equal(kept.sum[generation], sum_to(round * 100ULL));
+        if (round >= 2) {
+            assert_int_equal(peal_projection_rebuild(projection), PEAL_OK);
+            peal_world_settle(scene.world);
+            assert_int_equal(look(projection).generation, round);
+            assert_false(kept.alive[round - 1]);
+            assert_int_equal(kept.sum[round], sum_to(round * 100ULL));
+        }
+        peal_projection_close(projection);
+        publish_numbers(&scene, round * 100 + 1, round * 100 + 100);
+        scene_again(&scene, LOG, NULL);
+    }
+    assert_int_equal(kept.created, kept.destroyed);
+    scene_close(&scene);
+}
+
+static void after_a_power_cut_in_a_rebuild_the_old_one_serves_or_the_new_one_does(void **state)
+{
+    (void)state;
+    unsigned olds = 0, news = 0;
+    for (uint64_t seed = 1; seed <= effort(100); seed++) {
+        struct scene scene;
+        struct kept kept = { 0 };
+        const struct peal_projection_options options = kept_options(&kept);
+        scene_open_url(&scene, seed, LOG, NULL);
+        publish_numbers(&scene, 1, 300);
+        peal_projection *projection;
+        assert_int_equal(peal_projection_open(&projection, scene.bus, &options), PEAL_OK);
+        peal_world_settle(scene.world);
+        struct peal_message sure = { .type = "x", .durability = PEAL_DURABILITY_DISK };
+        assert_int_equal(peal_publish(scene.bus, &sure, NULL), PEAL_OK);
+        peal_world_advance(scene.world, 200); // its place is saved
+        assert_int_equal(peal_projection_rebuild(projection), PEAL_OK);
+        assert_int_equal(
+            peal_bus_dispatch(scene.bus, 1 + peal_world_random(scene.world) % 400, NULL), PEAL_OK);
+        bool switched = look(projection).generation == 2;
+        if (peal_world_random(scene.world) % 2) {
+            peal_world_advance(scene.world, 200);
+            switched = look(projection).generation == 2;
+        }
+        peal_world_crash(scene.world);
+        peal_projection_close(projection); // its name cannot be forgotten any more
+        scene_again(&scene, LOG, NULL);
+
+        assert_int_equal(peal_projection_open(&projection, scene.bus, &options), PEAL_OK);
+        uint64_t generation = look(projection).generation;
+        assert_true(generation == 1 || generation == 2);
+        assert_true(switched || generation == 1);
+        olds += generation == 1;
+        news += generation == 2;
+        peal_world_settle(scene.world);
+        publish_numbers(&scene, 301, 310);
+        peal_world_settle(scene.world); // it is not paused for ever
+        assert_int_equal(kept.sum[generation], sum_to(310));
+        peal_projection_close(projection);
+        assert_int_equal(kept.created, kept.destroyed);
+        scene_close(&scene);
+    }
+    if (effort(100) >= 50) {
+        assert_true(olds > 0 && news > 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -336,6 +504,8 @@ int main(void)
         cmocka_unit_test(a_damaged_event_is_an_error_unless_a_snapshot_stands_for_it),
         cmocka_unit_test(a_damaged_snapshot_is_passed_over_and_counted),
         cmocka_unit_test(projections_and_upcasters_read_what_is_in_the_files),
+        cmocka_unit_test(a_durable_projection_goes_on_when_the_log_is_opened_again),
+        cmocka_unit_test(after_a_power_cut_in_a_rebuild_the_old_one_serves_or_the_new_one_does),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,7 +24,7 @@ struct ledger {
     struct diary diaries[GENERATIONS]; // by generation
     bool alive[GENERATIONS];
     bool forgetful; // a new state is empty, whatever had its number
-    unsigned created, destroyed;
+    unsigned created, destroyed, forgotten;
     enum peal_err answer;      // of create
     enum peal_verdict verdict; // of the handler, in `failing`
     uint64_t failing;          // generation; 0: none
@@ -57,6 +57,13 @@ static void destroy(void *state, uint64_t generation, void *context)
     ledger->destroyed++;
 }
 
+static void forget(uint64_t generation, void *context)
+{
+    struct ledger *ledger = context;
+    assert_false(ledger->alive[generation]); // after its state
+    ledger->forgotten++;
+}
+
 static enum peal_verdict note(const peal_event *event, void *context)
 {
     const struct page *page = context;
@@ -73,7 +80,8 @@ static struct peal_projection_options options_of(struct ledger *ledger)
                                              .handler = note,
                                              .context = ledger,
                                              .create = create,
-                                             .destroy = destroy };
+                                             .destroy = destroy,
+                                             .forget = forget };
 }
 
 static peal_projection *open_as(peal_bus *bus, const struct peal_projection_options *options)
@@ -326,12 +334,14 @@ static void a_durable_one_goes_on_where_its_name_is(void **state)
     peal_world_settle(stage.world);
     assert_int_equal(progress_of(projection).generation, 2);
     assert_string_equal(ledger.diaries[2].text, numbers(1, 7));
+    assert_int_equal(ledger.forgotten, 1); // the first one
     // What was being built when it was closed is not there the next time.
     assert_int_equal(peal_projection_rebuild(projection), PEAL_OK);
     assert_true(has_name(stage.bus, 3));
     peal_projection_close(projection);
     assert_false(has_name(stage.bus, 3));
     assert_true(has_name(stage.bus, 2));
+    assert_int_equal(ledger.forgotten, 2);
     stage_close(&stage);
 }
 
@@ -359,6 +369,7 @@ static void what_a_crash_left_of_a_rebuild_is_forgotten(void **state)
         peal_world_settle(stage.world);
         uint64_t generation = durable ? 2 : 4;
         assert_int_equal(progress_of(projection).generation, generation);
+        assert_int_equal(ledger.forgotten, durable ? 1 : 2);
         assert_string_equal(ledger.diaries[generation].text, durable ? "3" : "1 2 3");
         assert_int_equal(pl_name_next(stage.bus, "p@", 0), generation);
         assert_int_equal(pl_name_next(stage.bus, "p@", generation), 0);
