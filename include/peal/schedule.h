@@ -27,8 +27,12 @@
 //   Nor is a time for a message of a batch.
 //
 // A bus without workers publishes what is due in peal_bus_dispatch and peal_bus_run; peal_bus_fd is
-// readable when there is something. What waits when the bus stops is counted in peal_leftover; of
-// `mem:` it is gone with the bus.
+// readable when there is something. What waits when the bus stops is counted in peal_leftover.
+//
+// On `mem:` that is gone with the bus. On `file:` what waits is kept as durably as its message or
+// the bus says when peal_publish returns (the receipt's durability), and so is that it is
+// cancelled. Whoever opens the log next publishes what came due meanwhile, at once and in order.
+// Wherever a process ends, each event is in the log once.
 //
 // Threads: any. A list is a copy: what happens to the events meanwhile does not change it.
 #ifndef PEAL_SCHEDULE_H
@@ -81,7 +85,8 @@ PEAL_API void peal_schedule_list_finish(struct peal_schedule_list *list); // NUL
 // Cancels what waits: it will not be published. What is being published right now is left out.
 // `dry_run` changes nothing. `affected` (may be NULL) says how many. If filter.id is given:
 // PEAL_ENOTFOUND if no such event waits, PEAL_ESTATE if it is being published. PEAL_EINVAL,
-// PEAL_ECLOSED, PEAL_EPATTERN, PEAL_ENOMEM: nothing is cancelled.
+// PEAL_ECLOSED, PEAL_EPATTERN, PEAL_ENOMEM: nothing is cancelled. PEAL_EIO: they wait on, and
+// whether they are there when the log is next opened is unknown.
 PEAL_API enum peal_err peal_schedule_cancel(peal_bus *bus,
                                             const struct peal_schedule_filter *filter, bool dry_run,
                                             uint64_t *affected);

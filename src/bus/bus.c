@@ -182,6 +182,9 @@ static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
     if (!err && bus->kv) {
         err = pl_durable_load(bus);
     }
+    if (!err && bus->kv) {
+        err = pl_schedule_load(bus);
+    }
     return err ? err : pl_workers_start(bus);
 }
 

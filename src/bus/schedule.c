@@ -3,9 +3,14 @@
 // Scheduled events: copies of events that stand alone, in a heap ordered by their time, and a table
 // of them by source and id.
 //
-//     publish ─► accept ─► WAITING ── its time ──► PUBLISHING ─► published: gone
-//                             │                        │
-//                             └► cancelled: gone       └► no memory: WAITING again
+//     publish ─► accept ─► keep ─► waits ── its time ──► is published ─► forget: gone
+//                                    │                         │
+//                                    └► cancelled: gone        └► no memory: waits again
+//
+// To keep is to write it to the engine's state table, if there is one, as durably as it asks; it is
+// forgotten there once it is in the log, as durably as it asks. A process that ends in between
+// leaves one that is both in the log and kept: so what an earlier process has kept is looked for in
+// the log, by its id, before it is published.
 //
 // Times are of the day, since that is what publishers say; timers are of the monotonic clock. So
 // the timer is set for when the next event should be due, and never for longer than a minute: a
@@ -15,7 +20,8 @@
 // It is a worker, or who drives the bus, between two handlers. The bus has one timer for all of it,
 // which is only ever lowered: one that fires too early finds nothing due and is set anew.
 //
-// schedule.lock guards everything and is a leaf. Nothing is published, freed or set under it.
+// schedule.lock guards everything and is a leaf. Nothing is published, kept, freed or set under it.
+// What is in the table and not in the heap is in the hands of a thread, and of no other.
 #include "bus/schedule.h"
 
 #include "base/error.h"
@@ -34,17 +40,6 @@
 #define AGAIN_NS  PL_NS_PER_S
 
 #define LATE_NS ((int64_t)PEAL_SCHEDULE_LATE_MS * PL_NS_PER_MS)
-
-struct pl_scheduled {
-    struct pl_heap_node due;        // WAITING: in the heap
-    struct pl_hash128 key;          // of source and id
-    const struct peal_event *event; // a reference
-    int64_t deliver_at;             // time of day
-    uint64_t order;                 // of acceptance
-    size_t bytes;
-    enum peal_durability durability;
-    bool complained;
-};
 
 void pl_schedule_init(struct pl_schedule *schedule, const struct pl_seams *seams)
 {
@@ -150,13 +145,26 @@ static enum peal_err copy_event(const struct peal_event **out, struct peal_bus *
     return pl_event_copy(out, &view, NULL, 0);
 }
 
-// Room for one more, and it is not there yet. With the lock. `*known`: it is.
+// Room for one more. With the lock.
+static enum peal_err make_room(struct pl_schedule *schedule)
+{
+    enum peal_err err = pl_map_reserve(&schedule->by_id, 1);
+    // Those that are being published may come back.
+    size_t more = schedule->by_id.count + 1 - schedule->due.count;
+    err = err ? err : pl_heap_reserve(&schedule->due, more);
+    return err ? pl_fail(PEAL_ENOMEM, "no memory to schedule an event") : PEAL_OK;
+}
+
+// Whether one more may wait, which is not there yet. With the lock. `*known`: it is.
 static enum peal_err check_room(struct peal_bus *bus, const struct pl_scheduled *one, bool *known)
 {
     struct pl_schedule *schedule = &bus->schedule;
-    *known = pl_map_find(&schedule->by_id, one->key) != NULL;
-    if (*known) {
-        return PEAL_OK;
+    const struct pl_map_entry *entry = pl_map_find(&schedule->by_id, one->key);
+    *known = entry != NULL;
+    if (entry) {
+        return as_scheduled(entry->value)->accepted
+                   ? PEAL_OK
+                   : pl_fail(PEAL_EAGAIN, "another thread is scheduling an event with this id");
     }
     if (schedule->by_id.count >= bus->options.scheduled_max) {
         return pl_fail(PEAL_ELIMIT,
@@ -170,21 +178,23 @@ static enum peal_err check_room(struct peal_bus *bus, const struct pl_scheduled 
                        "(%" PRIu64 "), and this one has %zu: cancel some, or allow more",
                        schedule->bytes, bus->options.scheduled_bytes, one->bytes);
     }
-    enum peal_err err = pl_map_reserve(&schedule->by_id, 1);
-    // Those that are being published may come back.
-    size_t more = schedule->by_id.count + 1 - schedule->due.count;
-    err = err ? err : pl_heap_reserve(&schedule->due, more);
-    return err ? pl_fail(PEAL_ENOMEM, "no memory to schedule an event") : PEAL_OK;
+    return make_room(schedule);
 }
 
-// With the lock, and with room.
+// With the lock, and with room. It is known from now on, and waits when it is `accepted`.
 static void enter(struct pl_schedule *schedule, struct pl_scheduled *one)
 {
-    one->order = schedule->next_order++;
     schedule->bytes += one->bytes;
-    // Neither can fail: there is room for every event there is.
+    // Cannot fail: there is room.
     (void)pl_map_put(&schedule->by_id, one->key, (uint64_t)(uintptr_t)one, 0);
-    (void)pl_heap_insert(&schedule->due, &one->due, one->deliver_at, one->order);
+}
+
+// With the lock.
+static void let_wait(struct pl_schedule *schedule, struct pl_scheduled *one, int64_t when)
+{
+    one->accepted = true;
+    // Cannot fail: there is room for every event there is.
+    (void)pl_heap_insert(&schedule->due, &one->due, when, one->order);
 }
 
 // With the lock. It is the caller's from now on.
@@ -193,6 +203,17 @@ static void take_out(struct pl_schedule *schedule, struct pl_scheduled *one)
     pl_heap_remove(&schedule->due, &one->due);
     (void)pl_map_remove(&schedule->by_id, one->key); // it is there
     schedule->bytes -= one->bytes;
+}
+
+static size_t bytes_of(const struct pl_scheduled *one)
+{
+    return sizeof *one + peal_event_encode(one->event, NULL, 0);
+}
+
+static struct pl_hash128 key_of(const struct peal_bus *bus, const struct pl_scheduled *one)
+{
+    return pl_state_id_key(&bus->log->state, peal_event_source(one->event),
+                           peal_event_id(one->event));
 }
 
 static enum peal_err make(struct pl_scheduled **out, struct peal_bus *bus,
@@ -209,22 +230,43 @@ static enum peal_err make(struct pl_scheduled **out, struct peal_bus *bus,
     }
     one->deliver_at = parting->message->deliver_at_ns;
     one->durability = parting->message->durability;
-    one->bytes = sizeof *one + peal_event_encode(one->event, NULL, 0);
-    one->key =
-        pl_state_id_key(&bus->log->state, peal_event_source(one->event), peal_event_id(one->event));
+    one->bytes = bytes_of(one);
+    one->key = key_of(bus, one);
     *out = one;
     return PEAL_OK;
 }
 
-static void fill_receipt(struct peal_receipt *receipt, const struct pl_scheduled *one, bool known)
+static void fill_receipt(struct peal_receipt *receipt, const struct peal_bus *bus,
+                         const struct pl_scheduled *one, bool known)
 {
-    *receipt = (struct peal_receipt){ .durability = PEAL_DURABILITY_MEMORY, .duplicate = known };
+    *receipt =
+        (struct peal_receipt){ .durability = pl_schedule_level(bus, one), .duplicate = known };
     (void)snprintf(receipt->id, sizeof receipt->id, "%s", peal_event_id(one->event)); // it fits
 }
 
 bool pl_schedule_wants(struct peal_bus *bus, const struct peal_message *message)
 {
     return message->deliver_at_ns > 0 && message->deliver_at_ns > pl_bus_now(bus);
+}
+
+// Keeps one that was entered, and lets it wait; or takes it out again.
+static enum peal_err keep(struct peal_bus *bus, struct pl_scheduled *one)
+{
+    struct pl_schedule *schedule = &bus->schedule;
+    enum peal_err err = pl_schedule_keep(bus, one);
+    pl_mutex_lock(&schedule->lock, bus->seams);
+    if (err) {
+        take_out(schedule, one);
+    } else {
+        let_wait(schedule, one, one->deliver_at);
+    }
+    pl_mutex_unlock(&schedule->lock, bus->seams);
+    if (err) {
+        free_scheduled(bus, one);
+    } else {
+        set_timer(bus);
+    }
+    return err;
 }
 
 enum peal_err pl_schedule_accept(struct peal_bus *bus, const struct pl_parting *parting,
@@ -243,19 +285,43 @@ enum peal_err pl_schedule_accept(struct peal_bus *bus, const struct pl_parting *
     bool known;
     pl_mutex_lock(&schedule->lock, bus->seams);
     err = check_room(bus, one, &known);
-    if (!err && receipt) {
-        fill_receipt(receipt, one, known); // behind the lock it may be gone
-    }
     if (!err && !known) {
+        one->order = schedule->next_order++;
         enter(schedule, one);
     }
     pl_mutex_unlock(&schedule->lock, bus->seams);
+    struct peal_receipt filled;
+    fill_receipt(&filled, bus, one, known); // once it waits, it may be gone
     if (err || known) {
         free_scheduled(bus, one);
     }
     if (!err && known) {
         pl_count_shared(&bus->duplicates, 1);
     } else if (!err) {
+        err = keep(bus, one);
+    }
+    if (!err && receipt) {
+        *receipt = filled;
+    }
+    return err;
+}
+
+enum peal_err pl_schedule_restore(struct peal_bus *bus, struct pl_scheduled *one)
+{
+    struct pl_schedule *schedule = &bus->schedule;
+    one->restored = true;
+    one->bytes = bytes_of(one);
+    one->key = key_of(bus, one);
+    pl_mutex_lock(&schedule->lock, bus->seams);
+    enum peal_err err = make_room(schedule);
+    if (!err) {
+        schedule->next_order =
+            one->order >= schedule->next_order ? one->order + 1 : schedule->next_order;
+        enter(schedule, one);
+        let_wait(schedule, one, one->deliver_at);
+    }
+    pl_mutex_unlock(&schedule->lock, bus->seams);
+    if (!err) {
         set_timer(bus);
     }
     return err;
@@ -317,6 +383,12 @@ static struct pl_scheduled *take_due(struct peal_bus *bus)
 
 static void is_published(struct peal_bus *bus, struct pl_scheduled *one)
 {
+    if (pl_schedule_forget(bus, &one, 1)) {
+        pl_bus_say(bus, PEAL_LEVEL_WARNING,
+                   "scheduled event %s of type %.100s was published and is still kept; who opens "
+                   "the log next finds it there, and does not publish it again: %s",
+                   peal_event_id(one->event), one->event->type, peal_error_sentence());
+    }
     pl_mutex_lock(&bus->schedule.lock, bus->seams);
     take_out(&bus->schedule, one);
     pl_mutex_unlock(&bus->schedule.lock, bus->seams);
@@ -340,11 +412,23 @@ static void is_not_published(struct peal_bus *bus, struct pl_scheduled *one, enu
                    "%s",
                    peal_event_id(one->event), one->event->type, peal_error_sentence());
     }
+    int64_t when = stays ? one->deliver_at : pl_bus_now(bus) + AGAIN_NS;
     pl_mutex_lock(&bus->schedule.lock, bus->seams);
-    int64_t key = stays ? one->deliver_at : pl_bus_now(bus) + AGAIN_NS;
-    // Cannot fail: there is room for every event there is.
-    (void)pl_heap_insert(&bus->schedule.due, &one->due, key, one->order);
+    let_wait(&bus->schedule, one, when);
     pl_mutex_unlock(&bus->schedule.lock, bus->seams);
+}
+
+static enum peal_err publish_one(struct peal_bus *bus, const struct pl_scheduled *one)
+{
+    bool done = false;
+    enum peal_err err = one->restored ? pl_schedule_find(&done, bus, one) : PEAL_OK;
+    if (err || done) {
+        return err;
+    }
+    struct peal_message message;
+    struct peal_pair pairs[PEAL_METADATA_MAX];
+    say_again(&message, pairs, bus->origin.source, one);
+    return pl_publish_as_it_is(bus, &message, one->event->hops);
 }
 
 // Publishes what is due, a share of it.
@@ -352,10 +436,7 @@ static enum peal_err publish_share(struct peal_bus *bus)
 {
     struct pl_scheduled *one;
     for (unsigned i = 0; i < SHARE && (one = take_due(bus)) != NULL; i++) {
-        struct peal_message message;
-        struct peal_pair pairs[PEAL_METADATA_MAX];
-        say_again(&message, pairs, bus->origin.source, one);
-        enum peal_err err = pl_publish_as_it_is(bus, &message, one->event->hops);
+        enum peal_err err = publish_one(bus, one);
         if (!err) {
             is_published(bus, one);
             continue;
@@ -542,11 +623,37 @@ static enum peal_err explain_none(const struct selection *selection, bool busy)
     if (!id) {
         return PEAL_OK;
     }
-    return busy ? pl_fail(PEAL_ESTATE, "the event \"%.128s\" is being published", id)
+    return busy ? pl_fail(PEAL_ESTATE,
+                          "the event \"%.128s\" is in the hands of another thread, which "
+                          "publishes, schedules or cancels it",
+                          id)
                 : pl_fail(PEAL_ENOTFOUND,
                           "no event \"%.128s\" waits for its time: it was published, cancelled, or "
                           "never scheduled",
                           id);
+}
+
+// Forgets those that were taken from the heap; if that fails they wait once more.
+static enum peal_err finish_cancel(struct peal_bus *bus, struct pl_scheduled **list, size_t count)
+{
+    struct pl_schedule *schedule = &bus->schedule;
+    enum peal_err err = pl_schedule_forget(bus, list, count);
+    pl_mutex_lock(&schedule->lock, bus->seams);
+    for (size_t i = 0; i < count; i++) {
+        if (err) {
+            let_wait(schedule, list[i], list[i]->deliver_at);
+        } else {
+            take_out(schedule, list[i]);
+        }
+    }
+    pl_mutex_unlock(&schedule->lock, bus->seams);
+    for (size_t i = 0; i < count && !err; i++) {
+        free_scheduled(bus, list[i]);
+    }
+    if (err) {
+        set_timer(bus);
+    }
+    return err;
 }
 
 enum peal_err peal_schedule_cancel(peal_bus *bus, const struct peal_schedule_filter *filter,
@@ -563,13 +670,11 @@ enum peal_err peal_schedule_cancel(peal_bus *bus, const struct peal_schedule_fil
     if (owner) {
         count = collect(&selection, owner->selected, &busy);
         for (size_t i = 0; i < count && !dry_run; i++) {
-            take_out(&bus->schedule, owner->selected[i]);
+            pl_heap_remove(&bus->schedule.due, &owner->selected[i]->due); // ours
         }
         pl_mutex_unlock(&bus->schedule.lock, bus->seams);
         err = count == 0 ? explain_none(&selection, busy) : PEAL_OK;
-        for (size_t i = 0; i < count && !dry_run; i++) {
-            free_scheduled(bus, owner->selected[i]);
-        }
+        err = err || dry_run ? err : finish_cancel(bus, owner->selected, count);
     }
     pl_release(bus->seams, owner);
     pl_pattern_free(selection.pattern, bus->seams);
