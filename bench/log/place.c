@@ -86,6 +86,10 @@ void bench_place_begin(const struct bench_sizes *wanted)
 {
     sizes = wanted->quick ? quick : whole;
     sizes.large = wanted->large ? wanted->large : sizes.large;
+    if (sizes.large < quick.small) {
+        bench_die("--large: at least %llu, for sessions that are whole",
+                  (unsigned long long)quick.small);
+    }
     const char *folder = wanted->folder ? wanted->folder : getenv("TMPDIR"); // NOLINT: no threads
     folder = folder && *folder ? folder : "/var/tmp";
     check_folder(folder);
