@@ -43,7 +43,7 @@ static void open_timed(double *out, struct bench_log *log, const char *path)
     uint64_t start = bench_now_ns();
     bench_log_open(log, path);
     out[0] = (double)(bench_now_ns() - start) / 1e6;
-    bench_log_ask_subject(log, bench_log_sizes()->large);
+    bench_log_ask_subject(log);
     out[1] = (double)(bench_now_ns() - start) / 1e6;
 }
 
@@ -147,7 +147,7 @@ static void run_memory(double *out, int argument)
     struct bench_log log;
     bench_log_open(&log, path);
     uint64_t opened = bench_resident_bytes();
-    bench_log_ask_all(&log, bench_log_sizes()->large, MEMORY_ASKS);
+    bench_log_ask_all(&log, MEMORY_ASKS);
     (void)bench_log_fill(&log, bench_log_last(&log), MEMORY_ADDS);
     uint64_t used = bench_resident_bytes();
     bench_log_close(&log, NULL);

@@ -54,10 +54,10 @@ void bench_log_small(struct bench_log *out, char path[BENCH_PATH_MAX]);
 void bench_log_large_path(char path[BENCH_PATH_MAX]);
 void bench_log_close(struct bench_log *log, const char *remove); // NULL: stays
 
-// Looks things up in a log that was filled with so many events: each kind `times` times; one
-// subject. Dies if something else comes back than was written.
-void bench_log_ask_all(const struct bench_log *log, uint64_t events, unsigned times);
-void bench_log_ask_subject(const struct bench_log *log, uint64_t events);
+// Looks things up: each kind `times` times; one subject. Dies if something else comes back than was
+// written.
+void bench_log_ask_all(const struct bench_log *log, unsigned times);
+void bench_log_ask_subject(const struct bench_log *log);
 
 // Takes a directory's files out of the kernel's cache, and says if that has not worked.
 void bench_log_cool(const char *path, const char *figure);

@@ -23,7 +23,7 @@ struct question {
     size_t count;
 };
 
-// Makes a question of a log that had so many events when it was filled.
+// Makes a question of a log that has so many events.
 typedef void asker(struct question *out, uint64_t events, uint64_t *random);
 
 // ---- questions ----------------------------------------------------------------------------------
@@ -78,6 +78,22 @@ static void ask_type(struct question *out, uint64_t events, uint64_t *random)
     expect_page(out, type, 1, events);
 }
 
+// The same from the other end: what is looked at first by who looks in.
+static void ask_newest(struct question *out, uint64_t events, uint64_t *random)
+{
+    uint32_t type = (uint32_t)(bench_random(random) % BENCH_WORK_TYPES_COMMON);
+    out->query =
+        (struct peal_query){ .pattern = bench_work_type(type), .backwards = true, .limit = PAGE };
+    struct bench_work work;
+    out->count = 0;
+    for (uint64_t number = events; number > 0 && out->count < PAGE; number--) {
+        bench_work_make(&work, 0, number - 1);
+        if (work.type == type) {
+            out->expected[out->count++] = number;
+        }
+    }
+}
+
 // From anywhere in the first half, so that there is a whole page behind it.
 static void ask_rare_type(struct question *out, uint64_t events, uint64_t *random)
 {
@@ -119,8 +135,9 @@ static void answer(const struct bench_log *log, const struct question *question,
 }
 
 // In microseconds. Where one takes long, as many as fit into a turn, but one.
-static double measure(const struct bench_log *log, asker *ask, uint64_t events)
+static double measure(const struct bench_log *log, asker *ask)
 {
+    uint64_t events = bench_log_last(log);
     static uint64_t took[ASKED_MAX];
     struct question question;
     uint64_t random = bench_ticks() | 1;
@@ -143,12 +160,14 @@ static double measure(const struct bench_log *log, asker *ask, uint64_t events)
     return (double)median / 1e3;
 }
 
-static asker *const askers[] = { ask_subject, ask_correlation, ask_type, ask_rare_type };
+static asker *const askers[] = { ask_subject, ask_correlation, ask_type, ask_newest,
+                                 ask_rare_type };
 
 #define ASKERS (sizeof askers / sizeof askers[0])
 
-void bench_log_ask_all(const struct bench_log *log, uint64_t events, unsigned times)
+void bench_log_ask_all(const struct bench_log *log, unsigned times)
 {
+    uint64_t events = bench_log_last(log);
     struct question question;
     uint64_t random = bench_ticks() | 1;
     for (size_t i = 0; i < times * ASKERS; i++) {
@@ -157,8 +176,9 @@ void bench_log_ask_all(const struct bench_log *log, uint64_t events, unsigned ti
     }
 }
 
-void bench_log_ask_subject(const struct bench_log *log, uint64_t events)
+void bench_log_ask_subject(const struct bench_log *log)
 {
+    uint64_t events = bench_log_last(log);
     struct question question;
     uint64_t random = bench_ticks() | 1;
     ask_subject(&question, events, &random);
@@ -177,9 +197,8 @@ static void run_lookups(double *out, int large)
         bench_log_close(&log, NULL); // Nobody looks things up in what is still in memory alone.
         bench_log_open(&log, path);
     }
-    uint64_t events = large ? bench_log_sizes()->large : bench_log_sizes()->small;
     for (size_t i = 0; i < ASKERS; i++) {
-        out[i] = measure(&log, askers[i], events);
+        out[i] = measure(&log, askers[i]);
     }
     bench_log_close(&log, large ? NULL : path);
 }
@@ -191,12 +210,14 @@ const struct bench_measurement bench_log_lookup[] = {
       { { "log.small.subject", "us", { { 0 } } },
         { "log.small.correlation", "us", { { 0 } } },
         { "log.small.type", "us", { { 0 } } },
+        { "log.small.newest", "us", { { 0 } } },
         { "log.small.rare_type", "us", { { 0 } } } } },
     { run_lookups,
       1,
       { { "log.large.subject", "us", { { BENCH_AT_MOST, NULL, 0, 60 } } },
         { "log.large.correlation", "us", { { BENCH_AT_MOST, NULL, 0, 60 } } },
         { "log.large.type", "us", { { BENCH_AT_MOST, NULL, 0, 100 } } },
+        { "log.large.newest", "us", { { BENCH_AT_MOST, NULL, 0, 100 } } },
         { "log.large.rare_type", "us", { { BENCH_AT_MOST, NULL, 0, 100 } } } } },
     { 0 },
 };

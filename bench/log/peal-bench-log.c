@@ -39,6 +39,7 @@ static const struct bench_flat flats[] = {
     { "log.flat.subject", "log.small.subject", "log.large.subject", false },
     { "log.flat.correlation", "log.small.correlation", "log.large.correlation", false },
     { "log.flat.type", "log.small.type", "log.large.type", false },
+    { "log.flat.newest", "log.small.newest", "log.large.newest", false },
     { "log.flat.rare_type", "log.small.rare_type", "log.large.rare_type", false },
     { 0 },
 };
