@@ -71,6 +71,7 @@ struct cli_verb {
     const char *summary;   // half a line
     const char *about;     // paragraphs and examples, for help
     const char *actions;   // of verbs that have some, as the first argument: "list|show"; or NULL
+    const char *reads;     // those of them that only read, whatever `need` says; or NULL
     const struct cli_option *options;
     size_t size;          // of the struct they fill in
     unsigned least, most; // arguments

@@ -295,6 +295,7 @@ const struct cli_verb cli_verb_dead = {
         "  peal dead retry --type 'order.*' --dry-run\n"
         "  peal dead edit 12 --data '{\"total\":5}'\n",
     .actions = "list|show|count|retry|edit|discard",
+    .reads = "list|show|count",
     .options = options,
     .size = sizeof(struct dead),
     .most = 2,

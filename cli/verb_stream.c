@@ -143,6 +143,7 @@ const struct cli_verb cli_verb_stream = {
         "  peal stream append o-17 order.created '{\"total\":5}' --expect none\n"
         "  peal stream append o-17 order.paid --expect 1\n",
     .actions = "show|version|append",
+    .reads = "show|version",
     .options = options,
     .size = sizeof(struct stream),
     .least = 1,

@@ -123,11 +123,19 @@ static int finish(struct cli *cli, int status)
     return cli->broken ? CLI_YES : status;
 }
 
+// Without an action, a verb that has some does the first of them.
+static bool only_reads(const struct cli *cli)
+{
+    const struct cli_verb *verb = cli->verb;
+    const char *action = cli->count ? cli->arguments[0] : NULL;
+    return verb->need == CLI_READS || (verb->reads && (!action || cli_choice(verb->reads, action)));
+}
+
 static int run(struct cli *cli, const void *given)
 {
     peal_bus *bus = cli->bus;
     if (cli->verb->need != CLI_ALONE && !bus) {
-        int status = cli_open(cli, &bus, cli->url, cli->verb->need == CLI_WRITES);
+        int status = cli_open(cli, &bus, cli->url, !only_reads(cli));
         if (status) {
             return status;
         }
@@ -160,7 +168,7 @@ static int run_verb(struct cli *cli, int argc, char **argv)
     cli->url = common.url                    ? common.url
                : environment && *environment ? environment
                                              : "file:./events";
-    cli_signals(cli->verb->need == CLI_WRITES);
+    cli_signals(!only_reads(cli));
     return finish(cli, run(cli, given));
 }
 
