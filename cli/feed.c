@@ -3,7 +3,7 @@
 // Feed: a buffer that grows to one piece. `start` to `end` is what has been read and not given.
 //
 // Lines are split at their end, whatever they hold. Elements of an array are found by brackets and
-// quotes; what stands between them where a comma should is a damaged piece up to the next `{`.
+// quotes; what stands between them where only a comma should is a damaged piece.
 #include "cli/feed.h"
 
 #include <errno.h>
@@ -121,6 +121,20 @@ static bool next_line(struct feed_piece *out, struct feed *feed)
 
 // ---- array --------------------------------------------------------------------------------------
 
+// What is no object ends where the next element, or the batch, might.
+static size_t odd_length(struct feed *feed)
+{
+    for (size_t length = 0;;) {
+        struct ingest_text text = rest(feed);
+        while (length < text.size && !memchr(",{]", text.bytes[length], 3)) {
+            length++;
+        }
+        if (length < text.size || !fill(feed)) {
+            return length;
+        }
+    }
+}
+
 // An element whose end does not come is the rest of the stream.
 static bool next_element(struct feed_piece *out, struct feed *feed)
 {
@@ -137,13 +151,14 @@ static bool next_element(struct feed_piece *out, struct feed *feed)
     if (text.bytes[0] == ']') {
         pass(feed, 1);
         skip(feed, " \t\r\n");
-        text = rest(feed);
-        return text.size > 0 && give(out, feed, text.size, "something behind the end of the batch");
+        feed->over = true; // whatever it is, it is said once
+        bool more =
+            rest(feed).size > 0 && give(out, feed, 1, "something behind the end of the batch");
+        feed->start = feed->end;
+        return more;
     }
     if (text.bytes[0] != '{') {
-        const char *next = memchr(text.bytes, '{', text.size);
-        return give(out, feed, next ? (size_t)(next - text.bytes) : text.size,
-                    "not an event: an element of a batch is {...}");
+        return give(out, feed, odd_length(feed), "not an event: an element of a batch is {...}");
     }
     size_t length = 0;
     while ((length = ingest_span(rest(feed))) == 0 && fill_more(feed)) {
