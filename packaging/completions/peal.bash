@@ -3,7 +3,7 @@ _peal() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local verb=${COMP_WORDS[1]} words='' files='' nothing=''
     if [ "$COMP_CWORD" -eq 1 ] || { [ "$verb" = help ] && [ "$COMP_CWORD" -eq 2 ]; }; then
-        words="help version publish tail query replay stream dead stats import export doctor explain bench completion"
+        words="help version publish tail query replay stream subs dead stats import export doctor explain bench completion"
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
         return
     fi
@@ -80,6 +80,7 @@ _peal() {
     stream:--time) nothing=1 ;;
     stream:--priority|stream:-p) words="0 1 2 3 4 5 6 7 8 9" ;;
     stream:--durability|stream:-d) words="memory os disk" ;;
+    subs:--lag|subs:-l) nothing=1 ;;
     dead:--type|dead:-t) nothing=1 ;;
     dead:--subscription|dead:-s) nothing=1 ;;
     dead:--reason|dead:-r) nothing=1 ;;
@@ -126,6 +127,7 @@ _peal() {
         query) words=" --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --backwards -b --count --full -f --url -u --json -j --text --quiet -q --help -h" ;;
         replay) words=" --speed -x --full -f --to --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --json -j --text --quiet -q --help -h" ;;
         stream) words="show version append --expect -e --backwards -b --limit -n --data -D --data-file --content-type --key -k --correlation -c --causation --id -i --source --schema --metadata -m --time --priority -p --durability -d --url -u --json -j --text --quiet -q --help -h" ;;
+        subs) words="list show --lag -l --paused -p --url -u --json -j --text --quiet -q --help -h" ;;
         dead) words="list show count retry edit discard --type -t --subscription -s --reason -r --older-than --limit -n --all -a --dry-run --by -b --data -D --data-file --content-type --url -u --json -j --text --quiet -q --help -h" ;;
         stats) words=" --types -t --limit -n --url -u --json -j --text --quiet -q --help -h" ;;
         import) words=" --format --type -t --type-from --time-from --subject-from --correlation-from --strict --dry-run --from-line --batch --durability -d --url -u --json -j --text --quiet -q --help -h" files=1 ;;

@@ -126,6 +126,16 @@ says '"matches":true'
 misuse peal explain
 misuse peal explain 'a.*' 'a.*'
 
+# ---- subs
+
+yes peal subs
+lines 0
+no peal subs show billing
+misuse peal subs show
+misuse peal subs lits
+complains 'did you mean list?'
+misuse peal subs --lag none
+
 # ---- dead
 
 yes peal dead

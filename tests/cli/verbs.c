@@ -125,6 +125,24 @@ static void dead_letters_are_mended_retried_and_discarded(void **state)
     expect(1, "\"affected\":0", "dead discard --all");
 }
 
+static void durable_subscriptions_are_listed_with_their_lag(void **state)
+{
+    (void)state;
+    expect(0, "{\"name\":\"judge\",\"pattern\":\"order.*\",\"position\":3,\"lag\":0", "subs");
+    expect(0, "\"dead_letters\":2,\"members\":1,\"paused\":false,\"label\":\"judge\"",
+           "subs show judge");
+    expect(0, "BEHIND", "subs list --text");
+    expect(1, "did you mean judge?", "subs show jugde");
+    expect(1, "peal subs lists them", "subs show xyzzy");
+    expect(2, "which one?", "subs show");
+    expect(2, "one too many", "subs list judge");
+    struct said said = run("subs list --lag 1");
+    assert_int_equal(said.status, 0);
+    assert_string_equal(said.out, "");
+    free(said.out);
+    free(said.err);
+}
+
 static void what_is_imported_is_found_on_the_same_bus(void **state)
 {
     char path[] = "/tmp/peal-verbs.XXXXXX";
@@ -214,6 +232,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(dead_letters_are_listed_shown_and_counted, open_bus,
                                         close_bus),
         cmocka_unit_test_setup_teardown(dead_letters_are_mended_retried_and_discarded, open_bus,
+                                        close_bus),
+        cmocka_unit_test_setup_teardown(durable_subscriptions_are_listed_with_their_lag, open_bus,
                                         close_bus),
         cmocka_unit_test_setup_teardown(what_is_imported_is_found_on_the_same_bus, open_bus,
                                         close_bus),
