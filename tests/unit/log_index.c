@@ -296,6 +296,29 @@ static void a_short_time_is_a_short_stretch(void **state)
     indexed_close(&indexed);
 }
 
+// A clock that was set back: times come twice, and are two stretches.
+static void a_time_that_comes_again_is_another_stretch(void **state)
+{
+    (void)state;
+    struct indexed indexed;
+    indexed_open(&indexed, &(struct indexed_shape){ .seed = 3, .base = 1 });
+    uint32_t type = 0;
+    assert_int_equal(pl_index_number(indexed.tail, "t", 1, &type), PEAL_OK);
+    for (uint32_t i = 0; i < 20000; i++) {
+        const struct pl_index_event event = { .position = 1 + i, .time = i % 10000 };
+        assert_int_equal(pl_index_add(indexed.tail, &event), PEAL_OK);
+    }
+    const struct pl_stretch all = { .end = UINT64_MAX, .earliest = 5000, .latest = 5001 };
+    struct pl_stretch first = all;
+    struct pl_stretch last = all;
+    assert_int_equal(pl_index_times(indexed.tail, false, &first), PEAL_OK);
+    assert_int_equal(pl_index_times(indexed.tail, true, &last), PEAL_OK);
+    assert_in_range(5001, first.first, first.end - 2);
+    assert_in_range(15001, last.first, last.end - 2);
+    assert_true(first.end - first.first <= 2048 && last.end - last.first <= 2048);
+    indexed_close(&indexed);
+}
+
 static void check_offsets(struct indexed *indexed, struct pl_index *index)
 {
     uint32_t next = 0;
@@ -501,6 +524,7 @@ int main(void)
         cmocka_unit_test(no_event_of_a_time_is_passed_over),
         cmocka_unit_test(times_that_nothing_has_are_nowhere),
         cmocka_unit_test(a_short_time_is_a_short_stretch),
+        cmocka_unit_test(a_time_that_comes_again_is_another_stretch),
         cmocka_unit_test(a_record_is_found_a_few_records_behind_the_offset_told),
         cmocka_unit_test(an_index_knows_what_it_is_about),
         cmocka_unit_test(a_candidate_that_is_none_is_rare),
