@@ -39,7 +39,10 @@ int cli_open(struct cli *cli, peal_bus **out, const char *url, bool writes)
     char directory[4096];
     struct stat info;
     struct peal_bus_options options = {
-        .source = "/peal/cli", .workers = PEAL_NO_WORKERS, .log = tell, .log_context = cli,
+        .source = "/peal/cli",
+        .workers = PEAL_NO_WORKERS,
+        .log = tell,
+        .log_context = cli,
         .read_only = !writes && strncmp(url, "file:", 5) == 0,
     };
     if (!writes && directory_of(directory, sizeof directory, url) && stat(directory, &info) &&

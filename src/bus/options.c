@@ -277,10 +277,12 @@ static enum peal_err check_engine(struct peal_bus_options *options, const struct
         return PEAL_OK; // it takes everything, so that a program can be switched to it
     }
     if (!(ops->capabilities & PL_CAN_STORE)) {
-        if (options->durability > ops->durability || options->segment_bytes) {
+        if (options->durability > ops->durability || options->segment_bytes || options->read_only ||
+            options->go_on) {
             return pl_fail(
                 PEAL_EUNSUPPORTED,
-                "%s: has memory only: durability and segment_bytes are for file:", ops->scheme);
+                "%s: has memory only: durability, segment_bytes, read_only and go_on are for file:",
+                ops->scheme);
         }
         return PEAL_OK;
     }

@@ -177,7 +177,7 @@ static const struct pl_frame *step_back(struct peal_reader *reader)
 {
     struct pl_log *log = reader->bus->log;
     while (reader->at > reader->first) {
-        const struct pl_frame *frame = pl_cursor_at(&reader->place, log, reader->at - 1);
+        const struct pl_frame *frame = pl_cursor_back(&reader->place, log, reader->at - 1);
         if (!frame && reader->place.err) {
             return NULL;
         }
@@ -221,13 +221,15 @@ static const struct pl_frame *step_found(struct peal_reader *reader)
             }
             return NULL;
         }
-        const struct pl_frame *frame = dense ? pl_cursor_at(&reader->place, log, position)
-                                             : pl_cursor_pick(&reader->place, log, position);
+        bool backwards = reader->query.asked.backwards;
+        const struct pl_frame *frame = !dense      ? pl_cursor_pick(&reader->place, log, position)
+                                       : backwards ? pl_cursor_back(&reader->place, log, position)
+                                                   : pl_cursor_at(&reader->place, log, position);
         if (!frame && reader->place.err) {
             reader->again = position;
             return NULL;
         }
-        reader->at = reader->query.asked.backwards ? position : position + 1;
+        reader->at = backwards ? position : position + 1;
         if (frame && frame->position == position) {
             return frame;
         }

@@ -347,7 +347,7 @@ static enum peal_err look_one(struct pl_local *local, struct pl_request *request
     uint64_t version = 0, position = 0;
     bool dense;
     while (!err && !version && !(err = pl_lookup_next(lookup, &position, &dense)) && position) {
-        const struct pl_frame *frame = dense ? pl_cursor_at(&place, &local->log, position)
+        const struct pl_frame *frame = dense ? pl_cursor_back(&place, &local->log, position)
                                              : pl_cursor_pick(&place, &local->log, position);
         err = frame ? PEAL_OK : place.err;
         if (frame && frame->position == position) {

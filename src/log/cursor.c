@@ -58,6 +58,24 @@ const struct pl_frame *pl_cursor_seek(struct pl_cursor *cursor, struct pl_log *l
     return pl_segment_frame(segment, position < segment->first ? segment->first : position);
 }
 
+// So many positions before the one that is wanted are read with it; fewer where events are large.
+#define BACK 512
+
+const struct pl_frame *pl_cursor_back(struct pl_cursor *cursor, struct pl_log *log,
+                                      uint64_t position)
+{
+    const struct pl_frame *frame = pl_cursor_here(cursor, position);
+    for (uint64_t back = BACK; !frame; back /= 8) {
+        uint64_t from = position > back ? position - back : 1;
+        (void)pl_cursor_seek(cursor, log, from); // may be somewhere else
+        frame = cursor->err ? NULL : pl_cursor_here(cursor, position);
+        if (cursor->err || back == 0) {
+            break;
+        }
+    }
+    return frame;
+}
+
 const struct pl_frame *pl_cursor_pick(struct pl_cursor *cursor, struct pl_log *log,
                                       uint64_t position)
 {

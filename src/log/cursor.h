@@ -21,6 +21,11 @@ struct pl_cursor {
 const struct pl_frame *pl_cursor_seek(struct pl_cursor *cursor, struct pl_log *log,
                                       uint64_t position);
 
+// The same for who goes backwards: what is read of the past has those before the position in it,
+// too. The frame at exactly that position; NULL: it is forgotten, or cannot be read (`err`).
+const struct pl_frame *pl_cursor_back(struct pl_cursor *cursor, struct pl_log *log,
+                                      uint64_t position);
+
 // The frame at exactly that position, for who looks one up and does not go on to the next: of the
 // past, no more than it is read. NULL: it is forgotten, or cannot be read (`err`). Borrowed as
 // above.
