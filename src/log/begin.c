@@ -152,7 +152,7 @@ static int make_next(struct pl_store *store, uint64_t size, struct pl_file *out)
 
 // ---- beginning ----------------------------------------------------------------------------------
 
-static enum peal_err say(const struct pl_store *store, int result)
+enum peal_err pl_volume_say(const struct pl_store *store, int result)
 {
     if (result == -ENOSPC || result == -EDQUOT) {
         return pl_fail(PEAL_EIO,
@@ -185,7 +185,7 @@ enum peal_err pl_volume_begin(struct pl_store *store, uint64_t size)
     struct pl_file file = { 0 };
     if (!err) {
         int result = make_next(store, size, &file);
-        err = result ? say(store, result) : PEAL_OK;
+        err = result ? pl_volume_say(store, result) : PEAL_OK;
     }
     if (err) {
         store->files->close(store->files->world, &file);

@@ -69,6 +69,15 @@ static void flush(struct pl_store *store)
     }
 }
 
+// For those who do not wait themselves.
+static void settle_for(struct pl_store *store, struct pl_log *log)
+{
+    enum peal_err err = settle_disk(store, log, pl_log_end(log));
+    if (store->config.settled) {
+        store->config.settled(store->config.settled_context, err);
+    }
+}
+
 static void run_flusher(void *context)
 {
     struct pl_store *store = context;
@@ -83,6 +92,8 @@ static void run_flusher(void *context)
         if (wanted & PL_WANTED_FLUSH && now >= due) {
             flush(store);
             due = PL_FOREVER;
+        } else if (take_wanted(store, PL_WANTED_DISK)) {
+            settle_for(store, store->flushed);
         } else if (take_wanted(store, PL_WANTED_SYNC)) {
             (void)pl_sync_sealed(store); // as with flushing
         } else if (take_wanted(store, PL_WANTED_RESERVE)) {
@@ -145,6 +156,15 @@ static void end_flusher(struct pl_store *store)
         store->seams->wake(store->seams->world, &store->wanted, 1);
         store->seams->join(store->seams->world, store->flusher);
         store->flusher = NULL;
+    }
+}
+
+void pl_store_settle_soon(struct pl_store *store, struct pl_log *log)
+{
+    if (start_flusher(store, log)) {
+        settle_for(store, log);
+    } else if (!(atomic_fetch_or(&store->wanted, PL_WANTED_DISK) & PL_WANTED_DISK)) {
+        store->seams->wake(store->seams->world, &store->wanted, 1);
     }
 }
 

@@ -4,8 +4,9 @@
 //
 //     store.c    open and close, the directory and its lock, what it knows
 //     recover.c  which files there are, and where the log goes on; torn.c: what of the last counts
-//     volume.c   the list of files; begin.c: a new one
-//     write.c    events become records; sync.c: they become durable; flush.c: settling
+//     volume.c   the list of files; begin.c: a new one; forget.c: old ones
+//     write.c    files fill and follow each other; put.c: events become records
+//     sync.c     they become durable; flush.c: settling; failure.c: what failed
 //     follow.c   what another process writes
 //     place.c    where on disk a position is; stretch.c, get.c: reading there
 //
@@ -28,11 +29,17 @@
 // The bytes of the last volume.
 #define PL_VOLUME_GROWS (UINT64_MAX / 2)
 
+// A source that files have. There are few, and they stay.
+struct pl_source {
+    struct pl_source *next;
+    char text[];
+};
+
 // One segment file.
 struct pl_volume {
     uint64_t base, end;     // positions; the last one's end is `written`
     uint64_t bytes;         // no record reaches beyond
-    char *source;           // of its events that bring none; NULL: the store's
+    const char *source;     // of its events that bring none; one of `sources`; NULL: the store's
     struct pl_guide *guide; // shared; NULL: nobody has asked
     // As its header said when it was opened.
     uint64_t durable;   // positions below were on the disk when it was begun
@@ -46,6 +53,7 @@ struct pl_opened {
     uint64_t base; // of its volume; 0: nothing is here
     struct pl_file file;
     unsigned users;
+    bool forgotten; // who leaves it last closes it
     uint64_t last_used;
 };
 
@@ -105,6 +113,7 @@ struct pl_store {
     struct pl_mutex lock; // of all below; a leaf
     struct pl_volume *volumes;
     size_t volume_count, volume_capacity;
+    struct pl_source *sources;
     struct pl_unsynced file;   // the last volume's; changed by who writes
     struct pl_unsynced sealed; // the one before; taken away by who leads
     struct pl_file reserve;    // zero: there is none; made by the flusher
@@ -143,6 +152,9 @@ void pl_volumes_finish(struct pl_store *store);
 // On failure nothing has changed but, perhaps, a file without events. PEAL_ENOMEM, PEAL_EIO.
 enum peal_err pl_volume_begin(struct pl_store *store, uint64_t size);
 
+// Why there is no room, or no file, for what is to be written. PEAL_EIO.
+enum peal_err pl_volume_say(const struct pl_store *store, int result);
+
 // Makes the reserve, if there is none and it can be made. One thread at a time.
 void pl_reserve_make(struct pl_store *store);
 
@@ -173,7 +185,7 @@ void pl_store_damaged(struct pl_store *store, uint64_t first, uint64_t end);
 // log, the rest is cut.
 enum peal_err pl_torn_recover(struct pl_store *store);
 
-// ---- write.c ------------------------------------------------------------------------------------
+// ---- failure.c ----------------------------------------------------------------------------------
 
 // Nothing is written any more. Returns PEAL_EIO.
 enum peal_err pl_store_fail(struct pl_store *store, int result, const char *what);
@@ -186,6 +198,32 @@ bool pl_store_is_unknown(const struct pl_store *store, uint64_t end);
 // After a failure goes on in a new file, behind all positions that are given, if the config says
 // so. With the turn to write. PEAL_EIO, PEAL_ENOMEM: it could not.
 enum peal_err pl_write_go_on(struct pl_store *store, struct pl_log *log);
+
+// ---- put.c: all with the turn to write ----------------------------------------------------------
+
+// Bytes of what is written at once.
+struct pl_unit {
+    uint64_t records; // of events
+    uint64_t names;   // of types that have no number in the file yet
+};
+
+// Adds an event to a unit that is to be put. PEAL_ENOMEM.
+enum peal_err pl_put_measure(struct pl_store *store, struct pl_unit *unit,
+                             const struct pl_frame *frame);
+
+// There is room in the file, as measured. PEAL_EIO, PEAL_ENOMEM.
+enum peal_err pl_put_event(struct pl_store *store, const struct pl_frame *frame);
+
+// Says how far it was durable before what follows.
+enum peal_err pl_put_note(struct pl_store *store, uint64_t durable);
+
+// Writes the buffer, and says how far that brings the log.
+enum peal_err pl_put_flush(struct pl_store *store);
+
+// No type has a number: a new file is to be begun.
+void pl_put_forget_names(struct pl_store *store);
+
+// ---- write.c ------------------------------------------------------------------------------------
 
 // Writes all that is published. With the turn to write.
 enum peal_err pl_write_all(struct pl_store *store, struct pl_log *log);
@@ -214,7 +252,8 @@ enum pl_wanted {
     PL_WANTED_FLUSH = 1,   // write what is published, within 100 ms
     PL_WANTED_SYNC = 2,    // sync what is complete
     PL_WANTED_RESERVE = 4, // have a file ready
-    PL_WANTED_END = 8,
+    PL_WANTED_DISK = 8,    // make what is published durable, and say so
+    PL_WANTED_END = 16,
 };
 
 // Starts it if need be. Without a thread, whoever writes does all that when it must be done.
@@ -245,6 +284,9 @@ enum peal_err pl_place_find(struct pl_place *out, struct pl_store *store, uint64
 enum peal_err pl_place_open(struct pl_place *out, struct pl_store *store, uint64_t position,
                             bool *out_found);
 void pl_place_leave(struct pl_place *place, struct pl_store *store);
+
+// Closes the file of a volume that is gone, once nobody reads it.
+void pl_place_forget(struct pl_store *store, uint64_t base);
 
 // The guide of a file that is complete now counts towards PL_STORE_GUIDES_MAX; gives up others if
 // it must. Under the lock.

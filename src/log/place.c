@@ -208,9 +208,32 @@ static void close_file(struct pl_place *place, struct pl_store *store)
         store->files->close(store->files->world, &place->file);
         return;
     }
+    struct pl_file gone = { 0 };
     pl_mutex_lock(&store->lock, store->seams);
     place->opened->users--;
+    if (place->opened->forgotten && place->opened->users == 0) {
+        gone = place->opened->file;
+        *place->opened = (struct pl_opened){ 0 };
+    }
     pl_mutex_unlock(&store->lock, store->seams);
+    store->files->close(store->files->world, &gone);
+}
+
+void pl_place_forget(struct pl_store *store, uint64_t base)
+{
+    struct pl_file gone = { 0 };
+    pl_mutex_lock(&store->lock, store->seams);
+    for (size_t i = 0; i < PL_STORE_OPENED_MAX; i++) {
+        struct pl_opened *opened = &store->opened[i];
+        if (opened->base == base && opened->users > 0) {
+            opened->forgotten = true;
+        } else if (opened->base == base) {
+            gone = opened->file;
+            *opened = (struct pl_opened){ 0 };
+        }
+    }
+    pl_mutex_unlock(&store->lock, store->seams);
+    store->files->close(store->files->world, &gone);
 }
 
 // ---- places -------------------------------------------------------------------------------------
@@ -314,7 +337,7 @@ enum peal_err pl_place_find(struct pl_place *out, struct pl_store *store, uint64
         } else if (guided) {
             pl_guide_unref(place.volume.guide);
         }
-        if (err) {
+        if (err && pl_store_first(store) <= place.volume.base) { // else it is gone since
             return err;
         }
     }

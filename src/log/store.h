@@ -57,6 +57,10 @@ struct pl_store_config {
     // After a write or a sync that failed, go on in a new file, behind every position that was
     // given, instead of stopping for good.
     bool go_on;
+    // Told, by the flusher and without a lock, when what pl_store_settle_soon asked for has been
+    // done or has failed; pl_store_durable says how far it came. NULL: nobody wants to know.
+    void (*settled)(void *context, enum peal_err err);
+    void *settled_context;
     // Another process may write: the log is only read. Takes no lock, changes nothing, and does not
     // see what has been written since, but by pl_store_refresh.
     bool read_only;
@@ -92,6 +96,16 @@ uint64_t pl_store_durable(const struct pl_store *store);
 // nothing of that kind; they are not yet, and another call may try.
 enum peal_err pl_store_settle(struct pl_store *store, struct pl_log *log, uint64_t end,
                               enum peal_durability level);
+
+// Makes all that is published now durable, without waiting: `settled` of the config is told. One
+// sync serves all who ask before it begins, so many events may be on their way to the disk at once.
+// Without a thread it is done before this returns. Any thread.
+void pl_store_settle_soon(struct pl_store *store, struct pl_log *log);
+
+// Removes complete files that have no position from `position` on: the oldest, and never the last.
+// Who reads in one may go on. Returns when that would survive a power cut. One thread at a time.
+// *out_first: the first position there is now. PEAL_EIO: some may be gone.
+enum peal_err pl_store_forget(struct pl_store *store, uint64_t position, uint64_t *out_first);
 
 // Of a store that only reads: takes notice of what was written since; pl_store_written says how far
 // that is. One thread at a time, others may read. PEAL_EIO, PEAL_ENOMEM.

@@ -2,8 +2,8 @@
 //
 // The list of segment files, oldest first.
 //
-// What must stay true: the list and its numbers change under store->lock only; a volume's source
-// never changes, so that readers may borrow it.
+// What must stay true: the list and its numbers change under store->lock only; a source stays as
+// long as the store, so that readers may borrow it.
 #include "log/internal.h"
 
 #include "base/error.h"
@@ -58,7 +58,10 @@ enum peal_err pl_volume_open(const struct pl_store *store, uint64_t base, enum p
 
 enum peal_err pl_volume_reserve(struct pl_store *store)
 {
-    if (store->volume_count < store->volume_capacity) {
+    pl_mutex_lock(&store->lock, store->seams);
+    bool full = store->volume_count == store->volume_capacity;
+    pl_mutex_unlock(&store->lock, store->seams);
+    if (!full) {
         return PEAL_OK;
     }
     size_t capacity = store->volume_capacity ? store->volume_capacity * 2 : 16;
@@ -78,36 +81,50 @@ enum peal_err pl_volume_reserve(struct pl_store *store)
     return PEAL_OK;
 }
 
+// The one copy of a source; NULL without memory. One thread at a time.
+static const char *keep_source(struct pl_store *store, const char *text)
+{
+    struct pl_source *source = store->sources;
+    while (source && strcmp(source->text, text) != 0) {
+        source = source->next;
+    }
+    if (source) {
+        return source->text;
+    }
+    source = pl_alloc(store->seams, sizeof *source + strlen(text) + 1);
+    if (!source) {
+        return NULL;
+    }
+    memcpy(source->text, text, strlen(text) + 1);
+    source->next = store->sources;
+    store->sources = source;
+    return source->text;
+}
+
 enum peal_err pl_volume_add(struct pl_store *store, uint64_t base, const char *source)
 {
     enum peal_err err = pl_volume_reserve(store);
-    char *copy = NULL;
+    const char *kept = NULL;
     if (!err && source && strcmp(source, store->source) != 0) {
-        copy = pl_copy_bytes(store->seams, source, strlen(source));
+        kept = keep_source(store, source);
         err =
-            copy ? PEAL_OK : pl_fail(PEAL_ENOMEM, "%s: no memory for a segment file", store->path);
+            kept ? PEAL_OK : pl_fail(PEAL_ENOMEM, "%s: no memory for a segment file", store->path);
     }
     if (err) {
         return err;
     }
     pl_mutex_lock(&store->lock, store->seams);
     store->volumes[store->volume_count++] =
-        (struct pl_volume){ .base = base, .end = base, .source = copy };
+        (struct pl_volume){ .base = base, .end = base, .source = kept };
     pl_mutex_unlock(&store->lock, store->seams);
     return PEAL_OK;
-}
-
-static void finish_volume(struct pl_store *store, struct pl_volume *volume)
-{
-    pl_release(store->seams, volume->source);
-    pl_guide_unref(volume->guide);
 }
 
 void pl_volume_drop_last(struct pl_store *store)
 {
     pl_mutex_lock(&store->lock, store->seams);
     assert(store->volume_count > 0);
-    finish_volume(store, &store->volumes[--store->volume_count]);
+    pl_guide_unref(store->volumes[--store->volume_count].guide);
     pl_mutex_unlock(&store->lock, store->seams);
 }
 
@@ -123,7 +140,12 @@ void pl_volume_end_last(struct pl_store *store, uint64_t end)
 void pl_volumes_finish(struct pl_store *store)
 {
     for (size_t i = 0; i < store->volume_count; i++) {
-        finish_volume(store, &store->volumes[i]);
+        pl_guide_unref(store->volumes[i].guide);
+    }
+    while (store->sources) {
+        struct pl_source *source = store->sources;
+        store->sources = source->next;
+        pl_release(store->seams, source);
     }
     pl_release(store->seams, store->volumes);
     store->volumes = NULL;
