@@ -86,7 +86,9 @@ struct peal_bus_options {
     int workers;        // threads that run handlers; 0: one a CPU; PEAL_NO_WORKERS: none
 
     // What is kept for those who come later, at most. PEAL_NO_HISTORY in any of the three: nothing.
-    // `file:` keeps everything: there they are PEAL_EUNSUPPORTED.
+    // `file:` keeps everything unless told, forgets whole files, and never what an open reader, a
+    // subscription or a durable name has yet to read (see `forget_unread`); PEAL_NO_HISTORY is
+    // PEAL_EUNSUPPORTED there.
     uint64_t history_events; // default 1,000,000
     uint64_t history_bytes;  // default 8 MiB; a whole segment (256 KiB) is forgotten at a time
     uint64_t history_ms;     // age; default: any
@@ -133,6 +135,9 @@ struct peal_bus_options {
     // position that was given. Who waited for the failed one is told PEAL_EIO all the same.
     // Default: take nothing more.
     bool go_on;
+    // Of `file:` only. Forget also what durable names have yet to read that nobody is subscribed to
+    // now, and what subscriptions have: they are told of it by `$peal.gap`.
+    bool forget_unread;
 };
 
 // Opens a bus. PEAL_EURL (unknown scheme or parameter), PEAL_EINVAL, PEAL_EUNSUPPORTED (an option

@@ -84,6 +84,8 @@ static struct pl_engine_config describe(struct peal_bus *bus)
         .segment_bytes = options->segment_bytes,
         .read_only = options->read_only,
         .go_on = options->go_on,
+        .unread = pl_bus_unread,
+        .unread_context = bus,
         .origin = { bus->origin.seed[0], bus->origin.seed[1] },
         .say = options->log,
         .say_context = options->log_context,
@@ -93,9 +95,11 @@ static struct pl_engine_config describe(struct peal_bus *bus)
 }
 
 static enum peal_err open_engine(struct peal_bus *bus, const struct pl_url *url,
-                                 const struct pl_engine_ops *ops)
+                                 const struct pl_engine_ops *ops,
+                                 const struct pl_retention *retention)
 {
     struct pl_engine_config config = describe(bus);
+    config.retention = *retention;
     enum peal_err err = ops->open(&bus->engine, url, &config);
     if (err) {
         return err;
@@ -131,6 +135,7 @@ static void init(struct peal_bus *bus, const struct pl_seams *seams)
     pl_list_init(&bus->mailboxes);
     pl_list_init(&bus->interceptors);
     pl_list_init(&bus->active);
+    pl_list_init(&bus->needs);
     pl_list_init(&bus->runs.queue);
     pl_list_init(&bus->dead.letters);
     pl_list_init(&bus->dead.unsaved);
@@ -154,7 +159,8 @@ static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
         return pl_fail(PEAL_EURL, "\"%s:\" is not an engine; there are %s", url->scheme,
                        pl_engine_schemes());
     }
-    enum peal_err err = pl_options_fill(&bus->options, url, ops);
+    struct pl_retention retention = { 0 };
+    enum peal_err err = pl_options_fill(&bus->options, &retention, url, ops);
     if (err) {
         return err;
     }
@@ -171,7 +177,7 @@ static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
         return pl_fail(PEAL_ENOMEM, "no memory to open a bus");
     }
     bus->data_max = bus->options.data_max;
-    err = open_engine(bus, url, ops);
+    err = open_engine(bus, url, ops, &retention);
     bus->workers = bus->options.workers;
     if (bus->silent) {
         bus->workers = PEAL_NO_WORKERS; // nothing is ever delivered

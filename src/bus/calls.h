@@ -70,8 +70,18 @@ uint64_t pl_slots_sum(struct peal_bus *bus, uint32_t index, bool clear);
 
 // Reads the URL over what the caller gave, and fills in the defaults. PEAL_EURL, PEAL_EINVAL,
 // PEAL_EUNSUPPORTED.
-enum peal_err pl_options_fill(struct peal_bus_options *options, const struct pl_url *url,
-                              const struct pl_engine_ops *ops);
+enum peal_err pl_options_fill(struct peal_bus_options *options, struct pl_retention *retention,
+                              const struct pl_url *url, const struct pl_engine_ops *ops);
+
+// ---- unread.c -----------------------------------------------------------------------------------
+
+// The first position that an open reader, a subscription or a durable name has yet to read; the bus
+// as its context. Takes locks of the bus: none is held.
+uint64_t pl_bus_unread(void *context);
+
+// A reader needs what lies from a position on, until it leaves.
+void pl_need_enter(struct peal_bus *bus, struct pl_need *need, uint64_t position);
+void pl_need_leave(struct peal_bus *bus, struct pl_need *need); // fine on zeros
 
 // ---- verify.c -----------------------------------------------------------------------------------
 

@@ -16,8 +16,8 @@
 //     bus->lock      routes, subscriptions, interceptors: what changes seldom
 //     mailbox->lock  its pending events
 //     log->turn      the log's tail, the producer's side of every mailbox, the active list
-//     bus->types_lock, bus->runs.lock, bus->timers.lock, bus->schedule.lock, bus->dead.lock,
-//     bus->saving.lock
+//     bus->types_lock, bus->needs_lock, bus->runs.lock, bus->timers.lock, bus->schedule.lock,
+//     bus->dead.lock, bus->saving.lock
 //                    leaves: nothing is taken under them
 //
 // and before a mailbox's lock, held across I/O: saving.turn (durable.h)
@@ -335,6 +335,12 @@ struct pl_saving {
 
 enum pl_bus_state { PL_BUS_OPEN = 0, PL_BUS_STOPPING, PL_BUS_STOPPED };
 
+// What a reader still needs of the log.
+struct pl_need {
+    struct pl_list link;
+    _Atomic uint64_t position; // and all behind it; changed by the reader
+};
+
 struct peal_bus {
     // Read by every publish; changed seldom.
     struct pl_engine *engine;
@@ -387,6 +393,9 @@ struct peal_bus {
     _Atomic(struct peal_topic **) topics[PL_CHUNKS];
     struct pl_topic_block *topic_blocks; // the newest first
     atomic_uint topic_count;
+
+    struct pl_mutex needs_lock; // a leaf
+    struct pl_list needs;       // of open readers
 
     struct pl_list active; // intakes; with the turn
     struct pl_runs runs;

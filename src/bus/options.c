@@ -53,6 +53,7 @@ static const struct parameter {
       "to schedule nothing is scheduled_max=0" },
     { "read_only", FLAG, offsetof(struct peal_bus_options, read_only), NULL },
     { "go_on", FLAG, offsetof(struct peal_bus_options, go_on), NULL },
+    { "forget_unread", FLAG, offsetof(struct peal_bus_options, forget_unread), NULL },
     { "durability", DURABILITY, offsetof(struct peal_bus_options, durability), NULL },
     { "segment_bytes", SIZE, offsetof(struct peal_bus_options, segment_bytes),
       "a file holds events" },
@@ -271,28 +272,35 @@ static enum peal_err fill_defaults(struct peal_bus_options *options)
 }
 
 // Options that the engine does not have are refused, before any default is filled in.
-static enum peal_err check_engine(struct peal_bus_options *options, const struct pl_engine_ops *ops)
+static enum peal_err check_engine(struct peal_bus_options *options, struct pl_retention *retention,
+                                  const struct pl_engine_ops *ops)
 {
     if (!(ops->capabilities & PL_CAN_DELIVER)) {
         return PEAL_OK; // it takes everything, so that a program can be switched to it
     }
     if (!(ops->capabilities & PL_CAN_STORE)) {
         if (options->durability > ops->durability || options->segment_bytes || options->read_only ||
-            options->go_on) {
-            return pl_fail(
-                PEAL_EUNSUPPORTED,
-                "%s: has memory only: durability, segment_bytes, read_only and go_on are for file:",
-                ops->scheme);
+            options->go_on || options->forget_unread) {
+            return pl_fail(PEAL_EUNSUPPORTED,
+                           "%s: has memory only: durability, segment_bytes, read_only, go_on and "
+                           "forget_unread are for file:",
+                           ops->scheme);
         }
         return PEAL_OK;
     }
-    if (options->history_events || options->history_bytes || options->history_ms) {
-        return pl_fail(
-            PEAL_EUNSUPPORTED,
-            "%s: keeps every event: history_events, history_bytes and history_ms are for "
-            "mem:",
-            ops->scheme);
+    if (options->history_events == PEAL_NO_HISTORY || options->history_bytes == PEAL_NO_HISTORY ||
+        options->history_ms == PEAL_NO_HISTORY) {
+        return pl_fail(PEAL_EUNSUPPORTED,
+                       "%s: keeps events; to keep none is for mem:", ops->scheme);
     }
+    // What is said of the history is for the files. The memory of the newest has limits of its own.
+    *retention = (struct pl_retention){ .events = options->history_events,
+                                        .bytes = options->history_bytes,
+                                        .age_ms = options->history_ms,
+                                        .unread_too = options->forget_unread };
+    options->history_events = UINT64_MAX - 1;
+    options->history_bytes = STORED_HISTORY_BYTES;
+    options->history_ms = 0;
     if (options->pressure == PEAL_PRESSURE_DROP_OLDEST) {
         return pl_fail(PEAL_EUNSUPPORTED,
                        "%s: drops nothing: pressure=drop_oldest is for mem:", ops->scheme);
@@ -320,11 +328,11 @@ static enum peal_err check_storage(struct peal_bus_options *options)
     return PEAL_OK;
 }
 
-enum peal_err pl_options_fill(struct peal_bus_options *options, const struct pl_url *url,
-                              const struct pl_engine_ops *ops)
+enum peal_err pl_options_fill(struct peal_bus_options *options, struct pl_retention *retention,
+                              const struct pl_url *url, const struct pl_engine_ops *ops)
 {
     enum peal_err err = read_url(options, url);
-    err = err ? err : check_engine(options, ops);
+    err = err ? err : check_engine(options, retention, ops);
     err = err ? err : fill_defaults(options);
     return err ? err : check_storage(options);
 }

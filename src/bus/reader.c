@@ -18,6 +18,7 @@ struct peal_reader {
     struct pl_lookup *lookup; // where there are indexes and they can help; else NULL
     bool by_time;             // the lookup is for an id that was made, by the time in it
     uint64_t again;           // a position that could not be read; 0: none
+    struct pl_need need;      // what of the log must stay
     struct pl_cursor place;
     struct peal_event event;
     const struct peal_event *newer; // its newest form, where the log has an old one; a reference
@@ -136,6 +137,13 @@ static bool try_by_time(struct peal_reader *reader)
     return reader->place.err == PEAL_OK;
 }
 
+// Relaxed: who forgets may be late to know that less is needed.
+static inline void say_need(struct peal_reader *reader)
+{
+    uint64_t position = reader->query.asked.backwards ? reader->first : reader->at;
+    atomic_store_explicit(&reader->need.position, position, memory_order_relaxed);
+}
+
 enum peal_err peal_reader_open(peal_reader **out, peal_bus *bus, const struct peal_query *query)
 {
     if (!out || !bus) {
@@ -163,7 +171,9 @@ enum peal_err peal_reader_open(peal_reader **out, peal_bus *bus, const struct pe
         peal_reader_close(reader);
         return err;
     }
+    pl_need_enter(bus, &reader->need, 0); // all, until it is known
     set_range(reader);
+    say_need(reader);
     err = begin_lookup(reader);
     if (err) {
         peal_reader_close(reader);
@@ -279,6 +289,7 @@ static __attribute__((noinline)) enum walk_end renew(struct peal_reader *reader,
 // Walks over at most `budget` positions.
 static inline enum walk_end walk(struct peal_reader *reader, uint64_t budget)
 {
+    say_need(reader);
     uint64_t limit = reader->query.asked.limit;
     if (__builtin_expect(reader->newer != NULL, 0)) {
         peal_event_unref(reader->newer);
@@ -335,6 +346,7 @@ void peal_reader_close(peal_reader *reader)
 {
     if (reader) {
         const struct pl_seams *seams = reader->bus->seams;
+        pl_need_leave(reader->bus, &reader->need);
         peal_event_unref(reader->newer);
         pl_lookup_destroy(reader->lookup);
         pl_cursor_rest(&reader->place);

@@ -46,6 +46,12 @@ struct pl_kv;
 struct pl_kv_entry;
 struct pl_kv_transaction;
 
+// What of the stored events is kept; zeros: all.
+struct pl_retention {
+    uint64_t events, bytes, age_ms;
+    bool unread_too; // nobody holds it up
+};
+
 struct pl_engine_config {
     const struct pl_seams *seams;
     struct pl_log_limits limits;
@@ -57,6 +63,10 @@ struct pl_engine_config {
     uint64_t segment_bytes; // of a file
     bool read_only;         // another process writes
     bool go_on;             // in a new file, after a failure
+    struct pl_retention retention;
+    // The first position somebody has yet to read. Takes locks of the bus.
+    uint64_t (*unread)(void *context);
+    void *unread_context;
     uint64_t origin[2];     // what ids are made of; the engine may say it knows better
     peal_log_callback *say; // NULL: nobody listens
     void *say_context;

@@ -256,6 +256,9 @@ static enum peal_err file_open(struct pl_engine **out, const struct pl_url *url,
     local->say = config->say;
     local->say_context = config->say_context;
     local->read_only = config->read_only;
+    local->retention = config->retention;
+    local->unread = config->unread;
+    local->unread_context = config->unread_context;
     local->reading = pl_budget_create(config->seams);
     if (!local->reading) {
         err = pl_fail(PEAL_ENOMEM, "no memory to open file:");
@@ -411,6 +414,9 @@ static enum peal_err file_settle(struct pl_engine *engine, uint64_t end, enum pe
         say(local, PEAL_LEVEL_ERROR, peal_error_sentence());
     }
     pl_catalog_note(local->engine.catalog, pl_store_written(local->store));
+    if (!err) {
+        pl_local_retain(local);
+    }
     return err;
 }
 

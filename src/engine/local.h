@@ -26,6 +26,11 @@ struct pl_local {
     struct pl_budget *reading; // of stretches of the past
     struct pl_types types;
     bool read_only;
+    struct pl_retention retention;
+    uint64_t (*unread)(void *context);
+    void *unread_context;
+    _Atomic uint64_t retain_at; // looked at again when so much is written
+    struct pl_mutex retaining;  // one at a time; held across I/O
     struct pl_mutex refreshing; // one at a time; held across I/O
     peal_log_callback *say;
     void *say_context;
@@ -47,5 +52,11 @@ void pl_local_destroy(struct pl_local *local);
 // The members `append` and `version` of an engine.
 enum peal_err pl_local_append(struct pl_engine *engine, struct pl_request *requests, size_t count);
 bool pl_local_version(struct pl_engine *engine, struct pl_request *request);
+
+// ---- retain.c -----------------------------------------------------------------------------------
+
+// Forgets what the retention has no use for, if it is time to look. No lock. What cannot be
+// forgotten now is tried again later, and said.
+void pl_local_retain(struct pl_local *local);
 
 #endif

@@ -360,6 +360,28 @@ static enum peal_err clear_away(struct pl_catalog *catalog)
                   : PEAL_OK;
 }
 
+void pl_catalog_forget(struct pl_catalog *catalog, uint64_t first)
+{
+    const struct pl_files *files = catalog->config.files;
+    for (;;) {
+        struct pl_range range = { 0 };
+        struct pl_index *index = NULL;
+        pl_mutex_lock(&catalog->lock, catalog->config.seams);
+        if (catalog->count > 0 && !catalog->ranges[0].is_tail && catalog->ranges[0].end <= first) {
+            range = catalog->ranges[0];
+            index = take_out(catalog, 0);
+        }
+        pl_mutex_unlock(&catalog->lock, catalog->config.seams);
+        if (!range.end) {
+            return;
+        }
+        pl_index_unref(index);
+        char path[PL_CATALOG_PATH];
+        pl_catalog_path(catalog, range.first, range.end, path);
+        (void)files->unlink(files->world, path); // as said
+    }
+}
+
 static enum peal_err list(struct pl_catalog *catalog)
 {
     const struct pl_files *files = catalog->config.files;

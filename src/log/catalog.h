@@ -42,6 +42,10 @@ void pl_catalog_close(struct pl_catalog *catalog);
 // Positions below `end` are in the files. Costs a look; once in some thousand events a wake.
 void pl_catalog_note(struct pl_catalog *catalog, uint64_t end);
 
+// Positions below `first` are forgotten: so are the indexes of what lies below it. An index that
+// cannot be removed goes when the catalog is opened next.
+void pl_catalog_forget(struct pl_catalog *catalog, uint64_t first);
+
 // ---- lookup -------------------------------------------------------------------------------------
 
 struct pl_lookup_wanted {

@@ -102,6 +102,10 @@ enum peal_err pl_store_settle(struct pl_store *store, struct pl_log *log, uint64
 // Without a thread it is done before this returns. Any thread.
 void pl_store_settle_soon(struct pl_store *store, struct pl_log *log);
 
+// The first position of the oldest file such that it and all newer ones hold at most so many bytes,
+// and at least the newest file's. 0: all files together do. Any thread.
+uint64_t pl_store_behind(struct pl_store *store, uint64_t bytes);
+
 // Removes complete files that have no position from `position` on: the oldest, and never the last.
 // Who reads in one may go on. Returns when that would survive a power cut. One thread at a time.
 // *out_first: the first position there is now. PEAL_EIO: some may be gone.

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+//
+// Retention: which of the oldest events may go, by number, by size and by age.
+//
+// Each limit says a position below which it has no use for events; the greatest counts, but not
+// beyond what somebody has yet to read. Whole files go, so a little more stays than was asked.
+//
+// It is looked at by who settles, each time some thousand events more have been written: what a
+// log does not grow by needs no room.
+#include "engine/local.h"
+
+#include "base/error.h"
+#include "log/catalog.h"
+#include "log/store.h"
+
+#define LOOK_EVERY 4096 // events
+
+static bool is_limited(const struct pl_retention *retention)
+{
+    return retention->events || retention->bytes || retention->age_ms;
+}
+
+// Below this position the limits have no use for events.
+static enum peal_err find_limit(uint64_t *out, struct pl_local *local)
+{
+    const struct pl_retention *retention = &local->retention;
+    const struct pl_seams *seams = local->log.seams;
+    uint64_t written = pl_store_written(local->store);
+    uint64_t limit = 0;
+    if (retention->events && written > retention->events) {
+        limit = written - retention->events;
+    }
+    if (retention->bytes) {
+        uint64_t position = pl_store_behind(local->store, retention->bytes);
+        limit = position > limit ? position : limit;
+    }
+    int64_t now = seams->realtime(seams->world);
+    if (retention->age_ms && retention->age_ms < (uint64_t)(now / PL_NS_PER_MS)) {
+        uint64_t position = 0;
+        enum peal_err err = pl_log_find_time(&position, &local->log,
+                                             now - (int64_t)retention->age_ms * PL_NS_PER_MS);
+        if (err) {
+            return err;
+        }
+        limit = position > limit ? position : limit;
+    }
+    *out = limit;
+    return PEAL_OK;
+}
+
+static enum peal_err forget(struct pl_local *local)
+{
+    uint64_t limit = 0, first = 0;
+    enum peal_err err = find_limit(&limit, local);
+    if (err || limit <= pl_store_first(local->store)) {
+        return err;
+    }
+    if (!local->retention.unread_too) {
+        uint64_t unread = local->unread(local->unread_context);
+        limit = unread < limit ? unread : limit;
+    }
+    err = pl_store_forget(local->store, limit, &first);
+    if (!err) {
+        pl_catalog_forget(local->engine.catalog, first);
+    }
+    return err;
+}
+
+void pl_local_retain(struct pl_local *local)
+{
+    uint64_t written = pl_store_written(local->store);
+    // Relaxed: a hint of when to look; who has the lock does.
+    if (!is_limited(&local->retention) ||
+        written < atomic_load_explicit(&local->retain_at, memory_order_relaxed) ||
+        !pl_mutex_try(&local->retaining, local->log.seams)) {
+        return;
+    }
+    atomic_store_explicit(&local->retain_at, written + LOOK_EVERY, memory_order_relaxed);
+    enum peal_err err = forget(local);
+    pl_mutex_unlock(&local->retaining, local->log.seams);
+    if (err && local->say) {
+        local->say(PEAL_LEVEL_WARNING, peal_error_sentence(), local->say_context);
+    }
+}
