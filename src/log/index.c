@@ -201,7 +201,7 @@ enum peal_err pl_index_times(struct pl_index *index, bool backwards, struct pl_s
 enum peal_err pl_index_offset(struct pl_index *index, uint64_t position, uint64_t *out)
 {
     uint32_t span = index->ops->span(index);
-    if (position >= index->base + span) {
+    if (span == 0 || position >= index->base + span) {
         *out = 0;
         return PEAL_OK;
     }

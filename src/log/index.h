@@ -104,7 +104,7 @@ enum peal_err pl_index_number(struct pl_index *index, const char *name, size_t s
 
 struct pl_index_event {
     uint64_t position;      // above all that were added
-    uint64_t offset;        // where its record begins in the file, a multiple of 8
+    uint64_t offset;        // where its record begins in the file, a multiple of 8; 0: not told
     int64_t time;           // the event's, ns since the epoch
     uint32_t type;          // of pl_index_number
     uint64_t keys[PL_KEYS]; // hashes; 0: it has none
@@ -208,7 +208,7 @@ enum peal_err pl_index_times(struct pl_index *index, bool backwards, struct pl_s
 
 // Where to begin to read for a position: no record of it or of a later one is before that byte, and
 // only a few others (4 KiB of them, if they are alike) between. 0: the index has no position as
-// high. PEAL_ECORRUPT, PEAL_EIO, PEAL_ENOMEM.
+// high, or was not told. PEAL_ECORRUPT, PEAL_EIO, PEAL_ENOMEM.
 enum peal_err pl_index_offset(struct pl_index *index, uint64_t position, uint64_t *out);
 
 #endif

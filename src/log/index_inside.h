@@ -217,7 +217,7 @@ struct pl_index_header {
     uint32_t blocks; // of the file, this one too
     uint32_t types;
     uint16_t place_bits;
-    uint16_t mark_bits; // one offset for so many places, as a power of two
+    uint16_t mark_bits; // one offset for so many places, as a power of two; 0: there are none
     uint32_t types_at, names_at, directory_at, postings_at, times_at, marks_at;
     struct pl_index_column columns[PL_KINDS];
     uint32_t stripes[PL_STRIPES + 1]; // the first entry of each in the directory

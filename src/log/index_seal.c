@@ -268,8 +268,9 @@ static void put_times(struct seal *seal)
 
 static void put_marks(struct seal *seal)
 {
+    const uint32_t span = seal->header.mark_bits ? span_of(seal) : 0;
     seal->header.marks_at = here(seal);
-    for (uint32_t place = 0; place < span_of(seal); place += 1U << seal->header.mark_bits) {
+    for (uint32_t place = 0; place < span; place += 1U << seal->header.mark_bits) {
         uint64_t offset = 0;
         (void)pl_tail_ops.offset(&seal->tail->index, place,
                                  &offset); // a tail's cannot fail
@@ -303,6 +304,11 @@ static void set_header(struct seal *seal, uint64_t bytes)
         header->place_bits++;
     }
     uint64_t each = facts.events ? bytes / facts.events : 0;
+    uint64_t offset = 0;
+    (void)pl_index_offset(&seal->tail->index, facts.end - 1, &offset); // a tail's cannot fail
+    if (offset == 0) {
+        return; // nobody has told where the records are
+    }
     header->mark_bits = PL_MARK_BITS_MIN;
     while (header->mark_bits < PL_MARK_BITS_MAX && each << (header->mark_bits + 1) <= MARK_BYTES) {
         header->mark_bits++;

@@ -52,7 +52,8 @@ static size_t part_size(const struct pl_index_header *header, unsigned part)
     if (part == PL_PART_TIMES) {
         return (span + PL_TIME_PLACES - 1) / PL_TIME_PLACES * sizeof(struct pl_sealed_moment);
     }
-    return ((span + (1U << header->mark_bits) - 1) >> header->mark_bits) * sizeof(uint32_t);
+    const uint32_t marks = (span + (1U << header->mark_bits) - 1) >> header->mark_bits;
+    return header->mark_bits ? marks * sizeof(uint32_t) : 0;
 }
 
 static uint32_t part_at(const struct pl_index_header *header, unsigned part)
@@ -141,6 +142,10 @@ static enum peal_err sealed_offset(struct pl_index *index, uint32_t place, uint6
 {
     struct pl_sealed *sealed = pl_sealed_of(index);
     const void *part = NULL;
+    if (sealed->header.mark_bits == 0) {
+        *out = 0;
+        return PEAL_OK;
+    }
     enum peal_err err = pl_sealed_part(sealed, PL_PART_MARKS, &part);
     if (!err) {
         const uint32_t *marks = part;
@@ -219,8 +224,7 @@ static bool header_fits(const struct pl_index_header *header)
            header->events <= span && header->types <= PL_INDEX_TYPES_MAX &&
            header->place_bits >= PL_PLACE_BITS_MIN && header->place_bits <= 20 &&
            span <= 1ULL << header->place_bits && header->types <= 1U << header->place_bits &&
-           header->mark_bits >= PL_MARK_BITS_MIN && header->mark_bits <= PL_MARK_BITS_MAX &&
-           sizes_fit(header);
+           header->mark_bits <= PL_MARK_BITS_MAX && sizes_fit(header);
 }
 
 static bool is_about(const struct pl_index_header *header, const struct pl_index_source *source)

@@ -38,6 +38,16 @@ static const struct indexed_shape shapes[] = {
 
 #define SHAPES (sizeof shapes / sizeof shapes[0])
 
+static int64_t file_size(const struct indexed *indexed)
+{
+    struct pl_file file = { 0 };
+    const struct pl_files *files = indexed->files;
+    assert_int_equal(files->open(files->world, &file, INDEXED_PATH, PL_FILE_READ), 0);
+    int64_t size = files->size(files->world, file);
+    files->close(files->world, &file);
+    return size;
+}
+
 static struct indexed_question some_question(struct indexed *indexed)
 {
     struct indexed_question question = { .kind = indexed_below(indexed, PL_KEYS) };
@@ -336,12 +346,41 @@ static void check_offsets(struct indexed *indexed, struct pl_index *index)
     assert_int_equal(offset, 0);
     assert_int_equal(pl_index_offset(index, UINT64_MAX, &offset), PEAL_OK);
     assert_int_equal(offset, 0);
+    assert_int_equal(pl_index_offset(index, 0, &offset), PEAL_OK); // before all of them
+    assert_int_equal(offset, indexed->count ? indexed->events[0].offset : 0);
 }
 
 static void a_record_is_found_a_few_records_behind_the_offset_told(void **state)
 {
     (void)state;
     about_every_shape(1, check_offsets);
+}
+
+static void offsets_that_nobody_told_take_no_room(void **state)
+{
+    (void)state;
+    struct indexed indexed;
+    int64_t sizes[2];
+    for (int i = 0; i < 2; i++) {
+        indexed_set(&indexed, &shapes[5]);
+        for (uint32_t n = 0; n < indexed.count; n++) {
+            indexed.events[n].offset *= (uint64_t)i;
+        }
+        assert_int_equal(
+            pl_index_create(&indexed.tail, &indexed.seams, indexed.seed, indexed.shape.base),
+            PEAL_OK);
+        assert_int_equal(indexed_add(&indexed, indexed.tail, 0, indexed.count), PEAL_OK);
+        indexed_seal(&indexed);
+        uint64_t offset = 1;
+        assert_int_equal(pl_index_offset(indexed.sealed, indexed.shape.base + 99, &offset),
+                         PEAL_OK);
+        assert_int_equal(offset != 0, i);
+        const struct indexed_question question = { .key = 7, .end = UINT64_MAX };
+        (void)indexed_ask(&indexed, indexed.sealed, &question);
+        sizes[i] = file_size(&indexed);
+        indexed_close(&indexed);
+    }
+    assert_true(sizes[0] + 5000 / 2 < sizes[1] + 512);
 }
 
 static void check_facts(struct indexed *indexed, struct pl_index *index)
@@ -433,12 +472,8 @@ static void an_index_keeps_to_the_memory_and_the_bytes_it_promises(void **state)
     assert_true(facts.memory <= 131072 * 39 + 131072);
     pl_index_facts(indexed.sealed, &facts);
     assert_true(facts.memory <= 100000 * 3); // four kinds of key, offsets
-    struct pl_file file = { 0 };
-    assert_int_equal(indexed.files->open(indexed.files->world, &file, INDEXED_PATH, PL_FILE_READ),
-                     0);
-    int64_t size = indexed.files->size(indexed.files->world, file);
-    indexed.files->close(indexed.files->world, &file);
-    assert_true(size <= 100000 * (4 * 4 + 1 + 2 + 2)); // keys, type, filters, the rest
+    assert_true(file_size(&indexed) <=
+                100000 * (4 * 4 + 1 + 2 + 2)); // keys, type, filters, the rest
     indexed_close(&indexed);
 }
 
@@ -526,6 +561,7 @@ int main(void)
         cmocka_unit_test(a_short_time_is_a_short_stretch),
         cmocka_unit_test(a_time_that_comes_again_is_another_stretch),
         cmocka_unit_test(a_record_is_found_a_few_records_behind_the_offset_told),
+        cmocka_unit_test(offsets_that_nobody_told_take_no_room),
         cmocka_unit_test(an_index_knows_what_it_is_about),
         cmocka_unit_test(a_candidate_that_is_none_is_rare),
         cmocka_unit_test(a_key_that_is_not_there_seldom_costs_a_read),
