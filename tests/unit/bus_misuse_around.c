@@ -95,6 +95,14 @@ static void misuse_reader(struct kit *kit)
     assert_ptr_equal(reader, kit_nowhere());
 }
 
+static void misuse_verify(struct kit *kit)
+{
+    struct peal_health health;
+    kit_refused(kit, PEAL_EINVAL, peal_log_verify(NULL, kit->bus, NULL));
+    kit_refused(kit, PEAL_EINVAL, peal_log_verify(&health, NULL, NULL));
+    kit_refused(kit, PEAL_EUNSUPPORTED, peal_log_verify(&health, kit->bus, NULL)); // mem:
+}
+
 static void misuse_replay(struct kit *kit)
 {
     uint64_t count;
@@ -259,6 +267,7 @@ static const struct misuse_row table[] = {
     { "peal_reader_skipped", misuse_reader },
     { "peal_reader_close", misuse_reader },
     { "peal_replay", misuse_replay },
+    { "peal_log_verify", misuse_verify },
 
     { "peal_schedule_list", misuse_schedule },
     { "peal_schedule_list_finish", misuse_schedule },
