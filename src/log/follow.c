@@ -171,7 +171,7 @@ static enum peal_err enter_file(struct pl_store *store, uint64_t base)
     return PEAL_OK;
 }
 
-// The first file behind the last one we know; 0: there is none.
+// The first file behind the last one we know; 0: there is none. Those that are gone are forgotten.
 static enum peal_err find_next(struct pl_store *store, uint64_t *out)
 {
     uint64_t last = store->volumes[store->volume_count - 1].base;
@@ -183,6 +183,9 @@ static enum peal_err find_next(struct pl_store *store, uint64_t *out)
     *out = 0;
     for (size_t i = 0; i < listing.count && *out == 0; i++) {
         *out = listing.bases[i] > last ? listing.bases[i] : 0;
+    }
+    if (listing.count > 0) {
+        pl_volumes_forget(store, listing.bases[0]);
     }
     pl_release(store->seams, listing.bases);
     return PEAL_OK;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
 // Removing old files, one by one and each for good before the next, so that a power cut leaves no
-// hole: the oldest first.
+// hole: the oldest first. A file is emptied before its name goes, so that a name that comes back,
+// because a sync of the directory had failed, is known for what it is.
 #include "log/internal.h"
 
 #include "base/error.h"
@@ -26,16 +27,38 @@ static bool take_first(struct pl_store *store, uint64_t position, struct pl_volu
     return gone;
 }
 
-static enum peal_err remove_file(struct pl_store *store, uint64_t base)
+void pl_volumes_forget(struct pl_store *store, uint64_t position)
+{
+    struct pl_volume volume;
+    while (take_first(store, position, &volume)) {
+        pl_place_forget(store, volume.base);
+        pl_guide_unref(volume.guide);
+    }
+}
+
+static int empty_file(struct pl_store *store, const char *path)
+{
+    const struct pl_files *files = store->files;
+    struct pl_file file = { 0 };
+    int result = files->open(files->world, &file, path, PL_FILE_WRITE);
+    if (result) {
+        return result;
+    }
+    result = files->truncate(files->world, file, 0);
+    result = result ? result : files->sync(files->world, file);
+    files->close(files->world, &file);
+    return result;
+}
+
+int pl_volume_remove(struct pl_store *store, uint64_t base)
 {
     const struct pl_files *files = store->files;
     char path[PL_STORE_PATH];
     pl_volume_path(store, base, path);
-    int result = files->unlink(files->world, path);
+    int result = empty_file(store, path);
+    result = result ? result : files->unlink(files->world, path);
     result = result == -ENOENT ? 0 : result;
-    result = result ? result : files->sync_directory(files->world, store->path);
-    return result ? pl_fail(PEAL_EIO, "%s: cannot remove it: %s", path, pl_files_text(result))
-                  : PEAL_OK;
+    return result ? result : files->sync_directory(files->world, store->path);
 }
 
 enum peal_err pl_store_forget(struct pl_store *store, uint64_t position, uint64_t *out_first)
@@ -46,7 +69,10 @@ enum peal_err pl_store_forget(struct pl_store *store, uint64_t position, uint64_
     struct pl_volume volume;
     enum peal_err err = PEAL_OK;
     while (!err && take_first(store, position, &volume)) {
-        err = remove_file(store, volume.base);
+        int result = pl_volume_remove(store, volume.base);
+        err = result ? pl_fail(PEAL_EIO, "%s: cannot remove the file of %llu: %s", store->path,
+                               (unsigned long long)volume.base, pl_files_text(result))
+                     : PEAL_OK;
         pl_place_forget(store, volume.base);
         pl_guide_unref(volume.guide);
     }

@@ -145,6 +145,14 @@ void pl_volume_drop_last(struct pl_store *store);
 void pl_volume_end_last(struct pl_store *store, uint64_t end); // if there is one
 void pl_volumes_finish(struct pl_store *store);
 
+// ---- forget.c -----------------------------------------------------------------------------------
+
+// Removes a file for good. 0 or minus an errno.
+int pl_volume_remove(struct pl_store *store, uint64_t base);
+
+// The files of positions below are gone.
+void pl_volumes_forget(struct pl_store *store, uint64_t position);
+
 // ---- begin.c ------------------------------------------------------------------------------------
 
 // Begins the file of the events from the next one on, `size` bytes large, its name synced. The one

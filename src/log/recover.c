@@ -85,6 +85,11 @@ static enum peal_err read_head(struct pl_store *store, bool *known, uint64_t bas
     if (size < 0) {
         return pl_fail(PEAL_EIO, "%s: cannot ask its size: %s", path, pl_files_text(size));
     }
+    if (size < PL_SEGFILE_HEADER) { // it was emptied to be removed
+        int result = store->config.read_only ? 0 : pl_volume_remove(store, base);
+        return result ? pl_fail(PEAL_EIO, "%s: cannot remove it: %s", path, pl_files_text(result))
+                      : PEAL_OK;
+    }
     struct pl_segfile_header header = { 0 };
     enum peal_err err = pl_segfile_read_header(&header, files, file, path);
     bool damaged = err == PEAL_ECORRUPT;

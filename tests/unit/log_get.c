@@ -297,6 +297,47 @@ static void no_flipped_bit_costs_two_events_or_invents_one(void **state)
     shelf_finish(&shelf);
 }
 
+// ---- forgetting ---------------------------------------------------------------------------------
+
+static void old_files_go_for_good(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 14);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    fill(&shelf, 200);
+    struct pl_store *store = shelf.store;
+    struct pl_place place = { 0 };
+    bool found = false;
+    assert_int_equal(pl_place_find(&place, store, 1, &found), PEAL_OK); // somebody reads there
+    uint64_t third = store->volumes[2].base;
+    uint64_t first = 0;
+    assert_int_equal(pl_store_forget(store, third - 1, &first), PEAL_OK);
+    assert_int_equal(first, place.volume.end);
+    assert_int_equal(pl_store_forget(store, third, &first), PEAL_OK);
+    assert_int_equal(first, third);
+    assert_int_equal(pl_store_first(store), third);
+    char byte;
+    const struct pl_files *files = shelf.config.files;
+    assert_int_equal(files->pread(files->world, place.file, &byte, 1, 0), 0); // open, and empty
+    pl_place_leave(&place, store);
+    assert_null(get(store, third - 1));
+    assert_int_equal(get(store, third)->position, third);
+    struct pl_segment *segment = NULL;
+    assert_int_equal(shelf_read(&shelf, &segment, 1), PEAL_OK);
+    assert_int_equal(segment->first, third);
+    pl_segment_unref(segment);
+    assert_int_equal(pl_store_forget(store, UINT64_MAX, &first), PEAL_OK);
+    assert_int_equal(store->volume_count, 1 + (store->sealed.file.number != 0));
+    pl_disk_crash(shelf.disk);
+    shelf_leave(&shelf);
+    shelf.life = 0;
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    assert_int_equal(pl_store_first(shelf.store), first);
+    assert_int_equal(pl_store_recovery(shelf.store)->damaged, 0);
+    shelf_finish(&shelf);
+}
+
 // ---- another process ----------------------------------------------------------------------------
 
 static struct pl_store *open_reader(struct shelf *shelf)
@@ -405,6 +446,7 @@ int main(void)
         cmocka_unit_test(verifying_tells_damage_in_every_file),
         cmocka_unit_test(a_file_that_is_gone_is_missed),
         cmocka_unit_test(no_flipped_bit_costs_two_events_or_invents_one),
+        cmocka_unit_test(old_files_go_for_good),
         cmocka_unit_test(a_reader_sees_what_another_process_writes),
         cmocka_unit_test(a_reader_outlives_the_process_that_writes),
         cmocka_unit_test(half_a_batch_is_not_seen),

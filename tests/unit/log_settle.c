@@ -29,8 +29,10 @@ struct site {
     struct pl_store *store;
     struct pl_log log;
     atomic_uint syncs;
-    atomic_ullong hold; // a sync waits until so much is written
-    atomic_uint ended;  // writers
+    atomic_ullong hold; // a sync waits until so much is written,
+    atomic_ullong wait; // or published
+    atomic_uint ended;  // writers, or what was settled
+    void (*settled)(void *context, enum peal_err err);
 };
 
 static struct pl_files real(void)
@@ -48,7 +50,8 @@ static int counted_sync(void *world, struct pl_file file)
 {
     struct site *site = site_of(world);
     atomic_fetch_add(&site->syncs, 1);
-    while (site->store && pl_store_written(site->store) < atomic_load(&site->hold)) {
+    while (site->store && (pl_store_written(site->store) < atomic_load(&site->hold) ||
+                           pl_log_end(&site->log) < atomic_load(&site->wait))) {
         pl_seams_real.yield(NULL);
     }
     return pl_files_real.sync(NULL, file);
@@ -81,7 +84,9 @@ static void open_site(struct site *site)
                                       .source = "/site",
                                       .file_bytes = FILE_BYTES,
                                       .type_of = type_of,
-                                      .number_of = number_of };
+                                      .number_of = number_of,
+                                      .settled = site->settled,
+                                      .settled_context = site };
     assert_int_equal(pl_store_open(&site->store, &config), PEAL_OK);
     static const struct pl_log_limits limits = { .memory_max = 64 << 20 };
     assert_int_equal(pl_log_init(&site->log, &pl_seams_real, &limits), PEAL_OK);
@@ -246,6 +251,37 @@ static void one_sync_serves_all_who_wait(void **state)
     close_site(site);
 }
 
+static void note_settled(void *context, enum peal_err err)
+{
+    struct site *site = context;
+    assert_int_equal(err, PEAL_OK);
+    atomic_fetch_add(&site->ended, 1);
+    pl_seams_real.wake(NULL, &site->ended, 1);
+}
+
+static void a_thousand_events_are_on_their_way_at_once(void **state)
+{
+    struct site *site = *state;
+    site->settled = note_settled;
+    open_site(site);
+    atomic_store(&site->syncs, 0);
+    atomic_store(&site->wait, 1001); // the first sync ends when all are published
+    uint64_t end = 0;
+    for (int i = 0; i < 1000; i++) {
+        end = append(site);
+        pl_store_settle_soon(site->store, &site->log);
+    }
+    for (;;) {
+        unsigned ended = atomic_load(&site->ended);
+        if (pl_store_durable(site->store) >= end) {
+            break;
+        }
+        pl_seams_real.wait(NULL, &site->ended, ended, PL_FOREVER);
+    }
+    assert_in_range(atomic_load(&site->syncs), 1, 12); // with those of files that were full
+    close_site(site);
+}
+
 static void what_nobody_waited_for_is_there_after_closing(void **state)
 {
     struct site *site = *state;
@@ -265,6 +301,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(many_threads_settle_read_and_get),
         TEST(one_sync_serves_all_who_wait),
+        TEST(a_thousand_events_are_on_their_way_at_once),
         TEST(what_nobody_waited_for_is_there_after_closing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
