@@ -111,8 +111,10 @@ static enum peal_err pull_now(struct pl_mailbox *mailbox, peal_delivery **out, s
                 rests = pl_mailbox_rest(mailbox);
             }
             // What came meanwhile woke nobody, because the mailbox did not rest: who is about to
-            // sleep looks again. Who has something leaves it to the next pull.
-        } while (!rests && !err && *count == 0);
+            // sleep looks again. Who has something leaves it to the next pull. Paused: what is next
+            // cannot be read, and is there for as long as it cannot.
+        } while (!rests && !err && *count == 0 &&
+                 !atomic_load_explicit(&mailbox->paused, memory_order_relaxed));
         // Relaxed: what was taken is pending, and keeps its own segment.
         atomic_store_explicit(&mailbox->in->floor, UINT64_MAX, memory_order_relaxed);
         pl_hold_set_timer(mailbox);
