@@ -32,7 +32,8 @@
 // On `mem:` that is gone with the bus. On `file:` what waits is kept as durably as its message or
 // the bus says when peal_publish returns (the receipt's durability), and so is that it is
 // cancelled. Whoever opens the log next publishes what came due meanwhile, at once and in order.
-// Wherever a process ends, each event is in the log once.
+// Wherever a process ends, each event is in the log once. A bus that is `read_only` lists what
+// waited when it was opened, and publishes, takes and cancels nothing (PEAL_EUNSUPPORTED).
 //
 // Threads: any. A list is a copy: what happens to the events meanwhile does not change it.
 #ifndef PEAL_SCHEDULE_H

@@ -105,15 +105,25 @@ static int64_t next_look(struct peal_bus *bus)
     return pl_bus_ticks(bus) + distance;
 }
 
+// A bus that only looks at a log leaves its events to who writes it.
 static void set_timer(struct peal_bus *bus)
 {
     int64_t when = next_look(bus);
-    if (when != PL_FOREVER) {
+    if (when != PL_FOREVER && !bus->options.read_only) {
         pl_timer_lower(bus, when);
     }
 }
 
 // ---- accepting ----------------------------------------------------------------------------------
+
+static enum peal_err check_writes(const struct peal_bus *bus)
+{
+    return bus->options.read_only
+               ? pl_fail(PEAL_EUNSUPPORTED,
+                         "the log was opened to be read only (read_only): nothing "
+                         "can be scheduled or cancelled")
+               : PEAL_OK;
+}
 
 static enum peal_err check_time(int64_t now, int64_t deliver_at)
 {
@@ -274,7 +284,8 @@ enum peal_err pl_schedule_accept(struct peal_bus *bus, const struct pl_parting *
 {
     struct pl_schedule *schedule = &bus->schedule;
     int64_t now = pl_bus_now(bus);
-    enum peal_err err = check_time(now, parting->message->deliver_at_ns);
+    enum peal_err err = check_writes(bus);
+    err = err ? err : check_time(now, parting->message->deliver_at_ns);
     struct pl_scheduled *one = NULL;
     if (!err) {
         err = make(&one, bus, parting, now);
@@ -637,7 +648,8 @@ static enum peal_err explain_none(const struct selection *selection, bool busy)
 static enum peal_err finish_cancel(struct peal_bus *bus, struct pl_scheduled **list, size_t count)
 {
     struct pl_schedule *schedule = &bus->schedule;
-    enum peal_err err = pl_schedule_forget(bus, list, count);
+    enum peal_err err = check_writes(bus);
+    err = err ? err : pl_schedule_forget(bus, list, count);
     pl_mutex_lock(&schedule->lock, bus->seams);
     for (size_t i = 0; i < count; i++) {
         if (err) {

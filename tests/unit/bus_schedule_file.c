@@ -212,6 +212,31 @@ static void causal_hops_are_counted_across_restarts(void **state)
     stage_close(&stage);
 }
 
+static void who_only_looks_publishes_nothing(void **state)
+{
+    (void)state;
+    struct stage stage;
+    home_open(&stage, 1, PEAL_NO_WORKERS);
+    schedule(&stage, (struct peal_message){ .id = "1" }, SECOND_MS);
+    const struct peal_bus_options options = { .workers = PEAL_NO_WORKERS,
+                                              .world = stage.world,
+                                              .read_only = true };
+    struct stage looker = { .world = stage.world };
+    assert_int_equal(peal_bus_open(&looker.bus, HOME_URL, &options), PEAL_OK);
+    assert_int_equal(scheduled(&looker), 1);
+    assert_int_equal(try_schedule(&looker, (struct peal_message){ 0 }, 9), PEAL_EUNSUPPORTED);
+    assert_int_equal(cancel(&looker, "1"), PEAL_EUNSUPPORTED);
+    uint64_t affected = 0;
+    assert_int_equal(peal_schedule_cancel(looker.bus, NULL, true, &affected), PEAL_OK);
+    assert_int_equal(affected, 1);
+    peal_world_advance(stage.world, 10 * SECOND_MS);
+    assert_string_equal(logged(&looker), "1"); // published by the other
+    assert_int_equal(scheduled(&stage), 0);
+    assert_int_equal(stage_stats(&stage).last_position, 1);
+    peal_bus_close(looker.bus);
+    stage_close(&stage);
+}
+
 // ---- when the process ends ----------------------------------------------------------------------
 
 static void begin_forgetful(struct stage *stage)
@@ -450,6 +475,7 @@ int main(void)
         cmocka_unit_test(what_is_cancelled_stays_cancelled),
         cmocka_unit_test(a_level_is_echoed_and_kept),
         cmocka_unit_test(causal_hops_are_counted_across_restarts),
+        cmocka_unit_test(who_only_looks_publishes_nothing),
         cmocka_unit_test(it_is_published_once_wherever_the_process_ends),
         cmocka_unit_test(a_power_cut_keeps_every_promise),
         cmocka_unit_test(what_cannot_be_kept_is_not_accepted),
