@@ -121,12 +121,17 @@ static bool next_line(struct feed_piece *out, struct feed *feed)
 
 // ---- array --------------------------------------------------------------------------------------
 
+static bool may_end(char letter)
+{
+    return letter == ',' || letter == '{' || letter == ']';
+}
+
 // What is no object ends where the next element, or the batch, might.
 static size_t odd_length(struct feed *feed)
 {
     for (size_t length = 0;;) {
         struct ingest_text text = rest(feed);
-        while (length < text.size && !memchr(",{]", text.bytes[length], 3)) {
+        while (length < text.size && !may_end(text.bytes[length])) {
             length++;
         }
         if (length < text.size || !fill(feed)) {

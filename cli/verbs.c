@@ -43,11 +43,13 @@ const struct cli_verb *cli_verb_find(const char *name)
     return NULL;
 }
 
+_Static_assert(sizeof cli_verbs / sizeof cli_verbs[0] <= VERBS_MAX, "raise VERBS_MAX");
+
 static int unknown_verb(struct cli *cli, const char *word)
 {
     const char *names[VERBS_MAX];
     size_t count = 0;
-    for (; count < VERBS_MAX && cli_verbs[count]; count++) {
+    for (; cli_verbs[count]; count++) {
         names[count] = cli_verbs[count]->name;
     }
     const char *near = cli_nearest(word, names, count);
