@@ -5,6 +5,8 @@
 // No thread is started: verbs publish and read, and nobody handles. What the library has to say
 // while it opens or works (a torn tail was cut, a segment is damaged) goes to the user.
 //
+// Who reads opens a log on disk to be read only, so that another process may be writing to it.
+//
 // A log that is not there is made by who publishes, and is an error for who reads: a typing mistake
 // in a path must not look like a log without events.
 #include <errno.h>

@@ -2,8 +2,9 @@
 //
 // peal doctor: is a log whole?
 //
-// Opening says what recovery had to do (open.c passes it on); then every event is read, which
-// verifies its checksum, and positions are compared with what the log says it has.
+// Opening says what a crash has left behind. Then the library reads every byte of the files with
+// its checksums (peal_log_verify), each damage is told, and the positions of all events that can be
+// read are looked through for holes. A log in memory has no files: there only the second is done.
 #include <inttypes.h>
 
 #include "cli/output.h"
@@ -13,45 +14,81 @@ static const struct cli_column columns[] = {
     { "events", "events read", CELL_NUMBER },
     { "first_position", "first position", CELL_NUMBER },
     { "last_position", "last position", CELL_NUMBER },
-    { "missing", "positions missing", CELL_NUMBER },
-    { "data_bytes", "data", CELL_BYTES },
+    { "damages", "damaged places", CELL_NUMBER },
+    { "missing", "events missing", CELL_NUMBER },
+    { "bytes", "bytes verified", CELL_BYTES },
     { "whole", "whole", CELL_BOOL },
 };
 
 struct findings {
-    uint64_t events, missing, bytes;
+    struct cli *cli;
+    struct cli_progress progress;
+    struct peal_health health;
+    uint64_t events, missing;
     uint64_t next; // position expected
 };
 
-static void miss(struct cli *cli, struct findings *findings, uint64_t found)
+static void on_damage(const struct peal_damage *damage, void *context)
 {
-    uint64_t count = found - findings->next;
-    (void)cli_fail(cli, "positions %" PRIu64 " to %" PRIu64 " are missing", findings->next,
-                   found - 1);
-    findings->missing += count;
+    struct findings *findings = context;
+    cli_progress_end(&findings->progress);
+    if (damage->end > damage->first) {
+        (void)cli_fail(findings->cli,
+                       "%s: %" PRIu64 " bytes at %" PRIu64 " are damaged; the events at positions "
+                       "%" PRIu64 " to %" PRIu64 " are lost, all others can be read",
+                       damage->file, damage->bytes, damage->offset, damage->first, damage->end - 1);
+    } else {
+        (void)cli_fail(findings->cli,
+                       "%s: %" PRIu64 " bytes at %" PRIu64 " are damaged; no event is lost by that",
+                       damage->file, damage->bytes, damage->offset);
+    }
 }
 
-static enum peal_err read_all(struct cli *cli, peal_bus *bus, struct findings *findings,
-                              uint64_t last)
+static bool on_progress(uint64_t done, uint64_t total, void *context)
+{
+    struct findings *findings = context;
+    findings->progress.total = total;
+    cli_progress_at(&findings->progress, done);
+    return true;
+}
+
+static enum peal_err verify(struct findings *findings, peal_bus *bus)
+{
+    const struct peal_verify wanted = { on_damage, on_progress, findings };
+    cli_progress_begin(&findings->progress, findings->cli, "bytes", 0);
+    enum peal_err err = peal_log_verify(&findings->health, bus, &wanted);
+    cli_progress_end(&findings->progress);
+    return err == PEAL_EUNSUPPORTED ? PEAL_OK : err; // in memory, bits do not rot in files
+}
+
+static void miss(struct findings *findings, uint64_t found)
+{
+    (void)cli_fail(findings->cli, "no events at positions %" PRIu64 " to %" PRIu64, findings->next,
+                   found - 1);
+    findings->missing += found - findings->next;
+}
+
+static enum peal_err read_all(struct findings *findings, peal_bus *bus, uint64_t last)
 {
     peal_reader *reader = NULL;
     const peal_event *event = NULL;
-    struct cli_progress progress;
     enum peal_err err = peal_reader_open(&reader, bus, NULL);
-    cli_progress_begin(&progress, cli, "events", last);
+    cli_progress_begin(&findings->progress, findings->cli, "events", last);
     while (!err && !(err = peal_reader_next(&event, reader))) {
         uint64_t position = peal_event_position(event);
         if (position > findings->next) {
-            cli_progress_end(&progress);
-            miss(cli, findings, position);
+            cli_progress_end(&findings->progress);
+            miss(findings, position);
         }
         findings->next = position + 1;
         findings->events++;
-        findings->bytes += peal_event_size(event);
-        cli_progress_at(&progress, position);
+        cli_progress_at(&findings->progress, position);
     }
-    cli_progress_end(&progress);
+    cli_progress_end(&findings->progress);
     peal_reader_close(reader);
+    if (err == PEAL_ENOTFOUND && findings->next <= last) {
+        miss(findings, last + 1);
+    }
     return err == PEAL_ENOTFOUND ? PEAL_OK : err;
 }
 
@@ -63,22 +100,18 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
     if (err) {
         return cli_failed(cli, err);
     }
-    struct findings findings = { .next = stats.first_position };
-    err = read_all(cli, bus, &findings, stats.last_position);
+    struct findings findings = { .cli = cli, .next = stats.first_position };
+    err = verify(&findings, bus);
+    err = err ? err : read_all(&findings, bus, stats.last_position);
     if (err) {
         (void)cli_failed(cli, err);
-    } else if (findings.next <= stats.last_position) {
-        miss(cli, &findings, stats.last_position + 1);
     }
-    bool whole = !err && findings.missing == 0;
+    bool whole = !err && findings.missing == 0 && findings.health.damages == 0;
     const struct cli_value values[] = {
-        { .text = cli->url ? cli->url : "" },
-        { .number = findings.events },
-        { .number = stats.first_position },
-        { .number = stats.last_position },
-        { .number = findings.missing },
-        { .number = findings.bytes },
-        { .number = whole },
+        { .text = cli->url ? cli->url : "" },  { .number = findings.events },
+        { .number = stats.first_position },    { .number = stats.last_position },
+        { .number = findings.health.damages }, { .number = findings.missing },
+        { .number = findings.health.bytes },   { .number = whole },
     };
     cli_table_one(cli, columns, CLI_COUNT(columns), values);
     return whole ? CLI_YES : CLI_NO;
@@ -89,8 +122,9 @@ const struct cli_verb cli_verb_doctor = {
     .arguments = "",
     .summary = "reads all of a log and says whether it is whole",
     .about =
-        "Opens the log, reads every event with its checksum, and looks for positions that are\n"
-        "missing. The exit status is 1 if something is not as it should be.\n\n"
+        "Reads every byte of the log's files with its checksums and every event, tells of each\n"
+        "damage and of positions that are missing, and changes nothing. Others may go on writing.\n"
+        "The exit status is 1 if something is not as it should be.\n\n"
         "  peal doctor --url file:./events\n",
     .need = CLI_READS,
     .run = run,

@@ -36,6 +36,28 @@ wait $follower
 if [ "$(wc -l <followed)" -ne 1 ]; then wrong "--follow has not begun with the last event"; fi
 with_status 0 bash -c "set -o pipefail; timeout 20 '$peal_program' tail -f | head -n 1"
 lines 1
+# While another process has the log and writes to it.
+mkfifo events-in
+peal publish --lines live.event --quiet <events-in >published &
+exec 3>events-in
+echo 1 >&3
+timeout 30 "$peal_program" tail live.event -f -n 3 --quiet >seen &
+follower=$!
+for i in 2 3; do
+    for _ in $(seq 200); do
+        if [ "$(wc -l <seen)" -ge $((i - 1)) ]; then break; fi
+        sleep 0.05
+    done
+    echo $i >&3
+done
+if ! wait $follower; then wrong "tail --follow beside a writer"; fi
+if [ "$(grep -c live.event seen)" -ne 3 ]; then wrong "$(wc -l <seen) events seen of 3"; fi
+no peal publish a.b 1
+complains 'process'
+yes peal query live.event
+lines 3
+exec 3>&-
+wait
 misuse peal tail --folow
 complains 'did you mean --follow?'
 
@@ -43,14 +65,14 @@ complains 'did you mean --follow?'
 
 yes peal replay --full t.n1
 lines 13
-yes peal replay --speed 100
+yes peal replay --speed 100 't.*'
 lines 25
-yes peal replay --full --to file:./copy
+yes peal replay --full --to file:./copy 't.*'
 lines 0
 yes peal export --url file:./copy
 lines 25
 says '"subject":"s2"'
-yes peal replay --full --to file:./copy # known already
+yes peal replay --full --to file:./copy 't.*' # known already
 yes peal query --url file:./copy --count
 says '{"count":25}'
 no peal replay nothing.here
@@ -93,8 +115,8 @@ misuse peal stream append cart item.added 1 --expect soon
 # ---- stats and doctor
 
 yes peal stats
-says '"events":29'
-says '"first_position":1,"last_position":29'
+says '"events":32'
+says '"first_position":1,"last_position":32'
 yes peal stats --types --limit 1
 says '{"type":"t.n1","events":13'
 lines 1
@@ -103,9 +125,22 @@ says 'TYPE'
 misuse peal stats extra
 no peal stats --url file:./nowhere
 yes peal doctor
-says '"events":29'
+says '"events":32'
 says '"whole":true'
 no peal doctor --url file:./nowhere
+cp -r events damaged
+file=$(find damaged -name '*.seg' | head -n 1)
+at=$(LC_ALL=C grep -obaF '/s' "$file" | sed -n '10{s/:.*//;p}')
+if [ -z "$at" ]; then wrong "no event to damage in $file"; fi
+printf 'X' | dd of="$file" bs=1 seek="${at:-0}" conv=notrunc status=none
+no peal doctor --url file:./damaged
+complains 'are damaged; the event'
+says '"damages":1'
+says '"whole":false'
+no peal doctor --url file:./damaged --text
+says 'damaged places'
+yes peal query --url file:./damaged --count
+says '{"count":31}'
 misuse peal doctor --fix
 
 # ---- explain
@@ -196,7 +231,7 @@ if [ -n "$out" ] || ! grep -q Usage <<<"$err"; then wrong "no verb, no usage"; f
 yes env PEAL_URL=file:./copy "$peal_program" query --count
 says '{"count":25}'
 yes env PEAL_URL=file:./copy "$peal_program" query --count --url file:./events
-says '{"count":29}'
+says '{"count":32}'
 no peal query --url mem:
 lines 0
 misuse peal query --url bogus:
