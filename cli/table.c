@@ -31,7 +31,7 @@ static void put_cell_json(struct cli *cli, enum cli_cell kind, const struct cli_
         (void)fprintf(cli->out, "%" PRIu64, value->number);
         break;
     case CELL_REAL:
-        (void)fprintf(cli->out, "%.6g", value->real);
+        (void)fprintf(cli->out, "%.10g", value->real);
         break;
     case CELL_BOOL:
         (void)fputs(value->number ? "true" : "false", cli->out);

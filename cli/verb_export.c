@@ -17,7 +17,7 @@
 #include "cli/select.h"
 #include "cli/when.h"
 
-enum { SIZE_MB = 100 };
+enum { SIZE_MB = 100, BUFFER = 262144 };
 
 struct export
 {
@@ -49,6 +49,7 @@ struct sink {
     struct cli *cli;
     const struct export *given;
     FILE *file;
+    char *buffer;   // of the file; NULL: its own
     uint64_t bytes; // in the file
     uint64_t total;
     struct cli_events events;
@@ -94,6 +95,10 @@ static int open_file(struct sink *sink, const char *mode)
     sink->file = fopen(path, mode);
     if (!sink->file) {
         return fail_file(sink, "cannot be opened for writing");
+    }
+    sink->buffer = sink->buffer ? sink->buffer : malloc(BUFFER);
+    if (sink->buffer) {
+        (void)setvbuf(sink->file, sink->buffer, _IOFBF, BUFFER); // else smaller pieces
     }
     (void)fseek(sink->file, 0, SEEK_END); // where appending begins anyway
     long at = ftell(sink->file);
@@ -246,6 +251,7 @@ static int export_events(struct cli *cli, peal_bus *bus, const struct export *gi
     }
     follow_close(&follow);
     cli_events_finish(&sink.events);
+    free(sink.buffer);
     return status;
 }
 

@@ -31,7 +31,7 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_doctor,  &cli_verb_explain, &cli_verb_bench, &cli_verb_completion, NULL,
 };
 
-enum { VERBS_MAX = 24, STRUCT_MAX = 4096 };
+enum { VERBS_MAX = 24, STRUCT_MAX = 4096, BUFFER = 262144 };
 
 const struct cli_verb *cli_verb_find(const char *name)
 {
@@ -146,6 +146,22 @@ static int run(struct cli *cli, const void *given)
     return status;
 }
 
+// Who writes a lot into a file or a pipe does it in large pieces. What cannot be had is done
+// without.
+static int run_buffered(struct cli *cli, const void *given)
+{
+    char *buffer = cli->terminal || fileno(cli->out) < 0 ? NULL : malloc(BUFFER);
+    if (buffer) {
+        (void)setvbuf(cli->out, buffer, _IOFBF, BUFFER);
+    }
+    int status = finish(cli, run(cli, given));
+    if (buffer) {
+        (void)setvbuf(cli->out, NULL, _IONBF, 0); // all is written; finish() asked for errors
+        free(buffer);
+    }
+    return status;
+}
+
 static int run_verb(struct cli *cli, int argc, char **argv)
 {
     _Alignas(max_align_t) char given[STRUCT_MAX] = { 0 };
@@ -168,7 +184,7 @@ static int run_verb(struct cli *cli, int argc, char **argv)
                : environment && *environment ? environment
                                              : "file:./events";
     cli_signals(!only_reads(cli));
-    return finish(cli, run(cli, given));
+    return run_buffered(cli, given);
 }
 
 int cli_main(struct cli *cli, int argc, char **argv)

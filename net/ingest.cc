@@ -842,11 +842,17 @@ bool ingest_event(struct peal_message *out, struct ingest *ingest, struct ingest
     if (!begin(in, text)) {
         return false;
     }
-    if (plain && !is_cloudevent(in)) {
-        if (!read_plain(in, event, *plain)) {
-            return false;
-        }
-    } else if (!read_cloudevent(in, event) || !finish_event(in, event)) {
+    bool maybe = !plain || has_version(in);
+    bool good = maybe && read_cloudevent(in, event) && finish_event(in, event);
+    if (!good && plain && !is_cloudevent(in)) {
+        event = {};
+        good = read_plain(in, event, *plain);
+    } else if (!good && plain) {
+        event = {};
+        good =
+            read_cloudevent(in, event) && finish_event(in, event); // says once more what is wrong
+    }
+    if (!good) {
         return false;
     }
     if (event.message.metadata_count > 0) {
