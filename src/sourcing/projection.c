@@ -367,8 +367,14 @@ static enum peal_err forget_above(struct peal_projection *projection, uint64_t a
     uint64_t number = after;
     while ((number = pl_name_next(projection->bus, prefix, number)) != 0) {
         (void)snprintf(name, sizeof name, "%s%" PRIu64, prefix, number);
-        if (pl_name_forget(projection->bus, name) == PEAL_ESTATE) {
-            return pl_fail(PEAL_EEXISTS, "projection %s is open already", projection->options.name);
+        enum peal_err err = pl_name_forget(projection->bus, name);
+        if (err) {
+            return err == PEAL_ESTATE ? pl_fail(PEAL_EEXISTS, "projection %s is open already",
+                                                projection->options.name)
+                                      : err;
+        }
+        if (projection->options.forget) {
+            projection->options.forget(number, projection->options.context);
         }
     }
     return PEAL_OK;
