@@ -106,11 +106,18 @@ static enum peal_err try_snapshot(bool *done, struct peal_aggregate *aggregate,
         aggregate->stats.snapshots_foreign++;
         return PEAL_OK;
     }
+    // Others go on: it may be of a version that was not there when we looked.
+    enum peal_err err = snapshot.version > newest
+                            ? peal_stream_version(&newest, aggregate->bus, aggregate->subject)
+                            : PEAL_OK;
+    if (err) {
+        return err;
+    }
     if (snapshot.version > newest) {
         ignore(aggregate, position, "it is ahead of the stream");
         return PEAL_OK;
     }
-    enum peal_err err = restore_state(aggregate, &snapshot);
+    err = restore_state(aggregate, &snapshot);
     if (err == PEAL_ECORRUPT) {
         ignore(aggregate, position, "its bytes cannot be read");
         return begin(aggregate);

@@ -350,6 +350,41 @@ static void an_append_is_what_it_is_when_its_snapshot_fails(void **state)
     stage_close(&stage);
 }
 
+// Somebody else appends and takes a snapshot while a load is under way.
+static enum peal_err meanwhile(void *state, const char *subject, void *context)
+{
+    peal_aggregate **other = context;
+    (void)state;
+    (void)subject;
+    if (*other) {
+        append_to(*other, 5);
+        assert_int_equal(peal_aggregate_snapshot(*other), PEAL_OK);
+        peal_aggregate_close(*other);
+        *other = NULL;
+    }
+    return PEAL_OK;
+}
+
+static void one_that_is_taken_during_a_load_is_good(void **state)
+{
+    (void)state;
+    struct stage stage;
+    stage_open(&stage, 1, PEAL_NO_WORKERS);
+    struct peal_aggregate_type type = every(0), slow = every(0);
+    peal_aggregate *other = account_load(stage.bus, &type, "account-1");
+    append_to(other, 3);
+    slow.apply = apply;
+    slow.init = meanwhile;
+    slow.context = &other;
+    peal_aggregate *aggregate = account_load(stage.bus, &slow, "account-1");
+    assert_int_equal(peal_aggregate_version(aggregate), 8);
+    assert_int_equal(account_of(aggregate)->balance, 8);
+    assert_int_equal(account_stats(aggregate).snapshot_version, 8);
+    assert_int_equal(account_stats(aggregate).snapshots_ignored, 0);
+    peal_aggregate_close(aggregate);
+    stage_close(&stage);
+}
+
 static void there_is_no_snapshot_of_nothing(void **state)
 {
     (void)state;
@@ -408,6 +443,7 @@ int main(void)
         cmocka_unit_test(what_is_no_number_makes_no_snapshot),
         cmocka_unit_test(a_state_may_be_saved_as_other_bytes),
         cmocka_unit_test(an_append_is_what_it_is_when_its_snapshot_fails),
+        cmocka_unit_test(one_that_is_taken_during_a_load_is_good),
         cmocka_unit_test(there_is_no_snapshot_of_nothing),
         cmocka_unit_test(inside_a_handler_a_snapshot_is_because_of_nothing),
     };

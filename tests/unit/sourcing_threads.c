@@ -151,6 +151,7 @@ static void transfers_between_streams_keep_the_sum(void **state)
 struct sums {
     _Atomic uint64_t events[GENERATIONS], sum[GENERATIONS];
     atomic_bool alive[GENERATIONS];
+    struct tally last; // events of the last generation
 };
 
 struct sum {
@@ -182,6 +183,9 @@ static enum peal_verdict add_up(const peal_event *event, void *context)
     assert_true(atomic_load(&sums->alive[sum->generation]));
     atomic_fetch_add(&sums->sum[sum->generation], number_of(event));
     atomic_fetch_add(&sums->events[sum->generation], 1);
+    if (sum->generation == 7) {
+        tally_add(&sums->last, 1);
+    }
     return PEAL_DONE;
 }
 
@@ -220,7 +224,7 @@ static void *look(void *context)
 static void a_projection_is_rebuilt_while_events_arrive(void **state)
 {
     (void)state;
-    static struct sums sums;
+    static struct sums sums = { .last = TALLY };
     struct bank bank = { .bus = open_large(), .commands = effort(20000) };
     struct peal_projection_options options = { .name = "sums",
                                                .pattern = "n",
@@ -242,6 +246,7 @@ static void a_projection_is_rebuilt_while_events_arrive(void **state)
     struct peal_projection_progress progress;
     assert_int_equal(peal_projection_progress(&progress, projection), PEAL_OK);
     assert_int_equal(progress.generation, 7);
+    assert_true(tally_reaches(&sums.last, bank.commands));
     peal_projection_close(projection);
     uint64_t count = bank.commands;
     assert_int_equal(atomic_load(&sums.events[7]), count);
