@@ -15,7 +15,7 @@
 #include "support/stage.h"
 #include "testing/world.h"
 
-#define HOME_URL "file:/home"
+#define HOME_URL "file:/home?segment_bytes=64k"
 
 static inline void home_begin(struct stage *stage, int workers)
 {
