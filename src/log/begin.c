@@ -37,6 +37,16 @@ static void remove_file(const struct pl_store *store, const char *name)
 
 // ---- making -------------------------------------------------------------------------------------
 
+// A file that failed ends before the next one begins.
+static uint64_t end_before(struct pl_store *store, uint64_t base)
+{
+    pl_mutex_lock(&store->lock, store->seams);
+    bool failed = store->after_failure && store->volume_count > 0;
+    uint64_t end = failed ? store->volumes[store->volume_count - 1].end : base;
+    pl_mutex_unlock(&store->lock, store->seams);
+    return end;
+}
+
 static int write_header(struct pl_store *store, struct pl_file file, uint64_t base, uint32_t flags)
 {
     struct pl_segfile_header header = {
@@ -45,7 +55,7 @@ static int write_header(struct pl_store *store, struct pl_file file, uint64_t ba
         .base = base,
         .created = store->seams->realtime(store->seams->world),
         .durable = base ? pl_store_durable(store) : 0,
-        .before = base ? pl_store_written(store) : 0,
+        .before = base ? end_before(store, base) : 0,
     };
     memcpy(header.source, store->source, strlen(store->source)); // it was checked to fit
     return pl_segfile_write_header(store->files, file, &header);
@@ -192,10 +202,15 @@ enum peal_err pl_volume_begin(struct pl_store *store, uint64_t size)
         pl_guide_unref(guide);
         return err;
     }
+    struct pl_volume volume = { .base = store->next,
+                                .end = store->next,
+                                .bytes = PL_VOLUME_GROWS,
+                                .guide = guide,
+                                .durable = pl_store_durable(store),
+                                .before = end_before(store, store->next),
+                                .after_failure = store->after_failure };
     pl_mutex_lock(&store->lock, store->seams);
-    store->volumes[store->volume_count++] = (struct pl_volume){
-        .base = store->next, .end = store->next, .bytes = PL_VOLUME_GROWS, .guide = guide
-    };
+    store->volumes[store->volume_count++] = volume;
     if (store->file.file.number) {
         hand_over(store);
     }

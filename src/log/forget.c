@@ -9,30 +9,37 @@
 
 #include <errno.h>
 
-// Takes the first volume from the list, if all of it is below a position. False: it is not.
-static bool take_first(struct pl_store *store, uint64_t position, struct pl_volume *out)
+// Is all of the first volume below a position? Gives its base.
+static bool find_first(struct pl_store *store, uint64_t position, uint64_t *out_base)
 {
     pl_mutex_lock(&store->lock, store->seams);
-    bool gone = store->volume_count > 1 && store->volumes[0].end <= position &&
-                !(store->volume_count == 2 && store->sealed.file.number);
-    if (gone) {
-        *out = store->volumes[0];
-        store->volume_count--;
-        for (size_t i = 0; i < store->volume_count; i++) {
-            store->volumes[i] = store->volumes[i + 1];
-        }
-        store->guide_bytes -= out->guide ? pl_guide_bytes(out->guide) : 0;
-    }
+    bool found = store->volume_count > 1 && store->volumes[0].end <= position &&
+                 !(store->volume_count == 2 && store->sealed.file.number);
+    *out_base = found ? store->volumes[0].base : 0;
     pl_mutex_unlock(&store->lock, store->seams);
-    return gone;
+    return found;
+}
+
+// Takes it from the list.
+static void drop_first(struct pl_store *store)
+{
+    pl_mutex_lock(&store->lock, store->seams);
+    struct pl_volume volume = store->volumes[0];
+    store->volume_count--;
+    for (size_t i = 0; i < store->volume_count; i++) {
+        store->volumes[i] = store->volumes[i + 1];
+    }
+    store->guide_bytes -= volume.guide ? pl_guide_bytes(volume.guide) : 0;
+    pl_mutex_unlock(&store->lock, store->seams);
+    pl_place_forget(store, volume.base);
+    pl_guide_unref(volume.guide);
 }
 
 void pl_volumes_forget(struct pl_store *store, uint64_t position)
 {
-    struct pl_volume volume;
-    while (take_first(store, position, &volume)) {
-        pl_place_forget(store, volume.base);
-        pl_guide_unref(volume.guide);
+    uint64_t base;
+    while (find_first(store, position, &base)) {
+        drop_first(store);
     }
 }
 
@@ -66,15 +73,16 @@ enum peal_err pl_store_forget(struct pl_store *store, uint64_t position, uint64_
     if (store->config.read_only) {
         return pl_fail(PEAL_ESTATE, "%s: is open to be read only", store->path);
     }
-    struct pl_volume volume;
+    uint64_t base;
     enum peal_err err = PEAL_OK;
-    while (!err && take_first(store, position, &volume)) {
-        int result = pl_volume_remove(store, volume.base);
-        err = result ? pl_fail(PEAL_EIO, "%s: cannot remove the file of %llu: %s", store->path,
-                               (unsigned long long)volume.base, pl_files_text(result))
-                     : PEAL_OK;
-        pl_place_forget(store, volume.base);
-        pl_guide_unref(volume.guide);
+    while (!err && find_first(store, position, &base)) {
+        int result = pl_volume_remove(store, base);
+        if (result) {
+            err = pl_fail(PEAL_EIO, "%s: cannot remove the file of %llu: %s", store->path,
+                          (unsigned long long)base, pl_files_text(result));
+        } else {
+            drop_first(store);
+        }
     }
     *out_first = pl_store_first(store);
     return err;

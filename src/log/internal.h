@@ -142,6 +142,10 @@ enum peal_err pl_volume_reserve(struct pl_store *store);
 // Adds one behind the last; `source` is *copied*, NULL: the store's. PEAL_ENOMEM.
 enum peal_err pl_volume_add(struct pl_store *store, uint64_t base, const char *source);
 void pl_volume_drop_last(struct pl_store *store);
+// From which position on a failure has left unknown what the volume has: UINT64_MAX: none. A
+// failure concerns the file that failed and the one before it. Under the lock.
+uint64_t pl_volume_given_up(const struct pl_store *store, size_t index);
+
 void pl_volume_end_last(struct pl_store *store, uint64_t end); // if there is one
 void pl_volumes_finish(struct pl_store *store);
 
@@ -282,7 +286,7 @@ struct pl_place {
     uint64_t offset;          // there
     uint64_t until;           // where the next mark is; 0: there is none
     uint64_t between;         // events from here to there
-    bool next_after_failure;  // what the volume behind this one says
+    uint64_t given_up;        // what is lost from this position on is no damage
 };
 
 // Finds a position, or the first one behind it. *out_found: there is one. PEAL_EIO, PEAL_ENOMEM.

@@ -284,8 +284,7 @@ static bool look_up(struct pl_place *place, struct pl_store *store, uint64_t pos
     bool found = volume != NULL;
     if (found) {
         place->volume = *volume;
-        place->next_after_failure =
-            volume != &store->volumes[store->volume_count - 1] && volume[1].after_failure;
+        place->given_up = pl_volume_given_up(store, (size_t)(volume - store->volumes));
         *out_guided = volume->guide != NULL;
         if (*out_guided) {
             take_mark(place, store, position);

@@ -179,7 +179,8 @@ static enum peal_err look_between(struct pl_store *store, const struct pl_volume
                        "positions; one of them is no file of this log: move it away",
                        store->path, next->base);
     }
-    if (!err && end && end < next->base && !next->after_failure) {
+    uint64_t given_up = pl_volume_given_up(store, (size_t)(volume - store->volumes));
+    if (!err && end && end < next->base && end < given_up) {
         pl_store_damaged(store, end, next->base);
     }
     return err;
@@ -225,8 +226,11 @@ static enum peal_err go_on(struct pl_store *store)
         return pl_write_roll(store);
     }
     store->files->close(store->files->world, &store->file.file);
+    store->after_failure = last->after_failure; // that of the one before still is to be said
     pl_volume_drop_last(store);
-    return pl_volume_begin(store, store->config.file_bytes);
+    enum peal_err err = pl_volume_begin(store, store->config.file_bytes);
+    store->after_failure = false;
+    return err;
 }
 
 static enum peal_err take_tail(struct pl_store *store)

@@ -10,8 +10,9 @@
 //                            reported, and the rest kept           and cut from here on
 //
 // A batch that does not end is cut from its beginning. The file before may not have been synced
-// when this one was begun. A note here that knows of positions up to here says that it was; without
-// one it is scanned too, and if its tail is torn, the log ends there and the last file goes.
+// when this one was begun. A note here that knows of positions up to here says that it was, or the
+// header; else it is scanned too, and if its tail is torn, the log ends there and the last file
+// goes.
 //
 // What no note calls durable may stand in the system's memory only, and a sync that failed in an
 // earlier life would not be told again: it is written once more before the first sync counts.
@@ -254,6 +255,31 @@ static void set_end(struct pl_store *store, struct pl_guide *guide, uint64_t nex
     store->offset = offset;
 }
 
+// The sync that ended the file may have failed, and with it the note before the end: is all whole
+// from the last mark on? Gives where that is.
+static enum peal_err check_closed(const struct pl_store *store, const struct pl_guide *guide,
+                                  const struct pl_summary *summary, uint64_t *out_from,
+                                  bool *out_whole)
+{
+    static const struct pl_scan_ops nothing = { 0 };
+    const struct pl_volume *last = &store->volumes[store->volume_count - 1];
+    const struct pl_mark *mark = guide->mark_count ? &guide->marks[guide->mark_count - 1] : NULL;
+    char path[PL_STORE_PATH];
+    pl_volume_path(store, last->base, path);
+    struct pl_scan scan = { .seams = store->seams,
+                            .files = store->files,
+                            .file = store->file.file,
+                            .path = path,
+                            .salt = pl_record_salt(store->seed, last->base),
+                            .base = last->base + (mark ? mark->event : 0),
+                            .from = mark ? (uint64_t)mark->word * 8 : PL_SEGFILE_HEADER,
+                            .until = summary->offset };
+    *out_from = scan.from;
+    enum peal_err err = scan.from <= scan.until ? pl_scan_run(&scan, &nothing, NULL) : PEAL_OK;
+    *out_whole = !err && scan.offset == summary->offset && scan.next == summary->end;
+    return err;
+}
+
 // A file that was closed says so. *out_closed: it was.
 static enum peal_err take_closed(struct pl_store *store, bool *out_closed)
 {
@@ -266,9 +292,13 @@ static enum peal_err take_closed(struct pl_store *store, bool *out_closed)
     }
     struct pl_summary summary;
     enum peal_err err = pl_place_summary(&summary, guide, &place, store);
-    *out_closed = !err && summary.end == summary.durable;
-    uint64_t bytes = last->bytes;
+    *out_closed = false;
+    if (!err && summary.end == summary.durable) {
+        err = check_closed(store, guide, &summary, &store->file.again_from, out_closed);
+    }
     if (*out_closed) {
+        uint64_t bytes = last->bytes;
+        store->file.again_to = summary.offset;
         set_end(store, guide, summary.end, summary.offset);
         store->noted = summary.end;
         store->ended = summary.offset;
@@ -330,7 +360,8 @@ static enum peal_err take_open(struct pl_store *store, bool *out_again)
     bool torn = false;
     enum peal_err err = begin_look(&look, store, last, store->file.file);
     err = err ? err : look_at(&look, &end);
-    bool known = store->volume_count == 1 || last->after_failure || look.scan.synced >= last->base;
+    bool known = store->volume_count == 1 || last->after_failure || last->durable >= last->base ||
+                 look.scan.synced >= last->base;
     if (!err && !known) {
         look.scan.synced = last->durable;
         err = look_before(store, &torn);

@@ -33,6 +33,9 @@ static enum peal_err tell_progress(struct verifying *verifying, uint64_t done)
 static enum peal_err meet_damage(void *context, const struct pl_damage *damage)
 {
     struct verifying *verifying = context;
+    if (damage->first < damage->end && damage->first >= verifying->place.given_up) {
+        return PEAL_OK; // nobody was promised that
+    }
     verifying->ops->damage(verifying->context, verifying->path, damage);
     return PEAL_OK;
 }
@@ -82,7 +85,7 @@ static enum peal_err look_behind(struct verifying *verifying, const struct pl_sc
     enum peal_err err = last ? PEAL_OK : find_rest(verifying, scan->offset, &rest);
     struct pl_damage damage = { .first = scan->next, .end = scan->next, .offset = scan->offset };
     damage.bytes = rest ? volume->bytes - scan->offset : 0;
-    if (scan->next < volume->end && !verifying->place.next_after_failure) {
+    if (scan->next < volume->end) {
         damage.end = volume->end;
     }
     if (!err && (rest || damage.first < damage.end)) {

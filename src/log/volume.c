@@ -128,6 +128,16 @@ void pl_volume_drop_last(struct pl_store *store)
     pl_mutex_unlock(&store->lock, store->seams);
 }
 
+uint64_t pl_volume_given_up(const struct pl_store *store, size_t index)
+{
+    for (size_t i = index + 1; i < store->volume_count && i <= index + 2; i++) {
+        if (store->volumes[i].after_failure) {
+            return store->volumes[i].durable;
+        }
+    }
+    return UINT64_MAX;
+}
+
 void pl_volume_end_last(struct pl_store *store, uint64_t end)
 {
     pl_mutex_lock(&store->lock, store->seams);

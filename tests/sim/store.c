@@ -27,7 +27,8 @@
 struct published {
     uint64_t life;
     uint32_t size;
-    bool more; // the batch goes on
+    bool more;    // the batch goes on
+    bool perhaps; // nobody knows whether it is there: a failure came over it
 };
 
 struct model {
@@ -64,6 +65,24 @@ static void meet(void *context, const struct pl_frame *frame)
     assert_int_equal((frame->flags & PL_FLAG_MORE) != 0, event->more);
 }
 
+static uint64_t count_perhaps(const struct model *model, uint64_t position, uint64_t end)
+{
+    uint64_t count = 0;
+    for (; position < end; position++) {
+        count += model->events[position].perhaps;
+    }
+    return count;
+}
+
+// A failure came: who waited for what is not durable is told that it is unknown.
+static void become_unknown(struct sim *sim)
+{
+    struct model *model = &sim->model;
+    for (uint64_t i = model->disk; i < model->end && sim->shelf.config.go_on; i++) {
+        model->events[i].perhaps = true;
+    }
+}
+
 // Any one event can be had. Reading fails where the disk stops.
 static void check_one(struct sim *sim, uint64_t end)
 {
@@ -79,7 +98,9 @@ static void check_one(struct sim *sim, uint64_t end)
     enum peal_err err = pl_store_get(&frame, sim->shelf.store, position, room, &size);
     assert_true(err == PEAL_OK || err == PEAL_EIO);
     if (!err) {
-        assert_non_null(frame);
+        assert_true(frame || sim->model.events[position].perhaps);
+    }
+    if (!err && frame) {
         assert_int_equal(frame->position, position);
         meet(sim, frame);
     }
@@ -93,15 +114,19 @@ static bool check_recovered(struct sim *sim)
     uint64_t end = pl_store_end(sim->shelf.store);
     assert_in_range(end, model->os, model->end);
     assert_int_equal(recovery->damaged, 0);
-    assert_int_equal(recovery->headers, 0);
     uint64_t first = pl_store_first(sim->shelf.store);
+    assert_true(recovery->headers == 0 || first < model->forgotten); // half removed
+    while (model->forgotten < first && model->events[model->forgotten].perhaps) {
+        model->forgotten++;
+    }
     assert_in_range(first, model->first, model->forgotten);
     model->first = first;
     uint64_t count = 0;
     enum peal_err err = shelf_try_walk(&sim->shelf, 1, meet, sim, &count);
     uint64_t sure = model->forgotten > first ? model->forgotten : first; // below, files may be cut
     sure = sure < end ? sure : end;
-    assert_true((count >= end - sure && count <= end - first) || err == PEAL_EIO);
+    uint64_t perhaps = count_perhaps(model, sure, end);
+    assert_true((count >= end - sure - perhaps && count <= end - first) || err == PEAL_EIO);
     assert_false(end > 1 && model->events[end - 1].more);
     check_one(sim, end);
     model->end = end;
@@ -119,7 +144,7 @@ static bool publish(struct sim *sim, size_t size, bool more)
     assert_int_equal(shelf_try(&sim->shelf, size, more), PEAL_OK);
     uint64_t position = pl_segment_end(sim->shelf.ledger.log.tail) - 1;
     assert_true(position + 1 < EVENTS_MAX);
-    model->events[position] = (struct published){ sim->shelf.life, (uint32_t)size, more };
+    model->events[position] = (struct published){ sim->shelf.life, (uint32_t)size, more, false };
     if (!more) {
         shelf_publish(&sim->shelf);
         model->end = position + 1;
@@ -156,6 +181,9 @@ static void settle(struct sim *sim, enum peal_durability level)
     struct model *model = &sim->model;
     enum peal_err err = shelf_settle(&sim->shelf, level);
     sim->stopped = sim->stopped || err;
+    if (err) {
+        become_unknown(sim);
+    }
     if (!err && level >= PEAL_DURABILITY_OS) {
         model->os = model->end;
     }
@@ -174,6 +202,7 @@ static void settle(struct sim *sim, enum peal_durability level)
 static bool reopen(struct sim *sim)
 {
     if (shelf_close(&sim->shelf)) {
+        become_unknown(sim);
         return false;
     }
     sim->model.os = sim->model.end;
@@ -202,12 +231,14 @@ static void read_on(struct sim *sim)
         if (pl_store_read(&segment, sim->reader, sim->shelf.ledger.log.budget, sim->seen)) {
             return;
         }
-        assert_true(segment || sim->stopped); // what a failed sync has lost is a hole
+        // What a failed sync has lost is a hole, and what was forgotten.
+        uint64_t next = segment ? segment->first : written;
+        uint64_t missing = next - sim->seen;
+        assert_true(missing == 0 || sim->stopped || next <= sim->model.forgotten ||
+                    count_perhaps(&sim->model, sim->seen, next) == missing);
         if (!segment) {
             return;
         }
-        bool hole = sim->stopped || segment->first <= sim->model.forgotten;
-        assert_true(segment->first == sim->seen || (hole && segment->first > sim->seen));
         sim->seen = segment->first;
         for (; pl_segment_has(segment, sim->seen); sim->seen++) {
             meet(sim, pl_segment_frame(segment, sim->seen));
@@ -243,6 +274,7 @@ static void flush(struct sim *sim)
         pl_reserve_make(sim->shelf.store);
     } else if (pl_sync_sealed(sim->shelf.store)) {
         sim->stopped = true;
+        become_unknown(sim);
     }
 }
 
@@ -253,9 +285,11 @@ static void forget(struct sim *sim)
     uint64_t position = model->first + draw(sim, model->end - model->first + 1);
     model->forgotten = position > model->forgotten ? position : model->forgotten;
     uint64_t first = 0;
-    if (pl_store_forget(sim->shelf.store, position, &first) == PEAL_OK) {
-        model->first = first;
+    enum peal_err err = pl_store_forget(sim->shelf.store, position, &first);
+    while (model->forgotten < first && model->events[model->forgotten].perhaps) {
+        model->forgotten++; // the next file begins behind those
     }
+    model->first = err ? model->first : first;
     assert_in_range(first, model->first, model->forgotten);
 }
 
@@ -367,6 +401,7 @@ static void begin(struct sim *sim, uint64_t seed, enum mode mode)
     shelf_init(&sim->shelf, seed * 1000003);
     sim->shelf.config.file_bytes = PL_STORE_FILE_MIN << draw(sim, 3);
     sim->size = draw(sim, 3) ? 0 : draw(sim, 400);
+    sim->shelf.config.go_on = draw(sim, 2);
     if (mode == FAILURE) {
         make_directory(sim);
     }

@@ -15,7 +15,7 @@
 #ifndef PEAL_TESTS_SHELF_H
 #define PEAL_TESTS_SHELF_H
 
-#include "log/store.h"
+#include "log/internal.h"
 #include "support/ledger.h"
 #include "testing/disk.h"
 
@@ -136,6 +136,9 @@ static inline enum peal_err shelf_close(struct shelf *shelf)
 // The process is gone: after pl_disk_kill or pl_disk_crash. Frees what it had.
 static inline void shelf_leave(struct shelf *shelf)
 {
+    if (shelf->store) {
+        shelf->store->config.go_on = false; // the dead begin no new files
+    }
     (void)shelf_close(shelf); // its files are closed, so nothing reaches the disk
 }
 
