@@ -11,6 +11,10 @@
 // sector of each of its halves, so a power cut leaves the old header or the new one, and both will
 // do. A reserve that is found when a log is opened may have had a name and events that were not
 // synced: it is thrown away.
+//
+// Tried and dropped: writing zeros over the room in advance. Where the system keeps a sum of pages
+// on their way to the disk, each write to one waits (1.2 µs an event instead of 0.75), and a sync
+// over room that was only taken came within 4 % of one over written blocks.
 #include "log/internal.h"
 
 #include "base/error.h"

@@ -242,6 +242,82 @@ static void a_store_that_cannot_go_on_tries_again(void **state)
     shelf_finish(&shelf);
 }
 
+// ---- without memory -----------------------------------------------------------------------------
+
+static bool is_fine(enum peal_err err)
+{
+    return err == PEAL_OK || err == PEAL_ENOMEM;
+}
+
+static void ignore(void *context, const char *path, const struct pl_damage *damage)
+{
+    (void)context;
+    (void)path;
+    (void)damage;
+    fail_msg("nothing is damaged");
+}
+
+// What may be asked of a store, once, with the n-th allocation from now failing.
+static void ask_everything(struct shelf *shelf, size_t nth)
+{
+    static const struct pl_verify_ops ops = { .damage = ignore };
+    static _Alignas(8) char room[PL_STORE_GET_LEAST];
+    shelf->ledger.memory.fail_at = nth ? shelf->ledger.memory.calls + nth : 0;
+    assert_true(is_fine(shelf_settle(shelf, PEAL_DURABILITY_DISK)));
+    struct pl_store_config config = shelf->config;
+    config.read_only = true;
+    struct pl_store *reader = NULL;
+    if (is_fine(pl_store_open(&reader, &config)) && reader) {
+        assert_true(is_fine(pl_store_refresh(reader)));
+        const struct pl_frame *frame = NULL;
+        size_t size = sizeof room;
+        uint64_t first = pl_store_first(reader);
+        assert_true(is_fine(pl_store_get(&frame, reader, first, room, &size)));
+        assert_true(is_fine(pl_store_verify(reader, &ops, NULL)));
+        assert_int_equal(pl_store_close(reader, NULL), PEAL_OK);
+    }
+    uint64_t first = 0;
+    assert_true(is_fine(pl_store_forget(shelf->store, pl_store_first(shelf->store) + 1, &first)));
+    shelf->ledger.memory.fail_at = 0;
+    assert_int_equal(shelf_settle(shelf, PEAL_DURABILITY_DISK), PEAL_OK);
+}
+
+static void no_memory_costs_no_event(void **state)
+{
+    (void)state;
+    for (size_t nth = 1; nth < 80; nth++) {
+        struct shelf shelf;
+        shelf_init(&shelf, 7);
+        shelf.config.file_bytes = PL_STORE_FILE_MIN;
+        shelf.config.source = nth % 2 ? "/one" : "/two";
+        assert_int_equal(shelf_open(&shelf), PEAL_OK);
+        for (int round = 0; round < 3; round++) {
+            for (int i = 0; i < 100; i++) {
+                (void)shelf_append(&shelf, 100 + pl_log_end(&shelf.ledger.log) % 50);
+            }
+            ask_everything(&shelf, round == 2 ? 0 : nth);
+            if (nth % 3 == 0) {
+                pl_disk_kill(shelf.disk);
+                shelf_leave(&shelf);
+            } else {
+                assert_int_equal(shelf_close(&shelf), PEAL_OK);
+            }
+            shelf.life = 0;
+            shelf.config.source = round % 2 ? "/one" : "/three";
+            shelf.ledger.memory.fail_at = shelf.ledger.memory.calls + nth;
+            enum peal_err err = shelf_open(&shelf);
+            assert_true(is_fine(err));
+            shelf.ledger.memory.fail_at = 0;
+            if (err) {
+                assert_int_equal(shelf_open(&shelf), PEAL_OK);
+            }
+            shelf.life = 1;
+            assert_int_equal(pl_store_end(shelf.store), 100 * round + 101);
+        }
+        shelf_finish(&shelf);
+    }
+}
+
 // ---- a full disk --------------------------------------------------------------------------------
 
 static void a_full_disk_is_met_where_a_file_begins_and_passes(void **state)
@@ -323,6 +399,7 @@ int main(void)
         cmocka_unit_test(a_store_goes_on_behind_a_failure_if_told_to),
         cmocka_unit_test(half_a_batch_before_a_failure_is_not_seen),
         cmocka_unit_test(a_store_that_cannot_go_on_tries_again),
+        cmocka_unit_test(no_memory_costs_no_event),
         cmocka_unit_test(a_full_disk_is_met_where_a_file_begins_and_passes),
         cmocka_unit_test(the_reserve_is_room_for_others),
         cmocka_unit_test(a_new_file_from_the_reserve_survives_a_power_cut),
