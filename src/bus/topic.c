@@ -88,5 +88,6 @@ enum peal_err peal_stream_version(uint64_t *out, peal_bus *bus, const char *subj
     if (!bus->keeps) {
         return pl_fail(PEAL_EUNSUPPORTED, "this bus keeps no events, so there are no streams");
     }
-    return find_version(out, bus, subject);
+    err = pl_bus_refresh(bus);
+    return err ? err : find_version(out, bus, subject);
 }

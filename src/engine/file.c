@@ -436,6 +436,8 @@ static enum peal_err file_refresh(struct pl_engine *engine)
     pl_turn_take(&log->turn, log->seams);
     if (end > pl_log_end(log)) {
         pl_log_publish(log, end);
+        // Versions of streams are looked up again: none of it has passed through our memory.
+        atomic_store_explicit(&local->known_from, end, memory_order_release);
     }
     pl_turn_give(&log->turn, log->seams);
     pl_catalog_note(engine->catalog, end);

@@ -173,6 +173,67 @@ static void after_a_power_cut_the_state_is_what_is_left_of_the_events(void **sta
     }
 }
 
+// ---- what is forgotten --------------------------------------------------------------------------
+
+static void a_snapshot_stands_for_files_that_are_forgotten(void **state)
+{
+    (void)state;
+    static const char url[] = LOG "&history_bytes=256k";
+    struct scene scene;
+    struct peal_aggregate_type type = every(100), other = every(0);
+    other.name = "other";
+    scene_open_url(&scene, 1, url, NULL);
+    peal_aggregate *aggregate = account_load(scene.bus, &type, "s");
+    deposit(aggregate, 1, 9000, 0); // what to forget is looked for every 4,096 events
+    peal_aggregate_close(aggregate);
+    for (int again = 0; again < 2; again++) {
+        peal_world_advance(scene.world, 10000);
+        assert_true(scene_stats(&scene).first_position > 1000);
+        aggregate = account_load(scene.bus, &type, "s");
+        assert_int_equal(account_of(aggregate)->balance, 9000 * 9001 / 2);
+        assert_int_equal(account_stats(aggregate).snapshot_version, 9000);
+        peal_aggregate_close(aggregate);
+        aggregate = NULL;
+        assert_int_equal(peal_aggregate_load(&aggregate, scene.bus, &other, "s"), PEAL_ENOTFOUND);
+        assert_non_null(strstr(peal_error_sentence(), "version 1 "));
+        assert_null(aggregate);
+        scene_again(&scene, url, NULL);
+    }
+    scene_close(&scene);
+}
+
+// ---- a log that another process writes ----------------------------------------------------------
+
+static void who_only_reads_follows_what_is_appended(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct peal_aggregate_type type = every(10);
+    scene_open_url(&scene, 1, LOG, NULL);
+    peal_aggregate *writer = account_load(scene.bus, &type, "s");
+    deposit(writer, 1, 25, 0);
+    peal_bus *bus;
+    struct peal_bus_options options = { .world = scene.world,
+                                        .workers = PEAL_NO_WORKERS,
+                                        .read_only = true };
+    assert_int_equal(peal_bus_open(&bus, LOG, &options), PEAL_OK);
+    peal_aggregate *reader = account_load(bus, &type, "s");
+    assert_int_equal(account_of(reader)->events, 25);
+    for (unsigned i = 26; i <= 60; i++) {
+        deposit(writer, i, i, 0);
+        assert_int_equal(peal_aggregate_refresh(reader), PEAL_OK);
+        assert_int_equal(account_of(reader)->events, i);
+        assert_memory_equal(account_of(reader), account_of(writer), sizeof(struct account));
+    }
+    struct peal_message message = account_message("in", "1");
+    assert_int_equal(peal_aggregate_append(NULL, reader, &message, 1), PEAL_EUNSUPPORTED);
+    assert_int_equal(peal_aggregate_snapshot(reader), PEAL_EUNSUPPORTED);
+    peal_aggregate_close(reader);
+    peal_bus_close(bus);
+    peal_aggregate_close(writer);
+    scene_close(&scene);
+}
+
 // ---- damage -------------------------------------------------------------------------------------
 
 // A stream of so many events, closed, with a snapshot at each multiple of `snapshots`.
@@ -499,6 +560,8 @@ int main(void)
         cmocka_unit_test(an_aggregate_goes_on_when_the_log_is_opened_again),
         cmocka_unit_test(streams_in_many_files_are_read_from_a_version_on),
         cmocka_unit_test(after_a_power_cut_the_state_is_what_is_left_of_the_events),
+        cmocka_unit_test(a_snapshot_stands_for_files_that_are_forgotten),
+        cmocka_unit_test(who_only_reads_follows_what_is_appended),
         cmocka_unit_test(a_damaged_event_is_an_error_unless_a_snapshot_stands_for_it),
         cmocka_unit_test(a_damaged_snapshot_is_passed_over_and_counted),
         cmocka_unit_test(projections_and_upcasters_read_what_is_in_the_files),
