@@ -327,6 +327,11 @@ static bool start(struct pl_mailbox *mailbox, uint64_t position)
     // What was published since start_position looked is looked at too: it was after the call began.
     // From here on publishers push: they look at their routes again once they have the turn.
     mailbox->in->closed = false;
+    // What was forgotten since then is no loss to who did not ask for it by its position.
+    uint64_t kept = pl_log_streams_from(bus->log);
+    if (position < kept && mailbox->settings->options.from != PEAL_FROM_POSITION) {
+        position = kept;
+    }
     bool behind = position < end;
     atomic_store_explicit(&mailbox->in->cursor, behind ? position : end, memory_order_relaxed);
     if (behind && !atomic_load_explicit(&mailbox->in->active, memory_order_relaxed)) {

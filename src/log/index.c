@@ -41,7 +41,7 @@ static uint32_t place_of(const struct pl_index *index, uint64_t position, uint32
 }
 
 enum peal_err pl_find_begin(struct pl_find *find, struct pl_index *index,
-                            const struct pl_wanted *wanted)
+                            const struct pl_sought *wanted)
 {
     assert((unsigned)wanted->key < PL_KEYS);
     uint32_t span = index->ops->span(index);

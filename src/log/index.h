@@ -136,7 +136,7 @@ void pl_index_facts(const struct pl_index *index, struct pl_index_facts *out);
 
 // What is looked for, in positions [first, end): the events with a key or, if `hash` is 0, those of
 // any of the types.
-struct pl_wanted {
+struct pl_sought {
     enum pl_index_key key;
     uint64_t hash;
     const uint32_t *types; // of this index, ascending, each once; *borrowed* while it is looked for
@@ -152,7 +152,7 @@ struct pl_wanted {
 // a position from the base.
 struct pl_find {
     struct pl_index *index; // *borrowed*
-    struct pl_wanted wanted;
+    struct pl_sought wanted;
     uint32_t low, high;    // places that are still wanted
     uint32_t next, stop;   // what is looked at: places of the stripe, or entries
     uint32_t first, count; // entries that are loaded
@@ -167,7 +167,7 @@ struct pl_find {
 // Begins. A sealed index that does not have the key costs a cache miss or two and, one time in
 // forty, a read. PEAL_ECORRUPT, PEAL_EIO; PEAL_ENOMEM: for the summary.
 enum peal_err pl_find_begin(struct pl_find *find, struct pl_index *index,
-                            const struct pl_wanted *wanted);
+                            const struct pl_sought *wanted);
 
 // The next candidate's position; 0: there is none. PEAL_ECORRUPT, PEAL_EIO: another call gives the
 // same.

@@ -119,7 +119,7 @@ static enum peal_err meet_type(void *context, const struct pl_index_type *type)
 // ---- a part -------------------------------------------------------------------------------------
 
 // Tries another way to look; it is taken if it is the lighter one. *begun: there is one already.
-static enum peal_err try_way(struct pl_lookup *lookup, const struct pl_wanted *wanted, bool *begun)
+static enum peal_err try_way(struct pl_lookup *lookup, const struct pl_sought *wanted, bool *begun)
 {
     struct pl_find *find = *begun ? &lookup->other : &lookup->find;
     enum peal_err err = pl_find_begin(find, lookup->index, wanted);
@@ -133,7 +133,7 @@ static enum peal_err try_way(struct pl_lookup *lookup, const struct pl_wanted *w
 // Chooses how to look in the part.
 static enum peal_err choose(struct pl_lookup *lookup)
 {
-    struct pl_wanted wanted = { .first = lookup->part_first,
+    struct pl_sought wanted = { .first = lookup->part_first,
                                 .end = lookup->part_end,
                                 .backwards = lookup->wanted.backwards };
     bool begun = false;

@@ -72,7 +72,7 @@ static void require_corrupt(enum peal_err err)
     require(err == PEAL_OK || (err == PEAL_ECORRUPT && *peal_error_sentence()));
 }
 
-static void find(struct pl_index *index, const struct pl_wanted *wanted)
+static void find(struct pl_index *index, const struct pl_sought *wanted)
 {
     struct pl_find find;
     enum peal_err err = pl_find_begin(&find, index, wanted);
@@ -113,10 +113,10 @@ static void check_types(struct pl_index *index, const struct pl_index_facts *fac
     uint32_t known = facts->types < TYPES_MAX ? facts->types : TYPES_MAX;
     for (uint32_t i = 0; i < known; i++) {
         numbers[i] = i;
-        const struct pl_wanted one = { .types = &i, .type_count = 1, .end = UINT64_MAX };
+        const struct pl_sought one = { .types = &i, .type_count = 1, .end = UINT64_MAX };
         find(index, &one);
     }
-    const struct pl_wanted all = { .types = numbers,
+    const struct pl_sought all = { .types = numbers,
                                    .type_count = known,
                                    .first = facts->base + 3,
                                    .end = facts->end,
@@ -140,7 +140,7 @@ static void check_places(struct pl_index *index, const struct pl_index_facts *fa
 static void check_keys(struct pl_index *index)
 {
     for (uint64_t i = 0; i < 200; i++) {
-        const struct pl_wanted wanted = { .key = (enum pl_index_key)(i % PL_KEYS),
+        const struct pl_sought wanted = { .key = (enum pl_index_key)(i % PL_KEYS),
                                           .hash = pl_hash_mix(i + 1, PL_HASH_A) | 1,
                                           .end = UINT64_MAX,
                                           .backwards = i / PL_KEYS % 2 };

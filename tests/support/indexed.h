@@ -269,11 +269,11 @@ static inline int indexed_order(const void *left, const void *right)
 
 #define INDEXED_TYPES 64
 
-static inline struct pl_wanted indexed_wanted(const struct indexed *indexed, struct pl_index *index,
+static inline struct pl_sought indexed_wanted(const struct indexed *indexed, struct pl_index *index,
                                               const struct indexed_question *question,
                                               uint32_t numbers[INDEXED_TYPES])
 {
-    struct pl_wanted wanted = { .first = question->first,
+    struct pl_sought wanted = { .first = question->first,
                                 .end = question->end,
                                 .backwards = question->backwards };
     if (question->key) {
@@ -295,7 +295,7 @@ static inline uint64_t indexed_ask(const struct indexed *indexed, struct pl_inde
                                    const struct indexed_question *question)
 {
     uint32_t numbers[INDEXED_TYPES];
-    struct pl_wanted wanted = indexed_wanted(indexed, index, question, numbers);
+    struct pl_sought wanted = indexed_wanted(indexed, index, question, numbers);
     struct pl_find find;
     assert_int_equal(pl_find_begin(&find, index, &wanted), PEAL_OK);
     uint64_t weight = pl_find_weight(&find);

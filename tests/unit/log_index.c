@@ -211,7 +211,7 @@ static void a_type_that_was_numbered_and_never_used_is_not_there(void **state)
         uint32_t count = 1;
         assert_int_equal(pl_index_find_type(indexes[i], "never", 5, &again, &count), PEAL_OK);
         assert_int_equal(count, 0);
-        struct pl_wanted wanted = { .types = &number, .type_count = 1, .end = UINT64_MAX };
+        struct pl_sought wanted = { .types = &number, .type_count = 1, .end = UINT64_MAX };
         struct pl_find find;
         uint64_t found = 1;
         assert_int_equal(pl_find_begin(&find, indexes[i], &wanted), PEAL_OK);
@@ -488,7 +488,7 @@ static void what_is_added_while_somebody_looks_is_not_in_the_way(void **state)
         pl_index_create(&indexed.tail, &indexed.seams, indexed.seed, indexed.shape.base), PEAL_OK);
     const uint32_t half = 9000;
     assert_int_equal(indexed_add(&indexed, indexed.tail, 0, half), PEAL_OK);
-    struct pl_wanted wanted = { .hash = indexed_hash(&indexed, 0, 1), .end = UINT64_MAX };
+    struct pl_sought wanted = { .hash = indexed_hash(&indexed, 0, 1), .end = UINT64_MAX };
     struct pl_find find;
     assert_int_equal(pl_find_begin(&find, indexed.tail, &wanted), PEAL_OK);
     assert_int_equal(indexed_add(&indexed, indexed.tail, half, indexed.count), PEAL_OK);
@@ -520,7 +520,7 @@ static void a_tail_that_is_reset_is_as_new_and_takes_no_memory_again(void **stat
     pl_index_facts(indexed.tail, &facts);
     assert_true(facts.events == 0 && facts.types == 0 && facts.end == facts.base);
     struct indexed_question question = { .key = 1, .end = UINT64_MAX };
-    struct pl_wanted wanted = { .hash = indexed_hash(&indexed, 0, 1), .end = UINT64_MAX };
+    struct pl_sought wanted = { .hash = indexed_hash(&indexed, 0, 1), .end = UINT64_MAX };
     struct pl_find find;
     uint64_t found = 1;
     assert_int_equal(pl_find_begin(&find, indexed.tail, &wanted), PEAL_OK);

@@ -34,7 +34,7 @@ static void note(struct answer *answer, uint64_t number)
     answer->digest = pl_hash_mix(answer->digest ^ number ^ PL_HASH_A, PL_HASH_C);
 }
 
-static enum peal_err ask_find(struct answer *answer, const struct pl_wanted *wanted)
+static enum peal_err ask_find(struct answer *answer, const struct pl_sought *wanted)
 {
     struct pl_find find;
     enum peal_err err = pl_find_begin(&find, answer->index, wanted);
@@ -55,7 +55,7 @@ static enum peal_err ask_type(void *context, const struct pl_index_type *type)
     note(answer, pl_hash(type->name, type->size, 0));
     enum peal_err err = pl_index_find_type(answer->index, type->name, type->size, &number, &count);
     note(answer, number + (uint64_t)count * 1000);
-    const struct pl_wanted wanted = {
+    const struct pl_sought wanted = {
         .types = &type->number, .type_count = 1, .end = UINT64_MAX, .backwards = type->number % 2
     };
     return err ? err : ask_find(answer, &wanted);
@@ -85,7 +85,7 @@ static enum peal_err ask_all(const struct indexed *indexed, struct pl_index *ind
     err = err ? err : pl_index_types(index, ask_type, &answer);
     for (unsigned kind = 0; kind < PL_KEYS; kind++) {
         for (uint32_t key = 1; key <= indexed->shape.keys[kind] && !err; key++) {
-            const struct pl_wanted wanted = { .key = (enum pl_index_key)kind,
+            const struct pl_sought wanted = { .key = (enum pl_index_key)kind,
                                               .hash = indexed_hash(indexed, kind, key),
                                               .end = UINT64_MAX,
                                               .backwards = key % 2 };
@@ -162,7 +162,7 @@ static void damage_elsewhere_does_no_harm(void **state)
     for (uint64_t block = 1; block < blocks; block++) {
         assert_int_equal(pl_disk_flip(indexed.disk, INDEXED_PATH, block * 4096 + 77), 0);
         assert_int_equal(indexed_try_open(&indexed), PEAL_OK);
-        struct pl_wanted wanted = indexed_wanted(&indexed, indexed.sealed, &question, NULL);
+        struct pl_sought wanted = indexed_wanted(&indexed, indexed.sealed, &question, NULL);
         struct pl_find find;
         enum peal_err err = pl_find_begin(&find, indexed.sealed, &wanted);
         assert_true(err == PEAL_OK || err == PEAL_ECORRUPT);
@@ -751,7 +751,7 @@ static void a_read_that_fails_on_the_way_can_be_tried_again(void **state)
     assert_int_equal(indexed_try_open(&indexed), PEAL_OK);
     unsigned failures = 0;
     for (unsigned i = 0; i < 2; i++) {
-        const struct pl_wanted wanted = { .hash = indexed_hash(&indexed, 0, 1),
+        const struct pl_sought wanted = { .hash = indexed_hash(&indexed, 0, 1),
                                           .end = UINT64_MAX,
                                           .backwards = i };
         uint64_t found = 1;
@@ -857,7 +857,7 @@ static void positions_and_offsets_have_limits(void **state)
         PEAL_OK);
     struct pl_index *const indexes[] = { indexed.tail, indexed.sealed };
     for (size_t i = 0; i < 2; i++) {
-        const struct pl_wanted wanted = { .key = PL_KEY_ID, .hash = 7, .end = UINT64_MAX };
+        const struct pl_sought wanted = { .key = PL_KEY_ID, .hash = 7, .end = UINT64_MAX };
         struct pl_find find;
         uint64_t found = 0;
         assert_int_equal(pl_find_begin(&find, indexes[i], &wanted), PEAL_OK);
@@ -900,7 +900,7 @@ static void a_full_index_answers_like_any_other(void **state)
         PEAL_OK);
     for (uint32_t i = 7; i < most; i += 9999) {
         struct pl_find find;
-        struct pl_wanted wanted = { .hash = pl_index_hash(indexed.seed, &i, sizeof i),
+        struct pl_sought wanted = { .hash = pl_index_hash(indexed.seed, &i, sizeof i),
                                     .end = UINT64_MAX,
                                     .backwards = true };
         uint64_t found = 0;
@@ -914,13 +914,13 @@ static void a_full_index_answers_like_any_other(void **state)
             pl_index_find_type(indexed.sealed, (const char *)&i, sizeof i, &number, &count),
             PEAL_OK);
         assert_true(number == i && count == 1);
-        wanted = (struct pl_wanted){ .types = &number, .type_count = 1, .end = UINT64_MAX };
+        wanted = (struct pl_sought){ .types = &number, .type_count = 1, .end = UINT64_MAX };
         assert_int_equal(pl_find_begin(&find, indexed.sealed, &wanted), PEAL_OK);
         assert_int_equal(pl_find_next(&find, &found), PEAL_OK);
         assert_int_equal(found, 1 + i);
     }
     for (unsigned i = 0; i < 2; i++) { // a key that half of the events have
-        const struct pl_wanted wanted = {
+        const struct pl_sought wanted = {
             .key = PL_KEY_ID, .hash = odd, .end = UINT64_MAX, .backwards = i
         };
         struct pl_find find;

@@ -46,7 +46,7 @@ static void *add_all(void *context)
 }
 
 // Every `step`-th position from `first` on is found, and none that is not there yet is needed.
-static bool finds_every(struct pl_index *index, const struct pl_wanted *wanted, uint64_t first,
+static bool finds_every(struct pl_index *index, const struct pl_sought *wanted, uint64_t first,
                         uint64_t step)
 {
     struct pl_find find;
@@ -78,7 +78,7 @@ static bool looks_right(const struct meeting *meeting, uint64_t chance)
     struct pl_index_facts facts;
     pl_index_facts(meeting->tail, &facts);
     uint64_t some = chance % 89 + 1; // a position, and so a subject and a type
-    struct pl_wanted wanted = { .end = facts.end, .backwards = chance >> 20 & 1 };
+    struct pl_sought wanted = { .end = facts.end, .backwards = chance >> 20 & 1 };
     wanted.hash = subject_of(meeting, some);
     if (facts.end > some && !finds_every(meeting->tail, &wanted, some, SUBJECTS)) {
         return false;
@@ -90,7 +90,7 @@ static bool looks_right(const struct meeting *meeting, uint64_t chance)
     if (facts.end <= some) {
         return true;
     }
-    wanted = (struct pl_wanted){
+    wanted = (struct pl_sought){
         .end = facts.end, .backwards = wanted.backwards, .types = &number, .type_count = 1
     };
     struct pl_stretch stretch = {
@@ -184,7 +184,7 @@ static void *look_in_sealed(void *context)
     struct meeting *meeting = context;
     for (uint32_t i = 0; i < 200; i++) {
         uint64_t some = i % 89 + 1;
-        struct pl_wanted wanted = { .hash = subject_of(meeting, some),
+        struct pl_sought wanted = { .hash = subject_of(meeting, some),
                                     .end = EVENTS + 1,
                                     .backwards = i % 2 };
         bool fine = finds_every(meeting->tail, &wanted, some, SUBJECTS);
