@@ -102,7 +102,7 @@ static struct pl_file take_reserve(struct pl_store *store)
     return file;
 }
 
-void pl_reserve_make(struct pl_store *store)
+static void make_reserve(struct pl_store *store)
 {
     pl_mutex_lock(&store->lock, store->seams);
     bool there = store->reserve.number != 0;
@@ -121,14 +121,23 @@ void pl_reserve_make(struct pl_store *store)
     pl_mutex_unlock(&store->lock, store->seams);
 }
 
+void pl_reserve_make(struct pl_store *store)
+{
+    pl_mutex_lock(&store->reserving, store->seams);
+    make_reserve(store);
+    pl_mutex_unlock(&store->reserving, store->seams);
+}
+
 bool pl_store_spend_reserve(struct pl_store *store)
 {
+    pl_mutex_lock(&store->reserving, store->seams);
     struct pl_file file = take_reserve(store);
     bool there = file.number != 0;
     if (there) {
         store->files->close(store->files->world, &file);
         remove_file(store, NAME_RESERVE);
     }
+    pl_mutex_unlock(&store->reserving, store->seams);
     return there;
 }
 
@@ -142,16 +151,20 @@ void pl_reserve_clear(struct pl_store *store)
 // The reserve becomes the next file. False: it is as if there had been none.
 static bool use_reserve(struct pl_store *store, struct pl_file *out)
 {
+    // Somebody is making one: that may take long, and another file is made as well.
+    if (!pl_mutex_try(&store->reserving, store->seams)) {
+        return false;
+    }
     struct pl_file file = take_reserve(store);
-    if (!file.number) {
-        return false;
-    }
-    if (write_header(store, file, store->next, 0) || give_name(store, NAME_RESERVE)) {
+    bool used = file.number && !write_header(store, file, store->next, 0) &&
+                !give_name(store, NAME_RESERVE);
+    pl_mutex_unlock(&store->reserving, store->seams);
+    if (used) {
+        *out = file;
+    } else {
         store->files->close(store->files->world, &file);
-        return false;
     }
-    *out = file;
-    return true;
+    return used;
 }
 
 static int make_next(struct pl_store *store, uint64_t size, struct pl_file *out)

@@ -122,6 +122,9 @@ struct pl_store {
     uint64_t uses;      // counts, to know what was used last
     size_t guide_bytes; // of complete files
 
+    // Whoever makes, names or removes the reserve: between taking it and giving it a name nobody
+    // may make another under its old one. Held across I/O; not waited for by who writes.
+    struct pl_mutex reserving;
     struct pl_mutex starting;  // the flusher
     struct pl_thread *flusher; // NULL: nobody has needed it
     struct pl_log *flushed;    // what it writes
