@@ -2,7 +2,9 @@
 //
 // Removing old files, one by one and each for good before the next, so that a power cut leaves no
 // hole: the oldest first. A file is emptied before its name goes, so that a name that comes back,
-// because a sync of the directory had failed, is known for what it is.
+// because a sync of the directory had failed, is known for what it is. The file before the last
+// stays: half removed it would look as if its tail were torn, and what follows a torn tail does not
+// count.
 #include "log/internal.h"
 
 #include "base/error.h"
@@ -13,8 +15,7 @@
 static bool find_first(struct pl_store *store, uint64_t position, uint64_t *out_base)
 {
     pl_mutex_lock(&store->lock, store->seams);
-    bool found = store->volume_count > 1 && store->volumes[0].end <= position &&
-                 !(store->volume_count == 2 && store->sealed.file.number);
+    bool found = store->volume_count > 2 && store->volumes[0].end <= position;
     *out_base = found ? store->volumes[0].base : 0;
     pl_mutex_unlock(&store->lock, store->seams);
     return found;

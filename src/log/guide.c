@@ -221,8 +221,8 @@ void pl_guide_summarise(const struct pl_guide *guide, const struct pl_summary *s
         const char *text = name ? name->text : "";
         size_t length = strlen(text);
         *at++ = (char)(unsigned char)length;
-        memcpy(at, text,
-               length); // NOLINT(bugprone-not-null-terminated-result): its length is there
+        // NOLINTNEXTLINE(bugprone-not-null-terminated-result): its length stands before it
+        memcpy(at, text, length);
         at += length;
     }
     pl_record_seal(out, salt);

@@ -106,7 +106,7 @@ void pl_store_settle_soon(struct pl_store *store, struct pl_log *log);
 // and at least the newest file's. 0: all files together do. Any thread.
 uint64_t pl_store_behind(struct pl_store *store, uint64_t bytes);
 
-// Removes complete files that have no position from `position` on: the oldest, and never the last.
+// Removes complete files that have no position from `position` on: the oldest, never the last two.
 // Who reads there finds no more. Returns when that would survive a power cut. One thread at a time.
 // *out_first: the first position there is now. PEAL_EIO: some may be gone.
 enum peal_err pl_store_forget(struct pl_store *store, uint64_t position, uint64_t *out_first);
