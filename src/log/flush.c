@@ -206,5 +206,8 @@ enum peal_err pl_store_finish(struct pl_store *store, struct pl_log *log)
     if (!err) {
         tidy_up(store);
     }
+    if (take_wanted(store, PL_WANTED_DISK) && store->config.settled) {
+        store->config.settled(store->config.settled_context, err);
+    }
     return err;
 }

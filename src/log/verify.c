@@ -94,12 +94,21 @@ static enum peal_err look_behind(struct verifying *verifying, const struct pl_sc
     return err;
 }
 
+// The disk does not give what comes next; what is behind it in the file is not known.
+static enum peal_err tell_unreadable(struct verifying *verifying, const struct pl_scan *scan)
+{
+    struct pl_damage damage = { .first = scan->next,
+                                .end = verifying->place.volume.end,
+                                .offset = scan->offset };
+    return meet_damage(verifying, &damage);
+}
+
 static enum peal_err verify_header(struct verifying *verifying)
 {
     struct pl_segfile_header header;
     enum peal_err err = pl_segfile_read_header(&header, verifying->store->files,
                                                verifying->place.file, verifying->path);
-    if (err != PEAL_ECORRUPT) {
+    if (err != PEAL_ECORRUPT && err != PEAL_EIO) {
         return err;
     }
     const struct pl_volume *volume = &verifying->place.volume;
@@ -118,6 +127,9 @@ static enum peal_err verify_file(struct verifying *verifying)
     }
     struct pl_scan scan = pl_place_scan(&verifying->place, store, verifying->path);
     err = pl_scan_run(&scan, &ops, verifying);
+    if (err == PEAL_EIO) {
+        return tell_unreadable(verifying, &scan);
+    }
     return err ? err : look_behind(verifying, &scan);
 }
 

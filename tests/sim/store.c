@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+// ctest: timeout=1800
 //
 // The store on a disk that loses power, everywhere. A seed makes a workload: single events,
 // batches, large data, settling at every level, full files, closing and opening, what the flusher

@@ -223,6 +223,29 @@ static void verifying_tells_damage_in_every_file(void **state)
     shelf_finish(&shelf);
 }
 
+static void what_the_disk_does_not_read_is_told_and_passed(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 15);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    fill(&shelf, 100);
+    const struct pl_volume *spoilt = &shelf.store->volumes[1];
+    char path[64];
+    path_of(spoilt->base, path);
+    assert_int_equal(pl_disk_spoil(shelf.disk, path, PL_SEGFILE_HEADER, 512), 0);
+    struct verified verified = { 0 };
+    assert_int_equal(pl_store_verify(shelf.store, &ops, &verified), PEAL_OK);
+    assert_int_equal(verified.damages, 1);
+    assert_int_equal(verified.lost, spoilt->end - spoilt->base);
+    struct pl_segment *segment = NULL;
+    assert_int_equal(shelf_read(&shelf, &segment, spoilt->base), PEAL_EIO);
+    assert_null(segment);
+    assert_int_equal(shelf_read(&shelf, &segment, spoilt->end), PEAL_OK);
+    pl_segment_unref(segment);
+    shelf_finish(&shelf);
+}
+
 static void a_file_that_is_gone_is_missed(void **state)
 {
     (void)state;
@@ -444,6 +467,7 @@ int main(void)
         cmocka_unit_test(a_damaged_length_does_not_hide_what_follows),
         cmocka_unit_test(files_beyond_the_limit_are_closed_again),
         cmocka_unit_test(verifying_tells_damage_in_every_file),
+        cmocka_unit_test(what_the_disk_does_not_read_is_told_and_passed),
         cmocka_unit_test(a_file_that_is_gone_is_missed),
         cmocka_unit_test(no_flipped_bit_costs_two_events_or_invents_one),
         cmocka_unit_test(old_files_go_for_good),
