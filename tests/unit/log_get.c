@@ -4,6 +4,7 @@
 #include "support/shelf.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "log/internal.h"
 
@@ -167,6 +168,81 @@ static void files_beyond_the_limit_are_closed_again(void **state)
     for (size_t i = 0; i < PL_STORE_OPENED_MAX; i++) {
         assert_int_equal(shelf.store->opened[i].users, 0);
     }
+    shelf_finish(&shelf);
+}
+
+// ---- limits -------------------------------------------------------------------------------------
+
+// As many types as events, with long names.
+static const char *long_type(void *context, uint32_t number)
+{
+    static char text[PEAL_TYPE_MAX + 1];
+    (void)context;
+    (void)snprintf(text, sizeof text, "t.%0240u", number);
+    return text;
+}
+
+static uint32_t long_number(void *context, const char *type)
+{
+    (void)context;
+    return (uint32_t)strtoul(type + 2, NULL, 10);
+}
+
+static void append_plain(struct shelf *shelf, uint32_t type, size_t size)
+{
+    static const char data[64];
+    struct pl_append append = { .message = &(struct peal_message){ .data = data, .size = size },
+                                .type = type };
+    const struct pl_frame *frame = NULL;
+    assert_int_equal(pl_log_append(&shelf->ledger.log, &append, 0, &frame), PEAL_OK);
+    shelf_publish(shelf);
+    if (frame->position % 256 == 0) {
+        assert_int_equal(shelf_settle(shelf, PEAL_DURABILITY_OS), PEAL_OK);
+    }
+}
+
+static void guides_beyond_the_limit_are_given_up(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 16);
+    shelf.config.file_bytes = 1 << 20;
+    shelf.config.type_of = long_type;
+    shelf.config.number_of = long_number;
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    const uint64_t count = 80 * 1024;
+    for (uint64_t i = 0; i < count; i++) {
+        append_plain(&shelf, (uint32_t)i, 8);
+    }
+    assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_OS), PEAL_OK);
+    for (int round = 0; round < 2; round++) {
+        for (uint64_t position = 1; position <= count; position += 1009) {
+            const struct pl_frame *frame = get(shelf.store, position);
+            assert_int_equal(frame->position, position);
+            assert_int_equal(frame->type, position - 1);
+        }
+        assert_in_range(shelf.store->guide_bytes, 1, PL_STORE_GUIDES_MAX);
+    }
+    size_t without = 0;
+    for (size_t i = 0; i < shelf.store->volume_count; i++) {
+        without += shelf.store->volumes[i].guide == NULL;
+    }
+    assert_true(without > 0);
+    shelf_finish(&shelf);
+}
+
+static void a_file_has_so_many_events_and_no_more(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 17);
+    shelf.config.file_bytes = 256 << 20;
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    for (uint32_t i = 0; i < PL_FILE_EVENTS_MAX; i++) {
+        append_plain(&shelf, 0, 0);
+    }
+    assert_int_equal(shelf.store->volume_count, 2);
+    assert_in_range(shelf.store->base, PL_FILE_EVENTS_MAX - PEAL_BATCH_MAX, PL_FILE_EVENTS_MAX);
     shelf_finish(&shelf);
 }
 
@@ -425,6 +501,57 @@ static void a_reader_outlives_the_process_that_writes(void **state)
     shelf_finish(&shelf);
 }
 
+static void a_reader_waits_at_what_is_not_whole_until_it_is_known_to_be_lost(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 18);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    fill(&shelf, 5);
+    struct pl_store *reader = open_reader(&shelf);
+    uint64_t offset = shelf.store->offset;
+    (void)shelf_append(&shelf, 100); // 6
+    (void)shelf_append(&shelf, 100); // 7
+    assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_OS), PEAL_OK);
+    char path[64];
+    path_of(shelf.store->base, path);
+    assert_int_equal(pl_disk_flip(shelf.disk, path, (offset + 80) * 8), 0);
+    assert_int_equal(pl_store_refresh(reader), PEAL_OK);
+    assert_int_equal(pl_store_written(reader), 6);
+    // The writer has no doubt, and notes it.
+    assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_DISK), PEAL_OK);
+    (void)shelf_append(&shelf, 100);
+    assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_OS), PEAL_OK);
+    assert_int_equal(pl_store_refresh(reader), PEAL_OK);
+    assert_int_equal(pl_store_written(reader), 9);
+    assert_null(get(reader, 6));
+    assert_int_equal(get(reader, 7)->position, 7);
+    assert_int_equal(get(reader, 8)->position, 8);
+    assert_int_equal(pl_store_close(reader, NULL), PEAL_OK);
+    shelf_finish(&shelf);
+}
+
+static void a_reader_forgets_what_was_forgotten(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 19);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    fill(&shelf, 200);
+    struct pl_store *reader = open_reader(&shelf);
+    assert_int_equal(pl_store_first(reader), 1);
+    uint64_t first = 0;
+    assert_int_equal(pl_store_forget(reader, 100, &first), PEAL_ESTATE);
+    assert_int_equal(pl_store_forget(shelf.store, 100, &first), PEAL_OK);
+    assert_true(first > 1);
+    assert_int_equal(pl_store_refresh(reader), PEAL_OK);
+    assert_int_equal(pl_store_first(reader), first);
+    assert_null(get(reader, 1));
+    assert_int_equal(get(reader, first)->position, first);
+    assert_int_equal(pl_store_close(reader, NULL), PEAL_OK);
+    shelf_finish(&shelf);
+}
+
 static void half_a_batch_is_not_seen(void **state)
 {
     (void)state;
@@ -466,6 +593,8 @@ int main(void)
         cmocka_unit_test(the_source_of_an_older_file_comes_with_its_events),
         cmocka_unit_test(a_damaged_length_does_not_hide_what_follows),
         cmocka_unit_test(files_beyond_the_limit_are_closed_again),
+        cmocka_unit_test(guides_beyond_the_limit_are_given_up),
+        cmocka_unit_test(a_file_has_so_many_events_and_no_more),
         cmocka_unit_test(verifying_tells_damage_in_every_file),
         cmocka_unit_test(what_the_disk_does_not_read_is_told_and_passed),
         cmocka_unit_test(a_file_that_is_gone_is_missed),
@@ -473,6 +602,8 @@ int main(void)
         cmocka_unit_test(old_files_go_for_good),
         cmocka_unit_test(a_reader_sees_what_another_process_writes),
         cmocka_unit_test(a_reader_outlives_the_process_that_writes),
+        cmocka_unit_test(a_reader_waits_at_what_is_not_whole_until_it_is_known_to_be_lost),
+        cmocka_unit_test(a_reader_forgets_what_was_forgotten),
         cmocka_unit_test(half_a_batch_is_not_seen),
         cmocka_unit_test(where_there_is_no_log_there_is_nothing_to_read),
     };
