@@ -7,16 +7,19 @@
 //     readers ◄── read: a stretch of events ─────────┘
 //
 // Events come from the log's memory segments, in order; nothing is written that is not published,
-// and the log forgets nothing that is not written. `written` and `durable` say how far each is.
+// and the log forgets nothing that is not written. `written` and `durable` say how far each is. When
+// a file is full the next one begins; the full one is synced meanwhile, and the one after that is
+// made ready, by a thread that the first need of it starts.
 //
-// Opening reads every record. A damaged one is reported and left out, everything else stays; what
-// follows the last record that can have been acknowledged as PEAL_DURABILITY_DISK and is not whole
-// is a torn tail: it is cut, and reported.
+// Opening reads the headers of all files and what the last one has, or only its end if it was closed.
+// A torn tail, which follows the last record that can have been acknowledged as
+// PEAL_DURABILITY_DISK, is cut, and reported. What is damaged is left out by whoever reads it, with
+// everything else in its place; pl_store_verify looks for it.
 //
 // A write or a sync that fails is final for its file: who waits gets PEAL_EIO, and whether what was
 // not durable is there is unknown. The store then takes nothing more, or goes on in a new file.
 //
-// Threads: any. Locks: a turn to write, then a turn to sync; both are held across I/O. Below
+// Threads: any. Locks: a turn to write, then the lead of a sync; both are held across I/O. Below
 // log->turn nothing of it may be called but the getters.
 #ifndef PL_LOG_STORE_H
 #define PL_LOG_STORE_H
