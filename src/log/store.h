@@ -7,12 +7,12 @@
 //     readers ◄── read: a stretch of events ─────────┘
 //
 // Events come from the log's memory segments, in order; nothing is written that is not published,
-// and the log forgets nothing that is not written. `written` and `durable` say how far each is. When
-// a file is full the next one begins; the full one is synced meanwhile, and the one after that is
-// made ready, by a thread that the first need of it starts.
+// and the log forgets nothing that is not written. `written` and `durable` say how far each is.
+// When a file is full the next one begins; the full one is synced meanwhile, and the one after that
+// is made ready, by a thread that the first need of it starts.
 //
-// Opening reads the headers of all files and what the last one has, or only its end if it was closed.
-// A torn tail, which follows the last record that can have been acknowledged as
+// Opening reads the headers of all files and what the last one has, or only its end if it was
+// closed. A torn tail, which follows the last record that can have been acknowledged as
 // PEAL_DURABILITY_DISK, is cut, and reported. What is damaged is left out by whoever reads it, with
 // everything else in its place; pl_store_verify looks for it.
 //
