@@ -369,10 +369,7 @@ enum peal_err pl_start_position(uint64_t *out, struct peal_bus *bus, const struc
 enum peal_err pl_start_check(const struct pl_mailbox *mailbox, const struct pl_start *start,
                              uint64_t position);
 
-// A copy of options, with every default filled in. *Given*. And a mailbox of a pattern, which takes
-// the settings unless it fails. PEAL_ENOMEM, PEAL_EPATTERN.
-enum peal_err pl_settings_make(const struct pl_settings **out, const struct pl_seams *seams,
-                               const struct peal_subscribe_options *given);
+// A mailbox of a pattern, which takes the settings unless it fails. PEAL_ENOMEM, PEAL_EPATTERN.
 enum peal_err pl_mailbox_create(struct pl_mailbox **out, struct peal_bus *bus, const char *pattern,
                                 const struct pl_settings *settings);
 
@@ -382,8 +379,6 @@ static inline bool pl_mailbox_is_called(const struct pl_mailbox *mailbox, const 
     const char *name = mailbox->settings->options.name;
     return strcmp(pl_mailbox_label(mailbox), text) == 0 || (name && strcmp(name, text) == 0);
 }
-
-void pl_settings_free(const struct pl_settings *settings, const struct pl_seams *seams);
 
 // Frees the handles of a mailbox's members that were allocated.
 void pl_subscriptions_free(struct pl_mailbox *mailbox);
@@ -400,6 +395,22 @@ uint64_t pl_name_next(struct peal_bus *bus, const char *prefix, uint64_t after);
 // Forgets a durable name that nobody has: its place in the log, and what it held. PEAL_ENOTFOUND,
 // PEAL_ESTATE (somebody has it). No lock held. PEAL_EIO: it is, until the bus is opened again.
 enum peal_err pl_name_forget(struct peal_bus *bus, const char *name);
+
+// ---- settings.c ---------------------------------------------------------------------------------
+
+// Do they make sense, with that handler? `options` may be NULL. PEAL_EINVAL, PEAL_ELIMIT.
+enum peal_err pl_settings_check(const struct peal_subscribe_options *options,
+                                peal_handler *handler);
+
+// A copy of options, with every default filled in. *Given*. PEAL_ENOMEM.
+enum peal_err pl_settings_make(const struct pl_settings **out, const struct pl_seams *seams,
+                               const struct peal_subscribe_options *given);
+void pl_settings_free(const struct pl_settings *settings, const struct pl_seams *seams);
+
+// Are they the same, but for where it starts, which was decided when the name was first used, and
+// who the member is?
+bool pl_settings_same(const struct peal_subscribe_options *a,
+                      const struct peal_subscribe_options *b);
 
 // ---- stats.c ------------------------------------------------------------------------------------
 

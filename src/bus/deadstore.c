@@ -80,7 +80,7 @@ enum peal_err pl_letters_take(struct pl_letters *out, struct peal_bus *bus,
     bool taken = count == 0 || out->list;
     if (taken) {
         PL_LIST_EACH_SAFE (letter, after, &dead->unsaved, unsaved_link) {
-            if (saved_with(letter) == mailbox) {
+            if (out->list && saved_with(letter) == mailbox) {
                 take_letter(&out->list[out->count++], letter);
             }
         }

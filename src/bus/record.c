@@ -70,6 +70,7 @@ struct fixed_definition {
 
 _Static_assert(sizeof(struct fixed_definition) == 104, "it is part of the format");
 
+// NOLINTNEXTLINE(readability-non-const-parameter): the writer writes to it
 size_t pl_definition_write(char *out, size_t size, const struct pl_definition *definition)
 {
     const struct peal_subscribe_options *options = &definition->options;
@@ -309,6 +310,7 @@ bool pl_letter_parse(const char *key, uint64_t *out_id)
     return strcmp(key, again) == 0 && *out_id > 0;
 }
 
+// NOLINTNEXTLINE(readability-non-const-parameter): as above
 size_t pl_letter_write(char *out, size_t size, const struct pl_letter *letter)
 {
     struct fixed_letter fixed = { .version = PL_RECORD_VERSION,

@@ -88,7 +88,8 @@ static enum peal_err load_place(struct pl_durable *durable, struct peal_bus *bus
     pl_durable_key(key, "cursor", name);
     const struct pl_kv_entry *entry = pl_kv_get(bus->kv, key);
     enum peal_err err = PEAL_OK;
-    if (!entry || !pl_place_read(&durable->place, entry->value, entry->size)) {
+    bool known = entry && pl_place_read(&durable->place, entry->value, entry->size);
+    if (!known) {
         durable->place = (struct pl_place){ .next = 1 };
         pl_bus_say(
             bus, PEAL_LEVEL_ERROR,
@@ -99,7 +100,7 @@ static enum peal_err load_place(struct pl_durable *durable, struct peal_bus *bus
         durable->resumed = pl_alloc(bus->seams, durable->place.count * sizeof *durable->resumed);
         err = durable->resumed ? PEAL_OK : PEAL_ENOMEM;
     }
-    if (durable->resumed) {
+    if (entry && durable->resumed) {
         durable->resumed_count = pl_place_list(durable->resumed, entry->value, entry->size);
     }
     pl_kv_unref(bus->kv, entry);
@@ -118,9 +119,15 @@ static void some_batch(const peal_event *const *events, size_t count, enum peal_
                        void *context)
 {
     (void)events;
-    (void)count;
-    (void)verdicts;
     (void)context;
+    memset(verdicts, 0, count * sizeof *verdicts); // PEAL_DONE
+}
+
+static enum peal_verdict some_handler(const peal_event *event, void *context)
+{
+    (void)event;
+    (void)context;
+    return PEAL_DONE;
 }
 
 static enum peal_err make_ghost(struct pl_mailbox **out, struct peal_bus *bus, const char *name,
@@ -132,7 +139,9 @@ static enum peal_err make_ghost(struct pl_mailbox **out, struct peal_bus *bus, c
     options.name = name;
     options.filter = definition->has_filter ? some_filter : NULL;
     options.batch = definition->has_batch ? some_batch : NULL;
-    enum peal_err err = pl_settings_make(&settings, bus->seams, &options);
+    bool has_handler = !options.batch && options.mode != PEAL_PULL;
+    enum peal_err err = pl_settings_check(&options, has_handler ? some_handler : NULL);
+    err = err ? err : pl_settings_make(&settings, bus->seams, &options);
     if (err) {
         return err;
     }
@@ -164,7 +173,7 @@ static enum peal_err load_name(struct peal_bus *bus, const struct pl_kv_entry *e
                 pl_definition_read(&definition, entry->value, entry->size) &&
                 definition.options.mode != PEAL_INLINE;
     enum peal_err err = fits ? make_ghost(&ghost, bus, name, &definition) : PEAL_EPATTERN;
-    if (err == PEAL_EPATTERN) {
+    if (err == PEAL_EPATTERN || err == PEAL_EINVAL || err == PEAL_ELIMIT) {
         pl_bus_say(bus, PEAL_LEVEL_ERROR,
                    "the state table's entry \"%s\" is no subscription that this Peal can read; "
                    "who subscribes by that name begins anew",
