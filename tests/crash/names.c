@@ -81,7 +81,7 @@ static _Noreturn void give_up(struct history *history, const char *what)
     _exit(1);
 }
 
-static _Noreturn void be_child(const struct life *life)
+static _Noreturn void be_child(const struct life *life, int began)
 {
     struct history *history = life->history;
     peal_bus *bus;
@@ -90,6 +90,9 @@ static _Noreturn void be_child(const struct life *life)
     }
     if (peal_subscribe(NULL, bus, "a", &options, handle, history)) {
         give_up(history, "subscribe");
+    }
+    if (write(began, "", 1) != 1) {
+        _exit(1);
     }
     for (unsigned i = 0; i < LIFE_MAX; i++) {
         char data[16];
@@ -108,12 +111,20 @@ static _Noreturn void be_child(const struct life *life)
 
 static void live_and_die(struct life *life)
 {
+    int began[2];
+    assert_int_equal(pipe(began), 0);
     pid_t child = fork();
     assert_true(child >= 0);
     if (child == 0) {
-        be_child(life);
+        be_child(life, began[1]);
     }
-    struct timespec delay = { 0, (long)(1000000 + draw(&life->chance, 30000000)) };
+    assert_int_equal(close(began[1]), 0);
+    if (draw(&life->chance, 4) > 0) { // else while it opens, perhaps
+        char byte;
+        assert_int_equal(read(began[0], &byte, 1), 1);
+    }
+    assert_int_equal(close(began[0]), 0);
+    struct timespec delay = { 0, (long)draw(&life->chance, 20000000) };
     (void)nanosleep(&delay, NULL); // not to wait for something: to strike somewhere
     assert_int_equal(kill(child, SIGKILL), 0);
     int status;
