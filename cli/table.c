@@ -2,6 +2,7 @@
 //
 // Table: rows of facts. For programs each is written at once; for people they are kept until the
 // widths of the columns are known.
+#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,6 +174,16 @@ void cli_table_finish(struct cli_table *table)
     *table = (struct cli_table){ 0 };
 }
 
+// A heading beside its value shouts less than one above a column.
+static void put_small(struct cli *cli, const char *heading)
+{
+    int width = 0;
+    for (; heading[width]; width++) {
+        (void)fputc(tolower((unsigned char)heading[width]), cli->out);
+    }
+    (void)fprintf(cli->out, "%*s", width < 22 ? 22 - width : 0, "");
+}
+
 void cli_table_one(struct cli *cli, const struct cli_column *columns, size_t count,
                    const struct cli_value *values)
 {
@@ -183,7 +194,7 @@ void cli_table_one(struct cli *cli, const struct cli_column *columns, size_t cou
     for (size_t i = 0; i < count; i++) {
         char *text = cell_text(columns[i].kind, &values[i]);
         cli_colour(cli, COLOUR_DIM);
-        (void)fprintf(cli->out, "%-22s", columns[i].heading);
+        put_small(cli, columns[i].heading);
         cli_colour(cli, COLOUR_NONE);
         (void)fputs("  ", cli->out);
         (void)cli_put_text(cli, text ? text : "", text ? strlen(text) : 0, 0);

@@ -206,6 +206,26 @@ static void say_affected(struct cli *cli, uint64_t affected, bool dry, const cha
     }
 }
 
+// Why a retry reached nothing: nothing is like that, or nobody is here to try it.
+static int explain_none(struct cli *cli, peal_bus *bus, const struct peal_dead_filter *filter)
+{
+    struct peal_dead_list found;
+    enum peal_err err = peal_dead_list(&found, bus, filter);
+    if (err) {
+        return cli_failed(cli, err);
+    }
+    size_t count = found.count;
+    peal_dead_list_finish(&found);
+    if (count == 0) {
+        return cli_fail(cli, "no dead letter is like that; peal dead list shows those there are");
+    }
+    return cli_fail(cli,
+                    "%zu dead letters are like that, and none can be retried from here: their "
+                    "subscriptions are in another program, or gone. Retry them there "
+                    "(peal_dead_retry), or discard them",
+                    count);
+}
+
 static int change(struct cli *cli, peal_bus *bus, const struct dead *given, bool discard)
 {
     struct peal_dead_filter filter = filter_of(given);
@@ -225,7 +245,7 @@ static int change(struct cli *cli, peal_bus *bus, const struct dead *given, bool
         return cli_failed(cli, err);
     }
     say_affected(cli, affected, given->dry_run, discard ? "discarded" : "retried");
-    return affected ? CLI_YES : CLI_NO;
+    return affected ? CLI_YES : discard ? CLI_NO : explain_none(cli, bus, &filter);
 }
 
 static int edit(struct cli *cli, peal_bus *bus, const struct dead *given, uint64_t id)
@@ -241,7 +261,7 @@ static int edit(struct cli *cli, peal_bus *bus, const struct dead *given, uint64
     int status = compose_message(&composed, cli, &given->compose, ingest, NULL);
     if (!status) {
         enum peal_err err = peal_dead_edit(bus, id, composed.message.data, composed.message.size);
-        status = err == PEAL_ENOTFOUND ? not_there(cli, id) : err ? cli_failed(cli, err) : CLI_YES;
+        status = err ? cli_failed(cli, err) : CLI_YES;
     }
     if (!status) {
         say_affected(cli, 1, false, "edited and retried");
@@ -289,7 +309,7 @@ const struct cli_verb cli_verb_dead = {
     .summary = "events that could not be handled: list, show, count, retry, edit, discard",
     .about =
         "A dead letter is an event a subscription has given up. It stays until a retry succeeds\n"
-        "or it is discarded. What is retried waits for its subscription to be there.\n\n"
+        "or it is discarded. A retry needs the subscription: it is for the program that has it.\n\n"
         "  peal dead count --by subscription\n"
         "  peal dead list --reason attempts --older-than 1h\n"
         "  peal dead retry --type 'order.*' --dry-run\n"

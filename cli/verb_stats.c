@@ -151,6 +151,17 @@ static int64_t edge_time(peal_bus *bus, bool last)
     return time;
 }
 
+static uint64_t count_durable(peal_bus *bus)
+{
+    struct peal_subscription_list list;
+    if (peal_subscription_list(&list, bus)) {
+        return 0; // noop: has none
+    }
+    uint64_t count = list.count;
+    peal_subscription_list_finish(&list);
+    return count;
+}
+
 static int run(struct cli *cli, peal_bus *bus, const void *given)
 {
     static const struct cli_column columns[] = {
@@ -161,9 +172,9 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
         { "first_time", "first recorded", CELL_TIME },
         { "last_time", "last recorded", CELL_TIME },
         { "types", "types", CELL_NUMBER },
-        { "subscriptions", "subscriptions", CELL_NUMBER },
+        { "durable_subscriptions", "durable subscriptions", CELL_NUMBER },
         { "dead_letters", "dead letters", CELL_NUMBER },
-        { "memory_bytes", "memory of the log", CELL_BYTES },
+        { "scheduled", "scheduled", CELL_NUMBER },
     };
     const struct stats *wanted = given;
     struct peal_bus_stats stats;
@@ -183,9 +194,9 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
         { .time = edge_time(bus, false) },
         { .time = edge_time(bus, true) },
         { .number = stats.types },
-        { .number = stats.subscriptions },
+        { .number = count_durable(bus) },
         { .number = stats.dead_letters },
-        { .number = stats.memory_bytes },
+        { .number = stats.scheduled },
     };
     cli_table_one(cli, columns, CLI_COUNT(columns), values);
     return CLI_YES;

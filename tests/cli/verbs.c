@@ -108,7 +108,7 @@ static void dead_letters_are_listed_shown_and_counted(void **state)
     expect(0, "{\"name\":\"bad\",\"count\":2}", "dead count");
     expect(0, "{\"name\":\"order.two\",\"count\":1}", "dead count --by type");
     expect(0, "{\"name\":\"judge\",\"count\":2}", "dead count --by subscription");
-    expect(0, "\"dead_letters\":2", "stats");
+    expect(0, "\"durable_subscriptions\":1,\"dead_letters\":2,\"scheduled\":0", "stats");
 }
 
 static void dead_letters_are_mended_retried_and_discarded(void **state)
@@ -119,7 +119,8 @@ static void dead_letters_are_mended_retried_and_discarded(void **state)
     assert_int_equal(handled, 0); // as bad as before
     expect(0, "1 dead letter edited and retried", "dead edit 1 --data {\"good\":true} --text");
     assert_int_equal(handled, 1);
-    expect(1, "no dead letter 1", "dead edit 1 --data 1");
+    expect(1, "there is no dead letter 1", "dead edit 1 --data 1");
+    expect(1, "no dead letter is like that", "dead retry --type order.one");
     expect(0, "1 dead letter would be discarded", "dead discard 2 --dry-run --text");
     expect(0, "1 dead letter discarded", "dead discard 2 --text");
     expect(1, "\"affected\":0", "dead discard --all");
