@@ -134,7 +134,11 @@ void compose_receipt(struct cli *cli, const char *type, const struct peal_receip
         cli_table_one(cli, columns, CLI_COUNT(columns), values);
         return;
     }
-    (void)fprintf(cli->out, "%s %s", receipt->duplicate ? "known already:" : "published", type);
+    const char *what = receipt->duplicate ? "known already:"
+                       : receipt->position
+                           ? "published"
+                           : "accepted"; // it waits for its time, or nothing is kept
+    (void)fprintf(cli->out, "%s %s", what, type);
     if (receipt->position) {
         (void)fprintf(cli->out, " at position %llu", (unsigned long long)receipt->position);
     }

@@ -11,11 +11,14 @@
 #include "cli/compose.h"
 #include "cli/feed.h"
 #include "cli/output.h"
+#include "cli/when.h"
 
 struct publish {
     struct compose compose;
     const char *type;
     bool lines;
+    int64_t deliver_at_ns;
+    uint64_t deliver_in_ms;
 };
 
 static const struct cli_option options[] = {
@@ -26,6 +29,10 @@ static const struct cli_option options[] = {
     { "lines", 0, CLI_FLAG, NULL,
       "each line of standard input is the data of an event of that type",
       offsetof(struct publish, lines) },
+    { "deliver-at", 0, CLI_TIME, "TIME", "publish it at that time; see peal help schedule",
+      offsetof(struct publish, deliver_at_ns) },
+    { "deliver-in", 0, CLI_DURATION, "TIME", "publish it so much later: 90s, 15m, 14d",
+      offsetof(struct publish, deliver_in_ms) },
     COMPOSE_OPTIONS(struct publish),
     CLI_END,
 };
@@ -60,6 +67,7 @@ static bool publish_line(struct cli *cli, peal_bus *bus, struct ingest *ingest,
         message.size = text.size;
     } else {
         message.durability = model->durability;
+        message.deliver_at_ns = model->deliver_at_ns;
     }
     if (publish_one(cli, bus, &message)) {
         (void)cli_fail(cli, "line %" PRIu64 ": %s", piece->line, peal_error_sentence());
@@ -99,6 +107,9 @@ static int check(struct cli *cli, const char *type, const struct publish *given)
     if (given->lines && !type) {
         return cli_misuse(cli, "--lines needs the type of the events");
     }
+    if (given->deliver_at_ns && given->deliver_in_ms) {
+        return cli_misuse(cli, "either --deliver-at or --deliver-in");
+    }
     if ((given->lines || !type) && (single || cli->count > 1)) {
         return cli_misuse(cli, "the data comes by the pipe: no --data, --data-file or --id then%s",
                           type ? "" : "; or is the type missing?");
@@ -121,6 +132,12 @@ static int publish(struct cli *cli, peal_bus *bus, struct ingest *ingest,
     status = status ? status : compose_message(&composed, cli, &given->compose, ingest, data);
     if (status) {
         return status;
+    }
+    if (given->deliver_at_ns || given->deliver_in_ms) {
+        bool far = given->deliver_in_ms > PEAL_SCHEDULE_AHEAD_MAX_MS; // the library refuses it
+        uint64_t later_ms = far ? PEAL_SCHEDULE_AHEAD_MAX_MS + 1000 : given->deliver_in_ms;
+        composed.message.deliver_at_ns =
+            given->deliver_at_ns ? given->deliver_at_ns : when_now() + (int64_t)later_ms * 1000000;
     }
     if (!type || given->lines) {
         return publish_lines(cli, bus, ingest, &composed.message);

@@ -3,13 +3,15 @@ _peal() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local verb=${COMP_WORDS[1]} words='' files='' nothing=''
     if [ "$COMP_CWORD" -eq 1 ] || { [ "$verb" = help ] && [ "$COMP_CWORD" -eq 2 ]; }; then
-        words="help version publish tail query replay stream subs dead stats import export doctor explain bench completion"
+        words="help version publish tail query replay stream subs dead schedule stats import export doctor explain bench completion"
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
         return
     fi
     case $verb:$before in
     publish:--type|publish:-t) nothing=1 ;;
     publish:--subject|publish:-s) nothing=1 ;;
+    publish:--deliver-at) nothing=1 ;;
+    publish:--deliver-in) nothing=1 ;;
     publish:--data|publish:-D) nothing=1 ;;
     publish:--data-file) files=1 ;;
     publish:--content-type) nothing=1 ;;
@@ -90,6 +92,11 @@ _peal() {
     dead:--data|dead:-D) nothing=1 ;;
     dead:--data-file) files=1 ;;
     dead:--content-type) nothing=1 ;;
+    schedule:--type|schedule:-t) nothing=1 ;;
+    schedule:--subject|schedule:-s) nothing=1 ;;
+    schedule:--correlation|schedule:-c) nothing=1 ;;
+    schedule:--source) nothing=1 ;;
+    schedule:--limit|schedule:-n) nothing=1 ;;
     stats:--limit|stats:-n) nothing=1 ;;
     import:--format) words="jsonl batch mlperf" ;;
     import:--type|import:-t) nothing=1 ;;
@@ -122,13 +129,14 @@ _peal() {
     *:--url|*:-u) nothing=1 ;;
     *)
         case $verb in
-        publish) words=" --type -t --subject -s --lines --data -D --data-file --content-type --key -k --correlation -c --causation --id -i --source --schema --metadata -m --time --priority -p --durability -d --url -u --json -j --text --quiet -q --help -h" ;;
+        publish) words=" --type -t --subject -s --lines --deliver-at --deliver-in --data -D --data-file --content-type --key -k --correlation -c --causation --id -i --source --schema --metadata -m --time --priority -p --durability -d --url -u --json -j --text --quiet -q --help -h" ;;
         tail) words=" --follow -f --lines -l --all -a --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --json -j --text --quiet -q --help -h" ;;
         query) words=" --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --backwards -b --count --full -f --url -u --json -j --text --quiet -q --help -h" ;;
         replay) words=" --speed -x --full -f --to --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --json -j --text --quiet -q --help -h" ;;
         stream) words="show version append --expect -e --backwards -b --limit -n --data -D --data-file --content-type --key -k --correlation -c --causation --id -i --source --schema --metadata -m --time --priority -p --durability -d --url -u --json -j --text --quiet -q --help -h" ;;
         subs) words="list show --lag -l --paused -p --url -u --json -j --text --quiet -q --help -h" ;;
         dead) words="list show count retry edit discard --type -t --subscription -s --reason -r --older-than --limit -n --all -a --dry-run --by -b --data -D --data-file --content-type --url -u --json -j --text --quiet -q --help -h" ;;
+        schedule) words="list cancel --type -t --subject -s --correlation -c --source --limit -n --all -a --dry-run --url -u --json -j --text --quiet -q --help -h" ;;
         stats) words=" --types -t --limit -n --url -u --json -j --text --quiet -q --help -h" ;;
         import) words=" --format --type -t --type-from --time-from --subject-from --correlation-from --strict --dry-run --from-line --batch --durability -d --url -u --json -j --text --quiet -q --help -h" files=1 ;;
         export) words=" --output -o --format --append -a --rotate --max-file-size-mb --follow -f --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --json -j --text --quiet -q --help -h" ;;

@@ -171,6 +171,38 @@ misuse peal subs lits
 complains 'did you mean list?'
 misuse peal subs --lag none
 
+# ---- schedule
+
+yes peal schedule
+lines 0
+yes peal publish invoice.due 1 --deliver-in 14d --subject i-7 --id due-1
+says '"position":0'
+yes peal publish invoice.due 1 --deliver-at 2030-01-31T12:00 --text
+says 'accepted invoice.due'
+yes peal schedule list --type 'invoice.*'
+lines 2
+says '"deliver_at":"2030-01-31T12:00:00.000Z"'
+says '"id":"due-1","type":"invoice.due","subject":"i-7"'
+yes peal schedule list due-1 --text
+says 'DELIVER AT'
+yes peal stats
+says '"scheduled":2'
+no peal query invoice.due
+yes peal schedule cancel due-1 --dry-run
+says '{"affected":1,"dry_run":true}'
+yes peal schedule cancel due-1
+no peal schedule cancel due-1
+yes peal schedule cancel --all
+no peal schedule cancel --type 'invoice.*'
+yes peal schedule
+lines 0
+misuse peal schedule cancel
+misuse peal schedule cancle
+complains 'did you mean cancel?'
+misuse peal publish invoice.due 1 --deliver-in 14d --deliver-at now
+misuse peal publish invoice.due 1 --deliver-in 9999d
+misuse peal publish invoice.due 1 --deliver-in later
+
 # ---- dead
 
 yes peal dead

@@ -16,6 +16,7 @@ trap 'rm -rf "$place"' EXIT
 cd "$place" || exit 1
 unset PEAL_URL NO_COLOR COLUMNS
 export LC_ALL=C.UTF-8
+out= err=
 checks=0
 failures=0
 
