@@ -9,15 +9,17 @@ enum { LINES = 10 };
 
 struct tail {
     struct select select;
-    bool follow, all;
+    bool follow, all, only_new;
     uint64_t lines;
 };
 
 static const struct cli_option options[] = {
     { "follow", 'f', CLI_FLAG, NULL, "go on with what comes, until Ctrl-C",
       offsetof(struct tail, follow) },
-    { "lines", 'l', CLI_NUMBER, "N", "begin with the last N; default 10, with --follow 0 is fine",
+    { "lines", 'l', CLI_NUMBER, "N", "begin with the last N; default 10",
       offsetof(struct tail, lines) },
+    { "new", 0, CLI_FLAG, NULL, "with --follow: only what comes from now on",
+      offsetof(struct tail, only_new) },
     { "all", 'a', CLI_FLAG, NULL, "begin with the first event there is",
       offsetof(struct tail, all) },
     SELECT_OPTIONS(struct tail),
@@ -55,11 +57,16 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
     if (status) {
         return status;
     }
-    uint64_t start = 0;
+    if (tail->only_new && !tail->follow) {
+        return cli_misuse(cli, "--new without --follow shows nothing");
+    }
     enum peal_err err = PEAL_OK;
-    if (!starts_elsewhere(tail)) {
-        err = find_start(&start, bus, &query, tail->lines ? tail->lines : LINES);
-        query.from_position = start;
+    if (tail->only_new) {
+        struct peal_bus_stats stats;
+        err = peal_bus_stats(&stats, bus);
+        query.from_position = err ? 0 : stats.last_position + 1;
+    } else if (!starts_elsewhere(tail)) {
+        err = find_start(&query.from_position, bus, &query, tail->lines ? tail->lines : LINES);
     }
     err = err ? err : follow_open(&follow, cli, bus, &query, tail->follow);
     if (err) {

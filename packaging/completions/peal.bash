@@ -130,7 +130,7 @@ _peal() {
     *)
         case $verb in
         publish) words=" --type -t --subject -s --lines --deliver-at --deliver-in --data -D --data-file --content-type --key -k --correlation -c --causation --id -i --source --schema --metadata -m --time --priority -p --durability -d --url -u --json -j --text --quiet -q --help -h" ;;
-        tail) words=" --follow -f --lines -l --all -a --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --json -j --text --quiet -q --help -h" ;;
+        tail) words=" --follow -f --lines -l --new --all -a --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --json -j --text --quiet -q --help -h" ;;
         query) words=" --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --backwards -b --count --full -f --url -u --json -j --text --quiet -q --help -h" ;;
         replay) words=" --speed -x --full -f --to --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --json -j --text --quiet -q --help -h" ;;
         stream) words="show version append --expect -e --backwards -b --limit -n --data -D --data-file --content-type --key -k --correlation -c --causation --id -i --source --schema --metadata -m --time --priority -p --durability -d --url -u --json -j --text --quiet -q --help -h" ;;

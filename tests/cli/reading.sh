@@ -24,6 +24,7 @@ lines 2
 no peal tail nothing.here
 lines 0
 misuse peal tail --lines -3
+misuse peal tail --new
 misuse peal tail 'a..b'
 peal tail --follow --lines 1 --quiet >followed &
 follower=$!
@@ -54,6 +55,8 @@ if ! wait $follower; then wrong "tail --follow beside a writer"; fi
 if [ "$(grep -c live.event seen)" -ne 3 ]; then wrong "$(wc -l <seen) events seen of 3"; fi
 no peal publish a.b 1
 complains 'process'
+with_status 124 timeout 1 "$peal_program" tail -f --new --quiet
+lines 0
 yes peal query live.event
 lines 3
 exec 3>&-
