@@ -14,6 +14,11 @@ target_include_directories(peal_objects
     PUBLIC ${PROJECT_SOURCE_DIR}/include
     PRIVATE ${PROJECT_SOURCE_DIR}/src ${PEAL_ISAL_INCLUDE})
 target_link_libraries(peal_objects PRIVATE peal_flags)
+if(PEAL_PLANT)
+    string(TOUPPER ${PEAL_PLANT} plant)
+    message(WARNING "This library has a bug, on purpose: ${plant}.")
+    target_compile_definitions(peal_objects PRIVATE PEAL_PLANT=PL_PLANT_${plant})
+endif()
 set_target_properties(peal_objects PROPERTIES
     POSITION_INDEPENDENT_CODE ON C_VISIBILITY_PRESET hidden)
 

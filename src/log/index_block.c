@@ -7,6 +7,7 @@
 
 #include "base/crc32c.h"
 #include "base/error.h"
+#include "base/plant.h"
 
 #include <string.h>
 
@@ -22,6 +23,9 @@ static uint32_t checksum(const char *block, uint32_t salt, uint32_t number)
 
 static enum peal_err verify(const struct pl_blocks *blocks, const char *block, uint64_t number)
 {
+    if (PL_PLANTED(TRUSTED_BLOCK)) {
+        return PEAL_OK;
+    }
     uint32_t crc;
     memcpy(&crc, block + PL_BLOCK_ROOM, sizeof crc);
     if (number > UINT32_MAX || crc != checksum(block, blocks->salt, (uint32_t)number)) {

@@ -17,6 +17,7 @@
 #include "log/kv_internal.h"
 
 #include "base/error.h"
+#include "base/plant.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -249,6 +250,9 @@ static enum peal_err judge(struct pl_kv_transaction *transaction, const struct p
 
 static enum peal_err fall_back(struct pl_kv *kv, const struct pl_kv_config *config)
 {
+    if (PL_PLANTED(CURSOR_AHEAD)) {
+        return PEAL_OK;
+    }
     struct pl_kv_transaction transaction = { .kv = kv };
     pl_kv_table_init(&transaction.table, kv->seams);
     enum peal_err err = PEAL_OK;

@@ -10,6 +10,7 @@
 #include "log/scan.h"
 
 #include "base/error.h"
+#include "base/plant.h"
 
 #include <string.h>
 
@@ -139,7 +140,7 @@ static enum peal_err find(struct window *window, uint64_t *offset, const struct 
             return err;
         }
         *out = NULL;
-        if (window->scan->live && zeros_at(window, *offset)) {
+        if (PL_PLANTED(STOP_AT_DAMAGE) || (window->scan->live && zeros_at(window, *offset))) {
             return PEAL_OK;
         }
         *offset = skip_zeros(window, *offset + 8);
@@ -200,7 +201,7 @@ static enum peal_err tell_other(struct pl_scan *scan, const struct pl_scan_ops *
 static enum peal_err tell_end(struct pl_scan *scan, const struct pl_scan_ops *ops, void *context,
                               uint64_t note)
 {
-    if (!note || scan->synced <= scan->next) {
+    if (!note || scan->synced <= scan->next || PL_PLANTED(REUSED_AT_DAMAGE)) {
         return PEAL_OK;
     }
     enum peal_err err = tell_damage(scan, ops, context, scan->synced, note);

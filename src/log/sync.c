@@ -12,6 +12,7 @@
 #include "log/internal.h"
 
 #include "base/error.h"
+#include "base/plant.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -67,8 +68,14 @@ static enum peal_err sync_file(struct pl_store *store, const struct pl_unsynced 
     if (result == -ENOMEM) {
         return pl_fail(PEAL_ENOMEM, "%s: no memory to sync", store->path);
     }
+    if (PL_PLANTED(EARLY_ACK)) {
+        return PEAL_OK; // whoever closes it may sync it
+    }
     result = result ? result : store->files->sync(store->files->world, unsynced->file);
-    return result ? pl_store_fail(store, result, "sync") : PEAL_OK;
+    if (PL_PLANTED(RETRIED_SYNC) && result) {
+        return pl_fail(PEAL_EIO, "%s: cannot sync: %s", store->path, pl_files_text(result));
+    }
+    return result && !PL_PLANTED(IGNORED_SYNC) ? pl_store_fail(store, result, "sync") : PEAL_OK;
 }
 
 static void become_durable(struct pl_store *store, uint64_t end)

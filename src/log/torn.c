@@ -22,6 +22,7 @@
 #include "log/internal.h"
 
 #include "base/error.h"
+#include "base/plant.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -314,6 +315,10 @@ static enum peal_err take_closed(struct pl_store *store, bool *out_closed)
 // With the file before it known to be whole, and durable if `known`.
 static enum peal_err take_last(struct pl_store *store, struct look *look, uint64_t end, bool known)
 {
+    if (PL_PLANTED(KEPT_TEAR)) {
+        int64_t behind = find_end(&look->scan, store->buffer, end);
+        end = behind > 0 ? pl_round8((uint64_t)behind) : end;
+    }
     enum peal_err err = cut(store, &look->scan, end);
     if (err) {
         return err;
@@ -362,6 +367,7 @@ static enum peal_err take_open(struct pl_store *store, bool *out_again)
     err = err ? err : look_at(&look, &end);
     bool known = store->volume_count == 1 || last->after_failure || last->durable >= last->base ||
                  look.scan.synced >= last->base;
+    known = known || PL_PLANTED(UNCHECKED_BEFORE);
     if (!err && !known) {
         look.scan.synced = last->durable;
         err = look_before(store, &torn);

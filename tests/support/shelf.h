@@ -229,8 +229,8 @@ static inline void shelf_check(const struct pl_frame *frame, size_t size, uint64
     const unsigned char *data = pl_frame_data(frame, &got);
     assert_int_equal(got, size);
     shelf_fill(expected, size, life, frame->position);
-    if (size > 0) {
-        assert_memory_equal(data, expected, size);
+    if (size > 0 && memcmp(data, expected, size) != 0) {
+        assert_memory_equal(data, expected, size); // says where, and takes its time
     }
     assert_int_equal(frame->type, shelf_type_at(frame->position));
     const char *subject = pl_frame_attribute(frame, PL_TAG_SUBJECT, &got);

@@ -318,6 +318,36 @@ static void no_memory_costs_no_event(void **state)
     }
 }
 
+// ---- damage at the end --------------------------------------------------------------------------
+
+// A note says that there was an event; what comes behind the note is torn.
+static void the_position_of_a_damaged_event_at_the_end_is_not_given_again(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    shelf_init(&shelf, 7);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    for (int i = 0; i < 20; i++) {
+        (void)shelf_append(&shelf, 100);
+    }
+    assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_DISK), PEAL_OK);
+    uint64_t end = shelf.store->offset;
+    (void)shelf_append(&shelf, 100);
+    assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_OS), PEAL_OK);
+    pl_disk_kill(shelf.disk);
+    shelf_leave(&shelf);
+    static const char path[] = SHELF_PATH "/00000000000000000001.seg";
+    assert_int_equal(pl_disk_flip(shelf.disk, path, (end - 40) * 8), 0); // the 20th's data
+    end += 2 * sizeof(struct pl_frame); // the note, and the head of the 21st
+    assert_int_equal(pl_disk_flip(shelf.disk, path, end * 8), 0);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    assert_int_equal(pl_store_recovery(shelf.store)->damaged_first, 20);
+    assert_int_equal(pl_store_recovery(shelf.store)->damaged, 1);
+    assert_true(pl_store_recovery(shelf.store)->cut_bytes > 0);
+    assert_int_equal(pl_store_end(shelf.store), 21);
+    shelf_finish(&shelf);
+}
+
 // ---- a full disk --------------------------------------------------------------------------------
 
 static void a_full_disk_is_met_where_a_file_begins_and_passes(void **state)
@@ -400,6 +430,7 @@ int main(void)
         cmocka_unit_test(half_a_batch_before_a_failure_is_not_seen),
         cmocka_unit_test(a_store_that_cannot_go_on_tries_again),
         cmocka_unit_test(no_memory_costs_no_event),
+        cmocka_unit_test(the_position_of_a_damaged_event_at_the_end_is_not_given_again),
         cmocka_unit_test(a_full_disk_is_met_where_a_file_begins_and_passes),
         cmocka_unit_test(the_reserve_is_room_for_others),
         cmocka_unit_test(a_new_file_from_the_reserve_survives_a_power_cut),
