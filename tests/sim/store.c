@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: timeout=1800
+// ctest: timeout=900
 //
 // The store on a disk that loses power, everywhere. A seed makes a workload: single events,
 // batches, large data, settling at every level, full files, closing and opening, what the flusher
@@ -12,16 +12,15 @@
 // asks that everything acknowledged is there, once, unchanged and in order; that nothing is there
 // which nobody published; that no batch is there in part.
 //
-//     PEAL_SEEDS=100000 PEAL_SEED=1 store        as many as you like
+// support/sweep.h says how many seeds are run, and how to run more.
 #include "support/shelf.h"
 
 #include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 #include "log/internal.h"
+#include "support/sweep.h"
 
-#define SEEDS      260
+#define SEEDS      1800
 #define OPS        24
 #define EVENTS_MAX 4096
 
@@ -42,7 +41,7 @@ struct model {
 struct sim {
     struct shelf shelf;
     struct model model;
-    uint64_t seed, chance;
+    uint64_t chance;
     uint64_t states; // crashes so far, over all runs
     size_t size;     // of every event; 0: any. What was torn may then fit what is written anew
     bool stopped;    // a call has failed for good
@@ -442,35 +441,33 @@ static uint64_t run(struct sim *sim, uint64_t seed, uint64_t nth, enum mode mode
     return calls;
 }
 
-static uint64_t setting(const char *name, uint64_t usual)
+// Every call of a seed's workload, one after the other.
+static void run_seed(struct sim *sim, struct sweep *sweep)
 {
-    const char *text = getenv(name); // NOLINT(concurrency-mt-unsafe): nobody sets it
-    return text && *text ? strtoull(text, NULL, 10) : usual;
+    static const enum mode modes[] = { POWER, POWER, KILL, FAILURE };
+    uint64_t seed = sweep->seed;
+    enum mode mode = modes[seed % 4];
+    bool for_ever = seed % 8 < 5;
+    uint64_t calls = run(sim, seed, 0, mode, true);
+    for (sweep->nth = 1; sweep->nth <= calls; sweep->nth++) {
+        (void)run(sim, seed, sweep->nth, mode, for_ever);
+    }
 }
 
 static void nothing_acknowledged_is_lost_wherever_the_disk_stops(void **state)
 {
-    (void)state;
     static struct sim sim; // too large for a stack
-    uint64_t first = setting("PEAL_SEED", 1);
-    uint64_t seeds = setting("PEAL_SEEDS", SEEDS * setting("PEAL_EFFORT", 100) / 100);
-    for (sim.seed = first; sim.seed < first + seeds; sim.seed++) {
-        static const enum mode modes[] = { POWER, POWER, KILL, FAILURE };
-        enum mode mode = modes[sim.seed % 4];
-        bool for_ever = sim.seed % 8 < 5;
-        uint64_t calls = run(&sim, sim.seed, 0, mode, true);
-        for (uint64_t nth = 1; nth <= calls; nth++) {
-            (void)run(&sim, sim.seed, nth, mode, for_ever);
-        }
+    static struct sweep sweep;
+    *state = &sweep;
+    for (sweep_begin(&sweep, SEEDS); sweep_goes_on(&sweep, sim.states); sweep.seed++) {
+        run_seed(&sim, &sweep);
     }
-    print_message("%llu crash states of %llu seeds\n", (unsigned long long)sim.states,
-                  (unsigned long long)seeds);
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(nothing_acknowledged_is_lost_wherever_the_disk_stops),
+        cmocka_unit_test_teardown(nothing_acknowledged_is_lost_wherever_the_disk_stops, sweep_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
