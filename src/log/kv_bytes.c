@@ -186,12 +186,16 @@ static bool record_at(const struct pl_kv_scan *scan, size_t offset, uint64_t num
            changes_fit(bytes, out);
 }
 
-// Finds the next record at or behind *offset. False: there is none.
+// Finds the next record at or behind *offset. False: there is none. Most of what is looked at are
+// the zeros of a file's room, so the number is looked at before the rest.
 static bool find(const struct pl_kv_scan *scan, size_t *offset, uint64_t number,
                  struct pl_kv_record *out)
 {
+    const char *numbers = scan->bytes + offsetof(struct pl_kv_record, number);
     for (size_t end = *offset; scan->size - *offset >= sizeof *out; *offset += 8) {
-        if (record_at(scan, *offset, number, end, out)) {
+        uint64_t found;
+        memcpy(&found, numbers + *offset, sizeof found);
+        if (found > number && record_at(scan, *offset, number, end, out)) {
             return true;
         }
     }
