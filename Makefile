@@ -5,6 +5,8 @@
 JOBS ?= $(shell nproc)
 PREFIX ?= /usr/local
 FUZZ_SECONDS ?= 60
+N ?= 1000000
+SEED ?= 1
 
 # Training logs for `make run`: yours, or those beside the checkout, or the sample in the tree.
 DATA ?= $(firstword $(wildcard $(PEAL_DATA) ../shared/data/mlperf) tests/data/mlperf)
@@ -14,7 +16,7 @@ ifneq ($(shell command -v ninja),)
 export CMAKE_GENERATOR ?= Ninja
 endif
 
-.PHONY: help deps build run test bench fuzz lint format coverage install clean
+.PHONY: help deps build run test bench crash fuzz lint format coverage install clean
 
 help:
 	@echo "make deps      install what is missing (Debian packages; says which and why)"
@@ -22,6 +24,7 @@ help:
 	@echo "make run       build, and analyse real training logs (DATA=folder for yours)"
 	@echo "make test      everything: tests, sanitizers, fuzzing, lint, package"
 	@echo "make bench     how fast, with peers beside it (BENCH=\"arguments\", such as --json)"
+	@echo "make crash     simulated crashes of the log (N=$(N), from SEED=$(SEED) on)"
 	@echo "make fuzz      look for crashes (FUZZ_SECONDS=$(FUZZ_SECONDS) for each target)"
 	@echo "make lint      layers, symbols, seams, headers alone, layout, static analysis"
 	@echo "make format    lay out the source as clang-format says"
@@ -54,6 +57,12 @@ bench:
 	@measured=; for program in build/release/bench/*; do \
 	    "$$program" $(BENCH) && measured=yes || [ $$? -eq 3 ] || exit 1; \
 	done; [ "$$measured" ] # 3: no figure of that program has the name asked for
+
+crash:
+	@tools/deps build test
+	@cmake --preset dev >/dev/null
+	@cmake --build --preset dev --parallel $(JOBS) --target sim_store sim_kv
+	@tools/crash $(N) $(SEED) $(JOBS)
 
 fuzz:
 	@tools/deps build test

@@ -209,6 +209,24 @@ void pl_store_damaged(struct pl_store *store, uint64_t first, uint64_t end)
 
 // ---- going on -----------------------------------------------------------------------------------
 
+// Begins a file in place of a last one without events. That the one before it had failed, and from
+// where on it may lack events, is still to be said.
+static enum peal_err begin_again(struct pl_store *store)
+{
+    const struct pl_volume last = store->volumes[store->volume_count - 1];
+    uint64_t durable = pl_store_durable(store);
+    store->files->close(store->files->world, &store->file.file);
+    pl_volume_drop_last(store);
+    store->after_failure = last.after_failure;
+    // Relaxed: nobody else has the store yet.
+    atomic_store_explicit(&store->durable, last.after_failure ? last.durable : durable,
+                          memory_order_relaxed);
+    enum peal_err err = pl_volume_begin(store, store->config.file_bytes);
+    atomic_store_explicit(&store->durable, durable, memory_order_relaxed);
+    store->after_failure = false;
+    return err;
+}
+
 // Where the log goes on: in the last file if it may, else in a new one. That takes the place of a
 // last file without events, whose name may not be synced.
 static enum peal_err go_on(struct pl_store *store)
@@ -225,12 +243,7 @@ static enum peal_err go_on(struct pl_store *store)
     if (last->base < store->next) {
         return pl_write_roll(store);
     }
-    store->files->close(store->files->world, &store->file.file);
-    store->after_failure = last->after_failure; // that of the one before still is to be said
-    pl_volume_drop_last(store);
-    enum peal_err err = pl_volume_begin(store, store->config.file_bytes);
-    store->after_failure = false;
-    return err;
+    return begin_again(store);
 }
 
 static enum peal_err take_tail(struct pl_store *store)
