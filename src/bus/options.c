@@ -288,6 +288,14 @@ static enum peal_err check_engine(struct peal_bus_options *options, struct pl_re
         }
         return PEAL_OK;
     }
+    bool limited = options->history_events || options->history_bytes || options->history_ms;
+    if (!(ops->capabilities & PL_CAN_SEGMENT) &&
+        (options->segment_bytes || options->go_on || options->forget_unread || limited)) {
+        return pl_fail(PEAL_EUNSUPPORTED,
+                       "%s: has one file and keeps every event: segment_bytes, go_on, "
+                       "history_events, history_bytes, history_ms and forget_unread are for file:",
+                       ops->scheme);
+    }
     if (options->history_events == PEAL_NO_HISTORY || options->history_bytes == PEAL_NO_HISTORY ||
         options->history_ms == PEAL_NO_HISTORY) {
         return pl_fail(PEAL_EUNSUPPORTED,

@@ -12,7 +12,9 @@
 // What an engine cannot do stands in its capabilities; asking for it is PEAL_EUNSUPPORTED when the
 // bus or the subscription is opened, never a silent difference.
 //
-// Every engine is a row of pl_engines (table.c) and passes tests/contract/.
+// Every engine is a row of the table in table.c and passes tests/contract/. One whose events are a
+// log in this process with something behind it brings only that: a storage (log/storage.h), and
+// takes the rest from engine/stored.h. docs/guide/engines.md goes through both.
 #ifndef PL_ENGINE_ENGINE_H
 #define PL_ENGINE_ENGINE_H
 
@@ -29,7 +31,8 @@ enum pl_capability {
     PL_CAN_KEEP = 2,    // events stay, for queries, replay and those who come later
     PL_CAN_EXPECT = 4,  // expected stream versions
     PL_CAN_DEDUPLICATE = 8,
-    PL_CAN_STORE = 16, // events survive the process; history options say what of them to keep
+    PL_CAN_STORE = 16,   // events survive the process; history options say what of them to keep
+    PL_CAN_SEGMENT = 32, // in files: of segment_bytes, the oldest forgotten, and go_on in a new one
 };
 
 // What the numbers of types mean that frames bear. Any thread, also one that holds a lock of a
@@ -148,6 +151,7 @@ struct pl_engine_ops {
 extern const struct pl_engine_ops pl_engine_noop;
 extern const struct pl_engine_ops pl_engine_mem;
 extern const struct pl_engine_ops pl_engine_file;
+extern const struct pl_engine_ops pl_engine_sqlite; // where it is built: PEAL_SQLITE
 
 // The engine of a scheme, or NULL. And all of them for a sentence: "noop:, mem:".
 const struct pl_engine_ops *pl_engine_find(const char *scheme);

@@ -4,10 +4,12 @@
 //
 //     mem.c    the log and nothing else
 //     file.c   the log, written behind into files (log/store.h)
+//     sqlite.c the log, written behind into a database
 #ifndef PL_ENGINE_LOCAL_H
 #define PL_ENGINE_LOCAL_H
 
 #include "engine/engine.h"
+#include "log/storage.h"
 
 struct pl_store;
 
@@ -21,19 +23,22 @@ struct pl_local {
     // it may not know. Changed with the turn. 0: it knows all there are.
     _Atomic uint64_t known_from;
 
-    // file: only.
-    struct pl_store *store;
-    struct pl_budget *reading; // of stretches of the past
+    // Of engines that store (stored.h).
+    struct pl_storage storage;
     struct pl_types types;
     bool read_only;
+    peal_log_callback *say;
+    void *say_context;
+
+    // file: only.
+    struct pl_store *store;
+    struct pl_budget *reading;  // of stretches of the past
+    struct pl_mutex refreshing; // one at a time; held across I/O
     struct pl_retention retention;
     uint64_t (*unread)(void *context);
     void *unread_context;
     _Atomic uint64_t retain_at; // looked at again when so much is written
     struct pl_mutex retaining;  // one at a time; held across I/O
-    struct pl_mutex refreshing; // one at a time; held across I/O
-    peal_log_callback *say;
-    void *say_context;
 };
 
 static inline struct pl_local *pl_local_of(struct pl_engine *engine)
