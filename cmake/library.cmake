@@ -8,7 +8,21 @@ if(NOT PEAL_ISAL OR NOT PEAL_ISAL_INCLUDE)
                         "run `make deps`, or install the package libisal-dev.")
 endif()
 
+# sqlite: is left out where there is no SQLite; find_package(peal) and peal.pc then know nothing of it.
+find_path(PEAL_SQLITE_INCLUDE sqlite3.h)
+find_library(PEAL_SQLITE_LIBRARY sqlite3)
+set(PEAL_HAS_SQLITE OFF)
+if(PEAL_SQLITE AND PEAL_SQLITE_INCLUDE AND PEAL_SQLITE_LIBRARY)
+    set(PEAL_HAS_SQLITE ON)
+elseif(PEAL_SQLITE)
+    message(STATUS "sqlite: left out, there is no SQLite: "
+                   "run `make deps` or install libsqlite3-dev, and configure again")
+endif()
+
 file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/src/*/*.c)
+if(NOT PEAL_HAS_SQLITE)
+    list(FILTER sources EXCLUDE REGEX "/src/engine/sqlite[^/]*$")
+endif()
 add_library(peal_objects OBJECT ${sources})
 target_include_directories(peal_objects
     PUBLIC ${PROJECT_SOURCE_DIR}/include
@@ -18,6 +32,10 @@ if(PEAL_PLANT)
     string(TOUPPER ${PEAL_PLANT} plant)
     message(WARNING "This library has a bug, on purpose: ${plant}.")
     target_compile_definitions(peal_objects PRIVATE PEAL_PLANT=PL_PLANT_${plant})
+endif()
+if(PEAL_HAS_SQLITE)
+    target_include_directories(peal_objects PRIVATE ${PEAL_SQLITE_INCLUDE})
+    target_compile_definitions(peal_objects PRIVATE PEAL_SQLITE)
 endif()
 set_target_properties(peal_objects PROPERTIES
     POSITION_INDEPENDENT_CODE ON C_VISIBILITY_PRESET hidden)
@@ -46,10 +64,19 @@ peal_library(peal_static STATIC peal_static)
 target_link_libraries(peal_static
     PRIVATE $<BUILD_INTERFACE:${PEAL_ISAL}> $<INSTALL_INTERFACE:isal>
     PUBLIC Threads::Threads)
+set(PEAL_PC_PRIVATE "-lisal -pthread") # what peal.pc tells of the static library
+if(PEAL_HAS_SQLITE)
+    target_link_libraries(peal_static
+        PRIVATE $<BUILD_INTERFACE:${PEAL_SQLITE_LIBRARY}> $<INSTALL_INTERFACE:sqlite3>)
+    string(PREPEND PEAL_PC_PRIVATE "-lsqlite3 ")
+endif()
 
 if(PEAL_SHARED)
     peal_library(peal SHARED peal)
     target_link_libraries(peal PRIVATE $<BUILD_INTERFACE:peal_flags> ${PEAL_ISAL})
+    if(PEAL_HAS_SQLITE)
+        target_link_libraries(peal PRIVATE ${PEAL_SQLITE_LIBRARY})
+    endif()
     target_link_options(peal PRIVATE LINKER:-Bsymbolic-functions LINKER:-z,defs)
     set_target_properties(peal PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0)
 else()

@@ -5,8 +5,14 @@
 
 #include <string.h>
 
-static const struct pl_engine_ops *const engines[] = { &pl_engine_noop, &pl_engine_mem,
-                                                       &pl_engine_file };
+static const struct pl_engine_ops *const engines[] = {
+    &pl_engine_noop,
+    &pl_engine_mem,
+    &pl_engine_file,
+#ifdef PEAL_SQLITE
+    &pl_engine_sqlite,
+#endif
+};
 
 const struct pl_engine_ops *pl_engine_find(const char *scheme)
 {
@@ -20,5 +26,9 @@ const struct pl_engine_ops *pl_engine_find(const char *scheme)
 
 const char *pl_engine_schemes(void)
 {
-    return "noop:, mem:, file:";
+#ifdef PEAL_SQLITE
+    return "noop:, mem:, file:, sqlite:";
+#else
+    return "noop:, mem:, file: (this Peal was built without sqlite:)";
+#endif
 }

@@ -211,7 +211,12 @@ const struct pl_seams *pl_world_seams(struct peal_world *world)
 
 const struct pl_files *pl_world_files(struct peal_world *world)
 {
-    return pl_disk_files(world->disk);
+    return world->real_disk ? &pl_files_real : pl_disk_files(world->disk);
+}
+
+void pl_world_use_real_disk(struct peal_world *world)
+{
+    world->real_disk = true;
 }
 
 enum peal_err pl_world_attach(struct peal_world *world, struct peal_bus *bus)

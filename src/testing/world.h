@@ -24,6 +24,7 @@ struct peal_world {
     uint64_t bus_chance, test_chance;
 
     struct pl_disk *disk;
+    bool real_disk; // buses opened from now on have the machine's instead
 
     struct pl_list blocks; // allocated now, in the order asked for
     uint64_t asked;        // allocations, the refused ones too
@@ -44,6 +45,11 @@ struct peal_world {
 // May be nested.
 void pl_world_hush(struct peal_world *world);
 void pl_world_unhush(struct peal_world *world);
+
+// Buses opened from now on have the machine's disk: for engines that write their files themselves,
+// as a database does. Time, threads, chance and Peal's own memory stay the world's; nothing is
+// simulated of the disk, and what is written there is the test's to remove.
+void pl_world_use_real_disk(struct peal_world *world);
 
 // A hash of all switches so far.
 uint64_t pl_world_trace(const struct peal_world *world);

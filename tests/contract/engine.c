@@ -4,6 +4,9 @@
 // in a table; what it says it can do (engine/engine.h) decides which promises are tested, and for
 // the rest that asking for it is PEAL_EUNSUPPORTED when it is asked for, and never a silent
 // difference.
+//
+// All run in a world, whose time and threads are virtual. Its disk is simulated, but for engines
+// that write their files themselves: those have a directory of their own on the machine's.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,31 +18,65 @@
 #include <string.h>
 
 #include "engine/engine.h"
+#include "support/folder.h"
 #include "support/stage.h"
+#include "testing/world.h"
 
 // ---- the engines --------------------------------------------------------------------------------
 
-static const char *const urls[] = {
-    "noop:",
-    "mem:",
-    "mem:?history_events=none",
-    "file:./events",
-    "file:./events?durability=disk&segment_bytes=64k",
+static const struct row {
+    const char *url;
+    bool real_disk;
+} rows[] = {
+    { "noop:", false },
+    { "mem:", false },
+    { "mem:?history_events=none", false },
+    { "file:./events", false },
+    { "file:./events?durability=disk&segment_bytes=64k", false },
+#ifdef PEAL_SQLITE
+    { "sqlite:./events.db", true },
+    { "sqlite:./events.db?durability=disk", true },
+#endif
 };
 
-#define URLS (sizeof urls / sizeof urls[0])
+#define ROWS (sizeof rows / sizeof rows[0])
 
 struct subject {
     struct stage stage;
+    struct folder folder; // that "./" is while the engine of a row with a real disk is open
+    const struct row *row;
     const char *url;
     const struct pl_engine_ops *ops;
     bool keeps; // the engine can, and the URL lets it
 };
 
+// A world for the engine of a row, without a bus.
+static void enter(struct subject *subject, size_t index, uint64_t seed)
+{
+    subject->row = &rows[index];
+    subject->url = rows[index].url;
+    subject->stage.bus = NULL;
+    assert_int_equal(peal_world_open(&subject->stage.world, seed), PEAL_OK);
+    if (rows[index].real_disk) {
+        folder_open(&subject->folder, "");
+        assert_int_equal(chdir(subject->folder.path), 0);
+        pl_world_use_real_disk(subject->stage.world);
+    }
+}
+
+static void leave(struct subject *subject)
+{
+    stage_close(&subject->stage);
+    if (subject->row->real_disk) {
+        assert_int_equal(chdir("/"), 0);
+        folder_close(&subject->folder);
+    }
+}
+
 static void open_subject(struct subject *subject, size_t index, int workers)
 {
     char scheme[16];
-    subject->url = urls[index];
+    enter(subject, index, index);
     size_t length = strcspn(subject->url, ":");
     assert_true(length < sizeof scheme);
     memcpy(scheme, subject->url, length);
@@ -47,8 +84,8 @@ static void open_subject(struct subject *subject, size_t index, int workers)
     subject->ops = pl_engine_find(scheme);
     assert_non_null(subject->ops);
     subject->keeps = (subject->ops->capabilities & PL_CAN_KEEP) && !strstr(subject->url, "=none");
-    struct peal_bus_options options = { .workers = workers };
-    stage_open_as(&subject->stage, index, subject->url, &options);
+    struct peal_bus_options options = { .workers = workers, .world = subject->stage.world };
+    assert_int_equal(peal_bus_open(&subject->stage.bus, subject->url, &options), PEAL_OK);
 }
 
 static bool can(const struct subject *subject, unsigned capability)
@@ -58,9 +95,9 @@ static bool can(const struct subject *subject, unsigned capability)
 
 // A test of one engine; the promise is the name of the function around it.
 #define EACH_ENGINE(subject, workers)                                                              \
-    for (size_t index_ = 0; index_ < URLS; index_++)                                               \
+    for (size_t index_ = 0; index_ < ROWS; index_++)                                               \
         for (bool open_ = (open_subject(subject, index_, workers), true); open_;                   \
-             stage_close(&(subject)->stage), open_ = false)
+             leave(subject), open_ = false)
 
 // ---- what every engine has ----------------------------------------------------------------------
 
@@ -161,22 +198,20 @@ static void after_the_stop_every_call_says_closed(void **state)
 static void a_bus_is_opened_or_not_when_memory_fails(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < URLS; i++) {
+    for (size_t i = 0; i < ROWS; i++) {
         enum peal_err err = PEAL_ENOMEM;
         for (unsigned nth = 1; err; nth++) {
-            struct peal_world *world;
-            assert_int_equal(peal_world_open(&world, nth), PEAL_OK);
+            struct subject subject;
+            enter(&subject, i, nth);
+            struct peal_world *world = subject.stage.world;
             struct peal_bus_options options = { .world = world, .workers = 2 };
-            peal_bus *bus = NULL;
             peal_world_fail_allocation(world, nth, false);
-            err = peal_bus_open(&bus, urls[i], &options);
+            err = peal_bus_open(&subject.stage.bus, subject.url, &options);
             peal_world_fail_allocation(world, 0, false);
             assert_true(err == PEAL_OK || err == PEAL_ENOMEM);
-            assert_int_equal(bus != NULL, err == PEAL_OK);
+            assert_int_equal(subject.stage.bus != NULL, err == PEAL_OK);
             assert_true(nth < 100);
-            peal_bus_close(bus);
-            peal_world_settle(world);
-            peal_world_close(world); // aborts if anything is left
+            leave(&subject); // aborts if anything is left
         }
     }
 }
@@ -377,6 +412,143 @@ static void reading_back_needs_an_engine_that_keeps(void **state)
     }
 }
 
+// ---- storing ------------------------------------------------------------------------------------
+
+static void open_again(struct subject *subject)
+{
+    struct peal_bus_options options = { .workers = PEAL_NO_WORKERS, .world = subject->stage.world };
+    peal_bus_close(subject->stage.bus);
+    subject->stage.bus = NULL;
+    assert_int_equal(peal_bus_open(&subject->stage.bus, subject->url, &options), PEAL_OK);
+}
+
+// All events of a bus as JSON, one behind the other.
+static void write_all(peal_bus *bus, char *out, size_t size)
+{
+    peal_reader *reader;
+    const peal_event *event;
+    size_t length = 0;
+    assert_int_equal(peal_reader_open(&reader, bus, NULL), PEAL_OK);
+    while (peal_reader_next(&event, reader) == PEAL_OK) {
+        length += peal_event_to_json(event, out + length, size - length);
+        assert_true(length < size);
+    }
+    out[length] = '\0';
+    peal_reader_close(reader);
+}
+
+static void publish_all_kinds(peal_bus *bus)
+{
+    static const struct peal_pair metadata[] = { { "tenant", "7" }, { "empty", "" } };
+    static const struct peal_message whole = {
+        .type = "order.created",
+        .data = "{\"n\":1}",
+        .size = 7,
+        .content_type = "application/x-order",
+        .subject = "order 1",
+        .key = "customer 7",
+        .correlation = "corr",
+        .causation = "cause",
+        .id = "my id",
+        .source = "/elsewhere",
+        .schema = "urn:order:1",
+        .traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        .tracestate = "a=b",
+        .metadata = metadata,
+        .metadata_count = 2,
+        .time_ns = 1234567890123456789,
+        .priority = PEAL_PRIORITY(9),
+    };
+    static char large[300000]; // more than a stretch that is read at once
+    struct peal_message batch[] = { { .type = "a" },
+                                    { .type = "b", .data = "\0\xff", .size = 2 },
+                                    { .type = "c", .subject = "order 1" } };
+    assert_int_equal(peal_publish(bus, &whole, NULL), PEAL_OK);
+    assert_int_equal(peal_publish_batch(bus, batch, 3, NULL), PEAL_OK);
+    peal_emit(bus, "emitted", "x", 1);
+    memset(large, 'x', sizeof large);
+    struct peal_message message = { .type = "large", .data = large, .size = sizeof large };
+    assert_int_equal(peal_publish(bus, &message, NULL), PEAL_OK);
+    assert_int_equal(peal_publish_batch(bus, batch, 3, NULL), PEAL_OK);
+}
+
+static char before[1000000], after[1000000];
+
+static void what_is_stored_is_the_same_when_it_is_opened_again(void **state)
+{
+    (void)state;
+    struct subject subject;
+    EACH_ENGINE(&subject, PEAL_NO_WORKERS)
+    {
+        if (!can(&subject, PL_CAN_STORE)) {
+            continue;
+        }
+        publish_all_kinds(subject.stage.bus);
+        write_all(subject.stage.bus, before, sizeof before);
+        assert_true(strlen(before) > 300000);
+        for (int i = 0; i < 3; i++) {
+            open_again(&subject);
+            write_all(subject.stage.bus, after, sizeof after);
+            assert_string_equal(before, after);
+        }
+        struct peal_health health;
+        assert_int_equal(peal_log_verify(&health, subject.stage.bus, NULL), PEAL_OK);
+        assert_int_equal(health.damages, 0);
+        assert_true(health.bytes > 300000);
+    }
+}
+
+static void a_log_goes_on_where_it_ended(void **state)
+{
+    (void)state;
+    struct subject subject;
+    EACH_ENGINE(&subject, PEAL_NO_WORKERS)
+    {
+        if (!can(&subject, PL_CAN_STORE)) {
+            continue;
+        }
+        struct peal_message message = { .type = "a", .subject = "s", .id = "x" };
+        struct peal_receipt first, again;
+        assert_int_equal(peal_publish(subject.stage.bus, &message, &first), PEAL_OK);
+        say_numbers(&subject.stage, "b", 1, 20);
+        open_again(&subject);
+        assert_int_equal(peal_publish(subject.stage.bus, &message, &again), PEAL_OK);
+        assert_true(again.duplicate);
+        assert_int_equal(again.position, first.position);
+        message.id = NULL;
+        message.expect = PEAL_EXPECT_NONE;
+        assert_int_equal(peal_publish(subject.stage.bus, &message, NULL), PEAL_ECONFLICT);
+        message.expect = PEAL_EXPECT_VERSION;
+        message.expected_version = 1;
+        assert_int_equal(peal_publish(subject.stage.bus, &message, &again), PEAL_OK);
+        assert_int_equal(again.position, first.position + 21);
+        assert_int_equal(again.stream_version, 2);
+    }
+}
+
+static void a_durable_subscription_goes_on_where_it_was(void **state)
+{
+    (void)state;
+    struct subject subject;
+    EACH_ENGINE(&subject, PEAL_NO_WORKERS)
+    {
+        if (!can(&subject, PL_CAN_STORE)) {
+            continue;
+        }
+        struct peal_subscribe_options named = { .name = "durable" };
+        struct diary heard = { 0 }, heard_after = { 0 };
+        stage_subscribe(&subject.stage, "a", &named, diary_write, &heard);
+        say_numbers(&subject.stage, "a", 1, 3);
+        peal_world_settle(subject.stage.world);
+        assert_string_equal(heard.text, "1 2 3");
+        open_again(&subject);
+        say_numbers(&subject.stage, "a", 4, 5);
+        stage_subscribe(&subject.stage, "a", &named, diary_write, &heard_after);
+        peal_world_settle(subject.stage.world);
+        assert_string_equal(heard_after.text, "4 5");
+    }
+}
+
 // ---- conditions ---------------------------------------------------------------------------------
 
 static void streams_have_versions_where_they_are_kept(void **state)
@@ -471,7 +643,7 @@ static void the_options_of_a_bus_are_parameters_of_every_engine(void **state)
     static const struct {
         const char *parameters;
         enum peal_err err;
-    } rows[] = {
+    } cases[] = {
         { "", PEAL_OK },
         { "?", PEAL_OK },
         { "?workers=2&history_events=1000", PEAL_OK },
@@ -529,12 +701,12 @@ static void the_options_of_a_bus_are_parameters_of_every_engine(void **state)
         { "?log=1", PEAL_EURL },
     };
     static const char *const schemes[] = { "noop:", "mem:" };
-    for (size_t i = 0; i < 2 * sizeof rows / sizeof rows[0]; i++) {
+    for (size_t i = 0; i < 2 * sizeof cases / sizeof cases[0]; i++) {
         char url[256];
-        bool whole_memory = strstr(rows[i / 2].parameters, "history_bytes=33M") != NULL;
-        (void)snprintf(url, sizeof url, "%s%s%s", schemes[i % 2], rows[i / 2].parameters,
+        bool whole_memory = strstr(cases[i / 2].parameters, "history_bytes=33M") != NULL;
+        (void)snprintf(url, sizeof url, "%s%s%s", schemes[i % 2], cases[i / 2].parameters,
                        whole_memory ? "&memory_max=64M" : "");
-        assert_int_equal(open_url(url), rows[i / 2].err);
+        assert_int_equal(open_url(url), cases[i / 2].err);
     }
 }
 
@@ -675,6 +847,9 @@ int main(void)
         cmocka_unit_test(retries_and_dead_letters_are_the_buss_and_the_same),
         cmocka_unit_test(starts_and_names_need_an_engine_that_keeps),
         cmocka_unit_test(reading_back_needs_an_engine_that_keeps),
+        cmocka_unit_test(what_is_stored_is_the_same_when_it_is_opened_again),
+        cmocka_unit_test(a_log_goes_on_where_it_ended),
+        cmocka_unit_test(a_durable_subscription_goes_on_where_it_was),
         cmocka_unit_test(streams_have_versions_where_they_are_kept),
         cmocka_unit_test(a_duplicate_is_recognised_by_engines_that_can),
         cmocka_unit_test(a_batch_is_all_or_none),

@@ -29,20 +29,28 @@ static inline void folder_open(struct folder *folder, const char *options)
     (void)snprintf(folder->url, sizeof folder->url, "file:%s%s", folder->path, options);
 }
 
-static inline void folder_close(const struct folder *folder)
+// Empties a directory, and those in it, and removes it.
+static inline void folder_remove(const char *directory) // NOLINT(misc-no-recursion): depth is ours
 {
-    DIR *directory = opendir(folder->path);
-    assert_non_null(directory);
+    DIR *names = opendir(directory);
+    assert_non_null(names);
     const struct dirent *entry;
-    while ((entry = readdir(directory))) { // NOLINT(concurrency-mt-unsafe): nobody else has it
+    while ((entry = readdir(names))) { // NOLINT(concurrency-mt-unsafe): nobody else has it
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
             char path[400];
-            (void)snprintf(path, sizeof path, "%s/%s", folder->path, entry->d_name);
-            assert_int_equal(unlink(path), 0);
+            (void)snprintf(path, sizeof path, "%.140s/%.255s", directory, entry->d_name);
+            if (unlink(path) != 0) {
+                folder_remove(path);
+            }
         }
     }
-    (void)closedir(directory);
-    assert_int_equal(rmdir(folder->path), 0);
+    (void)closedir(names);
+    assert_int_equal(rmdir(directory), 0);
+}
+
+static inline void folder_close(const struct folder *folder)
+{
+    folder_remove(folder->path);
 }
 
 #endif
