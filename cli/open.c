@@ -25,34 +25,46 @@ static void tell(enum peal_level level, const char *text, void *context)
     }
 }
 
-// The directory of a file: URL without what sets options; false for other URLs.
-static bool directory_of(char *out, size_t size, const char *url)
+// What stands behind the scheme of a URL whose events are on disk; NULL for other URLs.
+static const char *behind_scheme(const char *url)
 {
-    if (strncmp(url, "file:", 5) != 0) {
+    static const char *const schemes[] = { "file:", "sqlite:" };
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        size_t length = strlen(schemes[i]);
+        if (strncmp(url, schemes[i], length) == 0) {
+            return url + length;
+        }
+    }
+    return NULL;
+}
+
+// The path of such a URL without what sets options; false for other URLs.
+static bool path_of(char *out, size_t size, const char *url)
+{
+    const char *path = behind_scheme(url);
+    if (!path) {
         return false;
     }
-    int length = (int)strcspn(url + 5, "?");
-    int needed = snprintf(out, size, "%.*s", length, url + 5);
+    int needed = snprintf(out, size, "%.*s", (int)strcspn(path, "?"), path);
     return needed >= 0 && (size_t)needed < size && !strchr(out, '%');
 }
 
 int cli_open(struct cli *cli, peal_bus **out, const char *url, bool writes)
 {
-    char directory[4096];
+    char path[4096];
     struct stat info;
     struct peal_bus_options options = {
         .source = "/peal/cli",
         .workers = PEAL_NO_WORKERS,
         .log = tell,
         .log_context = cli,
-        .read_only = !writes && strncmp(url, "file:", 5) == 0,
+        .read_only = !writes && behind_scheme(url),
     };
-    if (!writes && directory_of(directory, sizeof directory, url) && stat(directory, &info) &&
-        errno == ENOENT) {
+    if (!writes && path_of(path, sizeof path, url) && stat(path, &info) && errno == ENOENT) {
         return cli_fail(cli,
                         "no log in %s: nothing was published there, or the path is another; "
                         "--url or PEAL_URL says where it is",
-                        directory);
+                        path);
     }
     enum peal_err err = peal_bus_open(out, url, &options);
     return err ? cli_failed(cli, err) : CLI_YES;

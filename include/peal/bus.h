@@ -17,10 +17,10 @@
 //                                  done ◄── retry (backoff) ◄── verdict ──► dead letters
 //
 // A URL says where events live. Today: `noop:` (every publish succeeds, nothing is kept, nobody
-// hears), `mem:` (this process, bounded memory) and `file:./events` (the same, with every event
-// kept in files of that directory, which is made if it is not there). Parameters of the URL are the
-// options below by their names: `mem:?workers=2&history_events=1000`. There, a zero means what it
-// says.
+// hears), `mem:` (this process, bounded memory), `file:./events` (the same, with every event kept in
+// files of that directory, which is made if it is not there) and, where it was built in,
+// `sqlite:./events.db` (the same in a SQLite database). Parameters of the URL are the options below
+// by their names: `mem:?workers=2&history_events=1000`. There, a zero means what it says.
 //
 // Guarantees
 // - Events of one key reach a worker subscription in log order, one at a time. A retry holds back
@@ -116,18 +116,18 @@ struct peal_bus_options {
 
     struct peal_world *world; // a test's time, files, memory, chance and threads; see testing.h
 
-    // Of `file:` only; on `mem:` PEAL_EUNSUPPORTED, but for PEAL_DURABILITY_MEMORY.
+    // Of `file:` and `sqlite:`; on `mem:` PEAL_EUNSUPPORTED, but for PEAL_DURABILITY_MEMORY.
     // How durable an event is when its publish returns, unless its message says otherwise; default
     // PEAL_DURABILITY_OS. What peal_emit publishes is written within 100 ms.
     enum peal_durability durability;
-    uint64_t segment_bytes; // of a file; default 64 MiB, 64 KiB to 1 GiB
+    uint64_t segment_bytes; // of a file, `file:` only; default 64 MiB, 64 KiB to 1 GiB
 
     // Events that wait for their time (schedule.h), and the memory they take, besides memory_max.
     // PEAL_NO_SCHEDULE: none may.
     uint64_t scheduled_max;   // default 100,000
     uint64_t scheduled_bytes; // default 64 MiB
 
-    // Of `file:` only. Look at a log that another process may be writing: nothing can be published
+    // Of `file:` and `sqlite:`. Look at a log that another process may be writing: nothing can be published
     // or subscribed to (PEAL_EUNSUPPORTED), nothing is changed. Who opens a reader, or asks for
     // statistics or a stream's version, sees what has been written until then.
     bool read_only;
@@ -141,7 +141,7 @@ struct peal_bus_options {
 };
 
 // Opens a bus. PEAL_EURL (unknown scheme or parameter), PEAL_EINVAL, PEAL_EUNSUPPORTED (an option
-// the engine does not have), PEAL_ENOMEM. Of `file:` also PEAL_EBUSY (another process writes to
+// the engine does not have), PEAL_ENOMEM. Of `file:` and `sqlite:` also PEAL_EBUSY (another process writes to
 // that log), PEAL_ECORRUPT (the directory is no log, or not one log), PEAL_EUNSUPPORTED (a log of a
 // later version), PEAL_EIO (permissions, a full disk, ...: the sentence says). What recovery has
 // cut or found damaged goes to the log callback.

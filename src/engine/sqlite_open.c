@@ -226,6 +226,16 @@ static enum peal_err make_folder(const struct pl_sqlite *base)
                                             : fail_file(base, "make a folder beside it", result);
 }
 
+// The file begins empty, so that it is as private as the log of file:, and what SQLite puts beside
+// it too.
+static enum peal_err make_file(const struct pl_sqlite *base)
+{
+    struct pl_file file = { 0 };
+    int result = base->files->open(base->files->world, &file, base->path, PL_FILE_CREATE);
+    base->files->close(base->files->world, &file);
+    return result == 0 || result == -EEXIST ? PEAL_OK : fail_file(base, "make it", result);
+}
+
 static int meet_nobody(void *context, const char *name)
 {
     (void)context;
@@ -373,6 +383,7 @@ static enum peal_err open_for_writing(struct pl_sqlite *base)
 {
     enum peal_err err = make_folder(base);
     err = err ? err : take_lock(base);
+    err = err ? err : make_file(base);
     err = err ? err : open_writer(base);
     return err ? err : sync_names(base);
 }

@@ -285,7 +285,7 @@ static void tell(struct verifying *verifying, uint64_t first, uint64_t end, uint
 static enum peal_err verify_row(struct verifying *verifying, const struct row *row)
 {
     size_t size = size_of(row);
-    if (size > verifying->room_size) {
+    if (!verifying->room || size > verifying->room_size) {
         void *room = pl_resize(verifying->base->seams, verifying->room, size);
         if (!room) {
             return pl_fail(PEAL_ENOMEM, "%s: no memory to verify an event of %zu bytes",
