@@ -17,8 +17,8 @@
 //                                  done ◄── retry (backoff) ◄── verdict ──► dead letters
 //
 // A URL says where events live. Today: `noop:` (every publish succeeds, nothing is kept, nobody
-// hears), `mem:` (this process, bounded memory), `file:./events` (the same, with every event kept in
-// files of that directory, which is made if it is not there) and, where it was built in,
+// hears), `mem:` (this process, bounded memory), `file:./events` (the same, with every event kept
+// in files of that directory, which is made if it is not there) and, where it was built in,
 // `sqlite:./events.db` (the same in a SQLite database). Parameters of the URL are the options below
 // by their names: `mem:?workers=2&history_events=1000`. There, a zero means what it says.
 //
@@ -127,9 +127,9 @@ struct peal_bus_options {
     uint64_t scheduled_max;   // default 100,000
     uint64_t scheduled_bytes; // default 64 MiB
 
-    // Of `file:` and `sqlite:`. Look at a log that another process may be writing: nothing can be published
-    // or subscribed to (PEAL_EUNSUPPORTED), nothing is changed. Who opens a reader, or asks for
-    // statistics or a stream's version, sees what has been written until then.
+    // Of `file:` and `sqlite:`. Look at a log that another process may be writing: nothing can be
+    // published or subscribed to (PEAL_EUNSUPPORTED), nothing is changed. Who opens a reader, or
+    // asks for statistics or a stream's version, sees what has been written until then.
     bool read_only;
     // Of `file:` only. After a write or a sync that failed: go on in a new file, behind every
     // position that was given. Who waited for the failed one is told PEAL_EIO all the same.
@@ -141,10 +141,10 @@ struct peal_bus_options {
 };
 
 // Opens a bus. PEAL_EURL (unknown scheme or parameter), PEAL_EINVAL, PEAL_EUNSUPPORTED (an option
-// the engine does not have), PEAL_ENOMEM. Of `file:` and `sqlite:` also PEAL_EBUSY (another process writes to
-// that log), PEAL_ECORRUPT (the directory is no log, or not one log), PEAL_EUNSUPPORTED (a log of a
-// later version), PEAL_EIO (permissions, a full disk, ...: the sentence says). What recovery has
-// cut or found damaged goes to the log callback.
+// the engine does not have), PEAL_ENOMEM. Of `file:` and `sqlite:` also PEAL_EBUSY (another process
+// writes to that log), PEAL_ECORRUPT (the directory is no log, or not one log), PEAL_EUNSUPPORTED
+// (a log of a later version), PEAL_EIO (permissions, a full disk, ...: the sentence says). What
+// recovery has cut or found damaged goes to the log callback.
 PEAL_API enum peal_err peal_bus_open(peal_bus **out, const char *url,
                                      const struct peal_bus_options *options);
 

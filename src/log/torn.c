@@ -160,7 +160,8 @@ static int64_t find_end(const struct pl_scan *scan, char *buffer, uint64_t offse
     int64_t count = 1;
     for (uint64_t at = offset; count > 0; at += (uint64_t)count) {
         count = scan->files->pread(scan->files->world, scan->file, buffer, CUT_WINDOW, at);
-        // Compared with itself, one byte on: most windows are zeros, and this is as quick as memory.
+        // Compared with itself, one byte on: most windows are zeros, and this is as quick as
+        // memory.
         if (count <= 0 || (buffer[0] == 0 && memcmp(buffer, buffer + 1, (size_t)count - 1) == 0)) {
             continue;
         }
