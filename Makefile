@@ -21,7 +21,7 @@ endif
 help:
 	@echo "make deps      install what is missing (Debian packages; says which and why)"
 	@echo "make build     optimised libraries, examples and peal, in build/release"
-	@echo "make run       build, and analyse real training logs (DATA=folder for yours)"
+	@echo "make run       build, analyse real training logs, keep and query them (DATA=folder for yours)"
 	@echo "make test      everything: tests, sanitizers, fuzzing, lint, package"
 	@echo "make bench     how fast, with peers beside it (BENCH=\"arguments\", such as --json)"
 	@echo "make crash     simulated crashes of the log (N=$(N), from SEED=$(SEED) on)"
@@ -43,8 +43,8 @@ build:
 run:
 	@tools/deps build
 	@cmake --preset release >/dev/null
-	@cmake --build --preset release --parallel $(JOBS) --target example_mlperf
-	@build/release/examples/mlperf $(DATA)
+	@cmake --build --preset release --parallel $(JOBS) --target example_mlperf peal_cli
+	@tools/run $(DATA)
 
 test:
 	@tools/deps build test
