@@ -158,11 +158,11 @@ struct peal_leftover {
 };
 
 // Stops accepting, lets handlers finish what is waiting for at most `deadline_ms`, stops the
-// workers, and makes durable what was published. From then on nothing of the bus runs, and every
-// call returns PEAL_ECLOSED but those that look or give back: statistics, readers and deliveries
-// that are open, unsubscribing. PEAL_OK even if events were left: see `out` (may be NULL).
-// PEAL_ESTATE from inside a handler. PEAL_EIO: stopped, but what was published last may not be in
-// the files. Idempotent.
+// workers, and makes durable what was published, and where durable names are. From then on nothing
+// of the bus runs, and every call returns PEAL_ECLOSED but those that look or give back:
+// statistics, readers and deliveries that are open, unsubscribing. PEAL_OK even if events were
+// left: see `out` (may be NULL). PEAL_ESTATE from inside a handler. PEAL_EIO: stopped, but what was
+// published or settled last may not be in the files. Idempotent.
 PEAL_API enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms,
                                      struct peal_leftover *out);
 

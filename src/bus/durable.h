@@ -2,7 +2,8 @@
 //
 // Durable names: what of a subscription survives the process, where the engine has a state table.
 //
-//     events settled ──► touched ──► saved: within 100 ms, by who looks at the timers; at stop
+//     events settled ──► touched ──► saved: within 100 ms, by a worker, or who drives the bus,
+//                                       │   as soon as it looks at the timers; at stop
 //                                       │   one transaction: the cursor, its dead letters
 //                                       ▼
 //                                  state table ──► opening: a ghost for each name
