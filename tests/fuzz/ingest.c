@@ -7,8 +7,8 @@
 #include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "cli/feed.h"
@@ -65,18 +65,15 @@ static void look(struct ingest *ingest, const struct feed_piece *piece)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct ingest *ingest = NULL;
-    FILE *file = tmpfile();
-    if (!file || ingest_open(&ingest)) {
-        return 0;
-    }
-    bool written = fwrite(data, 1, size, file) == size && fflush(file) == 0;
+    int fd = memfd_create("peal-fuzz", MFD_CLOEXEC);
+    bool written = fd >= 0 && write(fd, data, size) == (ssize_t)size && !ingest_open(&ingest);
     for (int format = FEED_UNKNOWN; written && format <= FEED_MARKS; format++) {
         struct feed feed;
         struct feed_piece piece;
         uint64_t line = 1;
         size_t sum = 0;
-        (void)lseek(fileno(file), 0, SEEK_SET); // a file can be sought in
-        feed_begin(&feed, fileno(file), (enum feed_format)format);
+        (void)lseek(fd, 0, SEEK_SET); // memory can be sought in
+        feed_begin(&feed, fd, (enum feed_format)format);
         while (feed_next(&piece, &feed)) {
             assert(piece.size > 0 && piece.line >= line);
             line = piece.line;
@@ -88,7 +85,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         assert(sum <= size && feed.read <= size && !feed.error);
         feed_finish(&feed);
     }
-    (void)fclose(file); // it is gone with that
+    if (fd >= 0) {
+        (void)close(fd); // it is gone with that
+    }
     ingest_close(ingest);
     return 0;
 }
