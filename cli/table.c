@@ -2,7 +2,6 @@
 //
 // Table: rows of facts. For programs each is written at once; for people they are kept until the
 // widths of the columns are known.
-#include <ctype.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,7 +178,8 @@ static void put_small(struct cli *cli, const char *heading)
 {
     int width = 0;
     for (; heading[width]; width++) {
-        (void)fputc(tolower((unsigned char)heading[width]), cli->out);
+        bool capital = heading[width] >= 'A' && heading[width] <= 'Z';
+        (void)fputc(heading[width] + (capital ? 'a' - 'A' : 0), cli->out);
     }
     (void)fprintf(cli->out, "%*s", width < 22 ? 22 - width : 0, "");
 }

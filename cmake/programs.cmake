@@ -30,5 +30,8 @@ add_library(peal_cli_objects STATIC ${sources})
 target_link_libraries(peal_cli_objects PUBLIC peal_net PRIVATE peal_flags)
 
 add_executable(peal_cli ${PROJECT_SOURCE_DIR}/cli/main.c)
-set_target_properties(peal_cli PROPERTIES OUTPUT_NAME peal LINKER_LANGUAGE CXX)
+# In a folder of its own: a file `peal` beside the build files would be what ninja takes the target
+# `peal` for, which is the library.
+set_target_properties(peal_cli PROPERTIES OUTPUT_NAME peal LINKER_LANGUAGE CXX
+    RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/bin)
 target_link_libraries(peal_cli PRIVATE peal_flags peal_cli_objects)
