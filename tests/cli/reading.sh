@@ -26,13 +26,13 @@ lines 0
 misuse peal tail --lines -3
 misuse peal tail --new
 misuse peal tail 'a..b'
-peal tail --follow --lines 1 --quiet >followed &
+timeout 60 "$peal_program" tail --follow --lines 1 --quiet >followed &
 follower=$!
 for _ in $(seq 100); do
     if [ -s followed ]; then break; fi
     sleep 0.05
 done
-kill -INT $follower
+kill -TERM $follower # a shell without a terminal starts its jobs deaf to Ctrl-C
 wait $follower
 if [ "$(wc -l <followed)" -ne 1 ]; then wrong "--follow has not begun with the last event"; fi
 with_status 0 bash -c "set -o pipefail; timeout 20 '$peal_program' tail -f | head -n 1"
