@@ -128,7 +128,7 @@ struct pl_store {
     struct pl_mutex starting;  // the flusher
     struct pl_thread *flusher; // NULL: nobody has needed it
     struct pl_log *flushed;    // what it writes
-    atomic_uint wanted;        // bits of enum pl_wanted
+    atomic_uint wanted;        // bits of enum pl_flusher_wanted
 };
 
 // ---- volume.c -----------------------------------------------------------------------------------
@@ -263,7 +263,7 @@ void pl_sync_give_up(struct pl_store *store);
 // ---- flush.c ------------------------------------------------------------------------------------
 
 // What the flusher is told.
-enum pl_wanted {
+enum pl_flusher_wanted {
     PL_WANTED_FLUSH = 1,   // write what is published, within 100 ms
     PL_WANTED_SYNC = 2,    // sync what is complete
     PL_WANTED_RESERVE = 4, // have a file ready

@@ -295,7 +295,9 @@ static bool look_up(struct pl_place *place, struct pl_store *store, uint64_t pos
     return found;
 }
 
-static enum peal_err need_guide(struct pl_place *place, struct pl_store *store)
+// The volume is looked for as it was: one without events, which a failure leaves, is not found by
+// its own base.
+static enum peal_err need_guide(struct pl_place *place, struct pl_store *store, uint64_t position)
 {
     struct pl_guide *guide = NULL;
     enum peal_err err = make_guide(&guide, place, store);
@@ -303,7 +305,7 @@ static enum peal_err need_guide(struct pl_place *place, struct pl_store *store)
         return err;
     }
     pl_mutex_lock(&store->lock, store->seams);
-    struct pl_volume *volume = find_volume(store, place->volume.base);
+    struct pl_volume *volume = find_volume(store, position);
     if (volume && volume->base == place->volume.base && !volume->guide) {
         volume->guide = guide;
         guide->last_used = ++store->uses;
@@ -331,7 +333,7 @@ enum peal_err pl_place_find(struct pl_place *out, struct pl_store *store, uint64
             return PEAL_OK;
         }
         if (!err) {
-            err = need_guide(&place, store);
+            err = need_guide(&place, store, position);
             close_file(&place, store);
         } else if (guided) {
             pl_guide_unref(place.volume.guide);
