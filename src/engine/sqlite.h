@@ -52,7 +52,8 @@ struct pl_sqlite {
     sqlite3_stmt *insert, *note;
     void *room; // an event that stands alone
     size_t room_size;
-    bool full; // commits are synced
+    bool full;     // commits are synced
+    int log_pages; // of SQLite's write-ahead log
 
     struct pl_mutex reading;
     sqlite3 *reader; // all below: with `reading`

@@ -289,6 +289,15 @@ static enum peal_err make_tables(struct pl_sqlite *base)
     return err ? err : run(base, "COMMIT", "make its tables");
 }
 
+// After each commit. It replaces what SQLite would do then: see sqlite_write.c.
+static int count_pages(void *context, sqlite3 *connection, const char *name, int pages)
+{
+    (void)connection;
+    (void)name;
+    ((struct pl_sqlite *)context)->log_pages = pages;
+    return SQLITE_OK;
+}
+
 static enum peal_err open_writer(struct pl_sqlite *base)
 {
     bool fresh = false;
@@ -297,6 +306,9 @@ static enum peal_err open_writer(struct pl_sqlite *base)
     err = err ? err : run(base, "PRAGMA journal_mode = WAL", "open it");
     err = err ? err : run(base, "PRAGMA synchronous = FULL", "open it");
     base->full = true;
+    if (!err) {
+        (void)sqlite3_wal_hook(base->writer, count_pages, base); // there was none of ours before
+    }
     if (!err && fresh) {
         err = make_tables(base);
     }

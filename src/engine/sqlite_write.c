@@ -7,6 +7,10 @@
 // NORMAL), at `disk` it syncs that too (FULL), with all that was committed before. Where everything
 // is written already, a transaction that only counts is what makes it sync.
 //
+// The write-ahead log is brought into the file every now and then, by us: SQLite would do so
+// itself, but keep from us that a sync has failed on the way, after which no later one proves
+// anything.
+//
 // A transaction that fails is rolled back: none of it is there. Whether it may be tried again is
 // said by why: a full disk, other programs' locks and memory come and go; after anything else, and
 // above all after a failed sync, nothing more is taken until the file is opened again.
@@ -19,6 +23,9 @@
 #include <string.h>
 
 #define FLUSH_DELAY_NS (80 * PL_NS_PER_MS) // of the 100 ms that PEAL_DURABILITY_MEMORY promises
+
+// Pages of the write-ahead log that are worth bringing into the file: 4 MiB.
+#define CHECKPOINT_PAGES 1000
 
 // ---- failing ------------------------------------------------------------------------------------
 
@@ -147,6 +154,19 @@ static enum peal_err note(struct pl_sqlite *base, uint64_t end)
     return err;
 }
 
+// What was committed is as safe as before; but if this fails, who comes next is told. That somebody
+// reads, or does the same, is no failure: the rest is brought in next time.
+static void checkpoint(struct pl_sqlite *base)
+{
+    if (base->log_pages < CHECKPOINT_PAGES) {
+        return;
+    }
+    int code = sqlite3_wal_checkpoint_v2(base->writer, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL);
+    if (code && (code & 0xff) != SQLITE_BUSY) {
+        (void)fail(base); // as said
+    }
+}
+
 // With `writing`.
 static enum peal_err write_all(struct pl_sqlite *base, struct pl_log *log, bool synced)
 {
@@ -172,6 +192,7 @@ static enum peal_err write_all(struct pl_sqlite *base, struct pl_log *log, bool 
     if (synced) {
         atomic_store_explicit(&base->durable, end, memory_order_release);
     }
+    checkpoint(base);
     return PEAL_OK;
 }
 

@@ -114,6 +114,32 @@ static void a_failed_sync_is_final_until_it_is_opened_again(void **state)
     base_close(&base);
 }
 
+// The write-ahead log does not grow for ever. Bringing it into the file syncs it first, also where
+// nobody asked for a sync; and who asks for one afterwards is not told that all is well.
+static void a_sync_that_fails_between_publishes_is_not_forgotten(void **state)
+{
+    (void)state;
+    static char large[60000];
+    struct base base;
+    memset(large, 'x', sizeof large - 1);
+    base_open(&base, "");
+    shim.syncs = 0;
+    enum peal_err err = PEAL_OK;
+    unsigned published = 0;
+    for (; !shim.syncs && published < 1000; published++) {
+        shim.fails = true;
+        err = publish(&base, large, PEAL_DURABILITY_OS);
+        shim.fails = false;
+        assert_int_equal(err, PEAL_OK);
+    }
+    assert_int_equal(shim.syncs, 1);
+    assert_int_equal(publish(&base, "1", PEAL_DURABILITY_DISK), PEAL_EIO);
+    base_reopen(&base);
+    assert_int_equal(publish(&base, "1", PEAL_DURABILITY_DISK), PEAL_OK);
+    assert_int_equal(base_ask(&base, "SELECT count(*) FROM events"), published + 1);
+    base_close(&base);
+}
+
 // ---- what passes --------------------------------------------------------------------------------
 
 static void what_a_full_disk_refuses_is_written_when_there_is_room(void **state)
@@ -222,6 +248,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(only_disk_waits_for_a_sync_and_always_does),
         cmocka_unit_test(a_failed_sync_is_final_until_it_is_opened_again),
+        cmocka_unit_test(a_sync_that_fails_between_publishes_is_not_forgotten),
         cmocka_unit_test(what_a_full_disk_refuses_is_written_when_there_is_room),
         cmocka_unit_test(a_lock_of_another_program_is_waited_for_and_then_said),
         cmocka_unit_test(without_memory_for_sqlite_nothing_is_lost),
