@@ -200,11 +200,12 @@ static enum peal_err publish_message(struct peal_bus *bus, const struct peal_mes
     }
     // Where it may yet turn out that it is not kept, the caller's receipt waits.
     bool settles = bus->engine->ops->settle != NULL;
-    struct peal_receipt own;
+    struct peal_receipt own; // not cleared: it is filled in, or not looked at
+    // cppcheck-suppress uninitvar // it is filled in there
     struct peal_receipt *filled = settles && receipt ? &own : receipt;
     struct pl_request request = { .conditional = false };
-    err = pl_passage_prepare(bus, slot, &passage,
-                             &request); // cppcheck-suppress ctuuninitvar // topic is set
+    // cppcheck-suppress ctuuninitvar // topic is set
+    err = pl_passage_prepare(bus, slot, &passage, &request);
     bool later = !err && __builtin_expect(passage.message->deliver_at_ns != 0, 0) &&
                  pl_schedule_wants(bus, passage.message);
     if (later) {
