@@ -204,7 +204,6 @@ static enum peal_err publish_message(struct peal_bus *bus, const struct peal_mes
     // cppcheck-suppress uninitvar // it is filled in there
     struct peal_receipt *filled = settles && receipt ? &own : receipt;
     struct pl_request request = { .conditional = false };
-    // cppcheck-suppress ctuuninitvar // topic is set
     err = pl_passage_prepare(bus, slot, &passage, &request);
     bool later = !err && __builtin_expect(passage.message->deliver_at_ns != 0, 0) &&
                  pl_schedule_wants(bus, passage.message);
