@@ -248,7 +248,8 @@ bool pl_sqlite_has_folder(const struct pl_sqlite *base)
     return base->files->list(base->files->world, base->folder, meet_nobody, NULL) == 0;
 }
 
-// The names of the folder, and of the file.
+// The names of the folder, of the file, and of its write-ahead log, which is there from the first
+// read until the last connection is closed.
 static enum peal_err sync_names(const struct pl_sqlite *base)
 {
     char parent[sizeof base->path];
