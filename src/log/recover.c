@@ -173,12 +173,8 @@ static enum peal_err look_between(struct pl_store *store, const struct pl_volume
     const struct pl_volume *next = volume + 1;
     uint64_t end = 0;
     enum peal_err err = read_end(store, volume, &end);
-    if (!err && end > next->base) {
-        return pl_fail(PEAL_ECORRUPT,
-                       "%s/%020" PRIu64 ".seg: the file before it has events of the same "
-                       "positions; one of them is no file of this log: move it away",
-                       store->path, next->base);
-    }
+    // An end behind the next file is from before a power cut: what it says was cut.
+    end = end > next->base ? next->base : end;
     uint64_t given_up = pl_volume_given_up(store, (size_t)(volume - store->volumes));
     if (!err && end && end < next->base && end < given_up) {
         pl_store_damaged(store, end, next->base);
