@@ -86,6 +86,9 @@ coverage:
 	@cmake --build --preset coverage --parallel $(JOBS)
 	@ctest --preset coverage
 	@gcovr --root . --filter src/ build/coverage
+	@echo "Branches of src/log, but for those of asserts:"
+	@gcovr --root . --filter src/log/ --branches --exclude-unreachable-branches \
+	    --exclude-lines-by-pattern '.*\bassert\(.*' build/coverage
 
 install:
 	@tools/deps build

@@ -5,7 +5,7 @@
 //
 //     static struct sweep sweep;
 //     *state = &sweep;
-//     for (sweep_begin(&sweep, 1800); sweep_goes_on(&sweep, states); sweep.seed++) { ... }
+//     for (sweep_begin(&sweep, 260); sweep_goes_on(&sweep, states); sweep.seed++) { ... }
 //     ...
 //     cmocka_unit_test_teardown(everything_is_there, sweep_end),
 //
