@@ -19,7 +19,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DIGITS 20
+#define DIGITS ((size_t)20)
 
 void pl_catalog_path(const struct pl_catalog *catalog, uint64_t first, uint64_t end,
                      char out[PL_CATALOG_PATH])
@@ -33,7 +33,7 @@ void pl_catalog_path(const struct pl_catalog *catalog, uint64_t first, uint64_t 
 static bool parse_number(const char *text, uint64_t *out)
 {
     uint64_t number = 0;
-    for (int i = 0; i < DIGITS; i++) {
+    for (size_t i = 0; i < DIGITS; i++) {
         unsigned digit = (unsigned)text[i] - '0';
         if (digit > 9 || number > (UINT64_MAX - digit) / 10) {
             return false;

@@ -18,7 +18,7 @@
 
 #include <signal.h>
 
-#define SEEDS  30000UL
+#define SEEDS  10000UL
 #define ROUNDS 400U // of an orderly end, until it is called none
 #define ALARM  120  // seconds: a run takes milliseconds; one that takes so long has no end
 
