@@ -337,7 +337,8 @@ enum pl_bus_state { PL_BUS_OPEN = 0, PL_BUS_STOPPING, PL_BUS_STOPPED };
 
 // What a reader still needs of the log.
 struct pl_need {
-    struct pl_list link;
+    struct pl_list link;       // with needs_lock
+    bool entered;              // the reader's own: it is in the list
     _Atomic uint64_t position; // and all behind it; changed by the reader
 };
 

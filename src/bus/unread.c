@@ -13,15 +13,16 @@ void pl_need_enter(struct peal_bus *bus, struct pl_need *need, uint64_t position
     pl_mutex_lock(&bus->needs_lock, bus->seams);
     pl_list_add_tail(&bus->needs, &need->link);
     pl_mutex_unlock(&bus->needs_lock, bus->seams);
+    need->entered = true;
 }
 
 void pl_need_leave(struct peal_bus *bus, struct pl_need *need)
 {
-    if (need->link.next) {
+    if (need->entered) {
         pl_mutex_lock(&bus->needs_lock, bus->seams);
         pl_list_remove(&need->link);
         pl_mutex_unlock(&bus->needs_lock, bus->seams);
-        need->link.next = NULL;
+        need->entered = false;
     }
 }
 
