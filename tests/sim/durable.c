@@ -31,7 +31,7 @@
 #include "support/home.h"
 #include "unit/base_failing.h"
 
-#define SEEDS 200
+#define SEEDS 400
 
 #define OPS     14
 #define EVENTS  512

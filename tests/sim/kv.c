@@ -19,7 +19,7 @@
 
 #include "support/sweep.h"
 
-#define SEEDS    400
+#define SEEDS    1000
 #define OPS      20
 #define KEYS     10
 #define VALUE    80000 // bytes, at most

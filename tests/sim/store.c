@@ -20,7 +20,7 @@
 #include "log/internal.h"
 #include "support/sweep.h"
 
-#define SEEDS      260
+#define SEEDS      660
 #define OPS        24
 #define EVENTS_MAX 4096
 
