@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+//
+// Indexes of file: say what may be left out, and nothing depends on them: a query finds the same
+// with one that is whole, damaged, missing, or about events that are no longer there.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <peal/log.h>
+#include <stdio.h>
+
+#include "support/stage.h"
+#include "testing/world.h"
+
+#define EVENTS 20000U // so many are worth a file at the end
+#define KEYS   100U
+#define INDEX  "/events/00000000000000000001-00000000000000020000.idx"
+
+static void publish(struct stage *stage, unsigned count)
+{
+    struct peal_message messages[KEYS] = { { 0 } };
+    char subjects[KEYS][16];
+    for (unsigned i = 0; i < KEYS; i++) {
+        (void)snprintf(subjects[i], sizeof subjects[i], "s%u", i);
+        messages[i].type = i == 7 ? "rare" : "usual";
+        messages[i].subject = subjects[i];
+    }
+    for (unsigned i = 0; i < count; i += KEYS) {
+        assert_int_equal(peal_publish_batch(stage->bus, messages, KEYS, NULL), PEAL_OK);
+    }
+}
+
+static unsigned count_of(struct stage *stage, struct peal_query query)
+{
+    peal_reader *reader;
+    const peal_event *event;
+    unsigned count = 0;
+    enum peal_err err;
+    assert_int_equal(peal_reader_open(&reader, stage->bus, &query), PEAL_OK);
+    while ((err = peal_reader_next(&event, reader)) == PEAL_OK) {
+        count++;
+    }
+    assert_int_equal(err, PEAL_ENOTFOUND);
+    peal_reader_close(reader);
+    return count;
+}
+
+static void expect_all(struct stage *stage, unsigned events)
+{
+    for (int backwards = 0; backwards < 2; backwards++) {
+        bool back = backwards;
+        struct peal_query subject = { .subject = "s7", .backwards = back };
+        struct peal_query type = { .pattern = "rare", .backwards = back };
+        struct peal_query nothing = { .subject = "s100", .backwards = back };
+        assert_int_equal(count_of(stage, subject), events / KEYS);
+        assert_int_equal(count_of(stage, type), events / KEYS);
+        assert_int_equal(count_of(stage, nothing), 0);
+    }
+}
+
+static void open_log(struct stage *stage)
+{
+    struct peal_bus_options options = { .workers = PEAL_NO_WORKERS };
+    stage_open_as(stage, 1, "file:./events", &options);
+    publish(stage, EVENTS);
+    expect_all(stage, EVENTS);
+}
+
+static void open_again(struct stage *stage)
+{
+    struct peal_bus_options options = { .workers = PEAL_NO_WORKERS, .world = stage->world };
+    assert_int_equal(peal_bus_open(&stage->bus, "file:./events", &options), PEAL_OK);
+}
+
+static void a_damaged_index_costs_no_event(void **state)
+{
+    (void)state;
+    // From the header on, and from behind what comes before the keys.
+    static const uint64_t from[] = { 5, 8 * 4096, 8 * 20000, 8 * 60000 };
+    for (size_t i = 0; i < sizeof from / sizeof from[0]; i++) {
+        struct stage stage;
+        open_log(&stage);
+        peal_bus_close(stage.bus);
+        for (uint64_t bit = from[i]; bit < 8ULL * 200000; bit += 97) {
+            assert_int_equal(pl_disk_flip(stage.world->disk, INDEX, bit), 0); // it is there
+        }
+        open_again(&stage);
+        expect_all(&stage, EVENTS);
+        stage_close(&stage);
+    }
+}
+
+static void a_missing_index_costs_no_event(void **state)
+{
+    (void)state;
+    struct stage stage;
+    open_log(&stage);
+    peal_bus_close(stage.bus);
+    const struct pl_files *files = pl_disk_files(stage.world->disk);
+    assert_int_equal(files->unlink(files->world, INDEX), 0);
+    open_again(&stage);
+    expect_all(&stage, EVENTS);
+    publish(&stage, KEYS);
+    expect_all(&stage, EVENTS + KEYS);
+    stage_close(&stage);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_damaged_index_costs_no_event),
+        cmocka_unit_test(a_missing_index_costs_no_event),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
