@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // Removing old files, one by one and each for good before the next, so that a power cut leaves no
-// hole: the oldest first. A file is emptied before its name goes, so that a name that comes back,
-// because a sync of the directory had failed, is known for what it is. The file before the last
-// stays: half removed it would look as if its tail were torn, and what follows a torn tail does not
-// count.
+// hole: the oldest first. A file's header says that it is removed before its name goes, so that a
+// name that comes back, because a sync of the directory had failed, is known for what it is. The
+// file before the last stays: it may not be synced, and the last one's header does not know.
 #include "log/internal.h"
 
 #include "base/error.h"
@@ -44,7 +43,8 @@ void pl_volumes_forget(struct pl_store *store, uint64_t position)
     }
 }
 
-static int empty_file(struct pl_store *store, const char *path)
+// Says so in the header: what else that has stays, and with it all but a sector of each half.
+static int mark_removed(struct pl_store *store, uint64_t base, const char *path)
 {
     const struct pl_files *files = store->files;
     struct pl_file file = { 0 };
@@ -52,7 +52,10 @@ static int empty_file(struct pl_store *store, const char *path)
     if (result) {
         return result;
     }
-    result = files->truncate(files->world, file, 0);
+    struct pl_segfile_header header = { .seed = { store->seed[0], store->seed[1] }, .base = base };
+    (void)pl_segfile_read_header(&header, files, file, path); // without one this one will do
+    header.flags |= PL_SEGFILE_REMOVED;
+    result = pl_segfile_write_header(files, file, &header);
     result = result ? result : files->sync(files->world, file);
     files->close(files->world, &file);
     return result;
@@ -63,7 +66,7 @@ int pl_volume_remove(struct pl_store *store, uint64_t base)
     const struct pl_files *files = store->files;
     char path[PL_STORE_PATH];
     pl_volume_path(store, base, path);
-    int result = empty_file(store, path);
+    int result = mark_removed(store, base, path);
     result = result ? result : files->unlink(files->world, path);
     result = result == -ENOENT ? 0 : result;
     return result ? result : files->sync_directory(files->world, store->path);

@@ -73,6 +73,15 @@ static enum peal_err believe(struct pl_store *store, bool *known, uint64_t base,
     return PEAL_OK;
 }
 
+// A power cut came between saying that a file is removed and removing it.
+static enum peal_err finish_removing(struct pl_store *store, uint64_t base)
+{
+    int result = store->config.read_only ? 0 : pl_volume_remove(store, base);
+    return result ? pl_fail(PEAL_EIO, "%s/%020" PRIu64 ".seg: cannot remove it: %s", store->path,
+                            base, pl_files_text(result))
+                  : PEAL_OK;
+}
+
 // Adds a file to the list. A damaged header is no reason to refuse it, if another file says whose
 // log it is; it does not say what source its events had, and ours is the best guess.
 static enum peal_err read_head(struct pl_store *store, bool *known, uint64_t base,
@@ -85,15 +94,13 @@ static enum peal_err read_head(struct pl_store *store, bool *known, uint64_t bas
     if (size < 0) {
         return pl_fail(PEAL_EIO, "%s: cannot ask its size: %s", path, pl_files_text(size));
     }
-    if (size < PL_SEGFILE_HEADER) { // it was emptied to be removed
-        int result = store->config.read_only ? 0 : pl_volume_remove(store, base);
-        return result ? pl_fail(PEAL_EIO, "%s: cannot remove it: %s", path, pl_files_text(result))
-                      : PEAL_OK;
-    }
     struct pl_segfile_header header = { 0 };
     enum peal_err err = pl_segfile_read_header(&header, files, file, path);
     bool damaged = err == PEAL_ECORRUPT;
     err = damaged ? PEAL_OK : err ? err : believe(store, known, base, &header);
+    if (!err && header.flags & PL_SEGFILE_REMOVED) {
+        return finish_removing(store, base);
+    }
     err = err ? err : pl_volume_add(store, base, damaged ? NULL : header.source);
     if (err) {
         return err;

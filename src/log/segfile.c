@@ -12,6 +12,8 @@
 
 #define HALF (PL_SEGFILE_HEADER / 2)
 
+#define KNOWN_FLAGS (PL_SEGFILE_AFTER_FAILURE | PL_SEGFILE_REMOVED)
+
 static const char magic[8] = { 'P', 'e', 'a', 'l', 'S', 'e', 'g', '\n' };
 
 _Static_assert(sizeof(struct pl_segfile_header) <= HALF, "it stands there twice");
@@ -59,7 +61,7 @@ enum peal_err pl_segfile_read_header(struct pl_segfile_header *out, const struct
         if (memcmp(header.magic, magic, sizeof magic) != 0 || half_crc(block + at) != header.crc) {
             continue;
         }
-        if (header.version > PL_SEGFILE_VERSION || header.flags & ~PL_SEGFILE_AFTER_FAILURE) {
+        if (header.version > PL_SEGFILE_VERSION || header.flags & ~KNOWN_FLAGS) {
             return pl_fail(PEAL_EUNSUPPORTED,
                            "%s: is of format %u with flags %u; this Peal reads formats up to %d: "
                            "use a newer one",

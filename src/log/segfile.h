@@ -32,6 +32,8 @@
 
 // What was written to the file before it is unknown: it had failed.
 #define PL_SEGFILE_AFTER_FAILURE 1U
+// Its events are no longer of the log, whether or not its name is still there.
+#define PL_SEGFILE_REMOVED 2U
 
 // Below these, `type` numbers the type of an event.
 #define PL_RECORD_TYPE    0xfffffffdU
@@ -53,7 +55,7 @@
 struct pl_segfile_header {
     char magic[8]; // "PealSeg\n"
     uint32_t version;
-    uint32_t flags;   // PL_SEGFILE_AFTER_FAILURE; others are refused
+    uint32_t flags;   // PL_SEGFILE_AFTER_FAILURE, PL_SEGFILE_REMOVED; others are refused
     uint64_t seed[2]; // random, the same in every file of a log: ids are made of it
     uint64_t base;    // the position of the first event; 0: the name says it
     int64_t created;  // ns since the epoch

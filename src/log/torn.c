@@ -198,16 +198,14 @@ static enum peal_err cut(struct pl_store *store, const struct pl_scan *scan, uin
 // Takes away the last file, which follows a torn tail.
 static enum peal_err remove_last(struct pl_store *store)
 {
-    const struct pl_files *files = store->files;
     const struct pl_volume *last = &store->volumes[store->volume_count - 1];
-    char path[PL_STORE_PATH];
-    pl_volume_path(store, last->base, path);
-    int result = files->unlink(files->world, path);
-    result = result ? result : files->sync_directory(files->world, store->path);
+    int result = pl_volume_remove(store, last->base);
     if (result) {
-        return pl_fail(PEAL_EIO, "%s: cannot remove it, though it follows a torn tail: %s", path,
-                       pl_files_text(result));
+        return pl_fail(PEAL_EIO,
+                       "%s/%020" PRIu64 ".seg: cannot remove it, though it follows a torn tail: %s",
+                       store->path, last->base, pl_files_text(result));
     }
+    store->recovery.headers -= last->damaged;
     store->recovery.cut_bytes += last->bytes;
     (void)snprintf(store->recovery.cut_file, sizeof store->recovery.cut_file, "%020" PRIu64 ".seg",
                    last->base);
@@ -215,8 +213,27 @@ static enum peal_err remove_last(struct pl_store *store)
     return PEAL_OK;
 }
 
+// The file before the last is torn, and the last one goes. What its header knows to be durable
+// would go with it: that the file before these two is whole. A note says so from now on.
+static enum peal_err end_torn(struct pl_store *store, const struct look *look, uint64_t end)
+{
+    enum peal_err err = cut(store, &look->scan, end);
+    uint64_t durable = store->volumes[store->volume_count - 1].durable;
+    if (err || store->volume_count == 2) {
+        return err;
+    }
+    const struct pl_files *files = store->files;
+    struct pl_frame note;
+    pl_record_note(&note, durable, look->scan.salt);
+    int result = pl_files_write(files, look->scan.file, &note, sizeof note, end);
+    result = result ? result : files->sync(files->world, look->scan.file);
+    return result ? pl_fail(PEAL_EIO, "%s: cannot note what is durable: %s", look->path,
+                            pl_files_text(result))
+                  : PEAL_OK;
+}
+
 // Looks at the file before the last, which may not be synced. *out_torn: it does not reach the
-// last.
+// last, and was cut.
 static enum peal_err look_before(struct pl_store *store, bool *out_torn)
 {
     struct pl_volume *before = &store->volumes[store->volume_count - 2];
@@ -228,7 +245,9 @@ static enum peal_err look_before(struct pl_store *store, bool *out_torn)
     look.synced = before[1].durable; // its header knows
     err = err ? err : look_at(&look, &end);
     *out_torn = !err && look.scan.next != before->end;
-    if (!err && !*out_torn) {
+    if (*out_torn) {
+        err = end_torn(store, &look, end);
+    } else if (!err) {
         report(store, &look);
         store->sealed = (struct pl_unsynced){ file, before->end, find_again(&look), end };
         before->guide = look.guide;
