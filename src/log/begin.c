@@ -216,6 +216,7 @@ enum peal_err pl_volume_begin(struct pl_store *store, uint64_t size)
     struct pl_file file = { 0 };
     if (!err) {
         int result = make_next(store, size, &file);
+        store->tried = result ? store->next : 0;
         err = result ? pl_volume_say(store, result) : PEAL_OK;
     }
     if (err) {

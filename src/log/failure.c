@@ -73,16 +73,32 @@ static void give_up_events(struct pl_store *store, uint64_t end)
     store->buffered = 0;
 }
 
+// The log goes on behind a file that could not be begun: its name would stand between.
+static enum peal_err remove_tried(struct pl_store *store)
+{
+    int result = store->tried ? pl_volume_remove(store, store->tried) : 0;
+    if (result) {
+        return pl_fail(PEAL_EIO, "%s: cannot remove the file of %llu, which could not be begun: %s",
+                       store->path, (unsigned long long)store->tried, pl_files_text(result));
+    }
+    store->tried = 0;
+    return PEAL_OK;
+}
+
 enum peal_err pl_write_go_on(struct pl_store *store, struct pl_log *log)
 {
     if (!store->config.go_on || !pl_store_has_failed(store)) {
         return pl_store_has_failed(store) ? pl_store_say_failed(store) : PEAL_OK;
     }
     pl_sync_give_up(store);
+    enum peal_err err = remove_tried(store);
+    if (err) {
+        return err;
+    }
     uint64_t end = PL_PLANTED(REUSED_AT_FAILURE) ? pl_store_durable(store) : pl_log_end(log);
     give_up_events(store, end);
     store->after_failure = true;
-    enum peal_err err = pl_volume_begin(store, store->config.file_bytes);
+    err = pl_volume_begin(store, store->config.file_bytes);
     if (err) {
         return err;
     }

@@ -90,6 +90,7 @@ struct pl_store {
     uint64_t whole;         // one above the last position that does not break a batch
     bool reserve_asked;     // for the file after it
     bool after_failure;     // the file that is begun next comes after one that failed
+    uint64_t tried;         // a file of this base may have a name, but could not be begun; 0: none
     bool in_batch;          // the record before said PL_FLAG_MORE
     char *buffer;           // PL_STORE_BUFFER
     size_t buffered;        // bytes
@@ -164,7 +165,8 @@ void pl_volumes_forget(struct pl_store *store, uint64_t position);
 
 // Begins the file of the events from the next one on, `size` bytes large, its name synced. The one
 // before, if any, is complete, and handed to who syncs.
-// On failure nothing has changed but, perhaps, a file without events. PEAL_ENOMEM, PEAL_EIO.
+// On failure nothing has changed but, perhaps, a file without events: `tried` says which. Its name
+// is taken by the next one that is begun, and no event goes elsewhere before. PEAL_ENOMEM, PEAL_EIO.
 enum peal_err pl_volume_begin(struct pl_store *store, uint64_t size);
 
 // Why there is no room, or no file, for what is to be written. PEAL_EIO.
@@ -225,6 +227,9 @@ struct pl_unit {
 // Adds an event to a unit that is to be put. PEAL_ENOMEM.
 enum peal_err pl_put_measure(struct pl_store *store, struct pl_unit *unit,
                              const struct pl_frame *frame);
+
+// The unit that was measured is not put after all: it will be measured again.
+void pl_put_forget_measured(struct pl_store *store);
 
 // There is room in the file, as measured. PEAL_EIO, PEAL_ENOMEM.
 enum peal_err pl_put_event(struct pl_store *store, const struct pl_frame *frame);

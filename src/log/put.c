@@ -246,3 +246,10 @@ enum peal_err pl_put_measure(struct pl_store *store, struct pl_unit *unit,
     }
     return err;
 }
+
+void pl_put_forget_measured(struct pl_store *store)
+{
+    for (size_t i = 0; i < store->numbers_capacity; i++) {
+        store->numbers[i] = store->numbers[i] == AWAITED ? 0 : store->numbers[i];
+    }
+}

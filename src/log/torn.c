@@ -40,15 +40,31 @@ struct look {
     uint64_t base;
     uint64_t synced;    // positions below it cannot be torn
     uint64_t tear;      // the offset where the tail is torn; NOWHERE
+    uint64_t batch;     // the offset where the batch begins that an event ends; 0: none
     uint64_t last_name; // the offset of one
     uint64_t events, damaged, damaged_first;
 };
 
 // ---- looking ------------------------------------------------------------------------------------
 
+// An event whose type has lost its name is torn off like one that is not whole: nobody could read
+// it.
+static void look_for_name(struct look *look, const struct pl_frame *record, uint64_t offset)
+{
+    look->batch = look->batch ? look->batch : offset;
+    if (record->position >= look->synced && look->tear == NOWHERE &&
+        !pl_guide_name(look->guide, record->type)) {
+        look->tear = look->batch;
+    }
+    if (!(record->flags & PL_FLAG_MORE)) {
+        look->batch = 0;
+    }
+}
+
 static enum peal_err meet_event(void *context, const struct pl_frame *record, uint64_t offset)
 {
     struct look *look = context;
+    look_for_name(look, record, offset);
     if (pl_guide_wants(look->guide, offset)) {
         pl_guide_mark(look->guide, record->position - look->base, offset);
     }
@@ -59,6 +75,7 @@ static enum peal_err meet_event(void *context, const struct pl_frame *record, ui
 static enum peal_err meet_damage(void *context, const struct pl_damage *damage)
 {
     struct look *look = context;
+    look->batch = 0;
     if (damage->first >= look->synced && look->tear == NOWHERE) {
         look->tear = damage->batch ? damage->batch : damage->offset;
     }
@@ -81,6 +98,7 @@ static enum peal_err look_once(struct look *look)
     static const struct pl_scan_ops ops = { meet_event, meet_damage, meet_name };
     pl_guide_empty(look->guide);
     look->tear = NOWHERE;
+    look->batch = 0;
     look->last_name = 0;
     look->events = 0;
     look->damaged = 0;
@@ -174,7 +192,8 @@ static int64_t find_end(const struct pl_scan *scan, char *buffer, uint64_t offse
     return count < 0 ? count : (int64_t)end;
 }
 
-// Cuts what is torn; it is zeros again from there on, also after a power cut.
+// Cuts what is torn; it is zeros again from there on, also after a power cut. Where nothing is seen
+// to be torn, an earlier life may have cut it with a sync that failed.
 static enum peal_err cut(struct pl_store *store, const struct pl_scan *scan, uint64_t offset)
 {
     const struct pl_files *files = scan->files;
@@ -185,9 +204,9 @@ static enum peal_err cut(struct pl_store *store, const struct pl_scan *scan, uin
         recovery->cut_bytes += (uint64_t)end - offset;
         const char *name = strrchr(scan->path, '/');
         (void)snprintf(recovery->cut_file, sizeof recovery->cut_file, "%s", name + 1);
-        result = files->truncate(files->world, scan->file, offset);
-        result = result ? result : files->sync(files->world, scan->file);
     }
+    result = result ? result : files->truncate(files->world, scan->file, offset);
+    result = result ? result : files->sync(files->world, scan->file);
     return result ? pl_fail(PEAL_EIO, "%s: cannot cut its torn tail: %s", scan->path,
                             pl_files_text(result))
                   : PEAL_OK;

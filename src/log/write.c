@@ -156,19 +156,25 @@ static enum peal_err begin_unit(struct pl_store *store, struct pl_log *log, uint
     struct pl_unit unit;
     enum peal_err err = measure(store, log, end, &unit);
     if (err) {
+        pl_put_forget_measured(store);
         return err;
     }
     uint64_t size = full_size(&unit, pl_guide_summary_size(store->guide));
     uint64_t at = store->offset + store->buffered;
     bool full = at + size > store->config.file_bytes && at > PL_SEGFILE_HEADER;
+    full = full || (store->tried == store->next && store->base < store->next);
     if (__builtin_expect(full || has_too_many(store), 0)) {
         err = roll(store, log, end);
     } else if (__builtin_expect(at + size > store->room, 0)) {
         err = take_room(store, at + size);
     }
+    if (err) {
+        pl_put_forget_measured(store);
+        return err;
+    }
     want_reserve(store, log);
     uint64_t durable = atomic_load_explicit(&store->durable, memory_order_acquire);
-    return err || durable <= store->noted ? err : pl_put_note(store, durable);
+    return durable <= store->noted ? PEAL_OK : pl_put_note(store, durable);
 }
 
 enum peal_err pl_write_all(struct pl_store *store, struct pl_log *log)
