@@ -92,6 +92,19 @@ struct pl_files {
     // Takes the file for this opening of it alone, until it is closed or the process ends. Keeps
     // out nobody but others who lock. -EAGAIN: somebody has it. On a second call: fine.
     int (*lock)(void *world, struct pl_file file);
+
+    // Memory that is the file's first `size` bytes, all of which have been written, in pages that
+    // belong to the system: what is stored there outlives the process from that instruction on, as
+    // if pwrite had taken it. No access to it can fail, and none waits for a disk. *Given* until
+    // `unshare`, also when the file is closed. Meanwhile nobody writes or truncates the file in
+    // another way. What of it survives a power cut is arbitrary, unless the file is synced.
+    // -ENOTSUP: not on this file system. -ENOMEM, -EPERM: no more memory may be locked.
+    int (*share)(void *world, struct pl_file file, size_t size, void **out);
+    void (*unshare)(void *world, void *memory, size_t size); // NULL is fine
+
+    // Names this run of the machine: a number that it had never before and will not have again
+    // after a power cut. -ENOTSUP, -ENOENT: it has no name.
+    int (*boot)(void *world, uint64_t out[2]);
 };
 
 // The machine. Stateless, immutable, shared by every log.

@@ -14,7 +14,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 // The owner writes, the group may read: events are nobody else's business. The umask takes more.
@@ -230,6 +232,85 @@ static int real_lock(void *world, struct pl_file file)
     return result_of(returned);
 }
 
+// File systems where a store to a page that has its blocks, and is locked, cannot fail. btrfs looks
+// for new blocks at every first store, and XFS refuses it once it has shut down: either would end
+// the process by a signal.
+static bool can_share(int fd)
+{
+    static const unsigned long magics[] = { 0xef53 /* ext2, 3, 4 */, 0x01021994 /* tmpfs */ };
+    struct statfs facts;
+    if (fstatfs(fd, &facts) < 0) {
+        return false;
+    }
+    bool found = false;
+    for (size_t i = 0; i < sizeof magics / sizeof *magics; i++) {
+        found = found || (unsigned long)facts.f_type == magics[i];
+    }
+    return found;
+}
+
+// Locked, so that no access has to read a page back.
+static int real_share(void *world, struct pl_file file, size_t size, void **out)
+{
+    (void)world;
+    if (!can_share(descriptor(file))) {
+        return -ENOTSUP;
+    }
+    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor(file), 0);
+    if (memory == MAP_FAILED) {
+        return -errno;
+    }
+    if (mlock(memory, size) < 0) {
+        int result = -errno;
+        (void)munmap(memory, size); // it was mapped
+        return result;
+    }
+    *out = memory;
+    return 0;
+}
+
+static void real_unshare(void *world, void *memory, size_t size)
+{
+    (void)world;
+    if (memory) {
+        (void)munmap(memory, size); // it was mapped
+    }
+}
+
+// Takes the hexadecimal digits of a UUID. Returns how many there were.
+static unsigned take_digits(const char *text, size_t length, uint64_t out[2])
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < length && count < 32; i++) {
+        const char *digits = "0123456789abcdef";
+        const char *digit = text[i] ? strchr(digits, text[i]) : NULL;
+        if (digit) {
+            out[count / 16] = out[count / 16] << 4 | (uint64_t)(digit - digits);
+            count++;
+        }
+    }
+    return count;
+}
+
+static int real_boot(void *world, uint64_t out[2])
+{
+    struct pl_file file = { 0 };
+    int result = real_open(world, &file, "/proc/sys/kernel/random/boot_id", PL_FILE_READ);
+    if (result) {
+        return result;
+    }
+    char text[64];
+    uint64_t words[2] = { 0 };
+    int64_t count = real_pread(world, file, text, sizeof text, 0);
+    real_close(world, &file);
+    if (count < 0 || take_digits(text, (size_t)count, words) != 32) {
+        return count < 0 ? (int)count : -ENOTSUP;
+    }
+    out[0] = words[0];
+    out[1] = words[1];
+    return 0;
+}
+
 const struct pl_files pl_files_real = {
     .open = real_open,
     .close = real_close,
@@ -245,6 +326,9 @@ const struct pl_files pl_files_real = {
     .make_directory = real_make_directory,
     .list = real_list,
     .lock = real_lock,
+    .share = real_share,
+    .unshare = real_unshare,
+    .boot = real_boot,
 };
 
 const char *pl_files_text(int64_t result)

@@ -27,6 +27,8 @@ enum pl_plant {
     PL_PLANT_TRUSTED_RANGE,     // an index is believed to be of this log's events
     PL_PLANT_TRUSTED_CANDIDATE, // what an index finds is not looked at again
     PL_PLANT_CURSOR_AHEAD,      // a cursor ahead of the log is kept
+    PL_PLANT_SKIPPED_REDO,      // what a killed process had handed over is thrown away
+    PL_PLANT_KEPT_HEAD,         // what was handed over counts after it was written
 };
 
 #ifndef PEAL_PLANT

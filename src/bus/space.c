@@ -78,6 +78,9 @@ enum peal_err pl_space_wait(struct peal_bus *bus, struct pl_slot *slot,
         // What memory is full of may be what is not written yet. To write it is no wait for others:
         // a handler may.
         enum peal_err err = pl_settle(bus, pl_log_end(bus->log), PEAL_DURABILITY_OS);
+        if (!err && bus->engine->ops->write) {
+            err = bus->engine->ops->write(bus->engine);
+        }
         if (err || !patience->written) {
             patience->written = true;
             return err;

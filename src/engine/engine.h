@@ -135,6 +135,11 @@ struct pl_engine_ops {
     // an engine that only has memory.
     enum peal_err (*settle)(struct pl_engine *engine, uint64_t end, enum peal_durability level);
 
+    // Returns when what is published now can be forgotten by the log's memory, as far as the store
+    // is concerned: settling at `os` may keep it there a little longer. As with `settle`. NULL:
+    // `settle` is enough.
+    enum peal_err (*write)(struct pl_engine *engine);
+
     // Of one that only reads: publishes the end of what was written since. PEAL_EIO, PEAL_ENOMEM.
     // NULL in an engine that cannot be opened so.
     enum peal_err (*refresh)(struct pl_engine *engine);

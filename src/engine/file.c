@@ -233,6 +233,12 @@ static enum peal_err file_settle(struct pl_engine *engine, uint64_t end, enum pe
     return err;
 }
 
+static enum peal_err file_write(struct pl_engine *engine)
+{
+    struct pl_local *local = pl_local_of(engine);
+    return pl_store_write(local->store, &local->log);
+}
+
 // ---- reading beside a process that writes, and verifying ----------------------------------------
 
 static enum peal_err file_refresh(struct pl_engine *engine)
@@ -322,6 +328,7 @@ const struct pl_engine_ops pl_engine_file = {
     .version = pl_local_version,
     .look = pl_stored_look,
     .settle = file_settle,
+    .write = file_write,
     .refresh = file_refresh,
     .verify = file_verify,
     .close = file_close,

@@ -238,6 +238,7 @@ enum peal_err pl_volume_begin(struct pl_store *store, uint64_t size)
     }
     store->file = (struct pl_unsynced){ .file = file };
     pl_mutex_unlock(&store->lock, store->seams);
+    pl_handover_take(store); // only a failure leaves something there, and that is given up now
     store->guide = guide;
     store->base = store->next;
     store->salt = pl_record_salt(store->seed, store->next);

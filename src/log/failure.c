@@ -106,6 +106,7 @@ enum peal_err pl_write_go_on(struct pl_store *store, struct pl_log *log)
     pl_put_forget_names(store);
     store->whole = end;
     // Release, after `unknown_end`: who sees these sees that.
+    atomic_store_explicit(&store->handed, end, memory_order_release);
     atomic_store_explicit(&store->written, end, memory_order_release);
     atomic_store_explicit(&store->durable, end, memory_order_release);
     atomic_store_explicit(&store->failed, 0, memory_order_release);

@@ -7,6 +7,7 @@
 #include "base/error.h"
 
 #define FLUSH_DELAY_NS (80 * PL_NS_PER_MS) // of the 100 ms that PEAL_DURABILITY_MEMORY promises
+#define WRITE_DELAY_NS (8 * PL_NS_PER_MS)  // of the 10 ms that others wait for what is handed over
 
 static enum peal_err say_unknown(const struct pl_store *store, uint64_t end)
 {
@@ -14,15 +15,30 @@ static enum peal_err say_unknown(const struct pl_store *store, uint64_t end)
 }
 
 // With the turn: after a failure the store goes on at once, if it does at all, so that only those
-// who waited are told of it.
+// who waited are told of it. Else the sentence stays, which says what has failed.
 static void go_on(struct pl_store *store, struct pl_log *log)
 {
-    if (pl_store_has_failed(store)) {
+    if (store->config.go_on && pl_store_has_failed(store)) {
         (void)pl_write_go_on(store, log); // if it cannot, the next one to settle tries again
     }
 }
 
 static enum peal_err settle_os(struct pl_store *store, struct pl_log *log, uint64_t end)
+{
+    if (pl_store_handed(store) >= end) {
+        return say_unknown(store, end);
+    }
+    pl_turn_take(&store->writing, store->seams);
+    enum peal_err err = pl_store_handed(store) >= end ? PEAL_OK : pl_write_handed(store, log);
+    if (err == PEAL_EIO) {
+        go_on(store, log);
+    }
+    pl_turn_give(&store->writing, store->seams);
+    return err ? err : say_unknown(store, end);
+}
+
+// In the file, and not only handed over.
+static enum peal_err settle_written(struct pl_store *store, struct pl_log *log, uint64_t end)
 {
     if (pl_store_written(store) >= end) {
         return say_unknown(store, end);
@@ -38,7 +54,7 @@ static enum peal_err settle_os(struct pl_store *store, struct pl_log *log, uint6
 
 static enum peal_err settle_disk(struct pl_store *store, struct pl_log *log, uint64_t end)
 {
-    enum peal_err err = settle_os(store, log, end);
+    enum peal_err err = settle_written(store, log, end);
     if (err) {
         return err;
     }
@@ -60,13 +76,27 @@ static bool take_wanted(struct pl_store *store, unsigned bits)
     return atomic_fetch_and_explicit(&store->wanted, ~bits, memory_order_acq_rel) & bits;
 }
 
-// A failure is kept, and met by whoever settles or closes. Memory may come back.
+// A failure is kept, and met by whoever settles or closes. Memory may come back, and room on the
+// disk: it is tried again, and meanwhile nobody is told that his events will be written soon.
 static void flush(struct pl_store *store)
 {
-    if (take_wanted(store, PL_WANTED_FLUSH) &&
-        settle_os(store, store->flushed, pl_log_end(store->flushed)) == PEAL_ENOMEM) {
+    (void)take_wanted(store, PL_WANTED_FLUSH | PL_WANTED_WRITE);
+    enum peal_err err = settle_written(store, store->flushed, pl_log_end(store->flushed));
+    bool again = err && !pl_store_has_failed(store);
+    // Relaxed: a hint, and who does not see it yet is as if he had come a moment before.
+    atomic_store_explicit(&store->stuck, again, memory_order_relaxed);
+    if (again) {
         atomic_fetch_or(&store->wanted, PL_WANTED_FLUSH);
     }
+}
+
+// When to flush, if not earlier.
+static int64_t due_of(unsigned wanted, int64_t now)
+{
+    if (wanted & PL_WANTED_WRITE) {
+        return now + WRITE_DELAY_NS;
+    }
+    return wanted & PL_WANTED_FLUSH ? now + FLUSH_DELAY_NS : PL_FOREVER;
 }
 
 // For those who do not wait themselves.
@@ -89,7 +119,7 @@ static void run_flusher(void *context)
         if (wanted & PL_WANTED_END) {
             return;
         }
-        if (wanted & PL_WANTED_FLUSH && now >= due) {
+        if (now >= due) {
             flush(store);
             due = PL_FOREVER;
         } else if (take_wanted(store, PL_WANTED_DISK)) {
@@ -99,7 +129,7 @@ static void run_flusher(void *context)
         } else if (take_wanted(store, PL_WANTED_RESERVE)) {
             pl_reserve_make(store);
         } else {
-            due = wanted & PL_WANTED_FLUSH && due == PL_FOREVER ? now + FLUSH_DELAY_NS : due;
+            due = due_of(wanted, now) < due ? due_of(wanted, now) : due;
             seams->wait(seams->world, &store->wanted, wanted, due);
         }
     }
@@ -129,11 +159,28 @@ void pl_flusher_ask(struct pl_store *store, struct pl_log *log, unsigned wanted)
     }
 }
 
+bool pl_flusher_writes_soon(struct pl_store *store, struct pl_log *log)
+{
+    // Sequentially consistent: the flusher takes the bit before it takes the turn, which is ours.
+    if (atomic_load_explicit(&store->wanted, memory_order_seq_cst) & PL_WANTED_WRITE) {
+        return true;
+    }
+    if (start_flusher(store, log)) {
+        return false;
+    }
+    atomic_fetch_or(&store->wanted, PL_WANTED_WRITE);
+    store->seams->wake(store->seams->world, &store->wanted, 1);
+    return true;
+}
+
 // Once in a while costs a wake, otherwise a look.
 static enum peal_err settle_memory(struct pl_store *store, struct pl_log *log, uint64_t end)
 {
     if (pl_store_has_failed(store)) {
         return store->config.go_on ? settle_os(store, log, end) : pl_store_say_failed(store);
+    }
+    if (__builtin_expect(atomic_load_explicit(&store->stuck, memory_order_relaxed), 0)) {
+        return settle_written(store, log, end); // or the sentence that says why not
     }
     // Sequentially consistent: the flusher takes the bit before it looks at the log's end, which
     // was stored before this looks at it.
@@ -157,6 +204,11 @@ static void end_flusher(struct pl_store *store)
         store->seams->join(store->seams->world, store->flusher);
         store->flusher = NULL;
     }
+}
+
+enum peal_err pl_store_write(struct pl_store *store, struct pl_log *log)
+{
+    return settle_written(store, log, pl_log_end(log));
 }
 
 void pl_store_settle_soon(struct pl_store *store, struct pl_log *log)

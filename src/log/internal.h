@@ -6,6 +6,7 @@
 //     recover.c  which files there are, and where the log goes on; torn.c: what of the last counts
 //     volume.c   the list of files; begin.c: a new one; forget.c: old ones
 //     write.c    files fill and follow each other; put.c: events become records
+//     handover.c and outlive the process before they are written
 //     sync.c     they become durable; flush.c: settling; failure.c: what failed
 //     follow.c   what another process writes
 //     place.c    where on disk a position is; stretch.c, get.c: reading there
@@ -16,6 +17,7 @@
 
 #include "log/cursor.h"
 #include "log/guide.h"
+#include "log/handover.h"
 #include "log/scan.h"
 #include "log/store.h"
 
@@ -92,8 +94,12 @@ struct pl_store {
     bool after_failure;     // the file that is begun next comes after one that failed
     uint64_t tried;         // a file of this base may have a name, but could not be begun; 0: none
     bool in_batch;          // the record before said PL_FLAG_MORE
-    char *buffer;           // PL_STORE_BUFFER
+    char *buffer;           // PL_STORE_BUFFER; part of `handover`, if there is one
     size_t buffered;        // bytes
+    uint64_t buffer_first;  // the position that came next when the first of them was put
+    bool heavy;             // the cursor has come by data outside of frames
+    int64_t written_at;     // by the coarse clock: when what was settled at `os` was, at once
+    struct pl_handover_page *handover; // shared; NULL: there is none
     struct pl_guide *guide; // of the last volume
     uint32_t names_found;   // by whoever wrote the file before: they may be used again
     uint32_t *numbers;      // by a type's number in the process: that in the file, and one
@@ -103,9 +109,10 @@ struct pl_store {
     atomic_uint leading; // somebody syncs
     atomic_uint rounds;  // how often somebody has; who waits for that sleeps on it
 
-    // Release when stored: who sees them may read the file.
+    // Release when stored: who sees `written` may read the file, who sees the others has been
+    // told the truth. Positions below `handed` outlive the process; it is not below `written`.
     char apart[64]; // from what the writer changes with every event
-    _Atomic uint64_t written, durable;
+    _Atomic uint64_t handed, written, durable;
     atomic_int failed; // minus an errno, once something has failed
     // Positions that were given when something failed, if the store went on behind them: nobody is
     // told that they are safe. Stored before `written` and `durable` pass them.
@@ -130,6 +137,7 @@ struct pl_store {
     struct pl_thread *flusher; // NULL: nobody has needed it
     struct pl_log *flushed;    // what it writes
     atomic_uint wanted;        // bits of enum pl_flusher_wanted
+    atomic_bool stuck;         // it cannot write what it should have, and tries again
 };
 
 // ---- volume.c -----------------------------------------------------------------------------------
@@ -192,6 +200,7 @@ struct pl_listing {
     const struct pl_seams *seams;
     uint64_t *bases;
     size_t count, capacity;
+    bool handover; // there is one
 };
 enum peal_err pl_store_list(struct pl_store *store, struct pl_listing *out);
 
@@ -240,13 +249,19 @@ enum peal_err pl_put_note(struct pl_store *store, uint64_t durable);
 // Writes the buffer, and says how far that brings the log.
 enum peal_err pl_put_flush(struct pl_store *store);
 
+// Sees to it that what was put outlives the process: hands it over, to be written by the flusher
+// soon; or writes it at once where that is not possible, and where nothing was written for a while,
+// so that who publishes now and then is seen by other processes without delay.
+enum peal_err pl_put_hand(struct pl_store *store, struct pl_log *log);
+
 // No type has a number: a new file is to be begun.
 void pl_put_forget_names(struct pl_store *store);
 
 // ---- write.c ------------------------------------------------------------------------------------
 
-// Writes all that is published. With the turn to write.
+// Writes all that is published; or sees to it that it outlives the process. With the turn to write.
 enum peal_err pl_write_all(struct pl_store *store, struct pl_log *log);
+enum peal_err pl_write_handed(struct pl_store *store, struct pl_log *log);
 
 // Writes a last note, the summary and the end of the file. With the turn.
 enum peal_err pl_write_end(struct pl_store *store);
@@ -274,10 +289,14 @@ enum pl_flusher_wanted {
     PL_WANTED_RESERVE = 4, // have a file ready
     PL_WANTED_DISK = 8,    // make what is published durable, and say so
     PL_WANTED_END = 16,
+    PL_WANTED_WRITE = 32, // write what is handed over, within 10 ms
 };
 
 // Starts it if need be. Without a thread, whoever writes does all that when it must be done.
 void pl_flusher_ask(struct pl_store *store, struct pl_log *log, unsigned wanted);
+
+// Sees to it that it writes soon. False: there is none. With the turn to write.
+bool pl_flusher_writes_soon(struct pl_store *store, struct pl_log *log);
 
 // Ends the flusher; writes and syncs what is left.
 enum peal_err pl_store_finish(struct pl_store *store, struct pl_log *log);

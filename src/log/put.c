@@ -3,13 +3,18 @@
 // Putting events into the file as records: an event is copied to the buffer as it is, but for its
 // type's number and its checksum, and the buffer goes out in one pwrite.
 //
-// What must stay true: `written` moves only after pwrite has said so and only to where no batch is
-// open; a type is named in the file, twice, before the first event that has it.
+// What must stay true: `written` moves only after pwrite has said so, `handed` after that or after
+// the head of the handover, and both only to where no batch is open; a type is named in the file, twice, before the first event that has it.
 #include "log/internal.h"
 
 #include "base/error.h"
+#include "base/plant.h"
 
 #include <string.h>
+
+// What is settled at `os` waits in the handover while something was written so lately; else it is
+// written at once. No more than the coarse clock can tell.
+#define HAND_NS PL_NS_PER_MS
 
 // ---- the buffer ---------------------------------------------------------------------------------
 
@@ -28,6 +33,9 @@ static enum peal_err empty_buffer(struct pl_store *store)
     enum peal_err err = write_bytes(store, store->buffer, store->buffered);
     if (!err) {
         store->buffered = 0;
+        if (!PL_PLANTED(KEPT_HEAD)) {
+            pl_handover_take(store);
+        }
     }
     return err;
 }
@@ -37,8 +45,24 @@ enum peal_err pl_put_flush(struct pl_store *store)
     enum peal_err err = store->buffered ? empty_buffer(store) : PEAL_OK;
     if (!err) {
         atomic_store_explicit(&store->written, store->whole, memory_order_release);
+        atomic_store_explicit(&store->handed, store->whole, memory_order_release);
     }
     return err;
+}
+
+enum peal_err pl_put_hand(struct pl_store *store, struct pl_log *log)
+{
+    if (!store->handover || store->buffered == 0) {
+        return pl_put_flush(store);
+    }
+    int64_t now = store->seams->coarse(store->seams->world);
+    if (now - store->written_at >= HAND_NS || !pl_flusher_writes_soon(store, log)) {
+        store->written_at = now;
+        return pl_put_flush(store);
+    }
+    pl_handover_give(store);
+    atomic_store_explicit(&store->handed, store->whole, memory_order_release);
+    return PEAL_OK;
 }
 
 // Room in the buffer for a record of no more than its size; gives where.
@@ -49,6 +73,9 @@ static enum peal_err take(struct pl_store *store, size_t size, struct pl_frame *
         if (err) {
             return err;
         }
+    }
+    if (store->buffered == 0) {
+        store->buffer_first = store->next;
     }
     *out = (struct pl_frame *)(void *)(store->buffer + store->buffered);
     store->buffered += size;
@@ -180,6 +207,7 @@ static enum peal_err put_outside(struct pl_store *store, const struct pl_frame *
     record->type = number;
     record->flags &= (uint16_t) ~(PL_FLAG_OUTSIDE | PL_FLAG_PAD);
     record->flags |= (uint16_t)(pad << PL_PAD_SHIFT);
+    store->heavy = true;
     uint32_t crc = pl_record_crc(record, store->salt, front - 8);
     record->crc = pl_crc32c(pl_crc32c(crc, data, size), zeros, pad);
     err = empty_buffer(store);

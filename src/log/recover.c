@@ -20,6 +20,7 @@ static int meet_name(void *context, const char *name)
     struct pl_listing *listing = context;
     uint64_t base;
     if (!pl_volume_parse(name, &base)) {
+        listing->handover = listing->handover || strcmp(name, PL_HANDOVER_NAME) == 0;
         return 0;
     }
     if (listing->count == listing->capacity) {
@@ -259,6 +260,7 @@ static enum peal_err take_tail(struct pl_store *store)
     }
     store->whole = store->next;
     store->opened_end = store->next;
+    atomic_init(&store->handed, store->next);
     atomic_init(&store->written, store->next);
     return PEAL_OK;
 }
@@ -276,6 +278,9 @@ enum peal_err pl_store_recover(struct pl_store *store)
     }
     err = read_heads(store, &listing);
     pl_release(store->seams, listing.bases);
+    if (!err && writes && listing.handover) {
+        err = pl_handover_redo(store);
+    }
     err = err ? err : join(store);
     err = err ? err : take_tail(store);
     if (!err && !writes && store->volume_count == 0) {

@@ -47,7 +47,7 @@ static int meet_name(void *context, const char *name)
     if (pl_volume_parse(name, &base)) {
         *found |= FOUND_LOG;
     } else if (name[0] != '.' && strcmp(name, "lock") != 0 && strcmp(name, "new") != 0 &&
-               strcmp(name, "reserve") != 0) {
+               strcmp(name, "reserve") != 0 && strcmp(name, PL_HANDOVER_NAME) != 0) {
         *found |= FOUND_OTHERS;
     }
     return 0;
@@ -160,6 +160,7 @@ static void destroy(struct pl_store *store)
     files->close(files->world, &store->file.file);
     files->close(files->world, &store->sealed.file);
     files->close(files->world, &store->reserve);
+    pl_handover_end(store);
     files->close(files->world, &store->lock_file); // last: now another may have it
     pl_cursor_rest(&store->cursor);
     pl_places_finish(store);
@@ -213,6 +214,9 @@ enum peal_err pl_store_open(struct pl_store **out, const struct pl_store_config 
         destroy(store);
         return err;
     }
+    if (!config->read_only) {
+        pl_handover_begin(store);
+    }
     *out = store;
     return PEAL_OK;
 }
@@ -250,6 +254,12 @@ uint64_t pl_store_first(struct pl_store *store)
     uint64_t first = store->volume_count ? store->volumes[0].base : pl_store_written(store);
     pl_mutex_unlock(&store->lock, store->seams);
     return first;
+}
+
+// Acquire: who is told that an event is safe sees why.
+uint64_t pl_store_handed(const struct pl_store *store)
+{
+    return atomic_load_explicit(&store->handed, memory_order_acquire);
 }
 
 // Acquire: who sees it may read the file.

@@ -85,20 +85,27 @@ const uint64_t *pl_store_seed(const struct pl_store *store); // two words
 uint64_t pl_store_end(const struct pl_store *store);
 uint64_t pl_store_first(struct pl_store *store);
 
-// Positions below are in the files; survive power loss. Any thread.
+// Positions below outlive the process; are in the files; survive power loss. Any thread.
+uint64_t pl_store_handed(const struct pl_store *store);
 uint64_t pl_store_written(const struct pl_store *store);
 uint64_t pl_store_durable(const struct pl_store *store);
 
 // Returns when the events below `end`, which are published, are as safe as `level` says:
 //
-//     memory  at once; they are written within 100 ms, by a thread that the first such call starts
-//     os      once they are written; whoever has the turn writes all that is published
+//     memory  at once; they are written within 100 ms, by a thread that the first such call starts.
+//             PEAL_EIO if the disk is so full that the thread could not
+//     os      once they are written, or handed over to the system to be written within 10 ms
+//             (handover.h); whoever has the turn does so with all that is published
 //     disk    once a sync that began after that has ended; one serves all who wait
 //
 // No lock held. PEAL_EIO: the store has failed, and whether they are is unknown. PEAL_ENOMEM:
 // nothing of that kind; they are not yet, and another call may try.
 enum peal_err pl_store_settle(struct pl_store *store, struct pl_log *log, uint64_t end,
                               enum peal_durability level);
+
+// Returns when all that is published now is in the files, so that the log may forget it: for who
+// waits for its memory. As with `os`.
+enum peal_err pl_store_write(struct pl_store *store, struct pl_log *log);
 
 // Makes all that is published now durable, without waiting: `settled` of the config is told. One
 // sync serves all who ask before it begins, so many events may be on their way to the disk at once.

@@ -177,7 +177,7 @@ static enum peal_err begin_unit(struct pl_store *store, struct pl_log *log, uint
     return durable <= store->noted ? PEAL_OK : pl_put_note(store, durable);
 }
 
-enum peal_err pl_write_all(struct pl_store *store, struct pl_log *log)
+static enum peal_err put_all(struct pl_store *store, struct pl_log *log)
 {
     enum peal_err failed = pl_write_go_on(store, log);
     if (failed) {
@@ -194,5 +194,27 @@ enum peal_err pl_write_all(struct pl_store *store, struct pl_log *log)
         err = err ? err : pl_put_event(store, frame);
     }
     assert(err || !store->in_batch); // batches are published whole
-    return err ? err : pl_put_flush(store);
+    if (__builtin_expect(store->heavy, 0)) {
+        // The log must be able to forget large data that is written.
+        pl_cursor_rest(&store->cursor);
+        store->heavy = false;
+    }
+    return err;
+}
+
+// What could be put is written, also when the disk is too full for what follows.
+enum peal_err pl_write_all(struct pl_store *store, struct pl_log *log)
+{
+    enum peal_err err = put_all(store, log);
+    if (err && pl_store_has_failed(store)) {
+        return err;
+    }
+    enum peal_err flushed = pl_put_flush(store);
+    return err ? err : flushed;
+}
+
+enum peal_err pl_write_handed(struct pl_store *store, struct pl_log *log)
+{
+    enum peal_err err = put_all(store, log);
+    return err ? err : pl_put_hand(store, log);
 }

@@ -12,7 +12,7 @@
 #include "base/list.h"
 #include "testing/disk_tree.h"
 
-#define CALL_KINDS 8
+#define CALL_KINDS 9
 
 struct handle {
     struct pl_list link; // in disk->handles
@@ -21,12 +21,25 @@ struct handle {
     struct pl_disk_node *node;
 };
 
+// Bytes of a file that the program stores to without a call. They are poured into the file before
+// anybody could tell the difference. They stay until the program gives them back, also a program
+// that is gone.
+struct share {
+    struct pl_list link;       // in disk->shares
+    struct pl_disk_node *node; // NULL: the program is gone
+    size_t size;
+    char *bytes;
+};
+
 struct pl_disk {
     const struct pl_seams *seams;
     struct pl_files files;
     uint64_t chance;
     struct pl_disk_tree tree;
     struct pl_list handles;
+    struct pl_list shares;
+    bool can_share;
+    uint64_t boots; // power cuts so far
     int last_number; // numbers are never used again: an old file is -EBADF, not another file
     uint64_t limit;  // pages; UINT64_MAX: none
     bool late;
@@ -111,6 +124,27 @@ static void close_handle(struct pl_disk *disk, struct handle *handle)
     pl_release(disk->seams, handle);
 }
 
+static void pour(struct pl_disk *disk, const struct pl_disk_node *node)
+{
+    struct share *share;
+    PL_LIST_EACH (share, &disk->shares, link) {
+        if (share->node && share->node == node) {
+            // It has its pages and their room since it was shared.
+            (void)pl_disk_bytes_write(&share->node->bytes, share->bytes, share->size, 0,
+                                      UINT64_MAX);
+        }
+    }
+}
+
+static void leave_node(struct pl_disk *disk, struct share *share)
+{
+    if (share->node) {
+        pour(disk, share->node);
+        share->node->opened--;
+        share->node = NULL;
+    }
+}
+
 static int disk_open(void *world, struct pl_file *out, const char *path, enum pl_file_mode mode)
 {
     struct pl_disk *disk = world;
@@ -160,6 +194,7 @@ static int64_t disk_pread(void *world, struct pl_file file, void *out, size_t si
     if (result || !handle) {
         return result ? result : -EBADF;
     }
+    pour(disk, handle->node);
     return pl_disk_bytes_read(&handle->node->bytes, out, size, offset);
 }
 
@@ -207,6 +242,7 @@ static int disk_sync(void *world, struct pl_file file)
     if (!handle) {
         return -EBADF;
     }
+    pour(disk, handle->node);
     int result = failure(fault);
     if (result == 0 && disk->late && pl_disk_tree_used(&disk->tree) > disk->limit) {
         result = -ENOSPC;
@@ -309,6 +345,77 @@ static int disk_lock(void *world, struct pl_file file)
     return 0;
 }
 
+static struct share *new_share(struct pl_disk *disk, size_t size)
+{
+    struct share *share = pl_new(disk->seams, sizeof *share);
+    char *bytes = share ? pl_alloc(disk->seams, size) : NULL;
+    if (!bytes) {
+        pl_release(disk->seams, share);
+        return NULL;
+    }
+    share->size = size;
+    share->bytes = bytes;
+    pl_list_add_tail(&disk->shares, &share->link);
+    return share;
+}
+
+static void free_share(struct pl_disk *disk, struct share *share)
+{
+    leave_node(disk, share);
+    pl_list_remove(&share->link);
+    pl_release(disk->seams, share->bytes);
+    pl_release(disk->seams, share);
+}
+
+static int disk_share(void *world, struct pl_file file, size_t size, void **out)
+{
+    struct pl_disk *disk = world;
+    int result = disk->can_share ? failure(enter(disk, PL_DISK_SHARE)) : -ENOTSUP;
+    const struct handle *handle = find_handle(disk, file);
+    if (result || !handle || !handle->writable) {
+        return result ? result : -EBADF;
+    }
+    assert(handle->node->bytes.size >= size);
+    struct share *share = new_share(disk, size);
+    if (!share) {
+        return -ENOMEM;
+    }
+    int64_t count = pl_disk_bytes_read(&handle->node->bytes, share->bytes, size, 0);
+    if (count < 0) {
+        free_share(disk, share);
+        return (int)count;
+    }
+    share->node = handle->node;
+    share->node->opened++;
+    *out = share->bytes;
+    return 0;
+}
+
+static void disk_unshare(void *world, void *memory, size_t size)
+{
+    struct pl_disk *disk = world;
+    struct share *share;
+    struct share *after;
+    PL_LIST_EACH_SAFE (share, after, &disk->shares, link) {
+        if (share->bytes == memory) {
+            assert(share->size == size);
+            free_share(disk, share);
+            pl_disk_tree_collect(&disk->tree);
+        }
+    }
+}
+
+static int disk_boot(void *world, uint64_t out[2])
+{
+    struct pl_disk *disk = world;
+    int result = disk->can_share ? failure(enter(disk, PL_DISK_SHARE)) : -ENOTSUP;
+    if (result == 0) {
+        out[0] = 0x6d616368696e65; // whatever it is called
+        out[1] = disk->boots;
+    }
+    return result;
+}
+
 static const struct pl_files members = {
     .open = disk_open,
     .close = disk_close,
@@ -324,6 +431,9 @@ static const struct pl_files members = {
     .make_directory = disk_make_directory,
     .list = disk_list,
     .lock = disk_lock,
+    .share = disk_share,
+    .unshare = disk_unshare,
+    .boot = disk_boot,
 };
 
 void pl_disk_kill(struct pl_disk *disk)
@@ -332,6 +442,10 @@ void pl_disk_kill(struct pl_disk *disk)
     struct handle *after;
     PL_LIST_EACH_SAFE (handle, after, &disk->handles, link) {
         close_handle(disk, handle);
+    }
+    struct share *share;
+    PL_LIST_EACH (share, &disk->shares, link) {
+        leave_node(disk, share);
     }
     pl_disk_tree_collect(&disk->tree);
 }
@@ -342,6 +456,11 @@ void pl_disk_destroy(struct pl_disk *disk)
         return;
     }
     pl_disk_kill(disk);
+    struct share *share;
+    struct share *after;
+    PL_LIST_EACH_SAFE (share, after, &disk->shares, link) {
+        free_share(disk, share);
+    }
     pl_disk_tree_finish(&disk->tree);
     pl_release(disk->seams, disk);
 }
@@ -358,6 +477,7 @@ enum peal_err pl_disk_create(struct pl_disk **out, const struct pl_seams *seams,
     disk->files = members;
     disk->files.world = disk;
     pl_list_init(&disk->handles);
+    pl_list_init(&disk->shares);
     if (pl_disk_tree_init(&disk->tree, seams, &disk->chance)) {
         pl_disk_destroy(disk);
         return pl_fail(PEAL_ENOMEM, "no memory for a simulated disk");
@@ -374,7 +494,13 @@ const struct pl_files *pl_disk_files(struct pl_disk *disk)
 void pl_disk_crash(struct pl_disk *disk)
 {
     pl_disk_kill(disk);
+    disk->boots++;
     pl_disk_tree_crash(&disk->tree);
+}
+
+void pl_disk_let_share(struct pl_disk *disk, bool can)
+{
+    disk->can_share = can;
 }
 
 void pl_disk_inject(struct pl_disk *disk, const struct pl_disk_fault *fault)

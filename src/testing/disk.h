@@ -41,7 +41,8 @@ enum pl_disk_call {
     PL_DISK_RESIZE = 32, // truncate and allocate
     PL_DISK_NAME = 64,   // rename, unlink, make_directory
     PL_DISK_LOOK = 128,  // size, list, lock
-    PL_DISK_ANY = 255,
+    PL_DISK_SHARE = 256, // share, boot
+    PL_DISK_ANY = 511,
 };
 
 // What goes wrong.
@@ -75,6 +76,11 @@ void pl_disk_crash(struct pl_disk *disk);
 
 // The process dies and the system lives: files are closed, locks gone, nothing is lost.
 void pl_disk_kill(struct pl_disk *disk);
+
+// May bytes of files be shared (base/files.h)? Not unless this says so; until then asking for it, or
+// for the name of the boot, is no call. What was stored there survives pl_disk_kill, and any part of
+// it pl_disk_crash, after which the machine has another name.
+void pl_disk_let_share(struct pl_disk *disk, bool can);
 
 // Adds a fault; up to PL_DISK_FAULTS_MAX at a time, the first that strikes decides. Heal removes
 // all.

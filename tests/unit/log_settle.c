@@ -156,7 +156,7 @@ static void write_some(void *context)
         uint64_t end = append(site);
         enum peal_durability level = levels[i % 4];
         assert_int_equal(pl_store_settle(site->store, &site->log, end, level), PEAL_OK);
-        assert_true(level == PEAL_DURABILITY_MEMORY || pl_store_written(site->store) >= end);
+        assert_true(level == PEAL_DURABILITY_MEMORY || pl_store_handed(site->store) >= end);
         assert_true(level != PEAL_DURABILITY_DISK || pl_store_durable(site->store) >= end);
     }
     atomic_fetch_add(&site->ended, 1);
