@@ -227,8 +227,7 @@ static enum peal_err write_bytes(const struct redo *redo, const char *bytes, siz
 static struct pl_volume *find_volume(const struct redo *redo)
 {
     struct pl_store *store = redo->store;
-    struct pl_volume *last =
-        store->volume_count ? &store->volumes[store->volume_count - 1] : NULL;
+    struct pl_volume *last = store->volume_count ? &store->volumes[store->volume_count - 1] : NULL;
     const struct pl_handover_page *page = &redo->page;
     bool fits = last && last->base == page->base && page->offset >= PL_SEGFILE_HEADER &&
                 page->offset % 8 == 0 && page->offset <= last->bytes;
@@ -240,8 +239,7 @@ static enum peal_err redo_bytes(const struct redo *redo)
     struct pl_store *store = redo->store;
     const struct pl_files *files = store->files;
     size_t size = redo->head < PL_STORE_BUFFER ? (size_t)redo->head : (size_t)PL_STORE_BUFFER;
-    int64_t count =
-        files->pread(files->world, redo->file, store->buffer, size, PL_HANDOVER_PAGE);
+    int64_t count = files->pread(files->world, redo->file, store->buffer, size, PL_HANDOVER_PAGE);
     if (count < 0) {
         return say(redo, "read it", count);
     }
@@ -257,8 +255,7 @@ static enum peal_err redo_bytes(const struct redo *redo)
     }
     if (whole < redo->head) {
         store->recovery.cut_bytes += redo->head - whole;
-        (void)snprintf(store->recovery.cut_file, sizeof store->recovery.cut_file,
-                       PL_HANDOVER_NAME);
+        (void)snprintf(store->recovery.cut_file, sizeof store->recovery.cut_file, PL_HANDOVER_NAME);
     }
     return PEAL_OK;
 }
@@ -266,8 +263,7 @@ static enum peal_err redo_bytes(const struct redo *redo)
 static enum peal_err redo_file(struct redo *redo)
 {
     const struct pl_files *files = redo->store->files;
-    int64_t count =
-        files->pread(files->world, redo->file, &redo->page, sizeof redo->page, 0);
+    int64_t count = files->pread(files->world, redo->file, &redo->page, sizeof redo->page, 0);
     if (count < 0) {
         return say(redo, "read it", count);
     }

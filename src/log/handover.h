@@ -2,7 +2,8 @@
 //
 // Handover: events on their way to the segment file, in memory that belongs to the system.
 //
-//     settle at `os` ─► buffer ─► head: so many bytes ─┐    a store each: no call, and from the last
+//     settle at `os` ─► buffer ─► head: so many bytes ─┐    a store each: no call, and from the
+//     last
 //                         │                            │    one on a process that is killed loses
 //                         └─ one pwrite of many ─► segment file                      none of them
 //

@@ -4,7 +4,8 @@
 // type's number and its checksum, and the buffer goes out in one pwrite.
 //
 // What must stay true: `written` moves only after pwrite has said so, `handed` after that or after
-// the head of the handover, and both only to where no batch is open; a type is named in the file, twice, before the first event that has it.
+// the head of the handover, and both only to where no batch is open; a type is named in the file,
+// twice, before the first event that has it.
 #include "log/internal.h"
 
 #include "base/error.h"

@@ -39,7 +39,7 @@ struct pl_disk {
     struct pl_list handles;
     struct pl_list shares;
     bool can_share;
-    uint64_t boots; // power cuts so far
+    uint64_t boots;  // power cuts so far
     int last_number; // numbers are never used again: an old file is -EBADF, not another file
     uint64_t limit;  // pages; UINT64_MAX: none
     bool late;

@@ -45,6 +45,7 @@ struct sim {
     uint64_t states; // crashes so far, over all runs
     size_t size;     // of every event; 0: any. What was torn may then fit what is written anew
     bool stopped;    // a call has failed for good
+    bool hands;      // what is settled at `os` is handed over
     struct pl_store *reader; // another process; NULL: there is none
     uint64_t seen;           // how far it has seen the log
 };
@@ -192,10 +193,11 @@ static void settle(struct sim *sim, enum peal_durability level)
         assert_true(pl_store_durable(sim->shelf.store) >= model->end);
     }
     // What the getters say is a promise, too.
+    uint64_t handed = pl_store_handed(sim->shelf.store);
     uint64_t written = pl_store_written(sim->shelf.store);
     uint64_t durable = pl_store_durable(sim->shelf.store);
-    assert_true(durable <= written && written <= model->end);
-    model->os = written > model->os ? written : model->os;
+    assert_true(durable <= written && written <= handed && handed <= model->end);
+    model->os = handed > model->os ? handed : model->os;
     model->disk = durable > model->disk ? durable : model->disk;
 }
 
@@ -267,9 +269,24 @@ static void look_on(struct sim *sim)
     read_on(sim);
 }
 
+// It writes what was handed over; time passes.
+static void write_handed(struct sim *sim)
+{
+    if (draw(sim, 3) == 0) {
+        sim->shelf.ledger.now += 2 * PL_NS_PER_MS;
+    } else if (pl_store_write(sim->shelf.store, &sim->shelf.ledger.log)) {
+        sim->stopped = true;
+        become_unknown(sim);
+    }
+}
+
 // What the flusher does when it is asked to.
 static void flush(struct sim *sim)
 {
+    if (sim->hands && draw(sim, 2)) {
+        write_handed(sim);
+        return;
+    }
     if (draw(sim, 2)) {
         pl_reserve_make(sim->shelf.store);
     } else if (pl_sync_sealed(sim->shelf.store)) {
@@ -406,6 +423,10 @@ static void begin(struct sim *sim, uint64_t seed, enum mode mode)
     sim->shelf.config.file_bytes = PL_STORE_FILE_MIN << draw(sim, 3);
     sim->size = draw(sim, 3) ? 0 : draw(sim, 400);
     sim->shelf.config.go_on = draw(sim, 2);
+    sim->hands = seed % 3 == 0;
+    if (sim->hands) {
+        shelf_let_hand(&sim->shelf);
+    }
     if (mode == FAILURE) {
         make_directory(sim);
     }

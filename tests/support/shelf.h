@@ -71,6 +71,21 @@ static inline enum peal_err shelf_start(void *world, struct pl_thread **out,
     return PEAL_ENOMEM;
 }
 
+// As if there were one, which never comes to do anything.
+static inline enum peal_err shelf_start_idle(void *world, struct pl_thread **out,
+                                             void (*main)(void *context), void *context)
+{
+    (void)main;
+    (void)context;
+    *out = world; // somewhere
+    return PEAL_OK;
+}
+
+static inline void shelf_join_idle(void *world, struct pl_thread *thread)
+{
+    assert_ptr_equal(world, thread);
+}
+
 static inline void shelf_init(struct shelf *shelf, uint64_t seed)
 {
     *shelf = (struct shelf){ 0 };
@@ -85,6 +100,15 @@ static inline void shelf_init(struct shelf *shelf, uint64_t seed)
                                               .file_bytes = SHELF_FILE,
                                               .type_of = shelf_type,
                                               .number_of = shelf_number };
+}
+
+// What is settled at `os` is handed over, and written by who asks for it; at once, too, when the
+// ledger's clock has moved by a millisecond. To be called before it is opened.
+static inline void shelf_let_hand(struct shelf *shelf)
+{
+    shelf->ledger.seams.start = shelf_start_idle;
+    shelf->ledger.seams.join = shelf_join_idle;
+    pl_disk_let_share(shelf->disk, true);
 }
 
 // The log forgets nothing that is not written.
