@@ -191,8 +191,10 @@ static struct pl_index *close_one(struct pl_catalog *catalog)
     return index;
 }
 
-// Was its last event recorded when the index says so? PEAL_ECORRUPT: no, or it is gone.
-static enum peal_err check_last(struct pl_catalog *catalog, const struct pl_index *index)
+// Was its last event recorded when the index says so, and is there none behind it in the range?
+// PEAL_ECORRUPT: no, or it is gone.
+static enum peal_err check_last(struct pl_catalog *catalog, const struct pl_range *range,
+                                const struct pl_index *index)
 {
     if (PL_PLANTED(TRUSTED_RANGE)) {
         return PEAL_OK;
@@ -201,7 +203,11 @@ static enum peal_err check_last(struct pl_catalog *catalog, const struct pl_inde
     pl_index_facts(index, &facts);
     struct pl_cursor place = { 0 };
     const struct pl_frame *frame = pl_cursor_pick(&place, catalog->config.log, facts.end - 1);
-    bool same = frame && (uint64_t)frame->recorded == facts.bytes;
+    bool same = frame && (uint64_t)frame->recorded == facts.bytes && facts.end <= range->end;
+    if (same && facts.end < range->end) { // what was behind it was damaged
+        frame = pl_cursor_seek(&place, catalog->config.log, facts.end);
+        same = !place.err && (!frame || frame->position >= range->end);
+    }
     enum peal_err err = same ? PEAL_OK : place.err ? place.err : PEAL_ECORRUPT;
     pl_cursor_rest(&place);
     return err;
@@ -213,13 +219,13 @@ static enum peal_err open_range(struct pl_catalog *catalog, const struct pl_rang
 {
     char path[PL_CATALOG_PATH];
     pl_catalog_path(catalog, wanted->first, wanted->end, path);
-    struct pl_index_source source = { .base = wanted->first }; // its last events may be damaged
+    struct pl_index_source source = { .base = wanted->first }; // the last events may be damaged
     memcpy(source.seed, catalog->config.seed, sizeof source.seed);
     struct pl_index *index = NULL;
     enum peal_err err =
         pl_index_open(&index, catalog->config.seams, catalog->config.files, path, &source);
     if (!err) {
-        err = check_last(catalog, index);
+        err = check_last(catalog, wanted, index);
         if (err) {
             pl_index_unref(index);
             index = NULL;
@@ -415,6 +421,7 @@ enum peal_err pl_catalog_open(struct pl_catalog **out, const struct pl_catalog_c
     catalog->config = *config;
     catalog->path = path;
     catalog->config.path = path;
+    catalog->without_thread = config->read_only;
     atomic_init(&catalog->written, config->end);
     enum peal_err err = list(catalog);
     err = err ? err : clear_away(catalog);

@@ -58,7 +58,7 @@ struct pl_catalog {
     _Atomic uint64_t tail_next; // the first position the tail does not know yet
     struct pl_mutex starting;   // the thread
     struct pl_thread *thread;
-    bool without_thread; // it could not be started
+    bool without_thread; // it could not be started, or there shall be none
     atomic_uint wanted;  // an enum wanted of indexer.c
 };
 
