@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Marks are a sorted array. Names are in chunks, each twice the one before, found by the highest
+// Marks are a sorted array, searched from where an event of middling size would be. Names are in chunks, each twice the one before, found by the highest
 // bit of the number.
 //
 // The body of a summary:
@@ -108,10 +108,30 @@ void pl_guide_mark(struct pl_guide *guide, uint64_t event, uint64_t offset)
     }
 }
 
+// Between which marks the first one behind an event is: around where it would be if all events had
+// one size, and further and further around. All of the array is more than stays in the CPU's cache.
+static void narrow(const struct pl_guide *guide, uint64_t event, size_t *first, size_t *end)
+{
+    const struct pl_mark *marks = guide->marks;
+    const size_t count = guide->mark_count;
+    const uint64_t last = marks[count - 1].event;
+    const size_t guess = event < last ? (size_t)(event * count / last) : count;
+    bool inside = false;
+    for (size_t reach = 4; !inside; reach *= 8) {
+        *first = guess > reach ? guess - reach : 0;
+        *end = count - guess > reach ? guess + reach : count;
+        inside = (*first == 0 || marks[*first - 1].event <= event) &&
+                 (*end == count || marks[*end].event > event);
+    }
+}
+
 const struct pl_mark *pl_guide_find_mark(const struct pl_guide *guide, uint64_t event,
                                          const struct pl_mark **out_next)
 {
-    size_t first = 0, end = guide->mark_count; // the first mark behind the event is in first..end
+    size_t first = 0, end = 0; // the first mark behind the event is in first..end
+    if (guide->mark_count > 0) {
+        narrow(guide, event, &first, &end);
+    }
     while (first < end) {
         size_t middle = (first + end) / 2;
         if (guide->marks[middle].event <= event) {
