@@ -65,6 +65,7 @@ static enum peal_err pick_from_past(void *context, struct pl_segment **out, uint
         if (!segment) {
             return pl_fail(PEAL_ENOMEM, "no memory to read an event");
         }
+        segment->events_max = 1;
         pl_segment_reset(segment, position);
         const struct pl_frame *frame = NULL;
         err = pl_store_get(&frame, local->store, position, segment->bytes, &size);

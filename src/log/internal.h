@@ -24,7 +24,7 @@
 #define PL_STORE_BUFFER 262144 // bytes, written in one call; no frame's attributes are larger
 #define PL_STORE_PATH   4096   // bytes of the longest path, with the name of a file
 
-#define PL_STORE_OPENED_MAX 32         // files kept open to read
+#define PL_STORE_OPENED_MAX 64         // files kept open to read
 #define PL_STORE_GUIDES_MAX (16 << 20) // bytes of guides of complete files
 #define PL_STORE_SPARES_MAX 4          // segments kept to read into
 
@@ -48,6 +48,7 @@ struct pl_volume {
     uint64_t before;    // where the one before ends
     bool after_failure; // the one before had failed
     bool damaged;       // the header was
+    uint32_t opened;    // where in pl_store.opened its file is, if it is open
 };
 
 // A file kept open to read.

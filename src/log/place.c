@@ -147,19 +147,18 @@ void pl_guide_count(struct pl_store *store, const struct pl_guide *guide)
 
 // ---- open files ---------------------------------------------------------------------------------
 
-static bool find_opened(struct pl_place *place, struct pl_store *store)
+// Takes a place's file, if it is open; under the lock.
+static bool take_opened(struct pl_place *place, struct pl_store *store)
 {
-    for (size_t i = 0; i < PL_STORE_OPENED_MAX; i++) {
-        struct pl_opened *opened = &store->opened[i];
-        if (opened->base == place->volume.base) {
-            opened->users++;
-            opened->last_used = ++store->uses;
-            place->opened = opened;
-            place->file = opened->file;
-            return true;
-        }
+    struct pl_opened *opened = &store->opened[place->volume.opened];
+    if (opened->base != place->volume.base) {
+        return false;
     }
-    return false;
+    opened->users++;
+    opened->last_used = ++store->uses;
+    place->opened = opened;
+    place->file = opened->file;
+    return true;
 }
 
 // Where an open file can be kept: a free place, or the one not used for longest. NULL: all are in
@@ -176,12 +175,21 @@ static struct pl_opened *find_free(struct pl_store *store)
     return found;
 }
 
+// Says where the file of a volume is, to who looks for it next; under the lock.
+static void note_opened(struct pl_store *store, const struct pl_opened *opened)
+{
+    for (size_t i = store->volume_count; i-- > 0;) {
+        if (store->volumes[i].base == opened->base) {
+            store->volumes[i].opened = (uint32_t)(opened - store->opened);
+            break;
+        }
+    }
+}
+
+// Somebody else may open the same file meanwhile: then both are kept, and one is used no more.
 static enum peal_err open_file(struct pl_place *place, struct pl_store *store)
 {
-    pl_mutex_lock(&store->lock, store->seams);
-    bool found = find_opened(place, store);
-    pl_mutex_unlock(&store->lock, store->seams);
-    if (found) {
+    if (place->file.number) {
         return PEAL_OK;
     }
     enum peal_err err = pl_volume_open(store, place->volume.base, PL_FILE_READ, &place->file);
@@ -196,6 +204,7 @@ static enum peal_err open_file(struct pl_place *place, struct pl_store *store)
         *place->opened = (struct pl_opened){
             .base = place->volume.base, .file = place->file, .users = 1, .last_used = ++store->uses
         };
+        note_opened(store, place->opened);
     }
     pl_mutex_unlock(&store->lock, store->seams);
     store->files->close(store->files->world, &old);
@@ -289,6 +298,7 @@ static bool look_up(struct pl_place *place, struct pl_store *store, uint64_t pos
         if (*out_guided) {
             take_mark(place, store, position);
         }
+        (void)take_opened(place, store); // else it is to be opened
     }
     pl_mutex_unlock(&store->lock, store->seams);
     place->salt = found ? pl_record_salt(store->seed, place->volume.base) : 0;
