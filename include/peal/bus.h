@@ -138,6 +138,19 @@ struct peal_bus_options {
     // Of `file:` only. Forget also what durable names have yet to read that nobody is subscribed to
     // now, and what subscriptions have: they are told of it by `$peal.gap`.
     bool forget_unread;
+
+    // Of `file:` and `sqlite:`, with `read_only`. What would change something is asked of the
+    // process that has the log, which does it as if its own code had called: publishing, batches
+    // too, retrying, editing and discarding dead letters, cancelling what is scheduled, and what
+    // the functions of durable names do (peal_name_pause, ...). PEAL_EUNSUPPORTED: nobody has the
+    // log, or who has it takes no requests; PEAL_ETIMEDOUT, PEAL_EIO: whether it was done is
+    // unknown. What statistics and the list of durable names say is also asked, where somebody
+    // answers.
+    bool ask_owner;
+    // Of `file:` and `sqlite:`. Take no requests of other processes. Else a bus that has workers
+    // keeps one thread more that sleeps until somebody asks (ask_owner, the program `peal`), by a
+    // socket of no file and no port; only processes of the same user, and root's, are answered.
+    bool no_requests;
 };
 
 // Opens a bus. PEAL_EURL (unknown scheme or parameter), PEAL_EINVAL, PEAL_EUNSUPPORTED (an option
@@ -395,6 +408,19 @@ PEAL_API enum peal_err peal_subscription_resume(peal_subscription *subscription)
 PEAL_API enum peal_err peal_subscription_seek(peal_subscription *subscription, enum peal_start from,
                                               uint64_t position, int64_t time_ns);
 
+// The same by name, of whoever has it, and of what nobody has taken since the log was opened: who
+// comes back to it finds it so. PEAL_ENOTFOUND: there is no such name. PEAL_EUNSUPPORTED: the bus
+// only reads (but see ask_owner). The other errors are those above.
+PEAL_API enum peal_err peal_name_pause(peal_bus *bus, const char *name);
+PEAL_API enum peal_err peal_name_resume(peal_bus *bus, const char *name);
+PEAL_API enum peal_err peal_name_seek(peal_bus *bus, const char *name, enum peal_start from,
+                                      uint64_t position, int64_t time_ns);
+
+// Forgets a durable name that nobody has now: its place in the log, and what it was not done with.
+// Its dead letters stay. Until then the log keeps what it has yet to read. PEAL_ESTATE: somebody
+// has it. PEAL_ENOTFOUND, PEAL_EUNSUPPORTED, PEAL_ECLOSED, PEAL_EIO.
+PEAL_API enum peal_err peal_name_forget(peal_bus *bus, const char *name);
+
 // ---- settling later -----------------------------------------------------------------------------
 
 // Inside a handler that will return PEAL_LATER: *given* to you, until it is settled. The event
@@ -492,6 +518,10 @@ struct peal_bus_stats {
 };
 // PEAL_EIO, PEAL_ENOMEM: of a bus that only reads.
 PEAL_API enum peal_err peal_bus_stats(struct peal_bus_stats *out, peal_bus *bus);
+
+// The process that has the log of a bus opened with `ask_owner`, and answers. PEAL_ENOTFOUND: none.
+// PEAL_ESTATE: the bus does not ask. PEAL_EINVAL, PEAL_ECLOSED, PEAL_ETIMEDOUT.
+PEAL_API enum peal_err peal_bus_owner(int64_t *out_pid, peal_bus *bus);
 
 struct peal_subscription_stats {
     uint64_t delivered; // settled as PEAL_DONE

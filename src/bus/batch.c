@@ -2,6 +2,7 @@
 //
 // Publishing many at once: all are checked and prepared, then appended in one turn, all or none,
 // then delivered.
+#include "bus/ask.h"
 #include "bus/publish.h"
 
 #include "base/error.h"
@@ -299,5 +300,6 @@ enum peal_err peal_publish_batch(peal_bus *bus, const struct peal_message *messa
     parcel.requests = (struct pl_request *)(void *)(parcel.passages + count);
     err = publish_parcel(&parcel, messages, receipts);
     pl_release(bus->seams, memory);
-    return err;
+    return err == PEAL_EUNSUPPORTED && pl_asks(bus) ? pl_ask_publish(bus, messages, count, receipts)
+                                                    : err;
 }

@@ -8,6 +8,7 @@
 // Stopping, in this order: no new publishes (the version moves on, so that every publisher meets
 // the closed gate); those under way end; workers drain the mailboxes until the deadline; workers
 // end. From then on only memory is left.
+#include "bus/ask.h"
 #include "bus/schedule.h"
 
 #include "base/error.h"
@@ -191,7 +192,14 @@ static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
     if (!err && bus->kv) {
         err = pl_schedule_load(bus);
     }
-    return err ? err : pl_workers_start(bus);
+    err = err ? err : pl_workers_start(bus);
+    if (!err && (ops->capabilities & PL_CAN_STORE) && !bus->options.world) {
+        // What cannot be found now is a log that cannot be asked; it can be written to all the
+        // same.
+        (void)pl_door_name(&bus->door, url->path);
+        pl_answer_start(bus);
+    }
+    return err;
 }
 
 enum peal_err peal_bus_open(peal_bus **out, const char *url, const struct peal_bus_options *options)
@@ -396,6 +404,7 @@ enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms, struct peal_lef
     atomic_fetch_add_explicit(&bus->version, 1, memory_order_release); // the gate
     pl_mutex_unlock(&bus->lock, bus->seams);
     wait_for_publishers(bus);
+    pl_answer_stop(bus);
     if (!bus->silent) {
         drain(bus, slot, deadline);
     }

@@ -83,6 +83,11 @@ uint64_t pl_bus_unread(void *context);
 void pl_need_enter(struct peal_bus *bus, struct pl_need *need, uint64_t position);
 void pl_need_leave(struct peal_bus *bus, struct pl_need *need); // fine on zeros
 
+// ---- named.c ------------------------------------------------------------------------------------
+
+// On a bus that only reads nothing can be changed. PEAL_EUNSUPPORTED; `what` cannot be done.
+enum peal_err pl_bus_check_writes(const struct peal_bus *bus, const char *what);
+
 // ---- verify.c -----------------------------------------------------------------------------------
 
 // On a bus that only reads: what has been written since is seen. PEAL_EIO, PEAL_ENOMEM.
@@ -365,8 +370,9 @@ struct pl_start {
 // The position that is meant. May read the log: no lock. PEAL_EIO, PEAL_ENOMEM.
 enum peal_err pl_start_position(uint64_t *out, struct peal_bus *bus, const struct pl_start *start);
 
-// A start that lies in the future is a mistake, or belongs to another log. PEAL_EINVAL.
-enum peal_err pl_start_check(const struct pl_mailbox *mailbox, const struct pl_start *start,
+// A start that lies in the future is a mistake, or belongs to another log. `who` wants it, by
+// pattern or name. PEAL_EINVAL.
+enum peal_err pl_start_check(struct peal_bus *bus, const char *who, const struct pl_start *start,
                              uint64_t position);
 
 // A mailbox of a pattern, which takes the settings unless it fails. PEAL_ENOMEM, PEAL_EPATTERN.
@@ -389,12 +395,24 @@ void pl_mailbox_end(struct pl_mailbox *mailbox);
 // Lets everybody who pulls look again.
 void pl_pulls_wake(struct peal_bus *bus);
 
+// Deliveries stop, or go on. A durable one stays as it is said, also after a restart. Not inline,
+// no lock held. PEAL_EIO: it is done, but a restart may not know.
+enum peal_err pl_mailbox_pause(struct pl_mailbox *mailbox, bool paused);
+
+// Who has a name, or had it since the bus was opened; NULL: nobody. With bus->lock.
+struct pl_mailbox *pl_name_find(struct peal_bus *bus, const char *name);
+
 // The lowest number above `after` so that `prefix` and the number are a durable name; 0: none.
 uint64_t pl_name_next(struct peal_bus *bus, const char *prefix, uint64_t after);
 
 // Forgets a durable name that nobody has: its place in the log, and what it held. PEAL_ENOTFOUND,
 // PEAL_ESTATE (somebody has it). No lock held. PEAL_EIO: it is, until the bus is opened again.
 enum peal_err pl_name_forget(struct peal_bus *bus, const char *name);
+
+// ---- names.c ------------------------------------------------------------------------------------
+
+// Moves it to another place in the log, as peal_subscription_seek. No lock held.
+enum peal_err pl_mailbox_seek(struct pl_mailbox *mailbox, const struct pl_start *start);
 
 // ---- settings.c ---------------------------------------------------------------------------------
 

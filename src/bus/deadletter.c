@@ -9,6 +9,7 @@
 // So whatever touches a mailbox here collects under dead.lock and acts after it.
 //
 // How letters survive a restart is in deadstore.c.
+#include "bus/ask.h"
 #include "bus/letter.h"
 
 #include "base/error.h"
@@ -170,6 +171,16 @@ static enum peal_err select_by(struct selection *out, struct peal_bus *bus,
         out->newest = pl_bus_now(bus) - (int64_t)ms * PL_NS_PER_MS - 1; // older than that
     }
     return PEAL_OK;
+}
+
+// A retry needs subscriptions, and whoever only reads has none.
+static enum peal_err select_to_change(struct selection *out, struct peal_bus *bus,
+                                      const struct peal_dead_filter *filter)
+{
+    enum peal_err err =
+        bus ? pl_bus_check_writes(bus, "no dead letter can be retried, edited or discarded")
+            : PEAL_OK;
+    return err ? err : select_by(out, bus, filter);
 }
 
 static bool selects(const struct selection *selection, const struct pl_dead_letter *letter)
@@ -566,8 +577,11 @@ static enum peal_err retry(struct selection *selection, bool dry_run, uint64_t *
 enum peal_err peal_dead_retry(peal_bus *bus, const struct peal_dead_filter *filter, bool dry_run,
                               uint64_t *affected)
 {
+    if (pl_asks(bus)) {
+        return pl_ask_dead(bus, PL_ASK_DEAD_RETRY, filter, dry_run, affected);
+    }
     struct selection selection;
-    enum peal_err err = select_by(&selection, bus, filter);
+    enum peal_err err = select_to_change(&selection, bus, filter);
     if (!err) {
         err = retry(&selection, dry_run, affected);
         pl_pattern_free(selection.pattern, bus->seams);
@@ -612,7 +626,11 @@ enum peal_err peal_dead_edit(peal_bus *bus, uint64_t id, const void *data, size_
     if (!bus || id == 0 || (!data && size > 0)) {
         return pl_fail(PEAL_EINVAL, "peal_dead_edit needs a bus, a dead letter's id and data");
     }
+    if (pl_asks(bus)) {
+        return pl_ask_edit(bus, id, data, size);
+    }
     enum peal_err err = pl_bus_check_open(bus);
+    err = err ? err : pl_bus_check_writes(bus, "no dead letter can be edited");
     if (!err && size > bus->data_max) {
         err = pl_fail(PEAL_ELIMIT, "data of %zu bytes: at most %llu are allowed (data_max)", size,
                       (unsigned long long)bus->data_max);
@@ -651,8 +669,11 @@ static enum peal_err discard(struct selection *selection, bool dry_run, uint64_t
 enum peal_err peal_dead_discard(peal_bus *bus, const struct peal_dead_filter *filter, bool dry_run,
                                 uint64_t *affected)
 {
+    if (pl_asks(bus)) {
+        return pl_ask_dead(bus, PL_ASK_DEAD_DISCARD, filter, dry_run, affected);
+    }
     struct selection selection;
-    enum peal_err err = select_by(&selection, bus, filter);
+    enum peal_err err = select_to_change(&selection, bus, filter);
     if (!err) {
         err = discard(&selection, dry_run, affected);
         pl_pattern_free(selection.pattern, bus->seams);

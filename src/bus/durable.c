@@ -344,6 +344,59 @@ enum peal_err pl_durable_note(struct pl_mailbox *mailbox)
     return err;
 }
 
+// With bus->lock.
+static enum peal_err take_ghost(struct shot *out, struct pl_mailbox *ghost)
+{
+    struct pl_durable *durable = ghost->durable;
+    size_t count = durable->resumed_count - durable->resumed_at;
+    out->bytes = pl_alloc(ghost->seams, pl_place_size(count));
+    if (!out->bytes) {
+        return pl_fail(PEAL_ENOMEM, "no memory to save where subscription %s is",
+                       pl_mailbox_who(ghost));
+    }
+    out->position = durable->place.next - 1;
+    out->size = pl_place_begin(out->bytes, &durable->place);
+    for (size_t i = durable->resumed_at; i < durable->resumed_count; i++) {
+        out->size = pl_place_add(out->bytes, out->size, &durable->resumed[i]);
+    }
+    return PEAL_OK;
+}
+
+static enum peal_err put_ghost(struct peal_bus *bus, const char *name, const struct shot *shot)
+{
+    char key[PL_NAME_KEY];
+    struct pl_kv_transaction *transaction = NULL;
+    pl_durable_key(key, "cursor", name);
+    enum peal_err err = pl_kv_begin(&transaction, bus->kv);
+    err = err ? err : pl_kv_put(transaction, key, shot->position, shot->bytes, shot->size);
+    if (err) {
+        pl_kv_abandon(transaction);
+        return err;
+    }
+    return pl_kv_commit(transaction, PEAL_DURABILITY_OS);
+}
+
+// The turn is held throughout, so that whoever takes the ghost's place meanwhile writes after us.
+enum peal_err pl_ghost_change(struct peal_bus *bus, const char *name,
+                              void (*change)(struct pl_mailbox *ghost, void *context),
+                              void *context)
+{
+    struct shot shot = { .bytes = NULL };
+    enum peal_err err = PEAL_ENOTFOUND;
+    pl_turn_take(&bus->saving.turn, bus->seams);
+    pl_mutex_lock(&bus->lock, bus->seams);
+    struct pl_mailbox *ghost = pl_ghost_find(bus, name);
+    if (ghost) {
+        change(ghost, context);
+        err = take_ghost(&shot, ghost);
+    }
+    pl_mutex_unlock(&bus->lock, bus->seams);
+    err = err ? err : put_ghost(bus, name, &shot);
+    pl_release(bus->seams, shot.bytes);
+    pl_turn_give(&bus->saving.turn, bus->seams);
+    return err;
+}
+
 enum peal_err pl_durable_start(struct pl_mailbox *mailbox)
 {
     struct peal_bus *bus = mailbox->bus;

@@ -68,6 +68,13 @@ enum peal_err pl_durable_start(struct pl_mailbox *mailbox);
 // stay. A ghost or not; nobody finds it any more. The errors of pl_durable_save.
 enum peal_err pl_durable_end(struct pl_mailbox *mailbox);
 
+// Changes the ghost of a name, with bus->lock, and writes where it is now. PEAL_ENOTFOUND: there is
+// none. PEAL_EIO, PEAL_ENOMEM, PEAL_ELIMIT: it is changed, but a restart may not know. No lock
+// held.
+enum peal_err pl_ghost_change(struct peal_bus *bus, const char *name,
+                              void (*change)(struct pl_mailbox *ghost, void *context),
+                              void *context);
+
 // ---- resume.c -----------------------------------------------------------------------------------
 
 // A durable for a name that is new. NULL: no memory.

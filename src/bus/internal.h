@@ -20,13 +20,14 @@
 //     bus->dead.lock, bus->saving.lock
 //                    leaves: nothing is taken under them
 //
-// and before a mailbox's lock, held across I/O: saving.turn (durable.h)
+// and before bus->lock, held across I/O: saving.turn (durable.h)
 //
 // Publishers read routes without a lock: a hazard pointer in the thread's slot (slot.c) keeps a
 // route from being freed, and the barrier that makes it safe is paid by whoever changes the routes.
 #ifndef PL_BUS_INTERNAL_H
 #define PL_BUS_INTERNAL_H
 
+#include "base/door.h"
 #include "base/heap.h"
 #include "base/list.h"
 #include "base/lock.h"
@@ -41,6 +42,7 @@
 
 // ---- topics and routes (route.c) ----------------------------------------------------------------
 
+struct pl_answer;
 struct pl_batch;
 struct pl_intake;
 struct pl_mailbox;
@@ -407,6 +409,8 @@ struct peal_bus {
 
     int workers;
     struct pl_thread **threads;
+    struct pl_door_name door;                // of the log, for other processes; "": it has none
+    struct pl_answer *answer;                // who stands behind it; NULL: nobody
     _Atomic int event_fd, timer_fd, poll_fd; // of peal_bus_fd; -1 until asked for
     void *memory;      // what was allocated: the bus begins at a cache line of it
     atomic_bool woken; // peal_bus_wake

@@ -5,6 +5,7 @@
 // Seeking forgets what only waits, under the mailbox's lock, and has the intake read on from
 // elsewhere. What a handler has is settled by it, whatever that means by then: an event that is
 // given out again goes behind it in the line of its key.
+#include "bus/ask.h"
 #include "bus/hold.h"
 
 #include "base/error.h"
@@ -50,18 +51,12 @@ static void forget_waiting(struct pl_mailbox *mailbox)
     pl_hold_set_timer(mailbox);
 }
 
-enum peal_err peal_subscription_seek(peal_subscription *subscription, enum peal_start from,
-                                     uint64_t position, int64_t time_ns)
+enum peal_err pl_mailbox_seek(struct pl_mailbox *mailbox, const struct pl_start *start)
 {
-    enum peal_err err = check_seek(subscription, from);
-    if (err) {
-        return err;
-    }
-    struct pl_mailbox *mailbox = subscription->mailbox;
-    const struct pl_start start = { from, position, time_ns };
     uint64_t wanted = 0;
-    err = pl_start_position(&wanted, mailbox->bus, &start);
-    err = err ? err : pl_start_check(mailbox, &start, wanted);
+    enum peal_err err = pl_start_position(&wanted, mailbox->bus, start);
+    err =
+        err ? err : pl_start_check(mailbox->bus, pl_pattern_text(mailbox->pattern), start, wanted);
     if (err) {
         return err;
     }
@@ -79,12 +74,21 @@ enum peal_err peal_subscription_seek(peal_subscription *subscription, enum peal_
     return err;
 }
 
+enum peal_err peal_subscription_seek(peal_subscription *subscription, enum peal_start from,
+                                     uint64_t position, int64_t time_ns)
+{
+    const struct pl_start start = { from, position, time_ns };
+    enum peal_err err = check_seek(subscription, from);
+    return err ? err : pl_mailbox_seek(subscription->mailbox, &start);
+}
+
 // ---- listing ------------------------------------------------------------------------------------
 
 struct list_owner {
     const struct pl_seams *seams;
     size_t room;
-    struct pl_mailbox *mailboxes[]; // references
+    char *answer;                   // of another process, in which the texts are; or NULL
+    struct pl_mailbox *mailboxes[]; // references; none then
 };
 
 static size_t count_names(struct peal_bus *bus)
@@ -178,6 +182,33 @@ static int by_name(const void *left, const void *right)
     return strcmp(a->name, b->name);
 }
 
+// The list as the process that has the log knows it; `answer` is taken.
+static enum peal_err list_answer(struct peal_subscription_list *out, struct peal_bus *bus,
+                                 char *answer, struct pl_unpack *names)
+{
+    uint64_t count = pl_unpack_number(names);
+    bool fits = count <= names->left / 8;
+    struct list_owner *owner = fits ? pl_new(bus->seams, sizeof *owner) : NULL;
+    struct peal_subscription_list list = {
+        .subscriptions = fits ? pl_new(bus->seams, (count + 1) * sizeof *list.subscriptions) : NULL
+    };
+    for (uint64_t i = 0; list.subscriptions && i < count && !names->bad; i++) {
+        list.subscriptions[list.count++] = pl_unpack_name(names);
+    }
+    if (!owner || !list.subscriptions || names->bad) {
+        pl_release(bus->seams, owner);
+        pl_release(bus->seams, list.subscriptions);
+        pl_release(bus->seams, answer);
+        return pl_fail(fits && !names->bad ? PEAL_ENOMEM : PEAL_EIO,
+                       "the names that the process which has the log knows cannot be listed");
+    }
+    owner->seams = bus->seams;
+    owner->answer = answer;
+    list.owner = owner;
+    *out = list;
+    return PEAL_OK;
+}
+
 enum peal_err peal_subscription_list(struct peal_subscription_list *out, peal_bus *bus)
 {
     if (!out || !bus) {
@@ -186,6 +217,11 @@ enum peal_err peal_subscription_list(struct peal_subscription_list *out, peal_bu
     enum peal_err err = pl_bus_check_open(bus);
     if (err) {
         return err;
+    }
+    char *answer = NULL;
+    struct pl_unpack names;
+    if (pl_asks(bus) && !pl_ask_names(&answer, &names, bus)) {
+        return list_answer(out, bus, answer, &names);
     }
     pl_mutex_lock(&bus->lock, bus->seams);
     size_t room = count_names(bus);
@@ -220,10 +256,11 @@ void peal_subscription_list_finish(struct peal_subscription_list *list)
         return;
     }
     struct list_owner *owner = list->owner;
-    for (size_t i = 0; i < list->count; i++) {
+    for (size_t i = 0; i < list->count && !owner->answer; i++) {
         pl_mailbox_unref(owner->mailboxes[i]);
     }
     const struct pl_seams *seams = owner->seams;
+    pl_release(seams, owner->answer);
     pl_release(seams, list->subscriptions);
     pl_release(seams, owner);
     *list = (struct peal_subscription_list){ 0 };

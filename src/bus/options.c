@@ -52,6 +52,8 @@ static const struct parameter {
     { "scheduled_bytes", SIZE, offsetof(struct peal_bus_options, scheduled_bytes),
       "to schedule nothing is scheduled_max=0" },
     { "read_only", FLAG, offsetof(struct peal_bus_options, read_only), NULL },
+    { "ask_owner", FLAG, offsetof(struct peal_bus_options, ask_owner), NULL },
+    { "no_requests", FLAG, offsetof(struct peal_bus_options, no_requests), NULL },
     { "go_on", FLAG, offsetof(struct peal_bus_options, go_on), NULL },
     { "forget_unread", FLAG, offsetof(struct peal_bus_options, forget_unread), NULL },
     { "durability", DURABILITY, offsetof(struct peal_bus_options, durability), NULL },
@@ -280,10 +282,11 @@ static enum peal_err check_engine(struct peal_bus_options *options, struct pl_re
     }
     if (!(ops->capabilities & PL_CAN_STORE)) {
         if (options->durability > ops->durability || options->segment_bytes || options->read_only ||
-            options->go_on || options->forget_unread) {
+            options->go_on || options->forget_unread || options->ask_owner ||
+            options->no_requests) {
             return pl_fail(PEAL_EUNSUPPORTED,
-                           "%s: has memory only: durability, segment_bytes, read_only, go_on and "
-                           "forget_unread are for file:",
+                           "%s: has memory only: durability, segment_bytes, read_only, go_on, "
+                           "forget_unread, ask_owner and no_requests are for file:",
                            ops->scheme);
         }
         return PEAL_OK;
@@ -321,6 +324,10 @@ static enum peal_err check_engine(struct peal_bus_options *options, struct pl_re
 
 static enum peal_err check_storage(struct peal_bus_options *options)
 {
+    if (options->ask_owner && (!options->read_only || options->world)) {
+        return pl_fail(PEAL_EINVAL, "ask_owner is for a bus that only reads: it goes with "
+                                    "read_only, and not with a world");
+    }
     if ((unsigned)options->durability > PEAL_DURABILITY_DISK) {
         return pl_fail(PEAL_EINVAL, "durability %d: there is no such level",
                        (int)options->durability);

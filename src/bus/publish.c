@@ -12,6 +12,7 @@
 // What a turn covers: one append (a copy of the message), one push for each mailbox of the route,
 // the new end of the log. Who has to be woken is collected in a list and woken after.
 #include "bus/publish.h"
+#include "bus/ask.h"
 #include "bus/schedule.h"
 
 #include "base/error.h"
@@ -386,7 +387,10 @@ enum peal_err peal_publish(peal_bus *bus, const struct peal_message *message,
         }
         return err;
     }
-    return publish_message(bus, message, true, receipt);
+    enum peal_err err = publish_message(bus, message, true, receipt);
+    // Who only reads has been refused by now, if its message is one.
+    return err == PEAL_EUNSUPPORTED && pl_asks(bus) ? pl_ask_publish(bus, message, 1, receipt)
+                                                    : err;
 }
 
 enum peal_err pl_publish_system(struct peal_bus *bus, const struct peal_message *message,

@@ -23,6 +23,7 @@
 // schedule.lock guards everything and is a leaf. Nothing is published, kept, freed or set under it.
 // What is in the table and not in the heap is in the hands of a thread, and of no other.
 #include "bus/schedule.h"
+#include "bus/ask.h"
 
 #include "base/error.h"
 #include "base/uuid.h"
@@ -671,6 +672,9 @@ static enum peal_err finish_cancel(struct peal_bus *bus, struct pl_scheduled **l
 enum peal_err peal_schedule_cancel(peal_bus *bus, const struct peal_schedule_filter *filter,
                                    bool dry_run, uint64_t *affected)
 {
+    if (pl_asks(bus)) {
+        return pl_ask_cancel(bus, filter, dry_run, affected);
+    }
     struct selection selection;
     enum peal_err err = select_by(&selection, bus, filter);
     if (err) {

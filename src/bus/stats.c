@@ -4,6 +4,7 @@
 //
 // Nothing here is exact while others publish; each number is one that was true at some moment of
 // the call. Once the bus is quiet, all are.
+#include "bus/ask.h"
 #include "bus/schedule.h"
 
 #include "base/error.h"
@@ -205,6 +206,19 @@ static void add_mailboxes(struct peal_bus *bus, struct peal_bus_stats *out)
     }
 }
 
+// What only the process that has the log counts, if it can be asked. Where the log ends is what
+// can be read here.
+static void add_owner(struct peal_bus *bus, struct peal_bus_stats *out)
+{
+    struct peal_bus_stats all;
+    if (!pl_ask_stats(&all, bus)) {
+        all.first_position = out->first_position;
+        all.last_position = out->last_position;
+        all.types = out->types;
+        *out = all;
+    }
+}
+
 enum peal_err peal_bus_stats(struct peal_bus_stats *out, peal_bus *bus)
 {
     if (!out || !bus) {
@@ -236,6 +250,9 @@ enum peal_err peal_bus_stats(struct peal_bus_stats *out, peal_bus *bus)
         out->last_position = end - 1;
         out->first_position = pl_log_first(bus->log, end);
         out->memory_bytes = pl_log_memory(bus->log);
+    }
+    if (pl_asks(bus)) {
+        add_owner(bus, out);
     }
     return PEAL_OK;
 }

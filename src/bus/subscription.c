@@ -89,24 +89,22 @@ enum peal_err pl_start_position(uint64_t *out, struct peal_bus *bus, const struc
     return PEAL_OK;
 }
 
-enum peal_err pl_start_check(const struct pl_mailbox *mailbox, const struct pl_start *start,
+enum peal_err pl_start_check(struct peal_bus *bus, const char *who, const struct pl_start *start,
                              uint64_t position)
 {
-    struct peal_bus *bus = mailbox->bus;
     uint64_t end = pl_log_end(bus->log);
     if (start->from == PEAL_FROM_POSITION && position > end) {
         return pl_fail(PEAL_EINVAL,
                        "subscription to %s from position %llu: the log has yet to get there, its "
                        "next event is %llu; is the position that of another log?",
-                       pl_pattern_text(mailbox->pattern), (unsigned long long)start->position,
-                       (unsigned long long)end);
+                       who, (unsigned long long)start->position, (unsigned long long)end);
     }
     // The log's clock never goes back, and may be before that of the world.
     if (start->from == PEAL_FROM_TIME && start->time_ns > pl_bus_now(bus) && position >= end) {
         return pl_fail(PEAL_EINVAL,
                        "subscription to %s from time %lld ns: that is in the future; to hear what "
                        "comes from now on, start from now",
-                       pl_pattern_text(mailbox->pattern), (long long)start->time_ns);
+                       who, (long long)start->time_ns);
     }
     return PEAL_OK;
 }
@@ -159,7 +157,7 @@ static void add_member(struct pl_mailbox *mailbox, struct peal_subscription *mem
     count_runners(mailbox);
 }
 
-static struct pl_mailbox *find_named(struct peal_bus *bus, const char *name)
+struct pl_mailbox *pl_name_find(struct peal_bus *bus, const char *name)
 {
     struct pl_mailbox *mailbox;
     PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
@@ -210,7 +208,7 @@ static enum peal_err join(struct peal_subscription **out, struct pl_mailbox *wan
 {
     struct peal_bus *bus = wanted->bus;
     const char *name = wanted->settings->options.name;
-    struct pl_mailbox *mailbox = name ? find_named(bus, name) : NULL;
+    struct pl_mailbox *mailbox = name ? pl_name_find(bus, name) : NULL;
     *out = NULL;
     if (!mailbox) {
         return PEAL_OK;
@@ -311,7 +309,7 @@ static enum peal_err begin(bool *out, struct pl_mailbox *mailbox,
     enum peal_err err = find_ghost(&ghost, mailbox);
     if (!err && !ghost && bus->log) {
         struct pl_start start = start_of(mailbox);
-        err = pl_start_check(mailbox, &start, position);
+        err = pl_start_check(bus, pl_pattern_text(mailbox->pattern), &start, position);
     }
     if (err) {
         return err;
@@ -616,7 +614,7 @@ uint64_t pl_name_next(struct peal_bus *bus, const char *prefix, uint64_t after)
 enum peal_err pl_name_forget(struct peal_bus *bus, const char *name)
 {
     pl_mutex_lock(&bus->lock, bus->seams);
-    struct pl_mailbox *mailbox = find_named(bus, name);
+    struct pl_mailbox *mailbox = pl_name_find(bus, name);
     struct pl_mailbox *ghost = mailbox ? NULL : pl_ghost_find(bus, name);
     bool used = mailbox && mailbox->member_count > 0;
     if (mailbox && !used) {
@@ -657,24 +655,27 @@ static enum peal_err check_pause(struct peal_subscription *subscription)
     return err;
 }
 
-// A durable one stays as it is said, also after a restart.
-static enum peal_err set_paused(struct pl_mailbox *mailbox, bool paused)
+enum peal_err pl_mailbox_pause(struct pl_mailbox *mailbox, bool paused)
 {
+    enum peal_err err = PEAL_OK;
     atomic_store_explicit(&mailbox->paused, paused, memory_order_release);
-    if (!mailbox->durable) {
-        return PEAL_OK;
+    if (mailbox->durable) {
+        pl_mutex_lock(&mailbox->lock, mailbox->seams);
+        pl_durable_pause(mailbox, paused);
+        pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+        err = pl_durable_note(mailbox);
     }
-    pl_mutex_lock(&mailbox->lock, mailbox->seams);
-    pl_durable_pause(mailbox, paused);
-    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
-    return pl_durable_note(mailbox);
+    if (!paused) {
+        pl_runs_notify(mailbox);
+    }
+    return err;
 }
 
 enum peal_err peal_subscription_pause(peal_subscription *subscription)
 {
     enum peal_err err = check_pause(subscription);
     if (!err) {
-        err = set_paused(subscription->mailbox, true);
+        err = pl_mailbox_pause(subscription->mailbox, true);
     }
     return err;
 }
@@ -683,8 +684,7 @@ enum peal_err peal_subscription_resume(peal_subscription *subscription)
 {
     enum peal_err err = check_pause(subscription);
     if (!err) {
-        err = set_paused(subscription->mailbox, false);
-        pl_runs_notify(subscription->mailbox);
+        err = pl_mailbox_pause(subscription->mailbox, false);
     }
     return err;
 }

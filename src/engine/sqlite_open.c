@@ -8,6 +8,7 @@
 #include "engine/sqlite.h"
 
 #include "base/error.h"
+#include "base/holder.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -172,13 +173,12 @@ static enum peal_err probe(struct pl_sqlite *base, bool *out_fresh)
 
 static enum peal_err say_who(const struct pl_sqlite *base, struct pl_file file)
 {
-    char text[32] = { 0 };
-    int64_t count = base->files->pread(base->files->world, file, text, sizeof text - 1, 0);
-    size_t digits = count > 0 ? strspn(text, "0123456789") : 0;
+    char who[PL_HOLDER_MAX];
+    pl_holder_describe(who, base->files, file);
     return pl_fail(PEAL_EBUSY,
-                   "%s: %s%.*s writes to this log; close it there first, or open it "
-                   "here with read_only=yes",
-                   base->path, digits ? "process " : "another process", (int)digits, text);
+                   "%s: %s writes to this log; close it there first, or open it here with "
+                   "read_only=yes",
+                   base->path, who);
 }
 
 // The lock is one on an open file, so it goes with the process, however that ends.

@@ -7,6 +7,7 @@
 #include "log/internal.h"
 
 #include "base/error.h"
+#include "base/holder.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -85,15 +86,9 @@ static enum peal_err need_directory(const struct pl_store *store)
 
 static enum peal_err say_who(const struct pl_store *store, struct pl_file file)
 {
-    char text[32] = { 0 };
-    int64_t count = store->files->pread(store->files->world, file, text, sizeof text - 1, 0);
-    size_t digits = count > 0 ? strspn(text, "0123456789") : 0;
-    if (digits == 0) {
-        return pl_fail(PEAL_EBUSY, "%s: another process has this log; close it there first",
-                       store->path);
-    }
-    return pl_fail(PEAL_EBUSY, "%s: process %.*s has this log; close it there first", store->path,
-                   (int)digits, text);
+    char who[PL_HOLDER_MAX];
+    pl_holder_describe(who, store->files, file);
+    return pl_fail(PEAL_EBUSY, "%s: %s has this log; close it there first", store->path, who);
 }
 
 static int write_pid(const struct pl_files *files, struct pl_file file)

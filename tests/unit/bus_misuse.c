@@ -482,6 +482,35 @@ static void misuse_seek_and_list(struct kit *kit)
     peal_subscription_list_finish(NULL);
 }
 
+static void misuse_named(struct kit *kit)
+{
+    static const char *const nameless[] = { NULL, "" };
+    for (size_t i = 0; i < 2; i++) {
+        kit_refused(kit, PEAL_EINVAL, peal_name_pause(kit->bus, nameless[i]));
+        kit_refused(kit, PEAL_EINVAL, peal_name_resume(kit->bus, nameless[i]));
+        kit_refused(kit, PEAL_EINVAL, peal_name_forget(kit->bus, nameless[i]));
+        kit_refused(kit, PEAL_EINVAL, peal_name_seek(kit->bus, nameless[i], PEAL_FROM_NOW, 0, 0));
+    }
+    kit_refused(kit, PEAL_EINVAL, peal_name_pause(NULL, "a"));
+    kit_refused(kit, PEAL_EINVAL, peal_name_resume(NULL, "a"));
+    kit_refused(kit, PEAL_EINVAL, peal_name_forget(NULL, "a"));
+    kit_refused(kit, PEAL_EINVAL, peal_name_seek(NULL, "a", PEAL_FROM_NOW, 0, 0));
+    kit_refused(kit, PEAL_EINVAL, peal_name_seek(kit->bus, "a", (enum peal_start)77, 0, 0));
+    kit_refused(kit, PEAL_ENOTFOUND, peal_name_pause(kit->bus, "nobody"));
+    kit_refused(kit, PEAL_ENOTFOUND, peal_name_resume(kit->bus, "nobody"));
+    kit_refused(kit, PEAL_ENOTFOUND, peal_name_forget(kit->bus, "nobody"));
+    kit_refused(kit, PEAL_ENOTFOUND, peal_name_seek(kit->bus, "nobody", PEAL_FROM_NOW, 0, 0));
+}
+
+static void misuse_owner(struct kit *kit)
+{
+    int64_t pid = 77;
+    kit_refused(kit, PEAL_EINVAL, peal_bus_owner(&pid, NULL));
+    kit_refused(kit, PEAL_EINVAL, peal_bus_owner(NULL, kit->bus));
+    kit_refused(kit, PEAL_ESTATE, peal_bus_owner(&pid, kit->bus));
+    assert_int_equal(pid, 77);
+}
+
 static void misuse_deliveries(struct kit *kit)
 {
     peal_delivery *delivery = kit_nowhere();
@@ -599,6 +628,11 @@ static const struct misuse_row table[] = {
     { "peal_subscription_pause", misuse_pause_and_resume },
     { "peal_subscription_resume", misuse_pause_and_resume },
     { "peal_subscription_seek", misuse_seek_and_list },
+    { "peal_name_pause", misuse_named },
+    { "peal_name_resume", misuse_named },
+    { "peal_name_seek", misuse_named },
+    { "peal_name_forget", misuse_named },
+    { "peal_bus_owner", misuse_owner },
     { "peal_subscription_list", misuse_seek_and_list },
     { "peal_subscription_list_finish", misuse_seek_and_list },
     { "peal_delivery_take", misuse_deliveries },

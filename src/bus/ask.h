@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+//
+// Asking: what one process wants changed in a log that another has.
+//
+//     only reads, ask_owner                           has the log
+//     peal_publish ... ─► ask.c ──► door ──► answer.c, a thread ──► peal_publish ...
+//                            ◄── a code, and its sentence or a result ◄──┘
+//
+// There is one writing process, and so it is asked. Both sides are this library: a request is a
+// call of a public function in bytes (ask_bytes.c), and the answer what that function said. So all
+// the rules of the function hold, in the process that has the log, as if its own code had called.
+//
+// One connection carries one request and its answer, both of them this head and `size` bytes:
+//
+//     0  "peal"
+//     4  u16  version: PL_ASK_VERSION; another one is answered PEAL_EUNSUPPORTED
+//     6  u16  what is wanted (enum pl_ask_kind), or the code (enum peal_err)
+//     8  u64  size of what follows, at most PL_ASK_BYTES_MAX
+//    16       numbers of 8 bytes; texts: their length + 1 (0: NULL) in 8 bytes, then their bytes
+//
+// Numbers are as the machine has them: both processes run on it. What is read is not believed.
+//
+// The owner answers one after the other, and gives each PL_ASK_PATIENCE_MS to say what it wants:
+// who is silent or gone holds up others no longer than that, and nobody else. It remembers nothing
+// of an asker. Who asks waits PL_ASK_WAIT_MS; after that the outcome is unknown, and said so.
+#ifndef PL_BUS_ASK_H
+#define PL_BUS_ASK_H
+
+#include "bus/calls.h"
+
+#include <peal/schedule.h>
+
+#define PL_ASK_VERSION     1
+#define PL_ASK_HEAD        16
+#define PL_ASK_BYTES_MAX   (256ULL << 20)
+#define PL_ASK_PATIENCE_MS 5000
+#define PL_ASK_WAIT_MS     30000
+
+enum pl_ask_kind {
+    PL_ASK_WHO = 1, // nothing: is somebody there?
+    PL_ASK_PUBLISH,
+    PL_ASK_DEAD_RETRY,
+    PL_ASK_DEAD_DISCARD,
+    PL_ASK_DEAD_EDIT,
+    PL_ASK_CANCEL, // what is scheduled
+    PL_ASK_PAUSE,
+    PL_ASK_RESUME,
+    PL_ASK_SEEK,
+    PL_ASK_FORGET,
+    PL_ASK_NAMES,
+    PL_ASK_STATS,
+    PL_ASK_KINDS,
+};
+
+// ---- bytes (ask_bytes.c) ------------------------------------------------------------------------
+
+// Bytes that are written. Zero but for `seams` to begin with; room for a head comes first.
+struct pl_pack {
+    const struct pl_seams *seams;
+    char *bytes;
+    size_t size, room;
+    bool failed; // no memory: nothing more is written
+};
+
+// Bytes that are read: borrowed, as is what is found in them.
+struct pl_unpack {
+    const char *at;
+    size_t left;
+    bool bad; // something was not as it should be: all that is read is 0 and NULL
+};
+
+struct pl_ask_head {
+    unsigned version, code;
+    uint64_t size;
+};
+
+void pl_pack_begin(struct pl_pack *pack, const struct pl_seams *seams);
+void pl_pack_finish(struct pl_pack *pack); // fine on zeros
+void pl_pack_number(struct pl_pack *pack, uint64_t number);
+void pl_pack_text(struct pl_pack *pack, const char *text); // NULL is one
+void pl_pack_bytes(struct pl_pack *pack, const void *bytes, size_t size);
+void pl_pack_head(struct pl_pack *pack, unsigned code); // once all is in it
+
+uint64_t pl_unpack_number(struct pl_unpack *unpack);
+const char *pl_unpack_text(struct pl_unpack *unpack);
+const void *pl_unpack_bytes(struct pl_unpack *unpack, size_t *out_size);
+
+// False: it is not ours.
+bool pl_unpack_head(struct pl_ask_head *out, const char bytes[PL_ASK_HEAD]);
+
+// What the functions are given. Those that are read point into the bytes; of pl_unpack_messages the
+// array is *given* (one pl_release), NULL: bad, or no memory.
+void pl_pack_messages(struct pl_pack *pack, const struct peal_message *messages, size_t count,
+                      const char *source);
+struct peal_message *pl_unpack_messages(struct pl_unpack *unpack, const struct pl_seams *seams,
+                                        size_t *out_count);
+void pl_pack_receipt(struct pl_pack *pack, const struct peal_receipt *receipt);
+void pl_unpack_receipt(struct pl_unpack *unpack, struct peal_receipt *out);
+void pl_pack_dead(struct pl_pack *pack, const struct peal_dead_filter *filter, bool dry_run);
+struct peal_dead_filter pl_unpack_dead(struct pl_unpack *unpack, bool *out_dry_run);
+void pl_pack_schedule(struct pl_pack *pack, const struct peal_schedule_filter *filter,
+                      bool dry_run);
+struct peal_schedule_filter pl_unpack_schedule(struct pl_unpack *unpack, bool *out_dry_run);
+void pl_pack_names(struct pl_pack *pack, const struct peal_subscription_list *list);
+struct peal_subscription_info pl_unpack_name(struct pl_unpack *unpack);
+void pl_pack_stats(struct pl_pack *pack, const struct peal_bus_stats *stats);
+struct peal_bus_stats pl_unpack_stats(struct pl_unpack *unpack);
+
+// ---- the one that asks (ask.c) ------------------------------------------------------------------
+
+static inline bool pl_asks(const struct peal_bus *bus)
+{
+    return bus && bus->options.ask_owner;
+}
+
+// Each as the function whose name it bears. PEAL_EUNSUPPORTED: nobody has the log, or who has takes
+// no requests. PEAL_ETIMEDOUT, PEAL_EIO: whether it was done is unknown.
+enum peal_err pl_ask_publish(struct peal_bus *bus, const struct peal_message *messages,
+                             size_t count, struct peal_receipt *receipts);
+enum peal_err pl_ask_dead(struct peal_bus *bus, enum pl_ask_kind kind,
+                          const struct peal_dead_filter *filter, bool dry_run, uint64_t *affected);
+enum peal_err pl_ask_edit(struct peal_bus *bus, uint64_t id, const void *data, size_t size);
+enum peal_err pl_ask_cancel(struct peal_bus *bus, const struct peal_schedule_filter *filter,
+                            bool dry_run, uint64_t *affected);
+enum peal_err pl_ask_name(struct peal_bus *bus, enum pl_ask_kind kind, const char *name,
+                          const struct pl_start *start);
+enum peal_err pl_ask_stats(struct peal_bus_stats *out, struct peal_bus *bus);
+
+// The answer about all durable names; its bytes are *given* (pl_release).
+enum peal_err pl_ask_names(char **out, struct pl_unpack *out_names, struct peal_bus *bus);
+
+// ---- the one that is asked (answer.c) -----------------------------------------------------------
+
+// Opens the door of the log and starts a thread behind it. What cannot be is said, and does no
+// harm. Nothing on a bus that is not to be asked.
+void pl_answer_start(struct peal_bus *bus);
+
+// Returns when no request is served any more, and none will be. The bus takes no publishes by now.
+// Fine if it was not started.
+void pl_answer_stop(struct peal_bus *bus);
+
+#endif

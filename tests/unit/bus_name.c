@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT
+//
+// Durable names, by name: paused, moved and forgotten, with somebody subscribed and without, and
+// from life to life of the bus.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "support/home.h"
+
+static const struct peal_subscribe_options billing = { .name = "billing" };
+
+// What the bus knows of a name.
+static struct peal_subscription_info look(struct stage *stage, const char *name)
+{
+    struct peal_subscription_list list;
+    struct peal_subscription_info found = { .name = NULL };
+    assert_int_equal(peal_subscription_list(&list, stage->bus), PEAL_OK);
+    for (size_t i = 0; i < list.count; i++) {
+        if (strcmp(list.subscriptions[i].name, name) == 0) {
+            found = list.subscriptions[i];
+        }
+    }
+    assert_non_null(found.name);
+    peal_subscription_list_finish(&list);
+    return found;
+}
+
+// A log of three events, a name that has seen `seen` of them, and nobody subscribed.
+static void leave_a_name(struct stage *stage, uint64_t seed, unsigned seen)
+{
+    struct diary diary = { 0 };
+    home_open(stage, seed, PEAL_NO_WORKERS);
+    stage_subscribe(stage, "a", &billing, diary_write, &diary);
+    say_numbers(stage, "a", 1, seen);
+    peal_world_settle(stage->world);
+    assert_int_equal(diary.count, seen);
+    home_reopen(stage);
+    say_numbers(stage, "a", seen + 1, 3);
+}
+
+static void a_name_that_is_in_use_is_paused_moved_and_goes_on(void **state)
+{
+    (void)state;
+    static const char *const urls[] = { "mem:?workers=0", "file:/home?workers=0" };
+    for (size_t i = 0; i < 2; i++) {
+        struct stage stage;
+        stage_open_as(&stage, 1, urls[i], NULL);
+        struct diary diary = { 0 };
+        stage_subscribe(&stage, "a", &billing, diary_write, &diary);
+        say_numbers(&stage, "a", 1, 2);
+        peal_world_settle(stage.world);
+        assert_int_equal(peal_name_pause(stage.bus, "billing"), PEAL_OK);
+        assert_true(look(&stage, "billing").paused);
+        say_numbers(&stage, "a", 3, 3);
+        peal_world_settle(stage.world);
+        assert_string_equal(diary.text, "1 2");
+        assert_int_equal(peal_name_seek(stage.bus, "billing", PEAL_FROM_POSITION, 2, 0), PEAL_OK);
+        assert_int_equal(peal_name_resume(stage.bus, "billing"), PEAL_OK);
+        peal_world_settle(stage.world);
+        assert_string_equal(diary.text, "1 2 2 3");
+        stage_close(&stage);
+    }
+}
+
+static void who_comes_back_to_a_paused_name_finds_it_paused(void **state)
+{
+    (void)state;
+    struct stage stage;
+    struct diary diary = { 0 };
+    leave_a_name(&stage, 2, 1);
+    assert_int_equal(peal_name_pause(stage.bus, "billing"), PEAL_OK);
+    assert_true(look(&stage, "billing").paused);
+    home_kill(&stage);
+    assert_true(look(&stage, "billing").paused);
+    stage_subscribe(&stage, "a", &billing, diary_write, &diary);
+    peal_world_settle(stage.world);
+    assert_int_equal(diary.count, 0);
+    home_reopen(&stage);
+    assert_int_equal(peal_name_resume(stage.bus, "billing"), PEAL_OK);
+    home_kill(&stage);
+    stage_subscribe(&stage, "a", &billing, diary_write, &diary);
+    peal_world_settle(stage.world);
+    assert_string_equal(diary.text, "2 3");
+    stage_close(&stage);
+}
+
+static void who_comes_back_to_a_moved_name_goes_on_there(void **state)
+{
+    (void)state;
+    static const struct {
+        enum peal_start from;
+        uint64_t position;
+        const char *seen;
+    } cases[] = { { PEAL_FROM_BEGINNING, 0, "1 2 3" },
+                  { PEAL_FROM_POSITION, 3, "3" },
+                  { PEAL_FROM_NOW, 0, "" } };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct stage stage;
+        struct diary diary = { 0 };
+        leave_a_name(&stage, 3 + i, 2);
+        assert_int_equal(peal_name_seek(stage.bus, "billing", cases[i].from, cases[i].position, 0),
+                         PEAL_OK);
+        home_kill(&stage);
+        stage_subscribe(&stage, "a", &billing, diary_write, &diary);
+        peal_world_settle(stage.world);
+        assert_string_equal(diary.text, cases[i].seen);
+        stage_close(&stage);
+    }
+}
+
+static enum peal_verdict reject_the_first(const peal_event *event, void *context)
+{
+    (void)context;
+    return number_of(event) == 1 ? PEAL_REJECT : PEAL_RETRY;
+}
+
+static void a_move_forgets_what_waited_and_keeps_what_is_dead(void **state)
+{
+    (void)state;
+    struct stage stage;
+    home_open(&stage, 9, PEAL_NO_WORKERS);
+    stage_subscribe(&stage, "a", &billing, reject_the_first, NULL);
+    say_numbers(&stage, "a", 1, 3);
+    peal_world_settle(stage.world);
+    home_reopen(&stage);
+    assert_int_equal(look(&stage, "billing").dead_letters, 1);
+    assert_int_equal(look(&stage, "billing").unsettled, 2);
+    assert_int_equal(peal_name_seek(stage.bus, "billing", PEAL_FROM_NOW, 0, 0), PEAL_OK);
+    home_reopen(&stage);
+    assert_int_equal(look(&stage, "billing").unsettled, 0);
+    assert_int_equal(look(&stage, "billing").dead_letters, 1);
+    stage_close(&stage);
+}
+
+static void a_name_that_nobody_has_can_be_forgotten(void **state)
+{
+    (void)state;
+    struct stage stage;
+    struct diary diary = { 0 };
+    leave_a_name(&stage, 10, 1);
+    stage_subscribe(&stage, "a", &billing, diary_write, &diary);
+    assert_int_equal(peal_name_forget(stage.bus, "billing"), PEAL_ESTATE);
+    home_reopen(&stage);
+    assert_int_equal(peal_name_forget(stage.bus, "billing"), PEAL_OK);
+    assert_int_equal(peal_name_forget(stage.bus, "billing"), PEAL_ENOTFOUND);
+    home_kill(&stage);
+    assert_int_equal(peal_name_pause(stage.bus, "billing"), PEAL_ENOTFOUND);
+    stage_close(&stage);
+}
+
+static void a_place_that_there_is_not_and_a_bus_that_reads_are_refused(void **state)
+{
+    (void)state;
+    struct stage stage;
+    leave_a_name(&stage, 11, 1);
+    assert_int_equal(peal_name_seek(stage.bus, "billing", PEAL_FROM_POSITION, 9, 0), PEAL_EINVAL);
+    assert_non_null(strstr(peal_error_sentence(), "billing"));
+    assert_int_equal(look(&stage, "billing").position, 2);
+    peal_bus_close(stage.bus);
+    struct peal_bus_options options = { .workers = PEAL_NO_WORKERS,
+                                        .world = stage.world,
+                                        .read_only = true };
+    assert_int_equal(peal_bus_open(&stage.bus, HOME_URL, &options), PEAL_OK);
+    assert_int_equal(peal_name_pause(stage.bus, "billing"), PEAL_EUNSUPPORTED);
+    assert_int_equal(peal_name_resume(stage.bus, "billing"), PEAL_EUNSUPPORTED);
+    assert_int_equal(peal_name_forget(stage.bus, "billing"), PEAL_EUNSUPPORTED);
+    assert_int_equal(peal_name_seek(stage.bus, "billing", PEAL_FROM_NOW, 0, 0), PEAL_EUNSUPPORTED);
+    assert_int_equal(peal_dead_discard(stage.bus, NULL, false, NULL), PEAL_EUNSUPPORTED);
+    assert_int_equal(peal_dead_retry(stage.bus, NULL, false, NULL), PEAL_EUNSUPPORTED);
+    assert_int_equal(peal_dead_edit(stage.bus, 1, "1", 1), PEAL_EUNSUPPORTED);
+    stage_close(&stage);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_name_that_is_in_use_is_paused_moved_and_goes_on),
+        cmocka_unit_test(who_comes_back_to_a_paused_name_finds_it_paused),
+        cmocka_unit_test(who_comes_back_to_a_moved_name_goes_on_there),
+        cmocka_unit_test(a_move_forgets_what_waited_and_keeps_what_is_dead),
+        cmocka_unit_test(a_name_that_nobody_has_can_be_forgotten),
+        cmocka_unit_test(a_place_that_there_is_not_and_a_bus_that_reads_are_refused),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
