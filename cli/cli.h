@@ -76,6 +76,7 @@ struct cli_verb {
     size_t size;          // of the struct they fill in
     unsigned least, most; // arguments
     enum cli_need need;
+    bool asks; // what it does can be asked of another process that has the log
     int (*run)(struct cli *cli, peal_bus *bus, const void *given);
 };
 
@@ -88,6 +89,9 @@ struct cli {
     const struct cli_verb *verb; // NULL before it is known
     char *const *arguments;
     size_t count;
+
+    uint64_t wait_ms; // for a log that another process has, which takes no requests
+    int64_t owner;    // that process, if it is asked; 0: the bus is ours, or nobody has it
 
     bool json;     // one JSON object a line, else for people
     bool quiet;    // no progress, no remarks
@@ -103,6 +107,7 @@ extern const struct cli_verb *const cli_verbs[];
 // The options every verb has; filled into struct cli_common.
 struct cli_common {
     const char *url;
+    uint64_t wait_ms;
     bool json, text, quiet, help;
 };
 extern const struct cli_option cli_common_options[];
@@ -144,8 +149,8 @@ int cli_failed(struct cli *cli, enum peal_err err);
 // How signals are met; a verb that writes is asked to end in order (cli_interrupted).
 void cli_signals(bool writes);
 
-// Opens the bus of a URL; without `writes`, only a log that is there already. CLI_YES, or what has
-// been said.
+// Opens the bus of a URL; without `writes`, only a log that is there already. If another process
+// has it, a verb that asks gets a bus that does so. CLI_YES, or what has been said.
 int cli_open(struct cli *cli, peal_bus **out, const char *url, bool writes);
 
 // Whether there is no reason to go on: the output has gone, or the user has pressed Ctrl-C.

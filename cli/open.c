@@ -5,15 +5,22 @@
 // No thread is started: verbs publish and read, and nobody handles. What the library has to say
 // while it opens or works (a torn tail was cut, a segment is damaged) goes to the user.
 //
-// Who reads opens a log on disk to be read only, so that another process may be writing to it.
+// Who reads opens a log on disk to be read only, so that another process may be writing to it. Who
+// writes opens it so too if another process has it, and asks that process for the rest; one that
+// takes no requests is waited for.
 //
 // A log that is not there is made by who publishes, and is an error for who reads: a typing mistake
 // in a path must not look like a log without events.
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
 #include "cli/cli.h"
+#include "cli/when.h"
+
+enum { PAUSE_MS = 50, SENTENCE_MAX = 512 };
 
 static void tell(enum peal_level level, const char *text, void *context)
 {
@@ -49,23 +56,77 @@ static bool path_of(char *out, size_t size, const char *url)
     return needed >= 0 && (size_t)needed < size && !strchr(out, '%');
 }
 
+// A bus that asks the process which has the log. False: that takes no requests, or is gone.
+static bool open_asking(struct cli *cli, peal_bus **out, const char *url,
+                        const struct peal_bus_options *options)
+{
+    struct peal_bus_options asking = *options;
+    asking.read_only = true;
+    asking.ask_owner = true;
+    peal_bus *bus = NULL;
+    if (peal_bus_open(&bus, url, &asking) || peal_bus_owner(&cli->owner, bus)) {
+        peal_bus_close(bus);
+        return false;
+    }
+    cli_remark(cli, "process %" PRId64 " has the log, and is asked to do it", cli->owner);
+    *out = bus;
+    return true;
+}
+
+// Opens it to write, once whoever has it lets go, or asks that one. CLI_YES, or what has been said.
+static int open_to_write(struct cli *cli, peal_bus **out, const char *url,
+                         const struct peal_bus_options *options)
+{
+    const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
+    int64_t began = when_now();
+    bool said = false;
+    for (;;) {
+        char busy[SENTENCE_MAX];
+        enum peal_err err = peal_bus_open(out, url, options);
+        if (err != PEAL_EBUSY) {
+            return err ? cli_failed(cli, err) : CLI_YES;
+        }
+        (void)snprintf(busy, sizeof busy, "%s", peal_error_sentence()); // fits
+        if (cli->verb && cli->verb->asks && open_asking(cli, out, url, options)) {
+            return CLI_YES;
+        }
+        uint64_t waited_ms = (uint64_t)(when_now() - began) / 1000000;
+        if (waited_ms >= cli->wait_ms || cli_interrupted()) {
+            return cli_fail(cli, "%s, or wait for it with --wait 1m", busy);
+        }
+        if (!said) {
+            cli_remark(cli, "%s; waiting for it", busy);
+            said = true;
+        }
+        (void)nanosleep(&pause, NULL); // shorter does no harm
+    }
+}
+
 int cli_open(struct cli *cli, peal_bus **out, const char *url, bool writes)
 {
     char path[4096];
     struct stat info;
+    bool stored = behind_scheme(url) != NULL;
     struct peal_bus_options options = {
         .source = "/peal/cli",
         .workers = PEAL_NO_WORKERS,
         .log = tell,
         .log_context = cli,
-        .read_only = !writes && behind_scheme(url),
+        .read_only = !writes && stored,
+        .ask_owner = !writes && stored && cli->verb && cli->verb->asks,
     };
-    if (!writes && path_of(path, sizeof path, url) && stat(path, &info) && errno == ENOENT) {
+    if (writes) {
+        return open_to_write(cli, out, url, &options);
+    }
+    if (path_of(path, sizeof path, url) && stat(path, &info) && errno == ENOENT) {
         return cli_fail(cli,
                         "no log in %s: nothing was published there, or the path is another; "
                         "--url or PEAL_URL says where it is",
                         path);
     }
     enum peal_err err = peal_bus_open(out, url, &options);
+    if (!err && options.ask_owner && peal_bus_owner(&cli->owner, *out)) {
+        cli->owner = 0; // nobody answers: what can be read is all there is
+    }
     return err ? cli_failed(cli, err) : CLI_YES;
 }

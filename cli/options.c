@@ -17,6 +17,8 @@ enum { FIRST = 1000 };
 const struct cli_option cli_common_options[] = {
     { "url", 'u', CLI_TEXT, "URL", "where the events live; default: $PEAL_URL, or file:./events",
       offsetof(struct cli_common, url) },
+    { "wait", 0, CLI_DURATION, "TIME", "for a log that is in use; default: 5s",
+      offsetof(struct cli_common, wait_ms) },
     { "json", 'j', CLI_FLAG, NULL, "one JSON object a line; the default where nobody looks on",
       offsetof(struct cli_common, json) },
     { "text", 0, CLI_FLAG, NULL, "columns for people, also into a pipe or a file",

@@ -220,9 +220,9 @@ static int explain_none(struct cli *cli, peal_bus *bus, const struct peal_dead_f
         return cli_fail(cli, "no dead letter is like that; peal dead list shows those there are");
     }
     return cli_fail(cli,
-                    "%zu dead letters are like that, and none can be retried from here: their "
-                    "subscriptions are in another program, or gone. Retry them there "
-                    "(peal_dead_retry), or discard them",
+                    "%zu dead letters are like that, and none can be retried now: nobody is "
+                    "subscribed who could try. Retry while the program that handles them runs, "
+                    "or discard them",
                     count);
 }
 
@@ -309,7 +309,8 @@ const struct cli_verb cli_verb_dead = {
     .summary = "events that could not be handled: list, show, count, retry, edit, discard",
     .about =
         "A dead letter is an event a subscription has given up. It stays until a retry succeeds\n"
-        "or it is discarded. A retry needs the subscription: it is for the program that has it.\n\n"
+        "or it is discarded. A retry is for the program that has the subscription, which is asked\n"
+        "to do it if it runs.\n\n"
         "  peal dead count --by subscription\n"
         "  peal dead list --reason attempts --older-than 1h\n"
         "  peal dead retry --type 'order.*' --dry-run\n"
@@ -320,5 +321,6 @@ const struct cli_verb cli_verb_dead = {
     .size = sizeof(struct dead),
     .most = 2,
     .need = CLI_WRITES,
+    .asks = true,
     .run = run,
 };

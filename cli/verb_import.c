@@ -341,5 +341,6 @@ const struct cli_verb cli_verb_import = {
     .size = sizeof(struct import),
     .most = 1000000,
     .need = CLI_WRITES,
+    .asks = true,
     .run = run,
 };

@@ -172,5 +172,6 @@ const struct cli_verb cli_verb_publish = {
     .size = sizeof(struct publish),
     .most = 2,
     .need = CLI_WRITES,
+    .asks = true,
     .run = run,
 };

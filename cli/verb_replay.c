@@ -162,5 +162,6 @@ const struct cli_verb cli_verb_replay = {
     .size = sizeof(struct replay),
     .most = 1,
     .need = CLI_READS,
+    .asks = true,
     .run = run,
 };

@@ -104,7 +104,8 @@ const struct cli_verb cli_verb_schedule = {
     .arguments = "[list|cancel] [ID]",
     .summary = "events that wait for their time: list, cancel",
     .about = "An event published with --deliver-at or --deliver-in waits for its time; then the\n"
-             "program that has the log publishes it. Until then it can be cancelled.\n\n"
+             "program that has the log publishes it. Until then it can be cancelled, also while\n"
+             "that runs.\n\n"
              "  peal publish invoice.due --deliver-in 14d --subject i-7\n"
              "  peal schedule\n"
              "  peal schedule cancel --subject i-7\n",
@@ -114,5 +115,6 @@ const struct cli_verb cli_verb_schedule = {
     .size = sizeof(struct schedule),
     .most = 2,
     .need = CLI_WRITES,
+    .asks = true,
     .run = run,
 };

@@ -2,8 +2,9 @@
 //
 // peal stats: what a log holds.
 //
-// What a bus counts while it runs (delivered, retried) belongs to the process that runs it; this is
-// about the log, which is everybody's. Types are counted by reading all of it.
+// What a bus counts while it runs (delivered, retried) only the process that runs it knows: it is
+// asked, if there is one. The rest is about the log, which is everybody's. Types are counted by
+// reading all of it.
 #include <search.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +163,18 @@ static uint64_t count_durable(peal_bus *bus)
     return count;
 }
 
+// What the process that has the log has counted since it opened it.
+#define OWNER_COLUMNS                                                                              \
+    { "process", "process that has it", CELL_NUMBER }, { "published", "published", CELL_NUMBER },  \
+        { "delivered", "delivered", CELL_NUMBER }, { "retried", "retried", CELL_NUMBER },          \
+        { "dropped", "dropped", CELL_NUMBER }, { "rejected", "rejected", CELL_NUMBER },            \
+        { "emit_lost", "lost by emit", CELL_NUMBER },                                              \
+        { "subscriptions", "subscriptions", CELL_NUMBER },                                         \
+    {                                                                                              \
+        "memory_bytes", "memory of the log", CELL_BYTES                                            \
+    }
+enum { OWNER_COUNT = 9 };
+
 static int run(struct cli *cli, peal_bus *bus, const void *given)
 {
     static const struct cli_column columns[] = {
@@ -175,6 +188,7 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
         { "durable_subscriptions", "durable subscriptions", CELL_NUMBER },
         { "dead_letters", "dead letters", CELL_NUMBER },
         { "scheduled", "scheduled", CELL_NUMBER },
+        OWNER_COLUMNS,
     };
     const struct stats *wanted = given;
     struct peal_bus_stats stats;
@@ -197,8 +211,17 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
         { .number = count_durable(bus) },
         { .number = stats.dead_letters },
         { .number = stats.scheduled },
+        { .number = (uint64_t)cli->owner },
+        { .number = stats.published },
+        { .number = stats.delivered },
+        { .number = stats.retried },
+        { .number = stats.dropped },
+        { .number = stats.rejected },
+        { .number = stats.emit_lost },
+        { .number = stats.subscriptions },
+        { .number = stats.memory_bytes },
     };
-    cli_table_one(cli, columns, CLI_COUNT(columns), values);
+    cli_table_one(cli, columns, CLI_COUNT(columns) - (cli->owner ? 0 : OWNER_COUNT), values);
     return CLI_YES;
 }
 
@@ -206,11 +229,14 @@ const struct cli_verb cli_verb_stats = {
     .name = "stats",
     .arguments = "",
     .summary = "what a log holds, in numbers",
-    .about = "Prints how many events there are, since when, and what else is kept.\n\n"
-             "  peal stats\n"
-             "  peal stats --types --limit 20\n",
+    .about =
+        "Prints how many events there are, since when, and what else is kept; while a program\n"
+        "has the log, also what that has counted since it began.\n\n"
+        "  peal stats\n"
+        "  peal stats --types --limit 20\n",
     .options = options,
     .size = sizeof(struct stats),
     .need = CLI_READS,
+    .asks = true,
     .run = run,
 };

@@ -149,5 +149,6 @@ const struct cli_verb cli_verb_stream = {
     .least = 1,
     .most = 4,
     .need = CLI_WRITES,
+    .asks = true,
     .run = run,
 };

@@ -33,7 +33,7 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_explain, &cli_verb_bench,  &cli_verb_completion, NULL,
 };
 
-enum { VERBS_MAX = 24, STRUCT_MAX = 4096, BUFFER = 262144 };
+enum { VERBS_MAX = 24, STRUCT_MAX = 4096, BUFFER = 262144, WAIT_MS = 5000 };
 
 const struct cli_verb *cli_verb_find(const char *name)
 {
@@ -167,7 +167,7 @@ static int run_buffered(struct cli *cli, const void *given)
 static int run_verb(struct cli *cli, int argc, char **argv)
 {
     _Alignas(max_align_t) char given[STRUCT_MAX] = { 0 };
-    struct cli_common common = { 0 };
+    struct cli_common common = { .wait_ms = WAIT_MS };
     // NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
     const char *environment = getenv("PEAL_URL");
     if (cli->verb->size > sizeof given || !cli_options_read(cli, &common, given, argc, argv)) {
@@ -185,6 +185,7 @@ static int run_verb(struct cli *cli, int argc, char **argv)
     cli->url = common.url                    ? common.url
                : environment && *environment ? environment
                                              : "file:./events";
+    cli->wait_ms = common.wait_ms;
     cli_signals(!only_reads(cli));
     return run_buffered(cli, given);
 }

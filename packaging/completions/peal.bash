@@ -83,6 +83,9 @@ _peal() {
     stream:--priority|stream:-p) words="0 1 2 3 4 5 6 7 8 9" ;;
     stream:--durability|stream:-d) words="memory os disk" ;;
     subs:--lag|subs:-l) nothing=1 ;;
+    subs:--from|subs:-f) words="beginning now" ;;
+    subs:--from-position) nothing=1 ;;
+    subs:--since|subs:-s) nothing=1 ;;
     dead:--type|dead:-t) nothing=1 ;;
     dead:--subscription|dead:-s) nothing=1 ;;
     dead:--reason|dead:-r) nothing=1 ;;
@@ -127,23 +130,24 @@ _peal() {
     bench:--directory|bench:-D) files=1 ;;
     bench:--seconds|bench:-s) nothing=1 ;;
     *:--url|*:-u) nothing=1 ;;
+    *:--wait) nothing=1 ;;
     *)
         case $verb in
-        publish) words=" --type -t --subject -s --lines --deliver-at --deliver-in --data -D --data-file --content-type --key -k --correlation -c --causation --id -i --source --schema --metadata -m --time --priority -p --durability -d --url -u --json -j --text --quiet -q --help -h" ;;
-        tail) words=" --follow -f --lines -l --new --all -a --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --json -j --text --quiet -q --help -h" ;;
-        query) words=" --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --backwards -b --count --full -f --url -u --json -j --text --quiet -q --help -h" ;;
-        replay) words=" --speed -x --full -f --to --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --json -j --text --quiet -q --help -h" ;;
-        stream) words="show version append --expect -e --backwards -b --limit -n --data -D --data-file --content-type --key -k --correlation -c --causation --id -i --source --schema --metadata -m --time --priority -p --durability -d --url -u --json -j --text --quiet -q --help -h" ;;
-        subs) words="list show --lag -l --paused -p --url -u --json -j --text --quiet -q --help -h" ;;
-        dead) words="list show count retry edit discard --type -t --subscription -s --reason -r --older-than --limit -n --all -a --dry-run --by -b --data -D --data-file --content-type --url -u --json -j --text --quiet -q --help -h" ;;
-        schedule) words="list cancel --type -t --subject -s --correlation -c --source --limit -n --all -a --dry-run --url -u --json -j --text --quiet -q --help -h" ;;
-        stats) words=" --types -t --limit -n --url -u --json -j --text --quiet -q --help -h" ;;
-        import) words=" --format --type -t --type-from --time-from --subject-from --correlation-from --strict --dry-run --from-line --batch --durability -d --url -u --json -j --text --quiet -q --help -h" files=1 ;;
-        export) words=" --output -o --format --append -a --rotate --max-file-size-mb --follow -f --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --json -j --text --quiet -q --help -h" ;;
-        doctor) words=" --url -u --json -j --text --quiet -q --help -h" ;;
-        explain) words=" --pattern -p --url -u --json -j --text --quiet -q --help -h" ;;
-        bench) words=" --directory -D --seconds -s --url -u --json -j --text --quiet -q --help -h" ;;
-        completion) words="bash zsh --url -u --json -j --text --quiet -q --help -h" ;;
+        publish) words=" --type -t --subject -s --lines --deliver-at --deliver-in --data -D --data-file --content-type --key -k --correlation -c --causation --id -i --source --schema --metadata -m --time --priority -p --durability -d --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        tail) words=" --follow -f --lines -l --new --all -a --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        query) words=" --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --backwards -b --count --full -f --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        replay) words=" --speed -x --full -f --to --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        stream) words="show version append --expect -e --backwards -b --limit -n --data -D --data-file --content-type --key -k --correlation -c --causation --id -i --source --schema --metadata -m --time --priority -p --durability -d --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        subs) words="list show pause resume seek forget --lag -l --paused -p --from -f --from-position --since -s --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        dead) words="list show count retry edit discard --type -t --subscription -s --reason -r --older-than --limit -n --all -a --dry-run --by -b --data -D --data-file --content-type --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        schedule) words="list cancel --type -t --subject -s --correlation -c --source --limit -n --all -a --dry-run --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        stats) words=" --types -t --limit -n --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        import) words=" --format --type -t --type-from --time-from --subject-from --correlation-from --strict --dry-run --from-line --batch --durability -d --url -u --wait --json -j --text --quiet -q --help -h" files=1 ;;
+        export) words=" --output -o --format --append -a --rotate --max-file-size-mb --follow -f --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        doctor) words=" --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        explain) words=" --pattern -p --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        bench) words=" --directory -D --seconds -s --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        completion) words="bash zsh --url -u --wait --json -j --text --quiet -q --help -h" ;;
         esac ;;
     esac
     [ -n "$nothing" ] && return

@@ -53,7 +53,7 @@ for i in 2 3; do
 done
 if ! wait $follower; then wrong "tail --follow beside a writer"; fi
 if [ "$(grep -c live.event seen)" -ne 3 ]; then wrong "$(wc -l <seen) events seen of 3"; fi
-no peal publish a.b 1
+no peal publish a.b 1 --wait 0
 complains 'process'
 with_status 124 timeout 1 "$peal_program" tail -f --new --quiet
 lines 0
