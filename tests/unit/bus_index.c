@@ -10,7 +10,12 @@
 #include <cmocka.h>
 #include <peal/log.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "bus/internal.h"
+#include "engine/engine.h"
+#include "log/index.h"
 #include "support/stage.h"
 #include "testing/world.h"
 
@@ -107,11 +112,76 @@ static void a_missing_index_costs_no_event(void **state)
     stage_close(&stage);
 }
 
+// ---- subjects that indexes cannot tell apart ----------------------------------------------------
+
+#define GUESSES 400000U
+
+struct guess {
+    uint32_t half; // of the hash: all that an index keeps
+    uint32_t number;
+};
+
+static int by_half(const void *left, const void *right)
+{
+    const struct guess *a = left, *b = right;
+    return (a->half > b->half) - (a->half < b->half);
+}
+
+// Two subjects whose hashes look the same in an index of this log.
+static void find_alike(struct stage *stage, char one[16], char other[16])
+{
+    struct guess *guesses = calloc(GUESSES, sizeof *guesses);
+    assert_non_null(guesses);
+    for (uint32_t i = 0; i < GUESSES; i++) {
+        int length = snprintf(one, 16, "s%u", i);
+        uint64_t hash = pl_index_hash(stage->bus->engine->origin, one, (size_t)length);
+        guesses[i] = (struct guess){ (uint32_t)(hash >> 32), i };
+    }
+    qsort(guesses, GUESSES, sizeof *guesses, by_half);
+    uint32_t at = 1;
+    while (at < GUESSES && guesses[at].half != guesses[at - 1].half) {
+        at++;
+    }
+    assert_true(at < GUESSES); // of so many, some two are
+    (void)snprintf(one, 16, "s%u", guesses[at - 1].number);
+    (void)snprintf(other, 16, "s%u", guesses[at].number);
+    free(guesses);
+}
+
+static void publish_one(struct stage *stage, const char *subject)
+{
+    struct peal_message message = { .type = "usual", .subject = subject };
+    assert_int_equal(peal_publish(stage->bus, &message, NULL), PEAL_OK);
+}
+
+// One in a tail, then in a file.
+static void an_event_whose_subject_only_looks_like_it_is_not_given(void **state)
+{
+    (void)state;
+    struct stage stage;
+    open_log(&stage);
+    char wanted[16], other[16];
+    find_alike(&stage, wanted, other);
+    publish_one(&stage, other);
+    publish_one(&stage, wanted);
+    publish_one(&stage, other);
+    for (int reopened = 0; reopened < 2; reopened++) {
+        for (int backwards = 0; backwards < 2; backwards++) {
+            struct peal_query query = { .subject = wanted, .backwards = backwards != 0 };
+            assert_int_equal(count_of(&stage, query), 1);
+        }
+        peal_bus_close(stage.bus);
+        open_again(&stage);
+    }
+    stage_close(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_damaged_index_costs_no_event),
         cmocka_unit_test(a_missing_index_costs_no_event),
+        cmocka_unit_test(an_event_whose_subject_only_looks_like_it_is_not_given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
