@@ -171,6 +171,25 @@ static enum peal_err enter_file(struct pl_store *store, uint64_t base)
     return PEAL_OK;
 }
 
+// The oldest file we know and the list of the directory lacks may have been archived while that was
+// made. Is it gone? Gives where the next one begins.
+static bool first_is_gone(struct pl_store *store, uint64_t oldest, uint64_t *out_next)
+{
+    pl_mutex_lock(&store->lock, store->seams);
+    uint64_t base = store->volumes[0].base;
+    *out_next = store->volume_count > 2 ? store->volumes[1].base : 0;
+    pl_mutex_unlock(&store->lock, store->seams);
+    if (base >= oldest || !*out_next) {
+        return false;
+    }
+    char path[PL_STORE_PATH];
+    pl_volume_path(store, base, path);
+    struct pl_file file = { 0 };
+    int result = store->files->open(store->files->world, &file, path, PL_FILE_READ);
+    store->files->close(store->files->world, &file);
+    return result == -ENOENT;
+}
+
 // The first file behind the last one we know; 0: there is none. Those that are gone are forgotten.
 static enum peal_err find_next(struct pl_store *store, uint64_t *out)
 {
@@ -184,8 +203,9 @@ static enum peal_err find_next(struct pl_store *store, uint64_t *out)
     for (size_t i = 0; i < listing.count && *out == 0; i++) {
         *out = listing.bases[i] > last ? listing.bases[i] : 0;
     }
-    if (listing.count > 0) {
-        pl_volumes_forget(store, listing.bases[0]);
+    uint64_t behind = 0;
+    while (listing.count > 0 && first_is_gone(store, listing.bases[0], &behind)) {
+        pl_volumes_forget(store, behind);
     }
     pl_release(store->seams, listing.bases);
     return PEAL_OK;

@@ -43,18 +43,30 @@ void pl_volumes_forget(struct pl_store *store, uint64_t position)
     }
 }
 
+// Its header, or one that will do if it has none that is whole.
+static struct pl_segfile_header header_of(const struct pl_store *store, uint64_t base,
+                                          const char *path)
+{
+    struct pl_segfile_header header = { .seed = { store->seed[0], store->seed[1] }, .base = base };
+    struct pl_file file = { 0 };
+    if (!store->files->open(store->files->world, &file, path, PL_FILE_READ)) {
+        (void)pl_segfile_read_header(&header, store->files, file, path);
+        store->files->close(store->files->world, &file);
+    }
+    header.flags |= PL_SEGFILE_REMOVED;
+    return header;
+}
+
 // Says so in the header: what else that has stays, and with it all but a sector of each half.
 static int mark_removed(struct pl_store *store, uint64_t base, const char *path)
 {
     const struct pl_files *files = store->files;
+    struct pl_segfile_header header = header_of(store, base, path);
     struct pl_file file = { 0 };
     int result = files->open(files->world, &file, path, PL_FILE_WRITE);
     if (result) {
-        return result;
+        return result == -ETXTBSY ? pl_archive_give_name(store, base, &header) : result;
     }
-    struct pl_segfile_header header = { .seed = { store->seed[0], store->seed[1] }, .base = base };
-    (void)pl_segfile_read_header(&header, files, file, path); // without one this one will do
-    header.flags |= PL_SEGFILE_REMOVED;
     result = pl_segfile_write_header(files, file, &header);
     result = result ? result : files->sync(files->world, file);
     files->close(files->world, &file);
@@ -67,6 +79,7 @@ int pl_volume_remove(struct pl_store *store, uint64_t base)
     char path[PL_STORE_PATH];
     pl_volume_path(store, base, path);
     int result = mark_removed(store, base, path);
+    result = result ? result : pl_archive_remove(store, base);
     result = result ? result : files->unlink(files->world, path);
     result = result == -ENOENT ? 0 : result;
     return result ? result : files->sync_directory(files->world, store->path);

@@ -5,6 +5,7 @@
 //     store.c    open and close, the directory and its lock, what it knows
 //     recover.c  which files there are, and where the log goes on; torn.c: what of the last counts
 //     volume.c   the list of files; begin.c: a new one; forget.c: old ones
+//     archive.c  complete ones, compressed; archives.h: read as if they were not
 //     write.c    files fill and follow each other; put.c: events become records
 //     handover.c and outlive the process before they are written
 //     sync.c     they become durable; flush.c: settling; failure.c: what failed
@@ -15,6 +16,7 @@
 #ifndef PL_LOG_INTERNAL_H
 #define PL_LOG_INTERNAL_H
 
+#include "log/archives.h"
 #include "log/cursor.h"
 #include "log/guide.h"
 #include "log/handover.h"
@@ -49,6 +51,8 @@ struct pl_volume {
     bool after_failure; // the one before had failed
     bool damaged;       // the header was
     uint32_t opened;    // where in pl_store.opened its file is, if it is open
+    uint64_t packed;    // bytes of its archive on the disk; 0: it is a plain file
+    bool stays;         // an archive of it would not be worth it
 };
 
 // A file kept open to read.
@@ -71,7 +75,7 @@ struct pl_unsynced {
 
 struct pl_store {
     const struct pl_seams *seams;
-    const struct pl_files *files;
+    const struct pl_files *files; // those of `archives`
     struct pl_store_config config;
     char *path;
     char *source;
@@ -134,6 +138,8 @@ struct pl_store {
     // Whoever makes, names or removes the reserve: between taking it and giving it a name nobody
     // may make another under its old one. Held across I/O; not waited for by who writes.
     struct pl_mutex reserving;
+    struct pl_archives archives; // what is open of them; has a lock of its own
+
     struct pl_mutex starting;  // the flusher
     struct pl_thread *flusher; // NULL: nobody has needed it
     struct pl_log *flushed;    // what it writes
@@ -144,7 +150,10 @@ struct pl_store {
 // ---- volume.c -----------------------------------------------------------------------------------
 
 void pl_volume_path(const struct pl_store *store, uint64_t base, char out[PL_STORE_PATH]);
-bool pl_volume_parse(const char *name, uint64_t *out_base); // is it the name of a segment file?
+// Is it the name of a segment file, plain or archived?
+bool pl_volume_parse(const char *name, uint64_t *out_base);
+// What stands in a name behind its base; NULL: it does not begin with one.
+const char *pl_volume_rest(const char *name, uint64_t *out_base);
 
 enum peal_err pl_volume_open(const struct pl_store *store, uint64_t base, enum pl_file_mode mode,
                              struct pl_file *out);
@@ -186,6 +195,27 @@ void pl_reserve_make(struct pl_store *store);
 
 // Removes it, and whatever was left half made.
 void pl_reserve_clear(struct pl_store *store);
+
+// ---- archive.c ----------------------------------------------------------------------------------
+
+void pl_archive_path(const struct pl_store *store, uint64_t base, char out[PL_STORE_PATH]);
+
+// Gives the plain file's name, which an archive has left free, to a file of nothing but a header,
+// for good. 0 or minus an errno.
+int pl_archive_give_name(struct pl_store *store, uint64_t base,
+                         const struct pl_segfile_header *header);
+
+// Removes the archive of a volume beside which a plain file stands. It is emptied first, so that a
+// name that comes back is known for what it is. 0, also if there is no archive, or minus an errno.
+int pl_archive_remove(struct pl_store *store, uint64_t base);
+
+// A plain file, synced, has been given the name that counts: removes the archive whose place it
+// takes, for good, and forgets that there was one. 0 or minus an errno.
+int pl_archive_replaced(struct pl_store *store, uint64_t base);
+
+// Removes what was left half made, and archives whose plain file is still there. For who opens to
+// write. PEAL_EIO, PEAL_ENOMEM.
+enum peal_err pl_archive_clear(struct pl_store *store);
 
 // ---- recover.c and torn.c -----------------------------------------------------------------------
 

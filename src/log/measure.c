@@ -22,9 +22,10 @@ static uint64_t size_of(struct pl_store *store, uint64_t base)
     if (pl_place_open(&place, store, base, &found) || !found) {
         return 0; // as good as not there
     }
+    uint64_t packed = pl_archives_room(&store->archives, place.file);
     int64_t size = store->files->size(store->files->world, place.file);
     pl_place_leave(&place, store);
-    return size > 0 ? (uint64_t)size : 0;
+    return packed ? packed : size > 0 ? (uint64_t)size : 0;
 }
 
 uint64_t pl_store_behind(struct pl_store *store, uint64_t bytes)
@@ -38,4 +39,23 @@ uint64_t pl_store_behind(struct pl_store *store, uint64_t bytes)
         position = base;
     }
     return 0;
+}
+
+void pl_store_holdings(struct pl_holdings *out, struct pl_store *store)
+{
+    struct pl_holdings sum = { 0 };
+    uint64_t last = 0;
+    pl_mutex_lock(&store->lock, store->seams);
+    for (size_t i = 0; i < store->volume_count; i++) {
+        const struct pl_volume *volume = &store->volumes[i];
+        last = volume->base;
+        sum.files++;
+        sum.archived += volume->packed > 0;
+        sum.bytes += volume->packed                     ? volume->packed
+                     : volume->bytes == PL_VOLUME_GROWS ? 0
+                                                        : volume->bytes;
+    }
+    pl_mutex_unlock(&store->lock, store->seams);
+    sum.bytes += last ? size_of(store, last) : 0;
+    *out = sum;
 }

@@ -23,6 +23,12 @@ static int meet_name(void *context, const char *name)
         listing->handover = listing->handover || strcmp(name, PL_HANDOVER_NAME) == 0;
         return 0;
     }
+    size_t at = listing->count;
+    for (; at > 0 && listing->bases[at - 1] > base; at--) {
+    }
+    if (at > 0 && listing->bases[at - 1] == base) {
+        return 0; // it is there as an archive, too
+    }
     if (listing->count == listing->capacity) {
         size_t capacity = listing->capacity ? listing->capacity * 2 : 16;
         uint64_t *grown = pl_resize(listing->seams, listing->bases, capacity * sizeof *grown);
@@ -32,10 +38,8 @@ static int meet_name(void *context, const char *name)
         listing->bases = grown;
         listing->capacity = capacity;
     }
-    size_t at = listing->count++;
-    for (; at > 0 && listing->bases[at - 1] > base; at--) {
-        listing->bases[at] = listing->bases[at - 1];
-    }
+    memmove(&listing->bases[at + 1], &listing->bases[at],
+            (listing->count++ - at) * sizeof *listing->bases);
     listing->bases[at] = base;
     return 0;
 }
@@ -112,6 +116,7 @@ static enum peal_err read_head(struct pl_store *store, bool *known, uint64_t bas
     volume->durable = header.durable;
     volume->before = header.before;
     volume->damaged = damaged;
+    volume->packed = pl_archives_room(&store->archives, file);
     volume->after_failure = header.flags & PL_SEGFILE_AFTER_FAILURE;
     return PEAL_OK;
 }
@@ -268,11 +273,13 @@ static enum peal_err take_tail(struct pl_store *store)
 enum peal_err pl_store_recover(struct pl_store *store)
 {
     bool writes = !store->config.read_only;
+    enum peal_err err = PEAL_OK;
     if (writes) {
         pl_reserve_clear(store);
+        err = pl_archive_clear(store);
     }
     struct pl_listing listing;
-    enum peal_err err = pl_store_list(store, &listing);
+    err = err ? err : pl_store_list(store, &listing);
     if (err) {
         return err;
     }

@@ -160,6 +160,7 @@ static void destroy(struct pl_store *store)
     pl_cursor_rest(&store->cursor);
     pl_places_finish(store);
     pl_volumes_finish(store);
+    pl_archives_finish(&store->archives);
     pl_release(store->seams, store->numbers);
     pl_release(store->seams, store->buffer);
     pl_release(store->seams, store->source);
@@ -176,7 +177,8 @@ static struct pl_store *create(const struct pl_store_config *config)
         return NULL;
     }
     store->seams = seams;
-    store->files = config->files;
+    pl_archives_init(&store->archives, seams, config->files);
+    store->files = &store->archives.files;
     store->config = *config;
     store->path = pl_copy_bytes(seams, config->path, strlen(config->path));
     store->source = pl_copy_bytes(seams, source, strlen(source));

@@ -121,6 +121,38 @@ uint64_t pl_store_behind(struct pl_store *store, uint64_t bytes);
 // *out_first: the first position there is now. PEAL_EIO: some may be gone.
 enum peal_err pl_store_forget(struct pl_store *store, uint64_t position, uint64_t *out_first);
 
+// Which files are to be archived: complete ones with all positions in [from, below). The last two
+// never are.
+struct pl_archive_wanted {
+    uint64_t from, below;
+    bool (*progress)(void *context, uint64_t done); // bytes of the file; false: stop. NULL: no
+    void *context;
+};
+
+// One that was.
+struct pl_archived {
+    uint64_t base, end;     // its positions; 0: there was none
+    uint64_t bytes, packed; // before and after; the same: it stays, as that saves too little
+    char name[40];          // of the file, without the directory
+};
+
+// Archives the oldest file that is wanted: it is compressed, and read as before. Returns when the
+// archive alone would survive a power cut. One thread at a time, and not with pl_store_forget.
+// PEAL_EUNSUPPORTED (built without zstd), PEAL_ESTATE (stopped, or read only), PEAL_EIO,
+// PEAL_ENOMEM: its events are there, as they were.
+enum peal_err pl_store_archive(struct pl_archived *out, struct pl_store *store,
+                               const struct pl_archive_wanted *wanted);
+
+// The bytes of files with positions below `below` that are still to be archived. Any thread.
+uint64_t pl_store_archivable(struct pl_store *store, uint64_t below);
+
+// What there is on the disk. Any thread.
+struct pl_holdings {
+    uint64_t files, archived; // segment files; of those, archives
+    uint64_t bytes;           // that all take, about
+};
+void pl_store_holdings(struct pl_holdings *out, struct pl_store *store);
+
 // Of a store that only reads: takes notice of what was written since; pl_store_written says how far
 // that is. One thread at a time, others may read. PEAL_EIO, PEAL_ENOMEM.
 enum peal_err pl_store_refresh(struct pl_store *store);

@@ -406,6 +406,8 @@ static enum peal_err take_open(struct pl_store *store, bool *out_again)
     err = err ? err : look_at(&look, &end);
     bool known = store->volume_count == 1 || last->after_failure || last->durable >= last->base ||
                  look.scan.synced >= last->base;
+    // What was archived was synced before, and so was its archive.
+    known = known || store->volumes[store->volume_count - 2].packed > 0;
     known = known || PL_PLANTED(UNCHECKED_BEFORE);
     if (!err && !known) {
         look.scan.synced = last->durable;

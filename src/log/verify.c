@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define WINDOW  65536
@@ -20,6 +21,7 @@ struct verifying {
     char path[PL_STORE_PATH];
     uint64_t done, total; // bytes, of the files before; of all
     uint64_t told;        // of the progress
+    bool damaged;         // something of this file is, and it was told
 };
 
 static enum peal_err tell_progress(struct verifying *verifying, uint64_t done)
@@ -36,6 +38,7 @@ static enum peal_err meet_damage(void *context, const struct pl_damage *damage)
     if (damage->first < damage->end && damage->first >= verifying->place.given_up) {
         return PEAL_OK; // nobody was promised that
     }
+    verifying->damaged = true;
     verifying->ops->damage(verifying->context, verifying->path, damage);
     return PEAL_OK;
 }
@@ -116,11 +119,37 @@ static enum peal_err verify_header(struct verifying *verifying)
     return meet_damage(verifying, &damage);
 }
 
+// What of an archive may be damaged without harm to what it holds: one of its two tables, half of
+// the header.
+static enum peal_err verify_archive(struct verifying *verifying)
+{
+    struct pl_store *store = verifying->store;
+    const struct pl_volume *volume = &verifying->place.volume;
+    int result = pl_archives_check(&store->archives, verifying->place.file);
+    if (result == -ENOMEM) {
+        return pl_fail(PEAL_ENOMEM, "%s: no memory to verify it", verifying->path);
+    }
+    struct pl_damage damage = { .first = volume->base, .end = volume->base };
+    return result && !verifying->damaged ? meet_damage(verifying, &damage) : PEAL_OK;
+}
+
+static void find_path(struct verifying *verifying)
+{
+    struct pl_store *store = verifying->store;
+    uint64_t base = verifying->place.volume.base;
+    if (pl_archives_room(&store->archives, verifying->place.file) > 0) {
+        pl_archive_path(store, base, verifying->path);
+    } else {
+        pl_volume_path(store, base, verifying->path);
+    }
+}
+
 static enum peal_err verify_file(struct verifying *verifying)
 {
     static const struct pl_scan_ops ops = { .event = meet_event, .damage = meet_damage };
     struct pl_store *store = verifying->store;
-    pl_volume_path(store, verifying->place.volume.base, verifying->path);
+    find_path(verifying);
+    verifying->damaged = false;
     enum peal_err err = verify_header(verifying);
     if (err) {
         return err;
@@ -130,7 +159,8 @@ static enum peal_err verify_file(struct verifying *verifying)
     if (err == PEAL_EIO) {
         return tell_unreadable(verifying, &scan);
     }
-    return err ? err : look_behind(verifying, &scan);
+    err = err ? err : look_behind(verifying, &scan);
+    return err ? err : verify_archive(verifying);
 }
 
 static uint64_t size_of(const struct pl_store *store, const struct pl_place *place)

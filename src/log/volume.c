@@ -18,20 +18,31 @@
 
 // ---- names --------------------------------------------------------------------------------------
 
-bool pl_volume_parse(const char *name, uint64_t *out_base)
+const char *pl_volume_rest(const char *name, uint64_t *out_base)
 {
     uint64_t base = 0;
     for (int i = 0; i < NAME_DIGITS; i++) {
         if (name[i] < '0' || name[i] > '9') {
-            return false;
+            return NULL;
         }
         uint64_t digit = (uint64_t)(name[i] - '0');
         if (base > (UINT64_MAX - digit) / 10) {
-            return false;
+            return NULL;
         }
         base = base * 10 + digit;
     }
-    if (strcmp(name + NAME_DIGITS, ".seg") != 0 || base == 0) {
+    if (base == 0) {
+        return NULL;
+    }
+    *out_base = base;
+    return name + NAME_DIGITS;
+}
+
+bool pl_volume_parse(const char *name, uint64_t *out_base)
+{
+    uint64_t base = 0;
+    const char *rest = pl_volume_rest(name, &base);
+    if (!rest || (strcmp(rest, ".seg") != 0 && strcmp(rest, ".seg.zst") != 0)) {
         return false;
     }
     *out_base = base;
@@ -44,14 +55,33 @@ void pl_volume_path(const struct pl_store *store, uint64_t base, char out[PL_STO
     (void)snprintf(out, PL_STORE_PATH, "%s/%020" PRIu64 ".seg", store->path, base);
 }
 
+static enum peal_err say_not_open(const char *path, int result)
+{
+    switch (result) {
+    case -ENOMEM:
+        return pl_fail(PEAL_ENOMEM, "%s: no memory to open its archive", path);
+    case -EOPNOTSUPP:
+        return pl_fail(PEAL_EUNSUPPORTED,
+                       "%s.zst: is archived, and this Peal was built without zstd or is too old to "
+                       "read it: use another, or unpack it with zstd -d --rm",
+                       path);
+    case -ETXTBSY:
+        return pl_fail(PEAL_EIO,
+                       "%s.zst: is archived, and the files that followed it are gone: bring them "
+                       "back, or unpack it with zstd -d --rm to go on behind it",
+                       path);
+    default:
+        return pl_fail(PEAL_EIO, "%s: cannot open it: %s", path, pl_files_text(result));
+    }
+}
+
 enum peal_err pl_volume_open(const struct pl_store *store, uint64_t base, enum pl_file_mode mode,
                              struct pl_file *out)
 {
     char path[PL_STORE_PATH];
     pl_volume_path(store, base, path);
     int result = store->files->open(store->files->world, out, path, mode);
-    return result ? pl_fail(PEAL_EIO, "%s: cannot open it: %s", path, pl_files_text(result))
-                  : PEAL_OK;
+    return result ? say_not_open(path, result) : PEAL_OK;
 }
 
 // ---- the list -----------------------------------------------------------------------------------
