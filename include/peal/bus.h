@@ -151,6 +151,9 @@ struct peal_bus_options {
     // keeps one thread more that sleeps until somebody asks (ask_owner, the program `peal`), by a
     // socket of no file and no port; only processes of the same user, and root's, are answered.
     bool no_requests;
+    // Of `file:` only. Complete files whose events are all older than this are compressed in the
+    // background, while others are published, and read as before (peal_log_archive). Default: none.
+    uint64_t archive_ms;
 };
 
 // Opens a bus. PEAL_EURL (unknown scheme or parameter), PEAL_EINVAL, PEAL_EUNSUPPORTED (an option
@@ -515,6 +518,8 @@ struct peal_bus_stats {
     uint64_t worker_parks;              // times a worker went to sleep
     struct peal_histogram publish_wait; // of publishers that had to wait for memory
     uint64_t scheduled;                 // events that wait for their time
+    // Of `file:`: its segment files, how many of them are archived, and the bytes they take, about.
+    uint64_t log_files, log_archived, log_bytes;
 };
 // PEAL_EIO, PEAL_ENOMEM: of a bus that only reads.
 PEAL_API enum peal_err peal_bus_stats(struct peal_bus_stats *out, peal_bus *bus);

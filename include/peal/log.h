@@ -118,6 +118,40 @@ struct peal_health {
 PEAL_API enum peal_err peal_log_verify(struct peal_health *out, peal_bus *bus,
                                        const struct peal_verify *verify);
 
+// ---- archiving ----------------------------------------------------------------------------------
+
+// One file that was compressed. Borrowed for the call.
+struct peal_archived {
+    const char *file;       // its name now, without the directory
+    uint64_t first, end;    // positions [first, end) are in it
+    uint64_t bytes, packed; // before and after
+};
+
+struct peal_archive {
+    // Files with no event recorded at this time or later, ns since the epoch; 0: all there are.
+    int64_t before_ns;
+    void (*file)(const struct peal_archived *file, void *context); // may be NULL
+    // Bytes of files looked at, and how many there are to look at; false stops it. May be NULL.
+    bool (*progress)(uint64_t done, uint64_t total, void *context);
+    void *context;
+};
+
+struct peal_savings {
+    uint64_t files;         // archived by this call
+    uint64_t bytes, packed; // theirs, before and after
+    uint64_t left;          // files that stay as they are, since compressing saves too little
+};
+
+// Compresses complete files of a log, never the newest two, in the calling thread. They are read as
+// before, by queries, replay and other processes; `zstd -d` gives back what they were. Each is
+// verified, and takes the place of the other only when it would survive a power cut. Publishing
+// goes on meanwhile. `archive` NULL: all; `out` may be NULL. See also `archive_ms` of the bus.
+// PEAL_EINVAL, PEAL_ECLOSED, PEAL_EUNSUPPORTED (an engine other than `file:`, or a library without
+// zstd), PEAL_ESTATE (stopped by `progress`; or the bus is read only), PEAL_EIO, PEAL_ENOMEM: those
+// told of until then are archived, all others are as they were.
+PEAL_API enum peal_err peal_log_archive(struct peal_savings *out, peal_bus *bus,
+                                        const struct peal_archive *archive);
+
 #ifdef __cplusplus
 }
 #endif

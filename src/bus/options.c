@@ -56,6 +56,8 @@ static const struct parameter {
     { "no_requests", FLAG, offsetof(struct peal_bus_options, no_requests), NULL },
     { "go_on", FLAG, offsetof(struct peal_bus_options, go_on), NULL },
     { "forget_unread", FLAG, offsetof(struct peal_bus_options, forget_unread), NULL },
+    { "archive_ms", MILLISECONDS, offsetof(struct peal_bus_options, archive_ms),
+      "to archive nothing, leave it out" },
     { "durability", DURABILITY, offsetof(struct peal_bus_options, durability), NULL },
     { "segment_bytes", SIZE, offsetof(struct peal_bus_options, segment_bytes),
       "a file holds events" },
@@ -282,21 +284,23 @@ static enum peal_err check_engine(struct peal_bus_options *options, struct pl_re
     }
     if (!(ops->capabilities & PL_CAN_STORE)) {
         if (options->durability > ops->durability || options->segment_bytes || options->read_only ||
-            options->go_on || options->forget_unread || options->ask_owner ||
+            options->go_on || options->forget_unread || options->archive_ms || options->ask_owner ||
             options->no_requests) {
             return pl_fail(PEAL_EUNSUPPORTED,
                            "%s: has memory only: durability, segment_bytes, read_only, go_on, "
-                           "forget_unread, ask_owner and no_requests are for file:",
+                           "forget_unread, archive_ms, ask_owner and no_requests are for file:",
                            ops->scheme);
         }
         return PEAL_OK;
     }
     bool limited = options->history_events || options->history_bytes || options->history_ms;
     if (!(ops->capabilities & PL_CAN_SEGMENT) &&
-        (options->segment_bytes || options->go_on || options->forget_unread || limited)) {
+        (options->segment_bytes || options->go_on || options->forget_unread ||
+         options->archive_ms || limited)) {
         return pl_fail(PEAL_EUNSUPPORTED,
                        "%s: has one file and keeps every event: segment_bytes, go_on, "
-                       "history_events, history_bytes, history_ms and forget_unread are for file:",
+                       "history_events, history_bytes, history_ms, forget_unread and archive_ms "
+                       "are for file:",
                        ops->scheme);
     }
     if (options->history_events == PEAL_NO_HISTORY || options->history_bytes == PEAL_NO_HISTORY ||
@@ -308,7 +312,8 @@ static enum peal_err check_engine(struct peal_bus_options *options, struct pl_re
     *retention = (struct pl_retention){ .events = options->history_events,
                                         .bytes = options->history_bytes,
                                         .age_ms = options->history_ms,
-                                        .unread_too = options->forget_unread };
+                                        .unread_too = options->forget_unread,
+                                        .archive_ms = options->archive_ms };
     options->history_events = UINT64_MAX - 1;
     options->history_bytes = STORED_HISTORY_BYTES;
     options->history_ms = 0;

@@ -251,6 +251,9 @@ enum peal_err peal_bus_stats(struct peal_bus_stats *out, peal_bus *bus)
         out->first_position = pl_log_first(bus->log, end);
         out->memory_bytes = pl_log_memory(bus->log);
     }
+    if (bus->engine->ops->holdings) {
+        bus->engine->ops->holdings(bus->engine, out);
+    }
     if (pl_asks(bus)) {
         add_owner(bus, out);
     }

@@ -52,7 +52,8 @@ struct pl_kv_transaction;
 // What of the stored events is kept; zeros: all.
 struct pl_retention {
     uint64_t events, bytes, age_ms;
-    bool unread_too; // nobody holds it up
+    bool unread_too;     // nobody holds it up
+    uint64_t archive_ms; // what is older is compressed; 0: nothing
 };
 
 struct pl_engine_config {
@@ -148,6 +149,14 @@ struct pl_engine_ops {
     // that only has memory.
     enum peal_err (*verify)(struct pl_engine *engine, const struct peal_verify *verify,
                             struct peal_health *out);
+
+    // Compresses complete files, and counts them. PEAL_ESTATE (stopped, or read only), PEAL_EIO,
+    // PEAL_ENOMEM, PEAL_EUNSUPPORTED. NULL in an engine without files of that kind.
+    enum peal_err (*archive)(struct pl_engine *engine, const struct peal_archive *archive,
+                             struct peal_savings *out);
+
+    // Fills in what there is on the disk (log_*). May ask for a file's size. NULL: nothing.
+    void (*holdings)(struct pl_engine *engine, struct peal_bus_stats *out);
 
     // Closes; the bus has stopped. Frees the engine. NULL is fine.
     void (*close)(struct pl_engine *engine);

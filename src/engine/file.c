@@ -15,6 +15,7 @@
 #include "log/catalog.h"
 #include "log/cursor.h"
 #include "log/kv.h"
+#include "log/pack.h"
 #include "log/store.h"
 
 #include <inttypes.h>
@@ -187,6 +188,11 @@ static enum peal_err file_open(struct pl_engine **out, const struct pl_url *url,
     if (!url->path || !*url->path) {
         return pl_fail(PEAL_EURL, "file: needs the directory of the log, as in \"file:./events\"");
     }
+    if (config->retention.archive_ms && !pl_pack_is_here()) {
+        return pl_fail(PEAL_EUNSUPPORTED,
+                       "archive_ms: this Peal was built without zstd and cannot archive: install "
+                       "libzstd-dev and build it again, or leave it out");
+    }
     struct pl_local *local;
     enum peal_err err = pl_local_create(&local, config);
     if (err) {
@@ -230,6 +236,7 @@ static enum peal_err file_settle(struct pl_engine *engine, uint64_t end, enum pe
     enum peal_err err = pl_stored_settle(engine, end, level);
     if (!err) {
         pl_local_retain(pl_local_of(engine));
+        pl_archiver_note(pl_local_of(engine));
     }
     return err;
 }
@@ -300,12 +307,28 @@ static enum peal_err file_verify(struct pl_engine *engine, const struct peal_ver
     return err;
 }
 
+static enum peal_err file_archive(struct pl_engine *engine, const struct peal_archive *archive,
+                                  struct peal_savings *out)
+{
+    return pl_local_archive(pl_local_of(engine), archive, out);
+}
+
+static void file_holdings(struct pl_engine *engine, struct peal_bus_stats *out)
+{
+    struct pl_holdings holdings;
+    pl_store_holdings(&holdings, pl_local_of(engine)->store);
+    out->log_files = holdings.files;
+    out->log_archived = holdings.archived;
+    out->log_bytes = holdings.bytes;
+}
+
 static void file_close(struct pl_engine *engine)
 {
     if (!engine) {
         return;
     }
     struct pl_local *local = pl_local_of(engine);
+    pl_archiver_stop(local);          // it reads and changes what is closed next
     if (pl_kv_close(engine->state)) { // first: the directory is the store's
         pl_stored_say(local, PEAL_LEVEL_ERROR, peal_error_sentence());
     }
@@ -332,5 +355,7 @@ const struct pl_engine_ops pl_engine_file = {
     .write = file_write,
     .refresh = file_refresh,
     .verify = file_verify,
+    .archive = file_archive,
+    .holdings = file_holdings,
     .close = file_close,
 };

@@ -13,6 +13,15 @@
 
 struct pl_store;
 
+// Who archives in the background (archive.c).
+struct pl_archiver {
+    struct pl_mutex starting; // the thread
+    struct pl_thread *thread; // NULL: nobody has needed it
+    bool without;             // it could not be started
+    atomic_uint wanted;       // an enum wanted
+    _Atomic uint64_t look_at; // when so much is written
+};
+
 struct pl_local {
     struct pl_engine engine; // first: the engine is the local
     struct pl_log log;
@@ -38,7 +47,8 @@ struct pl_local {
     uint64_t (*unread)(void *context);
     void *unread_context;
     _Atomic uint64_t retain_at; // looked at again when so much is written
-    struct pl_mutex retaining;  // one at a time; held across I/O
+    struct pl_mutex retaining;  // whoever removes or archives files; held across I/O
+    struct pl_archiver archiver;
 };
 
 static inline struct pl_local *pl_local_of(struct pl_engine *engine)
@@ -63,5 +73,16 @@ bool pl_local_version(struct pl_engine *engine, struct pl_request *request);
 // Forgets what the retention has no use for, if it is time to look. No lock. What cannot be
 // forgotten now is tried again later, and said.
 void pl_local_retain(struct pl_local *local);
+
+// ---- archive.c ----------------------------------------------------------------------------------
+
+// The member `archive` of file:. In the calling thread.
+enum peal_err pl_local_archive(struct pl_local *local, const struct peal_archive *archive,
+                               struct peal_savings *savings);
+
+// Has the thread look for what is old enough, if it is time to. No lock. Without a thread nothing
+// is archived.
+void pl_archiver_note(struct pl_local *local);
+void pl_archiver_stop(struct pl_local *local); // ends it, in the middle of a file
 
 #endif

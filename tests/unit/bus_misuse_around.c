@@ -103,6 +103,17 @@ static void misuse_verify(struct kit *kit)
     kit_refused(kit, PEAL_EUNSUPPORTED, peal_log_verify(&health, kit->bus, NULL)); // mem:
 }
 
+static void misuse_archive(struct kit *kit)
+{
+    struct peal_savings savings;
+    const struct peal_archive before = { .before_ns = -1 };
+    kit_pattern(&savings, sizeof savings);
+    kit_refused(kit, PEAL_EINVAL, peal_log_archive(&savings, NULL, NULL));
+    kit_refused(kit, PEAL_EINVAL, peal_log_archive(&savings, kit->bus, &before));
+    kit_refused(kit, PEAL_EUNSUPPORTED, peal_log_archive(&savings, kit->bus, NULL)); // mem:
+    kit_untouched(&savings, sizeof savings);
+}
+
 static void misuse_replay(struct kit *kit)
 {
     uint64_t count;
@@ -268,6 +279,7 @@ static const struct misuse_row table[] = {
     { "peal_reader_close", misuse_reader },
     { "peal_replay", misuse_replay },
     { "peal_log_verify", misuse_verify },
+    { "peal_log_archive", misuse_archive },
 
     { "peal_schedule_list", misuse_schedule },
     { "peal_schedule_list_finish", misuse_schedule },
