@@ -60,6 +60,7 @@ struct cli_option {
 enum cli_need {
     CLI_ALONE, // no bus
     CLI_READS, // a bus that is there already; a log on disk may be in use by another process
+    CLI_CHANGES, // one that is there already, to change what is in it
     CLI_WRITES
 };
 
@@ -152,6 +153,9 @@ void cli_signals(bool writes);
 // Opens the bus of a URL; without `writes`, only a log that is there already. If another process
 // has it, a verb that asks gets a bus that does so. CLI_YES, or what has been said.
 int cli_open(struct cli *cli, peal_bus **out, const char *url, bool writes);
+
+// Is there a log, if the URL is of one on disk? CLI_YES, or what has been said.
+int cli_is_there(struct cli *cli, const char *url);
 
 // Whether there is no reason to go on: the output has gone, or the user has pressed Ctrl-C.
 bool cli_gone(struct cli *cli);

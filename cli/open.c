@@ -102,10 +102,21 @@ static int open_to_write(struct cli *cli, peal_bus **out, const char *url,
     }
 }
 
-int cli_open(struct cli *cli, peal_bus **out, const char *url, bool writes)
+int cli_is_there(struct cli *cli, const char *url)
 {
     char path[4096];
     struct stat info;
+    if (path_of(path, sizeof path, url) && stat(path, &info) && errno == ENOENT) {
+        return cli_fail(cli,
+                        "no log in %s: nothing was published there, or the path is another; "
+                        "--url or PEAL_URL says where it is",
+                        path);
+    }
+    return CLI_YES;
+}
+
+int cli_open(struct cli *cli, peal_bus **out, const char *url, bool writes)
+{
     bool stored = behind_scheme(url) != NULL;
     struct peal_bus_options options = {
         .source = "/peal/cli",
@@ -118,11 +129,9 @@ int cli_open(struct cli *cli, peal_bus **out, const char *url, bool writes)
     if (writes) {
         return open_to_write(cli, out, url, &options);
     }
-    if (path_of(path, sizeof path, url) && stat(path, &info) && errno == ENOENT) {
-        return cli_fail(cli,
-                        "no log in %s: nothing was published there, or the path is another; "
-                        "--url or PEAL_URL says where it is",
-                        path);
+    int status = cli_is_there(cli, url);
+    if (status) {
+        return status;
     }
     enum peal_err err = peal_bus_open(out, url, &options);
     if (!err && options.ask_owner && peal_bus_owner(&cli->owner, *out)) {

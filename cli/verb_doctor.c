@@ -16,6 +16,8 @@ static const struct cli_column columns[] = {
     { "last_position", "last position", CELL_NUMBER },
     { "damages", "damaged places", CELL_NUMBER },
     { "missing", "events missing", CELL_NUMBER },
+    { "files", "files", CELL_NUMBER },
+    { "archived_files", "of them archived", CELL_NUMBER },
     { "bytes", "bytes verified", CELL_BYTES },
     { "whole", "whole", CELL_BOOL },
 };
@@ -111,6 +113,7 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
         { .text = cli->url ? cli->url : "" },  { .number = findings.events },
         { .number = stats.first_position },    { .number = stats.last_position },
         { .number = findings.health.damages }, { .number = findings.missing },
+        { .number = stats.log_files },         { .number = stats.log_archived },
         { .number = findings.health.bytes },   { .number = whole },
     };
     cli_table_one(cli, columns, CLI_COUNT(columns), values);

@@ -20,6 +20,7 @@ VERB(schedule);
 VERB(stats);
 VERB(import);
 VERB(export);
+VERB(archive);
 VERB(doctor);
 VERB(explain);
 VERB(bench);
@@ -27,10 +28,23 @@ VERB(completion);
 #undef VERB
 
 const struct cli_verb *const cli_verbs[] = {
-    &cli_verb_publish, &cli_verb_tail,   &cli_verb_query,      &cli_verb_replay,
-    &cli_verb_stream,  &cli_verb_subs,   &cli_verb_dead,       &cli_verb_schedule,
-    &cli_verb_stats,   &cli_verb_import, &cli_verb_export,     &cli_verb_doctor,
-    &cli_verb_explain, &cli_verb_bench,  &cli_verb_completion, NULL,
+    &cli_verb_publish,
+    &cli_verb_tail,
+    &cli_verb_query,
+    &cli_verb_replay,
+    &cli_verb_stream,
+    &cli_verb_subs,
+    &cli_verb_dead,
+    &cli_verb_schedule,
+    &cli_verb_stats,
+    &cli_verb_import,
+    &cli_verb_export,
+    &cli_verb_archive,
+    &cli_verb_doctor,
+    &cli_verb_explain,
+    &cli_verb_bench,
+    &cli_verb_completion,
+    NULL,
 };
 
 enum { VERBS_MAX = 24, STRUCT_MAX = 4096, BUFFER = 262144, WAIT_MS = 5000 };
@@ -136,7 +150,8 @@ static int run(struct cli *cli, const void *given)
 {
     peal_bus *bus = cli->bus;
     if (cli->verb->need != CLI_ALONE && !bus) {
-        int status = cli_open(cli, &bus, cli->url, !only_reads(cli));
+        int status = cli->verb->need == CLI_CHANGES ? cli_is_there(cli, cli->url) : CLI_YES;
+        status = status ? status : cli_open(cli, &bus, cli->url, !only_reads(cli));
         if (status) {
             return status;
         }

@@ -3,7 +3,7 @@ _peal() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local verb=${COMP_WORDS[1]} words='' files='' nothing=''
     if [ "$COMP_CWORD" -eq 1 ] || { [ "$verb" = help ] && [ "$COMP_CWORD" -eq 2 ]; }; then
-        words="help version publish tail query replay stream subs dead schedule stats import export doctor explain bench completion"
+        words="help version publish tail query replay stream subs dead schedule stats import export archive doctor explain bench completion"
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
         return
     fi
@@ -126,6 +126,7 @@ _peal() {
     export:--contains) nothing=1 ;;
     export:--limit|export:-n) nothing=1 ;;
     export:--after) nothing=1 ;;
+    archive:--before|archive:-b) nothing=1 ;;
     explain:--pattern|explain:-p) nothing=1 ;;
     bench:--directory|bench:-D) files=1 ;;
     bench:--seconds|bench:-s) nothing=1 ;;
