@@ -286,13 +286,13 @@ static bool is_segment(const char *path)
     return length > 4 && strcmp(path + length - 4, ".seg") == 0;
 }
 
-// Is there something of that name?
-static bool is_there(const struct pl_files *real, const char *path)
+// Nobody writes to an archive: if there is one, -ETXTBSY, as no file system says; else why not.
+static int refuse_writing(const struct pl_files *real, const char *path)
 {
     struct pl_file file = { 0 };
     int result = real->open(real->world, &file, path, PL_FILE_READ);
     real->close(real->world, &file);
-    return result == 0;
+    return result ? result : -ETXTBSY;
 }
 
 static int either_open(void *world, struct pl_file *out, const char *path, enum pl_file_mode mode)
@@ -309,7 +309,7 @@ static int either_open(void *world, struct pl_file *out, const char *path, enum 
         return result;
     }
     if (mode == PL_FILE_WRITE) {
-        return is_there(real, packed) ? -ETXTBSY : result; // as no file system says
+        return refuse_writing(real, packed);
     }
     int found = pl_archives_open(archives, out, packed);
     // It may have become a plain one again in between.
@@ -415,6 +415,26 @@ static int plain_list(void *world, const char *path, int (*each)(void *context, 
     return archives->real->list(archives->real->world, path, each, context);
 }
 
+static int plain_share(void *world, struct pl_file file, size_t size, void **out)
+{
+    const struct pl_archives *archives = world;
+    return archive_of(archives, file)
+               ? -EROFS
+               : archives->real->share(archives->real->world, file, size, out);
+}
+
+static void plain_unshare(void *world, void *memory, size_t size)
+{
+    const struct pl_archives *archives = world;
+    archives->real->unshare(archives->real->world, memory, size);
+}
+
+static int plain_boot(void *world, uint64_t out[2])
+{
+    const struct pl_archives *archives = world;
+    return archives->real->boot(archives->real->world, out);
+}
+
 static const struct pl_files members = {
     .open = either_open,
     .close = either_close,
@@ -430,9 +450,12 @@ static const struct pl_files members = {
     .make_directory = plain_make_directory,
     .list = plain_list,
     .lock = plain_lock,
+    .share = plain_share,
+    .unshare = plain_unshare,
+    .boot = plain_boot,
 };
 
-_Static_assert(sizeof members == 15 * sizeof(void *), "a member that is not here would be missing");
+_Static_assert(sizeof members == 18 * sizeof(void *), "a member that is not here would be missing");
 
 // ---- its life -----------------------------------------------------------------------------------
 
