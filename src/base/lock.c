@@ -60,7 +60,15 @@ static bool try_turn(struct pl_turn *turn)
            atomic_exchange_explicit(&turn->taken, 1, memory_order_acquire) == 0;
 }
 
-void pl_turn_wait_slow(struct pl_turn *turn, const struct pl_seams *seams)
+// Acquire: we see what was done to reach it.
+static bool is_reached(const struct pl_turn_goal *goal)
+{
+    return goal && atomic_load_explicit(goal->reached, memory_order_acquire) >= goal->wanted;
+}
+
+// *out: the turn is ours. False: neither that nor the goal has come while we were spinning.
+static bool spin(struct pl_turn *turn, const struct pl_seams *seams,
+                 const struct pl_turn_goal *goal, bool *out)
 {
     // Looking at the turn takes its cache line from the holder: look seldom, then more seldom. And
     // perhaps the holder, or who reads what we publish, is waiting for this processor: let it.
@@ -69,25 +77,45 @@ void pl_turn_wait_slow(struct pl_turn *turn, const struct pl_seams *seams)
         for (unsigned i = 0; i < pause; i++) {
             pl_relax();
         }
-        if (try_turn(turn)) {
-            return;
+        *out = !is_reached(goal) && try_turn(turn);
+        if (*out || is_reached(goal)) {
+            return true;
         }
         if (pause >= TURN_YIELD) {
             seams->yield(seams->world);
         }
         pause = pause < TURN_PAUSE ? pause * 2 : pause;
     }
+    return false;
+}
+
+// Who finds the goal reached leaves `waiting` as it is: one needless wake at the end.
+bool pl_turn_take_slow_unless(struct pl_turn *turn, const struct pl_seams *seams,
+                              const struct pl_turn_goal *goal)
+{
+    bool taken = false;
+    if (spin(turn, seams, goal, &taken)) {
+        return taken;
+    }
     for (;;) {
         atomic_store_explicit(&turn->waiting, 1, memory_order_seq_cst);
         seams->barrier(seams->world);
         if (try_turn(turn)) {
-            return;
+            return true;
+        }
+        if (is_reached(goal)) {
+            return false;
         }
         seams->wait(seams->world, &turn->waiting, 1, PL_FOREVER);
         if (try_turn(turn)) {
-            return;
+            return true;
         }
     }
+}
+
+void pl_turn_wait_slow(struct pl_turn *turn, const struct pl_seams *seams)
+{
+    (void)pl_turn_take_slow_unless(turn, seams, NULL); // without a goal it is ours
 }
 
 void pl_turn_wake_waiters(struct pl_turn *turn, const struct pl_seams *seams)

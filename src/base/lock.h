@@ -49,6 +49,26 @@ static inline void pl_turn_take(struct pl_turn *turn, const struct pl_seams *sea
     }
 }
 
+// What a turn is wanted for, where others do it for us: until the number has come so far. Whoever
+// has the turn stores it with release before giving the turn back.
+struct pl_turn_goal {
+    const _Atomic uint64_t *reached;
+    uint64_t wanted;
+};
+
+// Takes the turn, or finds that it need not. False: the goal is reached, and the turn not ours.
+bool pl_turn_take_slow_unless(struct pl_turn *turn, const struct pl_seams *seams,
+                              const struct pl_turn_goal *goal);
+
+static inline bool pl_turn_take_unless(struct pl_turn *turn, const struct pl_seams *seams,
+                                       const struct pl_turn_goal *goal)
+{
+    pl_point(seams);
+    // Acquire: as above.
+    return !atomic_exchange_explicit(&turn->taken, 1, memory_order_acquire) ||
+           pl_turn_take_slow_unless(turn, seams, goal);
+}
+
 static inline void pl_turn_give(struct pl_turn *turn, const struct pl_seams *seams)
 {
     // Release: the next holder sees all that we did. The load may pass the store inside the

@@ -23,33 +23,36 @@ static void go_on(struct pl_store *store, struct pl_log *log)
     }
 }
 
-static enum peal_err settle_os(struct pl_store *store, struct pl_log *log, uint64_t end)
+// Who has the turn does it for all that is published, so who waits for it may find it done.
+static enum peal_err settle_to(struct pl_store *store, struct pl_log *log,
+                               const struct pl_turn_goal *goal,
+                               enum peal_err (*write)(struct pl_store *store, struct pl_log *log))
 {
-    if (pl_store_handed(store) >= end) {
-        return say_unknown(store, end);
+    // Acquire: who has been told that an event is safe sees why.
+    bool reached = atomic_load_explicit(goal->reached, memory_order_acquire) >= goal->wanted;
+    if (reached || !pl_turn_take_unless(&store->writing, store->seams, goal)) {
+        return say_unknown(store, goal->wanted);
     }
-    pl_turn_take(&store->writing, store->seams);
-    enum peal_err err = pl_store_handed(store) >= end ? PEAL_OK : pl_write_handed(store, log);
+    reached = atomic_load_explicit(goal->reached, memory_order_relaxed) >= goal->wanted;
+    enum peal_err err = reached ? PEAL_OK : write(store, log);
     if (err == PEAL_EIO) {
         go_on(store, log);
     }
     pl_turn_give(&store->writing, store->seams);
-    return err ? err : say_unknown(store, end);
+    return err ? err : say_unknown(store, goal->wanted);
+}
+
+static enum peal_err settle_os(struct pl_store *store, struct pl_log *log, uint64_t end)
+{
+    struct pl_turn_goal goal = { &store->handed, end };
+    return settle_to(store, log, &goal, pl_write_handed);
 }
 
 // In the file, and not only handed over.
 static enum peal_err settle_written(struct pl_store *store, struct pl_log *log, uint64_t end)
 {
-    if (pl_store_written(store) >= end) {
-        return say_unknown(store, end);
-    }
-    pl_turn_take(&store->writing, store->seams);
-    enum peal_err err = pl_store_written(store) >= end ? PEAL_OK : pl_write_all(store, log);
-    if (err == PEAL_EIO) {
-        go_on(store, log);
-    }
-    pl_turn_give(&store->writing, store->seams);
-    return err ? err : say_unknown(store, end);
+    struct pl_turn_goal goal = { &store->written, end };
+    return settle_to(store, log, &goal, pl_write_all);
 }
 
 static enum peal_err settle_disk(struct pl_store *store, struct pl_log *log, uint64_t end)
