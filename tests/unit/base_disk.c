@@ -457,6 +457,100 @@ static void without_memory_a_call_changes_nothing(void **state)
     assert_int_equal(failing.living, 0);
 }
 
+// Shares a page of the file "a", which is synced and full of '-'.
+static char *shared_page(struct bench *bench)
+{
+    void *memory = NULL;
+    pl_disk_let_share(bench->disk, true);
+    assert_int_equal(fill(bench, '-', PAGE, 0), PAGE);
+    assert_int_equal(sync_file(bench), 0);
+    assert_int_equal(bench->files->share(bench->world, bench->file, PAGE, &memory), 0);
+    return memory;
+}
+
+static void what_is_shared_survives_a_killed_process(void **state)
+{
+    (void)state;
+    struct bench bench = bench_of(1);
+    char *memory = shared_page(&bench);
+    memset(memory, 's', PAGE);
+    pl_disk_kill(bench.disk);
+    memset(memory, 'g', PAGE); // by who is gone
+    bench.files->unshare(bench.world, memory, PAGE);
+    assert_int_equal(bench.files->open(bench.world, &bench.file, "a", PL_FILE_WRITE), 0);
+    assert_int_equal(byte_at(&bench, 0), 's');
+    assert_int_equal(byte_at(&bench, PAGE - 1), 's');
+    pl_disk_destroy(bench.disk);
+}
+
+static void of_what_is_shared_any_sectors_survive_a_crash(void **state)
+{
+    (void)state;
+    unsigned kept = 0, lost = 0;
+    uint64_t before[2], after[2];
+    for (uint64_t seed = 1; seed < 100; seed++) {
+        struct bench bench = bench_of(seed);
+        char *memory = shared_page(&bench);
+        assert_int_equal(bench.files->boot(bench.world, before), 0);
+        memset(memory, 's', PAGE / 2);
+        assert_int_equal(sync_file(&bench), 0);
+        memset(memory + PAGE / 2, 't', PAGE / 2);
+        crash_and_open(&bench);
+        assert_int_equal(bench.files->boot(bench.world, after), 0);
+        assert_memory_not_equal(before, after, sizeof before);
+        assert_int_equal(byte_at(&bench, 0), 's'); // it was synced
+        for (uint64_t at = PAGE / 2; at < PAGE; at += SECTOR) {
+            char byte = byte_at(&bench, at);
+            assert_true(byte == 't' || byte == '-');
+            kept += byte == 't';
+            lost += byte == '-';
+        }
+        pl_disk_destroy(bench.disk); // it was never given back
+    }
+    assert_true(kept > 50 && lost > 50);
+}
+
+static void a_disk_shares_nothing_unless_it_is_told_to(void **state)
+{
+    (void)state;
+    struct bench bench = bench_of(1);
+    void *memory = NULL;
+    uint64_t boot[2];
+    uint64_t calls = pl_disk_calls(bench.disk, 0);
+    assert_int_equal(bench.files->share(bench.world, bench.file, PAGE, &memory), -ENOTSUP);
+    assert_int_equal(bench.files->boot(bench.world, boot), -ENOTSUP);
+    assert_int_equal(pl_disk_calls(bench.disk, 0), calls);
+    pl_disk_let_share(bench.disk, true);
+    struct pl_disk_fault fault = { .calls = PL_DISK_SHARE, .nth = 1, .error = ENOMEM };
+    pl_disk_inject(bench.disk, &fault);
+    assert_int_equal(bench.files->boot(bench.world, boot), -ENOMEM);
+    assert_int_equal(bench.files->boot(bench.world, boot), 0);
+    pl_disk_destroy(bench.disk);
+}
+
+static void without_memory_nothing_is_shared_and_nothing_leaks(void **state)
+{
+    (void)state;
+    for (size_t fail_at = 1; fail_at < 3; fail_at++) {
+        struct failing failing;
+        struct pl_seams seams = failing_seams(&failing, 0);
+        struct bench bench = { 0 };
+        assert_int_equal(pl_disk_create(&bench.disk, &seams, 1), PEAL_OK);
+        bench.files = pl_disk_files(bench.disk);
+        bench.world = bench.files->world;
+        assert_int_equal(bench.files->open(bench.world, &bench.file, "a", PL_FILE_CREATE), 0);
+        assert_int_equal(fill(&bench, 'x', PAGE, 0), PAGE);
+        pl_disk_let_share(bench.disk, true);
+        failing.fail_at = failing.calls + fail_at;
+        void *memory = NULL;
+        assert_int_equal(bench.files->share(bench.world, bench.file, PAGE, &memory), -ENOMEM);
+        assert_null(memory);
+        failing.fail_at = 0;
+        pl_disk_destroy(bench.disk);
+        assert_int_equal(failing.living, 0);
+    }
+}
+
 static void destroying_no_disk_is_fine(void **state)
 {
     (void)state;
@@ -481,6 +575,10 @@ int main(void)
         cmocka_unit_test(the_same_seed_gives_the_same_disk),
         cmocka_unit_test(without_memory_a_call_fails_and_nothing_leaks),
         cmocka_unit_test(without_memory_a_call_changes_nothing),
+        cmocka_unit_test(what_is_shared_survives_a_killed_process),
+        cmocka_unit_test(of_what_is_shared_any_sectors_survive_a_crash),
+        cmocka_unit_test(a_disk_shares_nothing_unless_it_is_told_to),
+        cmocka_unit_test(without_memory_nothing_is_shared_and_nothing_leaks),
         cmocka_unit_test(destroying_no_disk_is_fine),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -361,6 +361,58 @@ static void results_have_a_text(void **state)
     assert_string_equal(pl_files_text(5), "an unknown error");
 }
 
+static void what_is_stored_to_shared_bytes_is_in_the_file(void **state)
+{
+    struct place *place = *state;
+    const struct pl_files *files = place->files;
+    struct pl_file file = opened(place, "a", PL_FILE_CREATE);
+    static char bytes[8192];
+    memset(bytes, 'x', sizeof bytes);
+    assert_int_equal(pl_files_write(files, file, bytes, sizeof bytes, 0), 0);
+    void *memory = NULL;
+    int result = files->share(files->world, file, sizeof bytes, &memory);
+    if (result) { // not on every file system
+        assert_int_equal(result, -ENOTSUP);
+        assert_null(memory);
+    } else {
+        assert_memory_equal(memory, bytes, sizeof bytes);
+        memcpy((char *)memory + 4094, "over", 4);
+        expect(place, file, 8192 - 4, "xxxx", 4);
+        closed(place, file);
+        file = opened(place, "a", PL_FILE_READ);
+        char found[6] = { 0 };
+        assert_int_equal(files->pread(files->world, file, found, 6, 4093), 6);
+        assert_memory_equal(found, "xoverx", 6);
+        memcpy(memory, "late", 4);
+        files->unshare(files->world, memory, sizeof bytes);
+        assert_int_equal(files->pread(files->world, file, found, 5, 0), 5);
+        assert_memory_equal(found, "latex", 5);
+    }
+    closed(place, file);
+    files->unshare(files->world, NULL, sizeof bytes);
+}
+
+static void a_file_that_is_not_open_is_not_shared(void **state)
+{
+    struct place *place = *state;
+    void *memory = NULL;
+    struct pl_file file = { 0 };
+    assert_true(place->files->share(place->files->world, file, 4096, &memory) < 0);
+    assert_null(memory);
+}
+
+static void the_machine_has_one_name_while_it_runs(void **state)
+{
+    struct place *place = *state;
+    const struct pl_files *files = place->files;
+    uint64_t first[2] = { 0 }, second[2] = { 0 };
+    int result = files->boot(files->world, first);
+    assert_int_equal(files->boot(files->world, second), result);
+    assert_true(result == 0 || result == -ENOENT); // no /proc
+    assert_memory_equal(first, second, sizeof first);
+    assert_true(result != 0 || first[0] != 0);
+}
+
 static int setup_disk(void **state)
 {
     struct place *place = test_calloc(1, sizeof *place);
@@ -369,6 +421,7 @@ static int setup_disk(void **state)
     if (pl_disk_create(&place->disk, &pl_seams_real, 1)) {
         return -1;
     }
+    pl_disk_let_share(place->disk, true);
     place->files = pl_disk_files(place->disk);
     return place->files->make_directory(place->files->world, place->root);
 }
@@ -425,6 +478,9 @@ static int teardown_real(void **state)
     X(directories_are_made_once_and_synced)                                                        \
     X(a_lock_is_of_one_opening_until_it_is_closed)                                                 \
     X(a_name_that_is_too_long_is_refused)                                                          \
+    X(what_is_stored_to_shared_bytes_is_in_the_file)                                               \
+    X(a_file_that_is_not_open_is_not_shared)                                                       \
+    X(the_machine_has_one_name_while_it_runs)                                                      \
     X(many_files_are_open_at_once)                                                                 \
     X(results_have_a_text)
 

@@ -199,6 +199,19 @@ static enum peal_verdict publish_much(const peal_event *event, void *context)
     return PEAL_DONE;
 }
 
+static void large_events_leave_memory_when_they_are_written(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_open_url(&scene, 1, LOG "&block_ms=100ms", NULL);
+    static char data[200 << 10];
+    struct peal_message message = { .type = "a", .data = data, .size = sizeof data };
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(peal_publish(scene.bus, &message, NULL), PEAL_OK);
+    }
+    scene_close(&scene);
+}
+
 static void a_handler_finds_room_without_waiting(void **state)
 {
     (void)state;
@@ -273,6 +286,7 @@ int main(void)
         cmocka_unit_test(a_retry_holds_its_event_however_much_comes_after_it),
         cmocka_unit_test(a_dead_letter_has_its_event_when_memory_has_forgotten_it),
         cmocka_unit_test(memory_full_of_what_is_not_written_yet_is_written),
+        cmocka_unit_test(large_events_leave_memory_when_they_are_written),
         cmocka_unit_test(a_handler_finds_room_without_waiting),
         cmocka_unit_test(what_finds_no_room_is_lost_only_if_it_was_emitted),
         cmocka_unit_test(who_keeps_too_much_is_told_so),
