@@ -83,9 +83,10 @@ static enum peal_err find_rest(const struct verifying *verifying, uint64_t offse
 static enum peal_err look_behind(struct verifying *verifying, const struct pl_scan *scan)
 {
     const struct pl_volume *volume = &verifying->place.volume;
-    bool last = volume->bytes == PL_VOLUME_GROWS;
+    // Who follows another process knows of no bytes behind the last event, which end the file.
+    bool known = volume->bytes != PL_VOLUME_GROWS && scan->offset < volume->bytes;
     bool rest = false;
-    enum peal_err err = last ? PEAL_OK : find_rest(verifying, scan->offset, &rest);
+    enum peal_err err = known ? find_rest(verifying, scan->offset, &rest) : PEAL_OK;
     struct pl_damage damage = { .first = scan->next, .end = scan->next, .offset = scan->offset };
     damage.bytes = rest ? volume->bytes - scan->offset : 0;
     if (scan->next < volume->end) {

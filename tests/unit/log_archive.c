@@ -372,6 +372,7 @@ static void another_process_reads_on(void **state)
     assert_int_equal(pl_store_refresh(other.store), PEAL_OK);
     assert_int_equal(pl_store_first(other.store), 1);
     check_all(&other, 1, 2 * EVENTS + 1);
+    assert_int_equal(verify(&other).count, 0);
     pl_places_finish(other.store); // whatever it had open is opened anew
     memset(other.store->opened, 0, sizeof other.store->opened);
     memset(other.store->spares, 0, sizeof other.store->spares);
