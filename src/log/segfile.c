@@ -46,33 +46,57 @@ int pl_segfile_write_header(const struct pl_files *files, struct pl_file file,
     return pl_files_write(files, file, block, sizeof block, 0);
 }
 
+static bool half_is_whole(const char *half)
+{
+    struct pl_segfile_header header;
+    memcpy(&header, half, sizeof header);
+    return memcmp(header.magic, magic, sizeof magic) == 0 && half_crc(half) == header.crc;
+}
+
+static enum peal_err read_block(char block[PL_SEGFILE_HEADER], const struct pl_files *files,
+                                struct pl_file file, const char *path)
+{
+    memset(block, 0, PL_SEGFILE_HEADER);
+    int64_t size = files->pread(files->world, file, block, PL_SEGFILE_HEADER, 0);
+    return size < 0 ? pl_fail(PEAL_EIO, "%s: cannot read its header: %s", path, pl_files_text(size))
+                    : PEAL_OK;
+}
+
 enum peal_err pl_segfile_read_header(struct pl_segfile_header *out, const struct pl_files *files,
                                      struct pl_file file, const char *path)
 {
     char block[PL_SEGFILE_HEADER];
-    memset(block, 0, sizeof block);
-    int64_t size = files->pread(files->world, file, block, sizeof block, 0);
-    if (size < 0) {
-        return pl_fail(PEAL_EIO, "%s: cannot read its header: %s", path, pl_files_text(size));
+    enum peal_err err = read_block(block, files, file, path);
+    if (err) {
+        return err;
     }
-    for (size_t at = 0; at < sizeof block; at += HALF) {
-        struct pl_segfile_header header;
-        memcpy(&header, block + at, sizeof header);
-        if (memcmp(header.magic, magic, sizeof magic) != 0 || half_crc(block + at) != header.crc) {
-            continue;
-        }
-        if (header.version > PL_SEGFILE_VERSION || header.flags & ~KNOWN_FLAGS) {
-            return pl_fail(PEAL_EUNSUPPORTED,
-                           "%s: is of format %u with flags %u; this Peal reads formats up to %d: "
-                           "use a newer one",
-                           path, header.version, header.flags, PL_SEGFILE_VERSION);
-        }
-        header.source[sizeof header.source - 1] = '\0';
-        *out = header;
-        return PEAL_OK;
+    const char *half = half_is_whole(block) ? block : block + HALF;
+    if (!half_is_whole(half)) {
+        return pl_fail(PEAL_ECORRUPT,
+                       "%s: is no segment file of a Peal log, or its header is damaged", path);
     }
-    return pl_fail(PEAL_ECORRUPT, "%s: is no segment file of a Peal log, or its header is damaged",
-                   path);
+    struct pl_segfile_header header;
+    memcpy(&header, half, sizeof header);
+    if (header.version > PL_SEGFILE_VERSION || header.flags & ~KNOWN_FLAGS) {
+        return pl_fail(PEAL_EUNSUPPORTED,
+                       "%s: is of format %u with flags %u; this Peal reads formats up to %d: "
+                       "use a newer one",
+                       path, header.version, header.flags, PL_SEGFILE_VERSION);
+    }
+    header.source[sizeof header.source - 1] = '\0';
+    *out = header;
+    return PEAL_OK;
+}
+
+enum peal_err pl_segfile_verify_header(const struct pl_files *files, struct pl_file file,
+                                       const char *path)
+{
+    char block[PL_SEGFILE_HEADER];
+    enum peal_err err = read_block(block, files, file, path);
+    if (!err && !(half_is_whole(block) && half_is_whole(block + HALF))) {
+        err = pl_fail(PEAL_ECORRUPT, "%s: its header is damaged", path);
+    }
+    return err;
 }
 
 // ---- records ------------------------------------------------------------------------------------

@@ -74,6 +74,10 @@ int pl_segfile_write_header(const struct pl_files *files, struct pl_file file,
 enum peal_err pl_segfile_read_header(struct pl_segfile_header *out, const struct pl_files *files,
                                      struct pl_file file, const char *path);
 
+// Is it whole, in both halves? PEAL_ECORRUPT: no. PEAL_EIO.
+enum peal_err pl_segfile_verify_header(const struct pl_files *files, struct pl_file file,
+                                       const char *path);
+
 // ---- records ------------------------------------------------------------------------------------
 
 // What the checksums of a file's records begin with.

@@ -109,9 +109,8 @@ static enum peal_err tell_unreadable(struct verifying *verifying, const struct p
 
 static enum peal_err verify_header(struct verifying *verifying)
 {
-    struct pl_segfile_header header;
-    enum peal_err err = pl_segfile_read_header(&header, verifying->store->files,
-                                               verifying->place.file, verifying->path);
+    enum peal_err err =
+        pl_segfile_verify_header(verifying->store->files, verifying->place.file, verifying->path);
     if (err != PEAL_ECORRUPT && err != PEAL_EIO) {
         return err;
     }

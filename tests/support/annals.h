@@ -87,7 +87,10 @@ static inline uint64_t annals_number(enum pl_index_key key, uint64_t salt)
 static inline void annals_key(char out[24], enum pl_index_key key, uint64_t salt)
 {
     uint64_t number = annals_number(key, salt);
-    (void)snprintf(out, 24, number ? "%c%llu" : "", "scie"[key], (unsigned long long)number);
+    out[0] = 0;
+    if (number) {
+        (void)snprintf(out, 24, "%c%llu", "scie"[key], (unsigned long long)number);
+    }
 }
 
 static inline const char *annals_type_of(void *context, uint32_t number)
@@ -345,6 +348,32 @@ static inline void annals_store(const struct annals *annals, const char *path, c
     assert_int_equal(files->open(files->world, &file, path, PL_FILE_CREATE), 0);
     assert_int_equal(pl_files_write(files, file, bytes, size, 0), 0);
     files->close(files->world, &file);
+}
+
+// An index of positions [first, end) that do not belong to the tail of any catalog.
+static inline void annals_index(struct annals *annals, uint64_t first, uint64_t end)
+{
+    struct pl_index *tail = NULL;
+    assert_int_equal(pl_index_create(&tail, &annals->seams, annals->config.seed, first), PEAL_OK);
+    for (uint64_t position = first; position < end; position++) {
+        uint64_t salt = annals_salt(annals, position);
+        struct pl_index_event event = { .position = position, .time = annals_time(salt, position) };
+        for (unsigned key = 0; key < PL_KEYS; key++) {
+            char text[24];
+            annals_key(text, (enum pl_index_key)key, salt);
+            event.keys[key] = *text ? pl_index_hash(annals->config.seed, text, strlen(text)) : 0;
+        }
+        const char *type = annals->types[annals_type(salt)];
+        assert_int_equal(pl_index_number(tail, type, strlen(type), &event.type), PEAL_OK);
+        assert_int_equal(pl_index_add(tail, &event), PEAL_OK);
+    }
+    char path[128];
+    annals_name(path, first, end - 1);
+    uint64_t salt = annals_salt(annals, end - 1);
+    assert_int_equal(
+        pl_index_seal(tail, annals->config.files, path, (uint64_t)annals_recorded(salt, end - 1)),
+        PEAL_OK);
+    pl_index_unref(tail);
 }
 
 // ---- asking -------------------------------------------------------------------------------------

@@ -53,32 +53,6 @@ static void expect_all(struct annals *annals)
     assert_true(answer.fitting > 0);
 }
 
-// An index of positions [first, end) that do not belong to the tail of any catalog.
-static void write_index(struct annals *annals, uint64_t first, uint64_t end)
-{
-    struct pl_index *tail = NULL;
-    assert_int_equal(pl_index_create(&tail, &annals->seams, annals->config.seed, first), PEAL_OK);
-    for (uint64_t position = first; position < end; position++) {
-        uint64_t salt = annals_salt(annals, position);
-        struct pl_index_event event = { .position = position, .time = annals_time(salt, position) };
-        for (unsigned key = 0; key < PL_KEYS; key++) {
-            char text[24];
-            annals_key(text, (enum pl_index_key)key, salt);
-            event.keys[key] = *text ? pl_index_hash(annals->config.seed, text, strlen(text)) : 0;
-        }
-        const char *type = annals->types[annals_type(salt)];
-        assert_int_equal(pl_index_number(tail, type, strlen(type), &event.type), PEAL_OK);
-        assert_int_equal(pl_index_add(tail, &event), PEAL_OK);
-    }
-    char path[128];
-    annals_name(path, first, end - 1);
-    uint64_t salt = annals_salt(annals, end - 1);
-    assert_int_equal(
-        pl_index_seal(tail, annals->config.files, path, (uint64_t)annals_recorded(salt, end - 1)),
-        PEAL_OK);
-    pl_index_unref(tail);
-}
-
 static void rename_index(const struct annals *annals, uint64_t first, uint64_t last,
                          uint64_t to_first, uint64_t to_last)
 {
@@ -151,8 +125,8 @@ static void a_gap_between_indexes_is_filled_and_no_more(void **state)
     (void)state;
     struct annals annals;
     annals_init(&annals, 600);
-    write_index(&annals, 1, 101);
-    write_index(&annals, 301, 601);
+    annals_index(&annals, 1, 101);
+    annals_index(&annals, 301, 601);
     assert_int_equal(annals_try(&annals), PEAL_OK);
     assert_int_equal(annals_ask_both(&annals, &nobody).given, 0); // filled before it is looked
     assert_true(annals_is_there(&annals, 101, 300));
@@ -166,8 +140,8 @@ static void a_gap_in_which_everything_is_damaged_gets_no_index(void **state)
     (void)state;
     struct annals annals;
     annals_init(&annals, 600);
-    write_index(&annals, 1, 101);
-    write_index(&annals, 301, 601);
+    annals_index(&annals, 1, 101);
+    annals_index(&annals, 301, 601);
     annals.lost_first = 101;
     annals.lost_end = 301;
     assert_int_equal(annals_try(&annals), PEAL_OK);
@@ -187,7 +161,7 @@ static void no_more_than_a_number_of_them_are_open(void **state)
     enum { FILES = PL_CATALOG_OPEN_MAX + 20, EACH = 100 };
     annals_init(&annals, (uint64_t)FILES * EACH);
     for (unsigned i = 0; i < FILES; i++) {
-        write_index(&annals, 1 + (uint64_t)i * EACH, 1 + (i + 1ULL) * EACH);
+        annals_index(&annals, 1 + (uint64_t)i * EACH, 1 + (i + 1ULL) * EACH);
     }
     assert_int_equal(annals_try(&annals), PEAL_OK);
     assert_int_equal(annals.catalog->open_count, 0);
@@ -269,9 +243,9 @@ static void two_that_cover_the_same_are_not_both_used(void **state)
     (void)state;
     struct annals annals;
     annals_init(&annals, 600);
-    write_index(&annals, 1, 401);
-    write_index(&annals, 301, 601);
-    write_index(&annals, 1, 201);
+    annals_index(&annals, 1, 401);
+    annals_index(&annals, 301, 601);
+    annals_index(&annals, 1, 201);
     assert_int_equal(annals_try(&annals), PEAL_OK);
     for (size_t i = 0; i + 1 < annals.catalog->count; i++) {
         assert_true(annals.catalog->ranges[i].end <= annals.catalog->ranges[i + 1].first);
@@ -420,8 +394,8 @@ static void what_is_forgotten_loses_its_index_and_nothing_else_does(void **state
     (void)state;
     struct annals annals;
     annals_init(&annals, 900);
-    write_index(&annals, 1, 301);
-    write_index(&annals, 301, 601);
+    annals_index(&annals, 1, 301);
+    annals_index(&annals, 301, 601);
     assert_int_equal(annals_try(&annals), PEAL_OK);
     (void)ask_everything(&annals); // open, and a tail behind them
     annals.first = 300;
@@ -459,8 +433,8 @@ static void an_index_behind_the_end_is_gone_for_good_before_anything_is_written(
     (void)state;
     struct annals annals;
     annals_init(&annals, 600);
-    write_index(&annals, 1, 301);
-    write_index(&annals, 301, 601);
+    annals_index(&annals, 1, 301);
+    annals_index(&annals, 301, 601);
     const struct pl_files *files = annals.config.files;
     assert_int_equal(files->sync_directory(files->world, ANNALS_PATH), 0);
     pl_log_begin(&annals.log, 600, 0); // a power cut has taken the last event
@@ -479,7 +453,7 @@ static void a_log_whose_old_indexes_cannot_be_removed_is_not_opened(void **state
     for (size_t i = 0; i < 2; i++) {
         struct annals annals;
         annals_init(&annals, 600);
-        write_index(&annals, 301, 601);
+        annals_index(&annals, 301, 601);
         pl_log_begin(&annals.log, 500, 0);
         const struct pl_disk_fault fault = { .calls = calls[i], .nth = 1 };
         pl_disk_inject(annals.disk, &fault);
@@ -500,9 +474,9 @@ static void who_only_reads_changes_no_file_and_starts_no_thread(void **state)
     (void)state;
     struct annals annals;
     annals_init(&annals, 30000);
-    write_index(&annals, 1, 301);
-    write_index(&annals, 301, 601);
-    write_index(&annals, 29001, 30001);
+    annals_index(&annals, 1, 301);
+    annals_index(&annals, 301, 601);
+    annals_index(&annals, 29001, 30001);
     char path[128];
     annals_name(path, 301, 600);
     assert_int_equal(pl_disk_flip(annals.disk, path, 77), 0);
@@ -524,7 +498,7 @@ static void a_range_that_is_full_is_no_file_of_who_only_reads(void **state)
     (void)state;
     struct annals annals;
     annals_init(&annals, 600);
-    write_index(&annals, 301, 601);
+    annals_index(&annals, 301, 601);
     annals.config.read_only = true;
     assert_int_equal(annals_try(&annals), PEAL_OK);
     annals_work(&annals);
@@ -576,8 +550,8 @@ static enum peal_err live(struct annals *annals)
 static void open_small(struct annals *annals)
 {
     annals_init(annals, 600);
-    write_index(annals, 1, 101);
-    write_index(annals, 201, 401);
+    annals_index(annals, 1, 101);
+    annals_index(annals, 201, 401);
 }
 
 static void no_allocation_that_fails_costs_an_event(void **state)
