@@ -313,6 +313,53 @@ enum peal_err pl_catalog_find(struct pl_catalog *catalog, uint64_t position,
     return PEAL_OK;
 }
 
+// So many ranges ahead, what will be looked at is asked for.
+#define AHEAD 8
+
+// With the lock.
+static void hint(const struct pl_catalog *catalog, size_t at, const struct pl_sought *wanted)
+{
+    if (at < catalog->count && catalog->ranges[at].index) {
+        pl_index_hint(catalog->ranges[at].index, wanted->key, wanted->hash);
+    }
+}
+
+// With the lock.
+static bool lacks(struct pl_catalog *catalog, size_t at, const struct pl_sought *wanted)
+{
+    struct pl_range *range = &catalog->ranges[at];
+    bool none =
+        range->index && !range->is_tail && pl_index_lacks(range->index, wanted->key, wanted->hash);
+    if (none) {
+        range->asked = ++catalog->asks;
+    }
+    return none;
+}
+
+void pl_catalog_pass(struct pl_catalog *catalog, const struct pl_sought *wanted, uint64_t *first,
+                     uint64_t *end)
+{
+    const bool backwards = wanted->backwards;
+    const size_t step = backwards ? SIZE_MAX : 1; // wraps below the first range, and is no range
+    pl_mutex_lock(&catalog->lock, catalog->config.seams);
+    size_t at = range_at(catalog, backwards ? *end - 1 : *first);
+    for (size_t i = 0; i < AHEAD; i++) {
+        hint(catalog, at + i * step, wanted);
+    }
+    for (; *first < *end && at < catalog->count; at += step) {
+        const struct pl_range *range = &catalog->ranges[at];
+        bool next = backwards ? range->first < *end && range->end >= *end
+                              : range->first <= *first && range->end > *first;
+        hint(catalog, at + AHEAD * step, wanted);
+        if (!next || !lacks(catalog, at, wanted)) {
+            break;
+        }
+        *first = backwards ? *first : range->end;
+        *end = backwards ? range->first : *end;
+    }
+    pl_mutex_unlock(&catalog->lock, catalog->config.seams);
+}
+
 uint64_t pl_catalog_gap(struct pl_catalog *catalog, uint64_t from, uint64_t *out_end)
 {
     uint64_t first = catalog->config.log->past.first(catalog->config.log->past.context);

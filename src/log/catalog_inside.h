@@ -81,6 +81,11 @@ void pl_catalog_replace(struct pl_catalog *catalog, uint64_t first, uint64_t end
 enum peal_err pl_catalog_find(struct pl_catalog *catalog, uint64_t position,
                               struct pl_index **out_index, uint64_t *first, uint64_t *end);
 
+// What of [first, end) is left, in the direction of the search, behind those ranges that certainly
+// have no event with a key: in *first, or backwards in *end.
+void pl_catalog_pass(struct pl_catalog *catalog, const struct pl_sought *wanted, uint64_t *first,
+                     uint64_t *end);
+
 // It is damaged: nobody is given it again, and its file goes.
 void pl_catalog_put_away(struct pl_catalog *catalog, const struct pl_index *index);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Marks are a sorted array, searched from where an event of middling size would be. Names are in chunks, each twice the one before, found by the highest
-// bit of the number.
+// Marks are a sorted array, searched from where an event of middling size would be. Names are in
+// chunks, each twice the one before, found by the highest bit of the number.
 //
 // The body of a summary:
 //

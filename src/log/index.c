@@ -57,6 +57,18 @@ enum peal_err pl_find_begin(struct pl_find *find, struct pl_index *index,
     return index->ops->begin(find);
 }
 
+bool pl_index_lacks(struct pl_index *index, enum pl_index_key key, uint64_t hash)
+{
+    return index->ops->lacks && index->ops->lacks(index, key, pl_index_short(hash));
+}
+
+void pl_index_hint(struct pl_index *index, enum pl_index_key key, uint64_t hash)
+{
+    if (index->ops->hint) {
+        index->ops->hint(index, key, pl_index_short(hash));
+    }
+}
+
 enum peal_err pl_find_next(struct pl_find *find, uint64_t *out)
 {
     return find->index->ops->next(find, out);

@@ -169,6 +169,13 @@ struct pl_find {
 enum peal_err pl_find_begin(struct pl_find *find, struct pl_index *index,
                             const struct pl_sought *wanted);
 
+// Is it certain that there are no events with a key? Costs a cache miss or two, and never a read:
+// false where that would take one.
+bool pl_index_lacks(struct pl_index *index, enum pl_index_key key, uint64_t hash);
+
+// Brings what pl_index_lacks will look at nearer to the CPU, and returns at once.
+void pl_index_hint(struct pl_index *index, enum pl_index_key key, uint64_t hash);
+
 // The next candidate's position; 0: there is none. PEAL_ECORRUPT, PEAL_EIO: another call gives the
 // same.
 enum peal_err pl_find_next(struct pl_find *find, uint64_t *out);

@@ -42,6 +42,10 @@ struct pl_index_ops {
     // One above the last place. What was added below it is seen by whoever has asked for it.
     uint32_t (*span)(const struct pl_index *index);
 
+    // pl_index_lacks and pl_index_hint. NULL: nothing is certain so quickly.
+    bool (*lacks)(struct pl_index *index, enum pl_index_key key, uint32_t hash);
+    void (*hint)(struct pl_index *index, enum pl_index_key key, uint32_t hash);
+
     // The find has its index, what is wanted, low and high; the rest is zero.
     enum peal_err (*begin)(struct pl_find *find);
     enum peal_err (*next)(struct pl_find *find, uint64_t *out);
@@ -283,9 +287,14 @@ static inline const uint32_t *pl_summary_starts(const struct pl_index_column *co
 }
 
 // The filter has lines of 512 bits, four of them for each hash.
+static inline size_t pl_filter_line(size_t lines, uint32_t hash)
+{
+    return ((uint64_t)hash * lines >> 32) * 8;
+}
+
 static inline bool pl_filter_has(const uint64_t *filter, size_t lines, uint32_t hash)
 {
-    const uint64_t *line = filter + ((uint64_t)hash * lines >> 32) * 8;
+    const uint64_t *line = filter + pl_filter_line(lines, hash);
     uint64_t bits = pl_hash_mix(hash ^ PL_HASH_A, PL_HASH_D);
     for (int i = 0; i < 4; i++, bits >>= 9) {
         if (!(line[bits % 512 / 64] >> bits % 64 & 1)) {
@@ -297,7 +306,7 @@ static inline bool pl_filter_has(const uint64_t *filter, size_t lines, uint32_t 
 
 static inline void pl_filter_add(uint64_t *filter, size_t lines, uint32_t hash)
 {
-    uint64_t *line = filter + ((uint64_t)hash * lines >> 32) * 8;
+    uint64_t *line = filter + pl_filter_line(lines, hash);
     uint64_t bits = pl_hash_mix(hash ^ PL_HASH_A, PL_HASH_D);
     for (int i = 0; i < 4; i++, bits >>= 9) {
         line[bits % 512 / 64] |= 1ULL << bits % 64;
@@ -339,6 +348,10 @@ enum peal_err pl_sealed_part(struct pl_sealed *sealed, unsigned part, const void
 // too, where numbers stand for places.
 enum peal_err pl_sealed_begin_key(struct pl_find *find, uint32_t hash);
 enum peal_err pl_sealed_next_key(struct pl_find *find, uint64_t *out);
+
+// Members of struct pl_index_ops, about keys.
+bool pl_sealed_lacks(struct pl_index *index, enum pl_index_key key, uint32_t hash);
+void pl_sealed_hint(struct pl_index *index, enum pl_index_key key, uint32_t hash);
 
 // Members of struct pl_index_ops, about types.
 enum peal_err pl_sealed_begin_types(struct pl_find *find);

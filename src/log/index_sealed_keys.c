@@ -78,6 +78,34 @@ static enum peal_err lower_bound(struct pl_find *find, uint32_t low, uint32_t hi
     return PEAL_OK;
 }
 
+// The filter of a column, if somebody has asked for it already; NULL: nobody has.
+static const void *filter_of(struct pl_sealed *sealed, enum pl_index_key key)
+{
+    // Acquire: its bytes were there before it was stored.
+    void *memory = atomic_load_explicit(&sealed->parts[key], memory_order_acquire);
+    return memory ? pl_align64(memory) : NULL;
+}
+
+bool pl_sealed_lacks(struct pl_index *index, enum pl_index_key key, uint32_t hash)
+{
+    struct pl_sealed *sealed = pl_sealed_of(index);
+    const struct pl_index_column *column = &sealed->header.columns[key];
+    if (column->count == 0) {
+        return true;
+    }
+    const void *filter = filter_of(sealed, key);
+    return filter && !pl_filter_has(filter, column->lines, hash);
+}
+
+void pl_sealed_hint(struct pl_index *index, enum pl_index_key key, uint32_t hash)
+{
+    struct pl_sealed *sealed = pl_sealed_of(index);
+    const uint64_t *filter = filter_of(sealed, key);
+    if (filter) {
+        __builtin_prefetch(filter + pl_filter_line(sealed->header.columns[key].lines, hash));
+    }
+}
+
 // Finds the entries of a key: [next, stop).
 enum peal_err pl_sealed_begin_key(struct pl_find *find, uint32_t hash)
 {

@@ -2,6 +2,8 @@
 //
 // From a query to positions, range by range.
 //
+//     ranges that certainly have none of a key are passed, all at once
+//                      │
 //     the range around the next position ─► has an index? ─ no ─► every position of it
 //                                              │ yes
 //             its part of the right time ◄─────┘
@@ -238,9 +240,24 @@ static uint64_t next_dense(struct pl_lookup *lookup)
     return first < lookup->part_end ? first : 0;
 }
 
+// Passes what has no event with a key that is wanted, between two parts. Is anything left?
+static bool is_left(struct pl_lookup *lookup)
+{
+    for (int i = 0; i < PL_KEYS && !lookup->in_part && lookup->first < lookup->end; i++) {
+        if (lookup->hashes[i]) {
+            const struct pl_sought wanted = { .key = (enum pl_index_key)i,
+                                              .hash = lookup->hashes[i],
+                                              .backwards = lookup->wanted.backwards };
+            pl_catalog_pass(lookup->catalog, &wanted, &lookup->first, &lookup->end);
+            break;
+        }
+    }
+    return lookup->first < lookup->end;
+}
+
 enum peal_err pl_lookup_next(struct pl_lookup *lookup, uint64_t *out, bool *dense)
 {
-    while (lookup->first < lookup->end) {
+    while (is_left(lookup)) {
         enum peal_err err = lookup->in_part ? PEAL_OK : enter_part(lookup);
         uint64_t position = 0;
         if (!err && lookup->dense) {

@@ -176,12 +176,61 @@ static void an_event_whose_subject_only_looks_like_it_is_not_given(void **state)
     stage_close(&stage);
 }
 
+// A life of the log gives a subject one event, in its middle.
+static void publish_life(struct stage *stage, const char *subject)
+{
+    publish(stage, EVENTS / 2);
+    struct peal_message message = { .type = "usual", .subject = subject };
+    assert_int_equal(peal_publish(stage->bus, &message, NULL), PEAL_OK);
+    publish(stage, EVENTS / 2);
+}
+
+// Looks up what begins at `from` and ends at `to`, of a key that is in some indexes and not in
+// those between them.
+static void expect_some(struct stage *stage, uint64_t from, uint64_t to, unsigned expected)
+{
+    for (int backwards = 0; backwards < 2; backwards++) {
+        struct peal_query query = {
+            .subject = "here", .from_position = from, .to_position = to, .backwards = backwards
+        };
+        assert_int_equal(count_of(stage, query), expected);
+    }
+}
+
+static void indexes_that_lack_a_key_are_passed_and_no_others(void **state)
+{
+    (void)state;
+    enum { LIFE = EVENTS + 1, MIDDLE = EVENTS / 2 + 1, LIVES = 6 };
+    static const char *const subjects[LIVES] = { "here", "away", "away", "here", "away", "here" };
+    struct peal_bus_options options = { .workers = PEAL_NO_WORKERS };
+    struct stage stage;
+    stage_open_as(&stage, 1, "file:./events", &options);
+    for (int life = 0; life < LIVES; life++) {
+        publish_life(&stage, subjects[life]);
+        peal_bus_close(stage.bus); // an index of its own
+        open_again(&stage);
+    }
+    for (int round = 0; round < 2; round++) { // once with filters to be read
+        expect_some(&stage, 0, 0, 3);
+        expect_some(&stage, MIDDLE + 1, 0, 2);
+        expect_some(&stage, MIDDLE, 5 * LIFE + MIDDLE, 2);
+        expect_some(&stage, LIFE + 5, 3 * LIFE + MIDDLE, 0);
+        expect_some(&stage, LIFE + 5, 3 * LIFE + MIDDLE + 1, 1);
+        expect_some(&stage, 3 * LIFE + MIDDLE + 1, 5 * LIFE, 0);
+    }
+    publish_life(&stage, "here"); // without an index yet, or with one that grows
+    expect_some(&stage, 0, 0, 4);
+    expect_some(&stage, 5 * LIFE + MIDDLE + 1, 0, 1);
+    stage_close(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_damaged_index_costs_no_event),
         cmocka_unit_test(a_missing_index_costs_no_event),
         cmocka_unit_test(an_event_whose_subject_only_looks_like_it_is_not_given),
+        cmocka_unit_test(indexes_that_lack_a_key_are_passed_and_no_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -99,6 +99,54 @@ static void every_event_of_a_key_is_found_in_order_both_ways(void **state)
     about_every_shape(100, ask_for_a_key);
 }
 
+// Of a key that the index says it lacks, it has no event; a sealed one that has been asked before
+// says so of most keys that nothing has, a tail of none.
+static void what_is_lacked_is_nowhere(void **state)
+{
+    (void)state;
+    uint32_t lacked = 0;
+    uint32_t nowhere = 0;
+    for (size_t i = 0; i < SHAPES; i++) {
+        struct indexed indexed;
+        indexed_open(&indexed, &shapes[i]);
+        indexed_seal(&indexed);
+        for (uint32_t n = 0; n < 100; n++) {
+            struct indexed_question question = some_question(&indexed);
+            question.first = 0;
+            question.end = UINT64_MAX;
+            uint64_t hash = indexed_hash(&indexed, question.kind, question.key);
+            uint32_t events = 0;
+            for (uint32_t k = 0; k < indexed.count; k++) {
+                events += indexed.events[k].keys[question.kind] == question.key;
+            }
+            (void)indexed_ask(&indexed, indexed.sealed, &question);
+            pl_index_hint(indexed.tail, question.kind, hash);
+            pl_index_hint(indexed.sealed, question.kind, hash);
+            assert_false(pl_index_lacks(indexed.tail, question.kind, hash));
+            bool lacks = pl_index_lacks(indexed.sealed, question.kind, hash);
+            assert_true(!lacks || events == 0);
+            lacked += lacks;
+            nowhere += events == 0;
+        }
+        indexed_close(&indexed);
+    }
+    assert_true(lacked > 0 && lacked >= nowhere - nowhere / 8);
+}
+
+static void what_nobody_has_asked_for_is_not_known_to_lack(void **state)
+{
+    (void)state;
+    struct indexed indexed;
+    indexed_open(&indexed, &shapes[2]);
+    indexed_seal(&indexed);
+    for (uint32_t key = 1; key < 200; key++) { // that would take a read
+        uint64_t hash = indexed_hash(&indexed, PL_KEY_SUBJECT, key + 100000000);
+        pl_index_hint(indexed.sealed, PL_KEY_SUBJECT, hash);
+        assert_false(pl_index_lacks(indexed.sealed, PL_KEY_SUBJECT, hash));
+    }
+    indexed_close(&indexed);
+}
+
 static void ask_for_types(struct indexed *indexed, struct pl_index *index)
 {
     uint32_t types[INDEXED_TYPES];
@@ -552,6 +600,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_event_of_a_key_is_found_in_order_both_ways),
+        cmocka_unit_test(what_is_lacked_is_nowhere),
+        cmocka_unit_test(what_nobody_has_asked_for_is_not_known_to_lack),
         cmocka_unit_test(exactly_the_events_of_any_of_some_types_are_found),
         cmocka_unit_test(all_types_are_told_with_their_names_and_counts),
         cmocka_unit_test(a_type_is_found_by_its_name_alone),
