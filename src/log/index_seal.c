@@ -19,7 +19,7 @@
 
 #define DIGIT_BITS   9
 #define DIGITS       (1 << DIGIT_BITS)
-#define BUCKET_LEAST 32   // entries, on average
+#define BUCKET_LEAST 64   // entries, on average
 #define MARK_BYTES   4096 // of records like each other, between two marks
 #define INDEX_PATH   4096 // bytes of the longest path
 

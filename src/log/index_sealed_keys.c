@@ -7,7 +7,7 @@
 //              bucket ──► entries, in order         one read of one or two blocks
 //
 // The entries of a key stand side by side in their bucket, and are found by halves. A bucket is
-// some 50 entries and is read whole; one that is larger than 1,016, since a key is in a good part
+// some 100 entries and is read whole; one that is larger than 1,016, since a key is in a good part
 // of the events, is searched one entry at a time until what is left is as small. Candidates are the
 // entries, read on from there in stretches.
 //
