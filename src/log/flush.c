@@ -9,6 +9,11 @@
 #define FLUSH_DELAY_NS (80 * PL_NS_PER_MS) // of the 100 ms that PEAL_DURABILITY_MEMORY promises
 #define WRITE_DELAY_NS (8 * PL_NS_PER_MS)  // of the 10 ms that others wait for what is handed over
 
+// Events that wait to be written, from which on they are written at once: a quick publisher would
+// fill the memory of the log within the delay, and then have to write all of it himself while the
+// flusher sleeps.
+#define HURRY 16384
+
 static enum peal_err say_unknown(const struct pl_store *store, uint64_t end)
 {
     return pl_store_is_unknown(store, end) ? pl_store_say_failed(store) : PEAL_OK;
@@ -131,6 +136,8 @@ static void run_flusher(void *context)
             (void)pl_sync_sealed(store); // as with flushing
         } else if (take_wanted(store, PL_WANTED_RESERVE)) {
             pl_reserve_make(store);
+        } else if (wanted & PL_WANTED_FLUSH && take_wanted(store, PL_WANTED_HURRY)) {
+            due = now; // last, so that a quick publisher keeps nobody else waiting
         } else {
             due = due_of(wanted, now) < due ? due_of(wanted, now) : due;
             seams->wait(seams->world, &store->wanted, wanted, due);
@@ -176,6 +183,17 @@ bool pl_flusher_writes_soon(struct pl_store *store, struct pl_log *log)
     return true;
 }
 
+// The flusher has been told that it has time. Is that still so?
+static void hurry(struct pl_store *store, unsigned wanted, uint64_t end)
+{
+    // Relaxed: a hint, and the next event looks again.
+    uint64_t written = atomic_load_explicit(&store->written, memory_order_relaxed);
+    if (__builtin_expect(end >= written + HURRY && !(wanted & PL_WANTED_HURRY), 0) &&
+        !(atomic_fetch_or(&store->wanted, PL_WANTED_HURRY) & PL_WANTED_HURRY)) {
+        store->seams->wake(store->seams->world, &store->wanted, 1);
+    }
+}
+
 // Once in a while costs a wake, otherwise a look.
 static enum peal_err settle_memory(struct pl_store *store, struct pl_log *log, uint64_t end)
 {
@@ -187,7 +205,9 @@ static enum peal_err settle_memory(struct pl_store *store, struct pl_log *log, u
     }
     // Sequentially consistent: the flusher takes the bit before it looks at the log's end, which
     // was stored before this looks at it.
-    if (atomic_load_explicit(&store->wanted, memory_order_seq_cst) & PL_WANTED_FLUSH) {
+    unsigned wanted = atomic_load_explicit(&store->wanted, memory_order_seq_cst);
+    if (wanted & PL_WANTED_FLUSH) {
+        hurry(store, wanted, end);
         return PEAL_OK;
     }
     if (start_flusher(store, log)) {

@@ -321,6 +321,7 @@ enum pl_flusher_wanted {
     PL_WANTED_DISK = 8,    // make what is published durable, and say so
     PL_WANTED_END = 16,
     PL_WANTED_WRITE = 32, // write what is handed over, within 10 ms
+    PL_WANTED_HURRY = 64, // write what is published, at once
 };
 
 // Starts it if need be. Without a thread, whoever writes does all that when it must be done.

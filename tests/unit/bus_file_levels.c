@@ -174,6 +174,23 @@ static void what_is_published_to_memory_is_in_the_file_within_100_ms(void **stat
     scene_close(&scene);
 }
 
+// Else they would fill the memory before anybody wrote one.
+static void events_of_a_quick_publisher_are_written_before_the_delay(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_open_url(&scene, 3, LOG "&durability=memory", NULL);
+    scene_publish(&scene, "a", NULL, "first;");
+    peal_world_settle(scene.world);
+    assert_int_equal(wreck_count(scene.world, "events", "first;"), 0);
+    for (int i = 0; i < 20000; i++) {
+        scene_publish(&scene, "a", NULL, "1");
+    }
+    peal_world_settle(scene.world); // no time passes
+    assert_int_equal(wreck_count(scene.world, "events", "first;"), 1);
+    scene_close(&scene);
+}
+
 static void stopping_makes_durable_what_was_published(void **state)
 {
     (void)state;
@@ -348,6 +365,7 @@ int main(void)
         cmocka_unit_test(what_is_emitted_is_in_the_file_within_100_ms),
         cmocka_unit_test(what_a_handler_emits_waits_for_no_disk_either),
         cmocka_unit_test(what_is_published_to_memory_is_in_the_file_within_100_ms),
+        cmocka_unit_test(events_of_a_quick_publisher_are_written_before_the_delay),
         cmocka_unit_test(stopping_makes_durable_what_was_published),
         cmocka_unit_test(a_power_cut_takes_only_what_was_not_promised),
         cmocka_unit_test(a_process_that_dies_takes_only_what_was_in_memory),
