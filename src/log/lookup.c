@@ -48,6 +48,19 @@ struct pl_lookup {
     struct pl_find find, other;
 };
 
+// What came last is what is asked for most: a little work, and it has an index. Not for who asks
+// for what came before, as publishers do who want to know the version of a stream.
+static void help(struct pl_catalog *catalog, uint64_t end)
+{
+    // Relaxed: a hint; what is found missing is looked through.
+    if (end > atomic_load_explicit(&catalog->tail_next, memory_order_relaxed) &&
+        pl_mutex_try(&catalog->indexing, catalog->config.seams)) {
+        bool more;
+        pl_indexer_work(catalog, HELP, &more);
+        pl_mutex_unlock(&catalog->indexing, catalog->config.seams);
+    }
+}
+
 enum peal_err pl_lookup_create(struct pl_lookup **out, struct pl_catalog *catalog,
                                const struct pl_lookup_wanted *wanted)
 {
@@ -67,11 +80,8 @@ enum peal_err pl_lookup_create(struct pl_lookup **out, struct pl_catalog *catalo
             lookup->narrows = true;
         }
     }
-    // What came last is what is asked for most: a little work, and it has an index.
-    if (lookup->narrows && pl_mutex_try(&catalog->indexing, catalog->config.seams)) {
-        bool more;
-        pl_indexer_work(catalog, HELP, &more);
-        pl_mutex_unlock(&catalog->indexing, catalog->config.seams);
+    if (lookup->narrows) {
+        help(catalog, wanted->end);
     }
     *out = lookup;
     return PEAL_OK;
