@@ -1,13 +1,34 @@
 // SPDX-License-Identifier: MIT
 //
-// peal doctor: is a log whole?
+// peal doctor: is a log whole? and mending it.
 //
 // Opening says what a crash has left behind. Then the library reads every byte of the files with
 // its checksums (peal_log_verify), each damage is told, and the positions of all events that can be
 // read are looked through for holes. A log in memory has no files: there only the second is done.
+//
+// Mending is done by the library too (peal_log_repair): first as a dry run on the log that is only
+// read, which is the plan; then, if a person or --yes says so, on the log opened to be written,
+// which cuts a torn tail and goes on with the state that is whole.
 #include <inttypes.h>
+#include <unistd.h>
 
 #include "cli/output.h"
+
+struct doctor {
+    bool repair, dry_run, yes;
+    const char *copy;
+};
+
+static const struct cli_option options[] = {
+    { "repair", 'r', CLI_FLAG, NULL, "mend what can be mended; shows it and asks before",
+      offsetof(struct doctor, repair) },
+    { "from", 'f', CLI_FILE, "DIR", "repair: a copy of the log, for events that are damaged",
+      offsetof(struct doctor, copy) },
+    { "dry-run", 0, CLI_FLAG, NULL, "repair: only say what would be done",
+      offsetof(struct doctor, dry_run) },
+    { "yes", 'y', CLI_FLAG, NULL, "repair: do not ask", offsetof(struct doctor, yes) },
+    CLI_END,
+};
 
 static const struct cli_column columns[] = {
     { "url", "url", CELL_TEXT },
@@ -94,10 +115,9 @@ static enum peal_err read_all(struct findings *findings, peal_bus *bus, uint64_t
     return err == PEAL_ENOTFOUND ? PEAL_OK : err;
 }
 
-static int run(struct cli *cli, peal_bus *bus, const void *given)
+static int examine(struct cli *cli, peal_bus *bus)
 {
     struct peal_bus_stats stats;
-    (void)given;
     enum peal_err err = peal_bus_stats(&stats, bus);
     if (err) {
         return cli_failed(cli, err);
@@ -120,15 +140,140 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
     return whole ? CLI_YES : CLI_NO;
 }
 
+// ---- mending ------------------------------------------------------------------------------------
+
+static void say_step(struct cli *cli, const struct peal_mending *mending)
+{
+    (void)fprintf(cli->out, "%s %s", mending->possible ? "mends " : "leaves", mending->file);
+    if (mending->bytes > 0) {
+        (void)fprintf(cli->out, ", %" PRIu64 " bytes at %" PRIu64, mending->bytes, mending->offset);
+    }
+    if (mending->end > mending->first) {
+        (void)fprintf(cli->out, ", events %" PRIu64 " to %" PRIu64, mending->first,
+                      mending->end - 1);
+    }
+    (void)fprintf(cli->out, ":\n       %s\n", mending->how);
+}
+
+static void on_step(const struct peal_mending *mending, void *context)
+{
+    static const struct cli_column row[] = {
+        { "file", "FILE", CELL_TEXT },     { "offset", "AT", CELL_NUMBER },
+        { "bytes", "BYTES", CELL_NUMBER }, { "first", "FIRST", CELL_NUMBER },
+        { "end", "END", CELL_NUMBER },     { "possible", "POSSIBLE", CELL_BOOL },
+        { "how", "HOW", CELL_TEXT },
+    };
+    struct findings *findings = context;
+    const struct cli_value values[] = {
+        { .text = mending->file },    { .number = mending->offset },
+        { .number = mending->bytes }, { .number = mending->first },
+        { .number = mending->end },   { .number = mending->possible },
+        { .text = mending->how },
+    };
+    cli_progress_end(&findings->progress);
+    if (findings->cli->json) {
+        cli_table_one(findings->cli, row, CLI_COUNT(row), values);
+    } else {
+        say_step(findings->cli, mending);
+    }
+}
+
+// Runs the library's repair, and tells of each step if there is to be told.
+static int mend(struct cli *cli, peal_bus *bus, const struct doctor *given, bool plan,
+                struct peal_repaired *out)
+{
+    struct findings findings = { .cli = cli };
+    const struct peal_repair wanted = { .copy = given->copy,
+                                        .dry_run = plan,
+                                        .step = plan ? on_step : NULL,
+                                        .progress = on_progress,
+                                        .context = &findings };
+    cli_progress_begin(&findings.progress, cli, "bytes", 0);
+    enum peal_err err = peal_log_repair(out, bus, &wanted);
+    cli_progress_end(&findings.progress);
+    return err ? cli_failed(cli, err) : CLI_YES;
+}
+
+static bool agreed(struct cli *cli, const struct doctor *given, const struct peal_repaired *plan)
+{
+    char line[16] = "";
+    if (given->yes) {
+        return true;
+    }
+    (void)fprintf(cli->err,
+                  "Mend %" PRIu64 " of %" PRIu64 " places? What is replaced is kept. [y/N] ",
+                  plan->mended, plan->found);
+    (void)fflush(cli->err);
+    return fgets(line, sizeof line, cli->in) && (line[0] == 'y' || line[0] == 'Y');
+}
+
+static int say_mended(struct cli *cli, const struct peal_repaired *done, bool dry)
+{
+    static const struct cli_column sums[] = {
+        { "found", "places found", CELL_NUMBER },
+        { "mended", "mended", CELL_NUMBER },
+        { "events", "events brought back", CELL_NUMBER },
+        { "dry_run", "dry run", CELL_BOOL },
+    };
+    const struct cli_value values[] = {
+        { .number = done->found },
+        { .number = done->mended },
+        { .number = done->events },
+        { .number = dry },
+    };
+    cli_table_one(cli, sums, CLI_COUNT(sums), values);
+    return done->found == done->mended && !(dry && done->found) ? CLI_YES : CLI_NO;
+}
+
+static int repair(struct cli *cli, peal_bus *bus, const struct doctor *given)
+{
+    struct peal_repaired plan = { .found = 0 }, done = { .found = 0 };
+    peal_bus *writer = NULL;
+    int status = mend(cli, bus, given, true, &plan);
+    if (status || given->dry_run) {
+        return status ? status : say_mended(cli, &plan, true);
+    }
+    if (plan.mended > 0 && !agreed(cli, given, &plan)) {
+        return cli_fail(cli, "nothing was changed");
+    }
+    status = cli_open(cli, &writer, cli->url, true);
+    status = status ? status : mend(cli, writer, given, false, &done);
+    peal_bus_close(writer);
+    return status ? status : say_mended(cli, &done, false);
+}
+
+static int run(struct cli *cli, peal_bus *bus, const void *given)
+{
+    const struct doctor *doctor = given;
+    if (!doctor->repair && (doctor->copy || doctor->dry_run || doctor->yes)) {
+        return cli_misuse(cli, "--from, --dry-run and --yes are for --repair");
+    }
+    if (!doctor->repair) {
+        return examine(cli, bus);
+    }
+    bool asks = !doctor->dry_run && !doctor->yes;
+    if (asks && !(isatty(fileno(cli->in)) && isatty(fileno(cli->err)))) {
+        return cli_misuse(cli, "nobody can be asked here whether to change the log: --yes says so, "
+                               "--dry-run only looks");
+    }
+    return repair(cli, bus, doctor);
+}
+
 const struct cli_verb cli_verb_doctor = {
     .name = "doctor",
     .arguments = "",
-    .summary = "reads all of a log and says whether it is whole",
+    .summary = "reads all of a log and says whether it is whole; mends it",
     .about =
         "Reads every byte of the log's files with its checksums and every event, tells of each\n"
         "damage and of positions that are missing, and changes nothing. Others may go on writing.\n"
         "The exit status is 1 if something is not as it should be.\n\n"
-        "  peal doctor --url file:./events\n",
+        "With --repair it shows what can be mended without guessing, asks, and does it: headers,\n"
+        "indexes, and damaged events from a copy of the log. What it replaces is kept beside.\n\n"
+        "  peal doctor --url file:./events\n"
+        "  peal doctor --repair --dry-run\n"
+        "  peal doctor --repair --from /backup/events\n",
+    .options = options,
+    .size = sizeof(struct doctor),
     .need = CLI_READS,
     .run = run,
 };

@@ -152,6 +152,44 @@ struct peal_savings {
 PEAL_API enum peal_err peal_log_archive(struct peal_savings *out, peal_bus *bus,
                                         const struct peal_archive *archive);
 
+// ---- mending ------------------------------------------------------------------------------------
+
+// One thing that is not as it was written. Borrowed for the call.
+struct peal_mending {
+    const char *file;
+    uint64_t offset, bytes; // in it; 0: all of it
+    uint64_t first, end;    // the events this brings back, [first, end); or would, if it could be
+    const char *how; // a half sentence: what is damaged, and what it is mended from; or why not
+    bool possible;   // it is mended; in a dry run, it would be
+};
+
+struct peal_repair {
+    // A directory with a copy of the log, or of some of its files, from before the damage; NULL:
+    // there is none. Of it is taken only what is provably the same: whole records of this log, this
+    // file and these positions, between the same neighbours. What was erased since the copy was
+    // made, and was damaged then, comes back with it: erase it again.
+    const char *copy;
+    bool dry_run;                                                    // changes nothing
+    void (*step)(const struct peal_mending *mending, void *context); // may be NULL
+    bool (*progress)(uint64_t done, uint64_t total, void *context);  // as above; NULL
+    void *context;
+};
+
+struct peal_repaired {
+    uint64_t found, mended; // places
+    uint64_t events;        // brought back
+};
+
+// Mends what of a stored log's files can be mended without guessing: halves of headers, headers
+// whose neighbours agree, damaged records from a copy, damaged indexes, which are made again. What
+// is replaced is kept first, in "damaged-<time>" in the log's directory. What opening a log does,
+// cutting a torn tail and the like, was done then. Others may publish and read meanwhile. With
+// `dry_run` also on a bus that only reads. PEAL_EINVAL, PEAL_ECLOSED, PEAL_EUNSUPPORTED (an engine
+// without files of its own, a bus that only reads), PEAL_EIO (what was told of so far is done),
+// PEAL_ENOMEM.
+PEAL_API enum peal_err peal_log_repair(struct peal_repaired *out, peal_bus *bus,
+                                       const struct peal_repair *repair);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Verifying what is stored: the engine reads, and this checks what was asked.
+// Verifying what is stored, and mending it: the engine does it, and this checks what was asked.
 #include "bus/calls.h"
 
 #include "base/error.h"
@@ -27,6 +27,31 @@ enum peal_err peal_log_verify(struct peal_health *out, peal_bus *bus,
     err = err ? err : bus->engine->ops->verify(bus->engine, verify ? verify : &silent, &health);
     if (!err) {
         *out = health;
+    }
+    return err;
+}
+
+enum peal_err peal_log_repair(struct peal_repaired *out, peal_bus *bus,
+                              const struct peal_repair *repair)
+{
+    static const struct peal_repair all;
+    repair = repair ? repair : &all;
+    if (!out || !bus) {
+        return pl_fail(PEAL_EINVAL, "peal_log_repair needs a bus and a place for what it does");
+    }
+    enum peal_err err = pl_bus_check_open(bus);
+    if (!err && !bus->engine->ops->repair) {
+        err = pl_fail(PEAL_EUNSUPPORTED, "%s: has no files that could be mended",
+                      bus->engine->ops->scheme);
+    }
+    if (!err && !repair->dry_run) {
+        err = pl_bus_check_writes(bus, "nothing can be mended, but by a dry run");
+    }
+    err = err ? err : pl_bus_refresh(bus);
+    struct peal_repaired done = { 0 };
+    err = err ? err : bus->engine->ops->repair(bus->engine, repair, &done);
+    if (!err) {
+        *out = done;
     }
     return err;
 }

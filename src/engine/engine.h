@@ -158,6 +158,11 @@ struct pl_engine_ops {
     // Fills in what there is on the disk (log_*). May ask for a file's size. NULL: nothing.
     void (*holdings)(struct pl_engine *engine, struct peal_bus_stats *out);
 
+    // Mends what can be, and tells of it. PEAL_EIO, PEAL_ENOMEM. NULL in an engine that has no
+    // files of its own.
+    enum peal_err (*repair)(struct pl_engine *engine, const struct peal_repair *wanted,
+                            struct peal_repaired *out);
+
     // Closes; the bus has stopped. Frees the engine. NULL is fine.
     void (*close)(struct pl_engine *engine);
 };

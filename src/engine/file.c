@@ -14,8 +14,10 @@
 #include "base/error.h"
 #include "log/catalog.h"
 #include "log/cursor.h"
+#include "log/index_block.h"
 #include "log/kv.h"
 #include "log/pack.h"
+#include "log/repair.h"
 #include "log/store.h"
 
 #include <inttypes.h>
@@ -295,12 +297,22 @@ static bool meet_progress(void *context, uint64_t done, uint64_t total)
     return !verifying->stopped;
 }
 
+// It costs no event: what it says can be found by reading.
+static void meet_damaged_index(void *context, const char *path, uint64_t offset)
+{
+    const struct pl_damage damage = { .offset = offset, .bytes = PL_BLOCK };
+    meet_damage(context, path, &damage);
+}
+
 static enum peal_err file_verify(struct pl_engine *engine, const struct peal_verify *verify,
                                  struct peal_health *out)
 {
     static const struct pl_verify_ops ops = { meet_damage, meet_progress };
     struct verifying verifying = { .verify = verify, .health = out };
     enum peal_err err = pl_store_verify(pl_local_of(engine)->store, &ops, &verifying);
+    if (!err && !verifying.stopped) {
+        err = pl_catalog_verify(engine->catalog, meet_damaged_index, &verifying);
+    }
     if (!err && verifying.stopped) {
         err = pl_fail(PEAL_ESTATE, "verifying was stopped");
     }
@@ -320,6 +332,14 @@ static void file_holdings(struct pl_engine *engine, struct peal_bus_stats *out)
     out->log_files = holdings.files;
     out->log_archived = holdings.archived;
     out->log_bytes = holdings.bytes;
+}
+
+static enum peal_err file_repair(struct pl_engine *engine, const struct peal_repair *wanted,
+                                 struct peal_repaired *out)
+{
+    struct pl_repair repair = { .wanted = wanted, .out = out };
+    enum peal_err err = pl_store_repair(pl_local_of(engine)->store, &repair);
+    return err ? err : pl_catalog_repair(engine->catalog, &repair);
 }
 
 static void file_close(struct pl_engine *engine)
@@ -357,5 +377,6 @@ const struct pl_engine_ops pl_engine_file = {
     .verify = file_verify,
     .archive = file_archive,
     .holdings = file_holdings,
+    .repair = file_repair,
     .close = file_close,
 };

@@ -109,8 +109,7 @@ enum peal_err pl_catalog_add(struct pl_catalog *catalog, uint64_t first, uint64_
     return room ? PEAL_OK : pl_fail(PEAL_ENOMEM, "no memory for the list of indexes");
 }
 
-// With the lock. The reference is the caller's now, to be dropped outside.
-static struct pl_index *take_out(struct pl_catalog *catalog, size_t at)
+struct pl_index *pl_catalog_take_out(struct pl_catalog *catalog, size_t at)
 {
     struct pl_range *range = &catalog->ranges[at];
     struct pl_index *index = range->index;
@@ -135,7 +134,7 @@ void pl_catalog_replace(struct pl_catalog *catalog, uint64_t first, uint64_t end
             catalog->open_count++;
             pl_index_ref(index);
         } else {
-            (void)take_out(catalog, at); // `old`
+            (void)pl_catalog_take_out(catalog, at); // `old`
         }
     }
     pl_mutex_unlock(&catalog->lock, catalog->config.seams);
@@ -150,7 +149,7 @@ void pl_catalog_put_away(struct pl_catalog *catalog, const struct pl_index *inde
     for (size_t i = 0; i < catalog->count; i++) {
         if (catalog->ranges[i].index == index && !catalog->ranges[i].is_tail) {
             range = catalog->ranges[i];
-            old = take_out(catalog, i);
+            old = pl_catalog_take_out(catalog, i);
             break;
         }
     }
@@ -240,7 +239,7 @@ static enum peal_err open_range(struct pl_catalog *catalog, const struct pl_rang
     bool there = at < catalog->count && catalog->ranges[at].first == wanted->first &&
                  catalog->ranges[at].end == wanted->end && !catalog->ranges[at].is_tail;
     if (there && err) {
-        closed = take_out(catalog, at); // of no use: what it covered is looked through
+        closed = pl_catalog_take_out(catalog, at); // of no use: what it covered is looked through
     } else if (there && !catalog->ranges[at].index) {
         catalog->ranges[at].index = index;
         catalog->ranges[at].asked = ++catalog->asks;
@@ -401,7 +400,7 @@ static enum peal_err clear_away(struct pl_catalog *catalog)
         if (range.end <= catalog->config.end && range.end > first) {
             continue;
         }
-        (void)take_out(catalog, i); // it is not open
+        (void)pl_catalog_take_out(catalog, i); // it is not open
         if (!catalog->config.read_only) {
             char path[PL_CATALOG_PATH];
             pl_catalog_path(catalog, range.first, range.end, path);
@@ -426,7 +425,7 @@ void pl_catalog_forget(struct pl_catalog *catalog, uint64_t first)
         pl_mutex_lock(&catalog->lock, catalog->config.seams);
         if (catalog->count > 0 && !catalog->ranges[0].is_tail && catalog->ranges[0].end <= first) {
             range = catalog->ranges[0];
-            index = take_out(catalog, 0);
+            index = pl_catalog_take_out(catalog, 0);
         }
         pl_mutex_unlock(&catalog->lock, catalog->config.seams);
         if (!range.end) {

@@ -46,6 +46,15 @@ void pl_catalog_note(struct pl_catalog *catalog, uint64_t end);
 // cannot be removed goes when the catalog is opened next.
 void pl_catalog_forget(struct pl_catalog *catalog, uint64_t first);
 
+// Reads all indexes, and tells of each that is damaged: its path, the positions it covers, and the
+// offset in it. PEAL_EIO, PEAL_ENOMEM.
+enum peal_err pl_catalog_verify(struct pl_catalog *catalog,
+                                void (*damaged)(void *context, const char *path, uint64_t offset),
+                                void *context);
+
+// Indexes what has no index yet, in the calling thread. What is not worth a file gets none.
+void pl_catalog_complete(struct pl_catalog *catalog);
+
 // ---- lookup -------------------------------------------------------------------------------------
 
 struct pl_lookup_wanted {

@@ -5,6 +5,7 @@
 //     catalog.c   the list of indexes, opening them, putting them away
 //     indexer.c   from events to an index; the thread
 //     lookup.c    from a query to positions
+//     catalog_repair.c  verifying indexes, and putting aside what is damaged
 #ifndef PL_LOG_CATALOG_INSIDE_H
 #define PL_LOG_CATALOG_INSIDE_H
 
@@ -70,6 +71,10 @@ void pl_catalog_path(const struct pl_catalog *catalog, uint64_t first, uint64_t 
 // Adds a range to the list, with a reference of its own to the index (NULL: not open). PEAL_ENOMEM.
 enum peal_err pl_catalog_add(struct pl_catalog *catalog, uint64_t first, uint64_t end,
                              struct pl_index *index, bool is_tail);
+
+// Takes a range out of the list. With the lock. The reference is the caller's now, to be dropped
+// outside; NULL: it was not open.
+struct pl_index *pl_catalog_take_out(struct pl_catalog *catalog, size_t at);
 
 // The tail of that range is sealed: `index` takes its place, or nothing does (NULL).
 void pl_catalog_replace(struct pl_catalog *catalog, uint64_t first, uint64_t end,

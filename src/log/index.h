@@ -89,6 +89,10 @@ enum peal_err pl_index_open(struct pl_index **out, const struct pl_seams *seams,
                             const struct pl_files *files, const char *path,
                             const struct pl_index_source *source);
 
+// Reads all of a sealed one; a tail is in memory, and whole. PEAL_ECORRUPT: it is damaged, first in
+// the 512 bytes at *out_offset. PEAL_EIO.
+enum peal_err pl_index_verify(struct pl_index *index, uint64_t *out_offset);
+
 void pl_index_ref(struct pl_index *index);
 void pl_index_unref(struct pl_index *index); // frees it with the last; NULL is fine
 

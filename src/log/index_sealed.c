@@ -335,3 +335,15 @@ const struct pl_index_ops pl_sealed_ops = {
     .moments = sealed_moments,
     .offset = sealed_offset,
 };
+
+enum peal_err pl_index_verify(struct pl_index *index, uint64_t *out_offset)
+{
+    const struct pl_sealed *sealed = index->ops == &pl_sealed_ops ? pl_sealed_in(index) : NULL;
+    enum peal_err err = PEAL_OK;
+    for (uint64_t number = 0; sealed && number < sealed->header.blocks && !err; number++) {
+        char block[PL_BLOCK_ROOM];
+        err = pl_blocks_read(&sealed->blocks, number * PL_BLOCK_ROOM, block, sizeof block);
+        *out_offset = number * PL_BLOCK;
+    }
+    return err;
+}

@@ -53,6 +53,13 @@ static bool half_is_whole(const char *half)
     return memcmp(header.magic, magic, sizeof magic) == 0 && half_crc(half) == header.crc;
 }
 
+unsigned pl_segfile_whole_halves(const char block[PL_SEGFILE_HEADER])
+{
+    unsigned first = half_is_whole(block);
+    unsigned second = half_is_whole(block + HALF);
+    return first | second << 1;
+}
+
 static enum peal_err read_block(char block[PL_SEGFILE_HEADER], const struct pl_files *files,
                                 struct pl_file file, const char *path)
 {
@@ -93,7 +100,7 @@ enum peal_err pl_segfile_verify_header(const struct pl_files *files, struct pl_f
 {
     char block[PL_SEGFILE_HEADER];
     enum peal_err err = read_block(block, files, file, path);
-    if (!err && !(half_is_whole(block) && half_is_whole(block + HALF))) {
+    if (!err && pl_segfile_whole_halves(block) != 3) {
         err = pl_fail(PEAL_ECORRUPT, "%s: its header is damaged", path);
     }
     return err;

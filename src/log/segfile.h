@@ -78,6 +78,9 @@ enum peal_err pl_segfile_read_header(struct pl_segfile_header *out, const struct
 enum peal_err pl_segfile_verify_header(const struct pl_files *files, struct pl_file file,
                                        const char *path);
 
+// Which halves of a header block are whole: bit 0 the first, bit 1 the second.
+unsigned pl_segfile_whole_halves(const char block[PL_SEGFILE_HEADER]);
+
 // ---- records ------------------------------------------------------------------------------------
 
 // What the checksums of a file's records begin with.

@@ -145,6 +145,23 @@ says 'damaged places'
 yes peal query --url file:./damaged --count
 says '{"count":31}'
 misuse peal doctor --fix
+misuse peal doctor --dry-run
+misuse peal doctor --repair </dev/null
+complains '--yes'
+yes peal doctor --repair --dry-run
+says '"found":0,"mended":0'
+no peal doctor --url file:./damaged --repair --dry-run
+says '"possible":false,"how":"only a copy of the file can bring it back"'
+no peal doctor --url file:./damaged --repair --yes --text
+says 'leaves '
+no peal doctor --url file:./damaged --repair --dry-run --from events
+says '"possible":true,"how":"the copy has it"'
+no peal doctor --url file:./damaged
+yes peal doctor --url file:./damaged --repair --yes --from events
+says '"found":1,"mended":1,"events":1,"dry_run":false'
+yes peal doctor --url file:./damaged
+says '"events":32'
+if [ "$(find damaged -path '*damaged-*' -type f | wc -l)" -ne 1 ]; then wrong 'nothing was kept'; fi
 
 # ---- explain
 

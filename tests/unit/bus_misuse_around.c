@@ -95,6 +95,16 @@ static void misuse_reader(struct kit *kit)
     assert_ptr_equal(reader, kit_nowhere());
 }
 
+static void misuse_repair(struct kit *kit)
+{
+    struct peal_repaired done;
+    kit_pattern(&done, sizeof done);
+    kit_refused(kit, PEAL_EINVAL, peal_log_repair(NULL, kit->bus, NULL));
+    kit_refused(kit, PEAL_EINVAL, peal_log_repair(&done, NULL, NULL));
+    kit_refused(kit, PEAL_EUNSUPPORTED, peal_log_repair(&done, kit->bus, NULL)); // mem:
+    kit_untouched(&done, sizeof done);
+}
+
 static void misuse_verify(struct kit *kit)
 {
     struct peal_health health;
@@ -280,6 +290,7 @@ static const struct misuse_row table[] = {
     { "peal_replay", misuse_replay },
     { "peal_log_verify", misuse_verify },
     { "peal_log_archive", misuse_archive },
+    { "peal_log_repair", misuse_repair },
 
     { "peal_schedule_list", misuse_schedule },
     { "peal_schedule_list_finish", misuse_schedule },
