@@ -569,6 +569,29 @@ struct peal_subscription_list {
     void *owner; // what the texts point into
 };
 
+// How far a durable name is with one event.
+enum peal_stands {
+    PEAL_STANDS_DONE = 0, // it was handled, or dropped; or never wanted: by the pattern, the filter
+    PEAL_STANDS_AHEAD,    // it has not looked at it yet
+    PEAL_STANDS_WAITING,  // for its turn, or for a handler
+    PEAL_STANDS_IN_HAND,  // a handler has it
+    PEAL_STANDS_RETRYING, // it failed, and is tried again at `due_ns`
+    PEAL_STANDS_DEAD,     // it was given up: see `dead_letter`
+};
+
+struct peal_standing {
+    enum peal_stands state;
+    unsigned attempts;    // begun so far; 0: it is not known to have failed
+    int64_t due_ns;       // since the epoch, UTC; of PEAL_STANDS_RETRYING
+    uint64_t dead_letter; // its id; of PEAL_STANDS_DEAD
+    bool filtered;        // there is a filter besides the pattern
+};
+
+// Where the event at a position stands with a name, whoever has it, or as it was left. PEAL_EINVAL,
+// PEAL_ENOTFOUND (there is no such name), PEAL_ECLOSED.
+PEAL_API enum peal_err peal_name_look(struct peal_standing *out, peal_bus *bus, const char *name,
+                                      uint64_t position);
+
 // Lists the durable names of a bus; on `file:` also those that nobody has taken since it was
 // opened. *Given*: peal_subscription_list_finish, also after the bus is closed. PEAL_EINVAL,
 // PEAL_ECLOSED, PEAL_ENOMEM.

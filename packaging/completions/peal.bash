@@ -128,6 +128,8 @@ _peal() {
     export:--after) nothing=1 ;;
     archive:--before|archive:-b) nothing=1 ;;
     explain:--pattern|explain:-p) nothing=1 ;;
+    explain:--event|explain:-e) nothing=1 ;;
+    explain:--subscription|explain:-s) nothing=1 ;;
     bench:--directory|bench:-D) files=1 ;;
     bench:--seconds|bench:-s) nothing=1 ;;
     *:--url|*:-u) nothing=1 ;;
@@ -146,7 +148,7 @@ _peal() {
         import) words=" --format --type -t --type-from --time-from --subject-from --correlation-from --strict --dry-run --from-line --batch --durability -d --url -u --wait --json -j --text --quiet -q --help -h" files=1 ;;
         export) words=" --output -o --format --append -a --rotate --max-file-size-mb --follow -f --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --wait --json -j --text --quiet -q --help -h" ;;
         doctor) words=" --repair -r --from -f --dry-run --yes -y --url -u --wait --json -j --text --quiet -q --help -h" ;;
-        explain) words=" --pattern -p --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        explain) words=" --pattern -p --event -e --subscription -s --url -u --wait --json -j --text --quiet -q --help -h" ;;
         bench) words=" --directory -D --seconds -s --url -u --wait --json -j --text --quiet -q --help -h" ;;
         completion) words="bash zsh --url -u --wait --json -j --text --quiet -q --help -h" ;;
         esac ;;

@@ -178,6 +178,21 @@ static enum peal_err answer_stats(struct peal_bus *bus, struct pl_unpack *reques
     return err;
 }
 
+static enum peal_err answer_look(struct peal_bus *bus, struct pl_unpack *request,
+                                 struct pl_pack *reply)
+{
+    struct peal_standing found = { .state = PEAL_STANDS_DONE };
+    const char *name = pl_unpack_text(request);
+    uint64_t position = pl_unpack_number(request);
+    enum peal_err err = request->bad ? say_bad() : peal_name_look(&found, bus, name, position);
+    pl_pack_number(reply, found.state);
+    pl_pack_number(reply, found.attempts);
+    pl_pack_number(reply, (uint64_t)found.due_ns);
+    pl_pack_number(reply, found.dead_letter);
+    pl_pack_number(reply, found.filtered);
+    return err;
+}
+
 static enum peal_err (*const kinds[PL_ASK_KINDS])(struct peal_bus *bus, struct pl_unpack *request,
                                                   struct pl_pack *reply) = {
     [PL_ASK_WHO] = answer_who,          [PL_ASK_PUBLISH] = answer_publish,
@@ -186,6 +201,7 @@ static enum peal_err (*const kinds[PL_ASK_KINDS])(struct peal_bus *bus, struct p
     [PL_ASK_PAUSE] = answer_pause,      [PL_ASK_RESUME] = answer_resume,
     [PL_ASK_SEEK] = answer_seek,        [PL_ASK_FORGET] = answer_forget,
     [PL_ASK_NAMES] = answer_names,      [PL_ASK_STATS] = answer_stats,
+    [PL_ASK_LOOK] = answer_look,
 };
 
 // ---- a connection -------------------------------------------------------------------------------

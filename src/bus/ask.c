@@ -232,6 +232,27 @@ enum peal_err pl_ask_stats(struct peal_bus_stats *out, struct peal_bus *bus)
     return err;
 }
 
+enum peal_err pl_ask_look(struct peal_standing *out, struct peal_bus *bus, const char *name,
+                          uint64_t position)
+{
+    struct pl_pack pack;
+    struct answer answer;
+    pl_pack_begin(&pack, bus->seams);
+    pl_pack_text(&pack, name);
+    pl_pack_number(&pack, position);
+    enum peal_err err = ask(&answer, bus, PL_ASK_LOOK, &pack);
+    struct peal_standing found = { .state = (enum peal_stands)pl_unpack_number(&answer.unpack) };
+    found.attempts = (unsigned)pl_unpack_number(&answer.unpack);
+    found.due_ns = (int64_t)pl_unpack_number(&answer.unpack);
+    found.dead_letter = pl_unpack_number(&answer.unpack);
+    found.filtered = pl_unpack_number(&answer.unpack) != 0;
+    err = end(bus, &answer, err);
+    if (!err) {
+        *out = found;
+    }
+    return err;
+}
+
 enum peal_err pl_ask_names(char **out, struct pl_unpack *out_names, struct peal_bus *bus)
 {
     struct pl_pack pack;

@@ -49,6 +49,7 @@ enum pl_ask_kind {
     PL_ASK_FORGET,
     PL_ASK_NAMES,
     PL_ASK_STATS,
+    PL_ASK_LOOK,
     PL_ASK_KINDS,
 };
 
@@ -125,6 +126,8 @@ enum peal_err pl_ask_cancel(struct peal_bus *bus, const struct peal_schedule_fil
 enum peal_err pl_ask_name(struct peal_bus *bus, enum pl_ask_kind kind, const char *name,
                           const struct pl_start *start);
 enum peal_err pl_ask_stats(struct peal_bus_stats *out, struct peal_bus *bus);
+enum peal_err pl_ask_look(struct peal_standing *out, struct peal_bus *bus, const char *name,
+                          uint64_t position);
 
 // The answer about all durable names; its bytes are *given* (pl_release).
 enum peal_err pl_ask_names(char **out, struct pl_unpack *out_names, struct peal_bus *bus);

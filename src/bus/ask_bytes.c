@@ -8,8 +8,8 @@
 
 // What one message takes at least, so that a count can be believed: its numbers and the lengths of
 // its texts.
-#define MESSAGE_LEAST (19 * 8)
-#define PAIR_LEAST    (2 * 8)
+#define MESSAGE_LEAST 152
+#define PAIR_LEAST    16
 
 // ---- pieces -------------------------------------------------------------------------------------
 

@@ -151,6 +151,32 @@ static void subscriptions_are_paused_moved_and_resumed(void **state)
     expect(1, "in use", "subs forget judge");
 }
 
+static void what_keeps_an_event_from_arriving_is_explained(void **state)
+{
+    char line[64];
+    (void)state;
+    expect(0,
+           "{\"name\":\"judge\",\"pattern\":\"order.*\",\"state\":\"yes\",\"why\":\"by order.*\"}",
+           "explain order.one");
+    expect(1, "\"state\":\"no\",\"why\":\"nothing for segment 1", "explain bill.one");
+    expect(0, "", "publish order.one {\"good\":false}");
+    expect(0, "", "publish order.one {\"good\":true} --id the-good-one");
+    assert_true(tally_reaches(&bad, 1) && tally_reaches(&good, 1));
+    wait_for_letters(1);
+    expect(1, "given up at attempt 1: peal dead show 1 says why", "explain --event 1");
+    struct peal_standing standing = { .state = PEAL_STANDS_IN_HAND };
+    for (int i = 0; i < 1000000 && standing.state != PEAL_STANDS_DONE; i++) {
+        assert_int_equal(peal_name_look(&standing, owner, "judge", 2), PEAL_OK);
+    }
+    expect(0, "\"state\":\"done\",\"why\":\"handled\"", "explain --event the-good-one");
+    expect(0, "", "subs pause judge");
+    expect(0, "", "publish order.one {\"good\":true}");
+    (void)snprintf(line, sizeof line, "not looked at yet: 1 events behind; it is paused");
+    expect(1, line, "explain --event 3 --subscription judge");
+    expect(1, "no event 99", "explain --event 99");
+    expect(1, "no durable subscription jugde", "explain --event 3 --subscription jugde");
+}
+
 static void schedules_and_counters_are_those_of_the_program(void **state)
 {
     char line[64];
@@ -202,6 +228,7 @@ int main(void)
         TEST(events_are_published_beside_it_and_handled_by_it),
         TEST(dead_letters_are_retried_where_their_handler_is),
         TEST(subscriptions_are_paused_moved_and_resumed),
+        TEST(what_keeps_an_event_from_arriving_is_explained),
         TEST(schedules_and_counters_are_those_of_the_program),
         TEST(a_program_that_takes_no_requests_is_named_and_waited_for),
         TEST(without_a_program_the_state_beside_the_log_is_changed),

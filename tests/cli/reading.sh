@@ -179,6 +179,16 @@ with_status 2 peal explain a.b 'a..b' 'a.*'
 complains 'a..b'
 says '"matches":true'
 misuse peal explain
+misuse peal explain a.b --event 3
+misuse peal explain a.b 'a.*' --subscription billing
+no peal explain a.b
+lines 0
+no peal explain --event 3
+no peal explain --event no-such-id
+complains 'never published there'
+no peal explain a.b --subscription billing
+complains 'no durable subscription billing'
+no peal explain a.b --url file:./nowhere
 misuse peal explain 'a.*' 'a.*'
 
 # ---- subs

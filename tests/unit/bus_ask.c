@@ -208,6 +208,10 @@ static void durable_names_are_paused_moved_and_listed_by_asking(void **state)
     assert_int_equal(list.subscriptions[0].lag, 1);
     assert_true(list.subscriptions[0].paused);
     peal_subscription_list_finish(&list);
+    struct peal_standing standing;
+    assert_int_equal(peal_name_look(&standing, pair.asker, "billing", 1), PEAL_OK);
+    assert_int_equal(standing.state, PEAL_STANDS_AHEAD);
+    assert_int_equal(peal_name_look(&standing, pair.asker, "nobody", 1), PEAL_ENOTFOUND);
     assert_int_equal(peal_name_resume(pair.asker, "billing"), PEAL_OK);
     assert_true(tally_reaches(&seen, 1));
     assert_int_equal(peal_name_seek(pair.asker, "billing", PEAL_FROM_BEGINNING, 0, 0), PEAL_OK);

@@ -502,6 +502,19 @@ static void misuse_named(struct kit *kit)
     kit_refused(kit, PEAL_ENOTFOUND, peal_name_seek(kit->bus, "nobody", PEAL_FROM_NOW, 0, 0));
 }
 
+static void misuse_look(struct kit *kit)
+{
+    struct peal_standing found;
+    kit_pattern(&found, sizeof found);
+    kit_refused(kit, PEAL_EINVAL, peal_name_look(NULL, kit->bus, "a", 1));
+    kit_refused(kit, PEAL_EINVAL, peal_name_look(&found, NULL, "a", 1));
+    kit_refused(kit, PEAL_EINVAL, peal_name_look(&found, kit->bus, NULL, 1));
+    kit_refused(kit, PEAL_EINVAL, peal_name_look(&found, kit->bus, "", 1));
+    kit_refused(kit, PEAL_EINVAL, peal_name_look(&found, kit->bus, "a", 0));
+    kit_refused(kit, PEAL_ENOTFOUND, peal_name_look(&found, kit->bus, "nobody", 1));
+    kit_untouched(&found, sizeof found);
+}
+
 static void misuse_owner(struct kit *kit)
 {
     int64_t pid = 77;
@@ -632,6 +645,7 @@ static const struct misuse_row table[] = {
     { "peal_name_resume", misuse_named },
     { "peal_name_seek", misuse_named },
     { "peal_name_forget", misuse_named },
+    { "peal_name_look", misuse_look },
     { "peal_bus_owner", misuse_owner },
     { "peal_subscription_list", misuse_seek_and_list },
     { "peal_subscription_list_finish", misuse_seek_and_list },

@@ -138,6 +138,60 @@ static void a_move_forgets_what_waited_and_keeps_what_is_dead(void **state)
     stage_close(&stage);
 }
 
+static struct peal_standing stands(struct stage *stage, uint64_t position)
+{
+    struct peal_standing found;
+    assert_int_equal(peal_name_look(&found, stage->bus, "billing", position), PEAL_OK);
+    return found;
+}
+
+static void where_an_event_stands_is_known_in_use_and_after(void **state)
+{
+    (void)state;
+    struct stage stage;
+    home_open(&stage, 12, PEAL_NO_WORKERS);
+    peal_subscription *subscription =
+        stage_subscribe(&stage, "a", &billing, reject_the_first, NULL);
+    say_numbers(&stage, "a", 1, 2); // the first is rejected, the second fails
+    say_numbers(&stage, "b", 3, 3); // not wanted
+    peal_world_settle(stage.world);
+    assert_int_equal(peal_subscription_pause(subscription), PEAL_OK);
+    say_numbers(&stage, "a", 4, 4);
+    peal_world_settle(stage.world);
+    for (int life = 0; life < 2; life++) {
+        assert_int_equal(stands(&stage, 1).state, PEAL_STANDS_DEAD);
+        assert_int_equal(stands(&stage, 1).dead_letter, 1);
+        assert_int_equal(stands(&stage, 2).state, PEAL_STANDS_RETRYING);
+        assert_int_equal(stands(&stage, 2).attempts, 1);
+        assert_true(stands(&stage, 2).due_ns > peal_world_now(stage.world));
+        assert_int_equal(stands(&stage, 3).state, PEAL_STANDS_DONE);
+        assert_int_equal(stands(&stage, 4).state, PEAL_STANDS_AHEAD);
+        assert_false(stands(&stage, 4).filtered);
+        home_kill(&stage);
+    }
+    stage_close(&stage);
+}
+
+static void what_is_with_a_handler_is_in_hand(void **state)
+{
+    (void)state;
+    struct stage stage;
+    const struct peal_subscribe_options pull = { .name = "billing", .mode = PEAL_PULL };
+    peal_delivery *taken[2];
+    size_t count = 0;
+    home_open(&stage, 13, PEAL_NO_WORKERS);
+    peal_subscription *subscription = stage_subscribe(&stage, "a", &pull, NULL, NULL);
+    say_of(&stage, "a", "key", "1");
+    say_of(&stage, "a", "key", "2");
+    assert_int_equal(peal_subscription_pull(taken, &count, subscription, 2, 0), PEAL_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(stands(&stage, 1).state, PEAL_STANDS_IN_HAND);
+    assert_int_equal(stands(&stage, 2).state, PEAL_STANDS_WAITING);
+    assert_int_equal(peal_delivery_settle(taken[0], PEAL_DONE), PEAL_OK);
+    assert_int_equal(stands(&stage, 1).state, PEAL_STANDS_DONE);
+    stage_close(&stage);
+}
+
 static void a_name_that_nobody_has_can_be_forgotten(void **state)
 {
     (void)state;
@@ -184,6 +238,8 @@ int main(void)
         cmocka_unit_test(who_comes_back_to_a_paused_name_finds_it_paused),
         cmocka_unit_test(who_comes_back_to_a_moved_name_goes_on_there),
         cmocka_unit_test(a_move_forgets_what_waited_and_keeps_what_is_dead),
+        cmocka_unit_test(where_an_event_stands_is_known_in_use_and_after),
+        cmocka_unit_test(what_is_with_a_handler_is_in_hand),
         cmocka_unit_test(a_name_that_nobody_has_can_be_forgotten),
         cmocka_unit_test(a_place_that_there_is_not_and_a_bus_that_reads_are_refused),
     };
