@@ -58,8 +58,8 @@ struct cli_option {
     }
 
 enum cli_need {
-    CLI_ALONE, // no bus
-    CLI_READS, // a bus that is there already; a log on disk may be in use by another process
+    CLI_ALONE,   // no bus
+    CLI_READS,   // a bus that is there already; a log on disk may be in use by another process
     CLI_CHANGES, // one that is there already, to change what is in it
     CLI_WRITES
 };

@@ -68,8 +68,8 @@ int pl_archives_open(struct pl_archives *archives, struct pl_file *out, const ch
 // The bytes that an open archive takes on the disk; 0: it is no archive.
 uint64_t pl_archives_room(const struct pl_archives *archives, struct pl_file file);
 
-// Of an open archive: are its tables whole, as pl_archive_table_check says, and all frames that were
-// unpacked so far? 0, also for what is no archive.
+// Of an open archive: are its tables whole, as pl_archive_table_check says, and all frames that
+// were unpacked so far? 0, also for what is no archive.
 int pl_archives_check(const struct pl_archives *archives, struct pl_file file);
 
 #endif
