@@ -45,6 +45,7 @@ struct condition {
     struct pl_hash128 id, subject;
     uint64_t first; // of the log: streams that end below are forgotten
     bool has_id, has_subject;
+    struct pl_map_entry *stream; // of the subject, once it has been looked for; NULL: not known
 };
 
 static struct condition condition_of(const struct pl_local *local, const struct pl_request *request)
@@ -83,13 +84,15 @@ static enum peal_err check_version(const struct peal_message *message, uint64_t 
                    message->subject, version);
 }
 
+static bool knows_many_streams(const struct pl_local *local)
+{
+    return local->log.past.pick && local->log.state.streams.count >= PL_STREAMS_KNOWN;
+}
+
 // Where streams can be looked up, those that were not heard of for long need not stay in memory.
 static void forget_streams(struct pl_local *local)
 {
     struct pl_state *state = &local->log.state;
-    if (!local->log.past.pick || state->streams.count < PL_STREAMS_KNOWN) {
-        return;
-    }
     uint64_t end = atomic_load_explicit(&local->log.end, memory_order_relaxed);
     uint64_t written = local->log.find_floor(local->log.floor_context);
     uint64_t from = end > PL_STREAMS_KNOWN / 2 ? end - PL_STREAMS_KNOWN / 2 : 1;
@@ -100,6 +103,21 @@ static void forget_streams(struct pl_local *local)
     }
 }
 
+static enum peal_err remember_stream(struct pl_local *local, const struct condition *condition,
+                                     const struct pl_request *request)
+{
+    struct pl_state *state = &local->log.state;
+    if (knows_many_streams(local)) {
+        forget_streams(local); // perhaps this one, too
+    } else if (condition->stream) {
+        condition->stream->value = request->version;
+        condition->stream->position = request->position;
+        return PEAL_OK;
+    }
+    return pl_state_set(state, condition->subject, request->version, request->position,
+                        condition->first);
+}
+
 // After the append, so that one that is refused makes nobody forget anything. On failure the append
 // is the caller's to take back.
 static enum peal_err remember(struct pl_local *local, const struct condition *condition,
@@ -108,9 +126,7 @@ static enum peal_err remember(struct pl_local *local, const struct condition *co
     struct pl_state *state = &local->log.state;
     enum peal_err err = PEAL_OK;
     if (condition->has_subject) {
-        forget_streams(local);
-        err = pl_state_set(state, condition->subject, request->version, request->position,
-                           condition->first);
+        err = remember_stream(local, condition, request);
     }
     if (!err && condition->has_id) {
         err = pl_state_see(state, condition->id, request->position, now);
@@ -124,9 +140,10 @@ static enum peal_err remember(struct pl_local *local, const struct condition *co
 
 // The version a stream has. False: it has to be looked up.
 static bool find_version(const struct pl_local *local, struct pl_request *request,
-                         const struct condition *condition, uint64_t *out)
+                         struct condition *condition, uint64_t *out)
 {
-    *out = pl_state_version(&local->log.state, condition->subject, condition->first);
+    *out = pl_state_version(&local->log.state, condition->subject, condition->first,
+                            &condition->stream);
     // Relaxed: it is changed with the turn, which we have.
     uint64_t known_from = atomic_load_explicit(&local->known_from, memory_order_relaxed);
     if (*out == 0 && known_from > 0) {

@@ -112,9 +112,13 @@ void pl_state_unsee(struct pl_state *state, struct pl_hash128 key)
 
 // ---- streams ------------------------------------------------------------------------------------
 
-uint64_t pl_state_version(const struct pl_state *state, struct pl_hash128 key, uint64_t first)
+uint64_t pl_state_version(const struct pl_state *state, struct pl_hash128 key, uint64_t first,
+                          struct pl_map_entry **out_entry)
 {
-    const struct pl_map_entry *entry = pl_map_find(&state->streams, key);
+    struct pl_map_entry *entry = pl_map_find(&state->streams, key);
+    if (out_entry) {
+        *out_entry = entry;
+    }
     return entry && entry->position >= first ? entry->value : 0;
 }
 

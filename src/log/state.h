@@ -47,8 +47,11 @@ enum peal_err pl_state_see(struct pl_state *state, struct pl_hash128 key, uint64
                            int64_t now);
 void pl_state_unsee(struct pl_state *state, struct pl_hash128 key);
 
-// The version of a stream: 0 when it is not known, or its last event lies below `first`.
-uint64_t pl_state_version(const struct pl_state *state, struct pl_hash128 key, uint64_t first);
+// The version of a stream: 0 when it is not known, or its last event lies below `first`. *out_entry
+// (unless that is NULL) is what the table has of it, *borrowed* until a stream comes or goes: NULL
+// when it has nothing; else its version and last position may be changed there.
+uint64_t pl_state_version(const struct pl_state *state, struct pl_hash128 key, uint64_t first,
+                          struct pl_map_entry **out_entry);
 
 // Sets a stream's version and last position (version 0: forgets it). Streams whose last event lies
 // below `first` are swept when the table is full. PEAL_ENOMEM for a new stream.

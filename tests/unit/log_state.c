@@ -197,7 +197,8 @@ static void without_memory_nothing_is_remembered_and_nothing_forgotten(void **st
 
 static uint64_t version(const struct stand *stand, const char *subject, uint64_t first)
 {
-    return pl_state_version(&stand->state, pl_state_subject_key(&stand->state, subject), first);
+    return pl_state_version(&stand->state, pl_state_subject_key(&stand->state, subject), first,
+                            NULL);
 }
 
 static enum peal_err set(struct stand *stand, const char *subject, uint64_t to, uint64_t position,
