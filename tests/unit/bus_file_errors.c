@@ -78,7 +78,7 @@ static void a_write_that_fails_is_said_and_final(void **state)
         }
         pl_disk_inject(wreck_disk(scene.world), &write_fails);
         assert_int_equal(publish_as(&scene, PEAL_DURABILITY_OS, "unknown"), PEAL_EIO);
-        assert_true(scene_said(&scene, PEAL_LEVEL_ERROR, "write"));
+        assert_true(scene_said(&scene, PEAL_LEVEL_ERROR, "cannot write"));
         assert_takes_nothing(&scene,
                              "open it again"); // the disk is fine again, and that proves nothing
         assert_true(count_events(&scene) >= 10);
@@ -107,7 +107,7 @@ static void a_sync_that_fails_is_said_and_final(void **state)
         }
         pl_disk_inject(wreck_disk(scene.world), &sync_fails);
         assert_int_equal(publish_as(&scene, PEAL_DURABILITY_DISK, "unknown"), PEAL_EIO);
-        assert_true(scene_said(&scene, PEAL_LEVEL_ERROR, "sync"));
+        assert_true(scene_said(&scene, PEAL_LEVEL_ERROR, "cannot sync"));
         assert_takes_nothing(&scene, "open it again");
         assert_int_equal(peal_bus_stop(scene.bus, 1000, NULL), PEAL_EIO);
         peal_world_crash(scene.world);
@@ -155,7 +155,7 @@ static void closing_says_to_the_log_callback_what_it_could_not_do(void **state)
     pl_disk_inject(wreck_disk(scene.world), &sync_fails);
     peal_bus_close(scene.bus);
     scene.bus = NULL;
-    assert_true(scene_said(&scene, PEAL_LEVEL_ERROR, "sync"));
+    assert_true(scene_said(&scene, PEAL_LEVEL_ERROR, "cannot sync"));
     scene_close(&scene);
 }
 
