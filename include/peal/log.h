@@ -109,6 +109,7 @@ struct peal_health {
     uint64_t damages; // places
     uint64_t lost;    // events
     uint64_t bytes;   // read
+    uint64_t erased;  // positions whose events were erased (peal_log_erase): that is no damage
 };
 
 // Reads all of a stored log, with its checksums, and tells of each damage in log order; what is
@@ -189,6 +190,48 @@ struct peal_repaired {
 // PEAL_ENOMEM.
 PEAL_API enum peal_err peal_log_repair(struct peal_repaired *out, peal_bus *bus,
                                        const struct peal_repair *repair);
+
+// ---- erasing a subject --------------------------------------------------------------------------
+
+struct peal_erase {
+    bool dry_run; // says what would be erased, and changes nothing
+    // Bytes looked at, and about how many there are; false stops it. May be NULL.
+    bool (*progress)(uint64_t done, uint64_t total, void *context);
+    void *context;
+};
+
+// What was erased, or would be.
+struct peal_erased {
+    uint64_t events;       // of the subject, with the snapshots of its aggregates
+    uint64_t snapshots;    // of them
+    uint64_t unread;       // of them, those from the first position on that a subscription or an
+                           // open reader has yet to read: some may not have been given to all
+    uint64_t dead_letters; // discarded
+    uint64_t scheduled;    // cancelled
+    uint64_t damaged;      // positions that cannot be read: what was there may have been of it
+    uint64_t files;        // that had some of it
+};
+
+// Erases everything the log has of one subject, for good: what was published before the call, and
+// the snapshots of it; scheduled events; dead letters; and what subscriptions have of it in memory.
+// Positions stay, and so does every other event: what is left is a position without an event, which
+// every reader passes over and nobody counts as lost. The stream of the subject begins anew: its next
+// event has version 1. Not erased: what other events say of it, what handlers have made of it, and
+// copies and exports; docs/guide/keeping-events.md says what becomes of the bytes.
+//
+// Publishing, reading and verifying go on meanwhile; erasures wait for each other. Returns when all
+// of it would survive a power cut. If it fails, is stopped, or the process ends, what is erased by
+// then stays so, and another call does the rest. It looks at every event there is, and copies each
+// file that has some of it. Allowed inside a handler: the event in hand is the handler's until it
+// returns. A subject of which there is nothing is no error.
+//
+// `subject` and `erase` (may be NULL) are *borrowed* for the call. PEAL_EINVAL (no subject, or an
+// empty one), PEAL_ELIMIT (no event has one so long), PEAL_ECLOSED, PEAL_EUNSUPPORTED (an engine that
+// keeps nothing, or a log that is only read, unless `dry_run`), PEAL_ESTATE (stopped by `progress`),
+// PEAL_EBUSY (another program holds the database), PEAL_EIO (also without room for a copy of one
+// file), PEAL_ENOMEM.
+PEAL_API enum peal_err peal_log_erase(struct peal_erased *out, peal_bus *bus, const char *subject,
+                                      const struct peal_erase *erase);
 
 #ifdef __cplusplus
 }

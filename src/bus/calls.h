@@ -257,7 +257,8 @@ static inline const struct pl_frame *pl_intake_draw(struct pl_intake *in)
     if (__builtin_expect(in->reads_log && position < in->end_seen, 1)) {
         const struct pl_frame *frame = pl_cursor_here(&in->place, position);
         if (__builtin_expect(frame && frame->type < in->types_size &&
-                                 in->types[frame->type] == PL_TYPE_WANTED,
+                                 in->types[frame->type] == PL_TYPE_WANTED &&
+                                 pl_cursor_is_fresh(&in->place),
                              1)) {
             atomic_store_explicit(&in->floor, position, memory_order_relaxed);
             // Release: the floor comes first.
@@ -641,6 +642,9 @@ void pl_dead_done(struct peal_bus *bus, uint64_t id); // a retry succeeded
 void pl_dead_orphan(struct pl_mailbox *mailbox);
 void pl_dead_finish(struct peal_bus *bus);
 uint64_t pl_dead_count_of(struct pl_mailbox *mailbox); // its letters
+// Discards all letters of a subject's events, also those that are being retried; `dry_run`: only
+// counts them. No lock held.
+uint64_t pl_dead_erase(struct peal_bus *bus, const char *subject, bool dry_run);
 
 // ---- durable.c, resume.c ------------------------------------------------------------------------
 

@@ -114,6 +114,64 @@ void pl_dead_done(struct peal_bus *bus, uint64_t id)
     }
 }
 
+// ---- erasing ------------------------------------------------------------------------------------
+
+static bool belongs(const struct pl_dead_letter *letter, const char *subject)
+{
+    return pl_belongs(peal_event_subject(letter->event), subject) != PL_BELONGS_NOT;
+}
+
+// One letter of a subject is nobody's any more. False: there is none.
+static bool erase_one(struct peal_bus *bus, const char *subject)
+{
+    struct pl_dead_letter *letter, *found = NULL;
+    struct pl_mailbox *mailbox = NULL;
+    uint64_t id = 0;
+    bool ours = false;
+    pl_mutex_lock(&bus->dead.lock, bus->seams);
+    PL_LIST_EACH (letter, &bus->dead.letters, link) {
+        if (belongs(letter, subject)) {
+            found = letter;
+            break;
+        }
+    }
+    if (found) {
+        id = found->id;
+        mailbox = found->mailbox;
+        pl_mailbox_ref(mailbox);
+        ours = let_go(bus, found);
+    }
+    pl_mutex_unlock(&bus->dead.lock, bus->seams);
+    if (ours) {
+        pl_letter_free(bus, found);
+    }
+    if (mailbox) {
+        pl_hold_release_key(mailbox, id);
+        pl_mailbox_unref(mailbox);
+    }
+    return mailbox != NULL;
+}
+
+uint64_t pl_dead_erase(struct peal_bus *bus, const char *subject, bool dry_run)
+{
+    uint64_t count = 0;
+    if (!dry_run) {
+        while (erase_one(bus, subject)) {
+            count++;
+        }
+        return count;
+    }
+    struct pl_dead_letter *letter;
+    pl_mutex_lock(&bus->dead.lock, bus->seams);
+    PL_LIST_EACH (letter, &bus->dead.letters, link) {
+        count += belongs(letter, subject);
+    }
+    pl_mutex_unlock(&bus->dead.lock, bus->seams);
+    return count;
+}
+
+// ---- counting, and the end ----------------------------------------------------------------------
+
 uint64_t pl_dead_count_of(struct pl_mailbox *mailbox)
 {
     struct peal_bus *bus = mailbox->bus;

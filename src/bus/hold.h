@@ -55,6 +55,7 @@ struct pl_pending {
     struct pl_pending *behind; // the next of its key
     struct pl_hash128 key;
     bool keyed;
+    bool erased;            // its event was, while somebody had it: done with, whatever comes of it
     bool dying;             // its attempts are spent, but the dead letters had no room
     const char *code;       // of a dying one: why, unless `said` says it
     struct pl_reason *said; // what the handler said of it; NULL: nothing

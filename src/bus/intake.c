@@ -264,6 +264,9 @@ static const struct pl_frame *draw_from_ring(struct pl_intake *in, bool *hole)
             return NULL;
         }
         entry = 0;
+        if (in->place.was_erased) {
+            continue; // it is as if it had never been
+        }
         pl_mailbox_lose(in->mailbox, 1, position, position);
         *hole = true;
         if (!next_is_below(in, frame ? frame->position : UINT64_MAX)) {
@@ -376,10 +379,15 @@ static const struct pl_frame *draw_from_log(struct pl_intake *in, bool *hole)
         }
         if (!frame || frame->position > position) {
             uint64_t next = frame ? frame->position : in->end_seen;
-            pl_mailbox_lose(in->mailbox, next - position, position, next - 1);
+            uint64_t first = position, gone = next - position;
+            position = next;
             atomic_store_explicit(&in->cursor, next, memory_order_relaxed);
-            *hole = true;
-            return NULL;
+            if (gone > in->place.erased) { // what was erased is as if it had never been
+                pl_mailbox_lose(in->mailbox, gone - in->place.erased, first, next - 1);
+                *hole = true;
+                return NULL;
+            }
+            continue;
         }
         position++;
         if (wants_type(in, frame->type)) {

@@ -195,6 +195,9 @@ static const struct pl_frame *step_back(struct peal_reader *reader)
         if (frame && frame->position == reader->at) {
             return frame;
         }
+        if (reader->place.was_erased) {
+            continue; // nothing was there for anybody
+        }
         // Forgotten meanwhile, and so is all before it; or, of what is stored, damaged.
         bool one = log->past.read && pl_log_first(log, reader->end) <= reader->at;
         uint64_t gone = one ? 1 : reader->at + 1 - reader->first;
@@ -243,7 +246,7 @@ static const struct pl_frame *step_found(struct peal_reader *reader)
         if (frame && frame->position == position) {
             return frame;
         }
-        reader->skipped++; // forgotten meanwhile, or damaged
+        reader->skipped += !reader->place.was_erased; // forgotten meanwhile, or damaged
     }
 }
 
@@ -266,7 +269,10 @@ static const struct pl_frame *step(struct peal_reader *reader)
         return NULL;
     }
     uint64_t found = frame && frame->position < reader->end ? frame->position : reader->end;
-    reader->skipped += found - reader->at;
+    uint64_t gone = found - reader->at;
+    if (__builtin_expect(gone > 0, 0)) { // not those that were erased
+        reader->skipped += gone > reader->place.erased ? gone - reader->place.erased : 0;
+    }
     reader->at = found < reader->end ? found + 1 : found;
     return found < reader->end ? frame : NULL;
 }

@@ -290,8 +290,10 @@ static enum pl_resumed resume_event(struct pl_mailbox *mailbox,
     if (!pl_intake_read(in, unsettled->position, &frame)) {
         return PL_RESUMED_STUCK;
     }
-    if (!frame) {
+    if (!frame && !in->place.was_erased) {
         pl_mailbox_lose(mailbox, 1, unsettled->position, unsettled->position);
+    }
+    if (!frame) {
         return PL_RESUMED_ONE;
     }
     struct peal_event event;

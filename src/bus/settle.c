@@ -205,20 +205,14 @@ void pl_hold_crashed(struct pl_mailbox *mailbox, struct pl_pending *pending)
     fail(mailbox, pending, NULL, "crash");
 }
 
-void pl_hold_out_of_time(struct pl_mailbox *mailbox, struct pl_pending *pending)
-{
-    if (pending->delivery) {
-        pending->delivery->pending = NULL;
-        pending->delivery = NULL;
-    }
-    fail(mailbox, pending, NULL, "ack_wait");
-}
-
 // ---- verdicts -----------------------------------------------------------------------------------
 
 void pl_hold_apply(struct pl_mailbox *mailbox, struct pl_pending *pending,
                    const struct pl_call *call, enum peal_verdict verdict)
 {
+    if (pending->erased && verdict != PEAL_LATER) {
+        verdict = PEAL_DONE; // there is nothing left to try again, or to bury
+    }
     switch (verdict) {
     case PEAL_DONE:
         if (pending->dead) {
@@ -255,6 +249,19 @@ void pl_hold_apply(struct pl_mailbox *mailbox, struct pl_pending *pending,
         break;
     }
     fail(mailbox, pending, call, "attempts");
+}
+
+void pl_hold_out_of_time(struct pl_mailbox *mailbox, struct pl_pending *pending)
+{
+    if (pending->delivery) {
+        pending->delivery->pending = NULL;
+        pending->delivery = NULL;
+    }
+    if (pending->erased) {
+        pl_hold_apply(mailbox, pending, NULL, PEAL_DONE);
+        return;
+    }
+    fail(mailbox, pending, NULL, "ack_wait");
 }
 
 void pl_hold_returned(struct pl_mailbox *mailbox, struct pl_pending *pending,
@@ -317,13 +324,38 @@ static struct pl_pending *hold_running(struct pl_mailbox *mailbox, struct peal_e
     return pending;
 }
 
+// How often were events of the log erased?
+static uint64_t erasures_of(const struct peal_bus *bus)
+{
+    return bus->log ? atomic_load_explicit(&bus->log->erasures, memory_order_acquire) : 0;
+}
+
+// Takes the lock. *out_erased: the event was erased while it was being run. Nobody erases it
+// between the answer and the lock without coming to see what is held after us (erase.c).
+static void lock_knowing(struct pl_mailbox *mailbox, const struct peal_event *event,
+                         bool *out_erased)
+{
+    for (;;) {
+        uint64_t erasures = erasures_of(mailbox->bus);
+        *out_erased = __builtin_expect(erasures > 0, 0) &&
+                      pl_log_is_erased(mailbox->bus->log, peal_event_position(event));
+        pl_mutex_lock(&mailbox->lock, mailbox->seams);
+        if (erasures_of(mailbox->bus) == erasures) {
+            return;
+        }
+        pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    }
+}
+
 void pl_hold_failed(struct pl_call *call, struct peal_event *event, enum peal_verdict verdict)
 {
     struct pl_mailbox *mailbox = call->mailbox;
-    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    bool erased = false;
+    lock_knowing(mailbox, event, &erased);
     struct pl_pending *pending = call->pending ? call->pending : hold_running(mailbox, event);
     bool again = false;
     if (pending) {
+        pending->erased = pending->erased || erased;
         pl_hold_returned(mailbox, pending, call, verdict);
         pl_hold_set_timer(mailbox);
         again = pl_heap_peek(&mailbox->hold->ready) != NULL;

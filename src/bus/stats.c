@@ -122,8 +122,10 @@ uint64_t pl_mailbox_unwanted(struct pl_mailbox *mailbox, const struct pl_hold_nu
     uint64_t unwanted = 0;
     for (uint64_t at = numbers->unread_first; at < numbers->unread_end; at++) {
         const struct pl_frame *frame = pl_cursor_at(&place, bus->log, at);
+        bool gone = !frame || frame->position > at; // erased, or forgotten meanwhile
+        unwanted += gone ? place.erased : 0;
         if (!frame || frame->position >= numbers->unread_end) {
-            break; // forgotten meanwhile: it will be a gap
+            break; // what was forgotten will be a gap
         }
         at = frame->position;
         size_t index = frame->type % TYPES_KNOWN;

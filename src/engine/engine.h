@@ -21,6 +21,7 @@
 #include "base/files.h"
 #include "base/url.h"
 #include "log/catalog.h"
+#include "log/erasure.h"
 #include "log/log.h"
 
 #include <peal/bus.h>
@@ -88,6 +89,7 @@ struct pl_request {
     // below a position. 0: it was not.
     bool unknown;
     uint64_t looked_end, looked_version;
+    uint64_t looked_erasures; // what the log had counted of them before it was looked
     // Filled in:
     const struct pl_frame *frame; // NULL: a duplicate
     uint64_t position;            // the event's, or the first one's
@@ -162,6 +164,14 @@ struct pl_engine_ops {
     // files of its own.
     enum peal_err (*repair)(struct pl_engine *engine, const struct peal_repair *wanted,
                             struct peal_repaired *out);
+
+    // Erases what the log has of a subject (log/erasure.h: `end` is said here), in memory and where
+    // it is stored, and counts it. Returns when that would survive a power cut. Not what the state
+    // table has. May do I/O, and take long; no turn, no lock of the bus. PEAL_ESTATE: stopped by
+    // `progress`. PEAL_EIO, PEAL_ENOMEM, PEAL_EBUSY (others hold it up). NULL in an engine that
+    // keeps nothing.
+    enum peal_err (*erase)(struct pl_engine *engine, const struct pl_erasure *erasure,
+                           struct pl_erased *out);
 
     // Closes; the bus has stopped. Frees the engine. NULL is fine.
     void (*close)(struct pl_engine *engine);

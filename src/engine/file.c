@@ -72,8 +72,13 @@ static enum peal_err pick_from_past(void *context, struct pl_segment **out, uint
         pl_segment_reset(segment, position);
         const struct pl_frame *frame = NULL;
         err = pl_store_get(&frame, local->store, position, segment->bytes, &size);
-        if (!err && frame) {
-            pl_segment_commit(segment, frame);
+        bool erased = !err && !frame && size == 0;
+        if (!err && (frame || erased)) {
+            if (erased) {
+                pl_segment_commit_erased(segment);
+            } else {
+                pl_segment_commit(segment, frame);
+            }
             *out = segment;
             return PEAL_OK;
         }
@@ -304,10 +309,17 @@ static void meet_damaged_index(void *context, const char *path, uint64_t offset)
     meet_damage(context, path, &damage);
 }
 
+static void meet_erased(void *context, uint64_t position)
+{
+    const struct verifying *verifying = context;
+    (void)position;
+    verifying->health->erased++;
+}
+
 static enum peal_err file_verify(struct pl_engine *engine, const struct peal_verify *verify,
                                  struct peal_health *out)
 {
-    static const struct pl_verify_ops ops = { meet_damage, meet_progress };
+    static const struct pl_verify_ops ops = { meet_damage, meet_progress, meet_erased };
     struct verifying verifying = { .verify = verify, .health = out };
     enum peal_err err = pl_store_verify(pl_local_of(engine)->store, &ops, &verifying);
     if (!err && !verifying.stopped) {
@@ -340,6 +352,57 @@ static enum peal_err file_repair(struct pl_engine *engine, const struct peal_rep
     struct pl_repair repair = { .wanted = wanted, .out = out };
     enum peal_err err = pl_store_repair(pl_local_of(engine)->store, &repair);
     return err ? err : pl_catalog_repair(engine->catalog, &repair);
+}
+
+// ---- erasing ------------------------------------------------------------------------------------
+
+// What is asked of the files, and of whom it is to be told.
+struct erasing {
+    struct pl_local *local;
+    const struct pl_erasure *erasure;
+};
+
+static bool tell_progress(void *context, uint64_t done, uint64_t total)
+{
+    const struct pl_erasure *erasure = ((const struct erasing *)context)->erasure;
+    return !erasure->progress || erasure->progress(erasure->context, done, total);
+}
+
+static enum peal_err erase_indexes(void *context, uint64_t first, uint64_t end)
+{
+    return pl_catalog_erase(((const struct erasing *)context)->local->engine.catalog, first, end);
+}
+
+static void count_erasure(void *context)
+{
+    pl_local_erased(((const struct erasing *)context)->local);
+}
+
+static enum peal_err erase_files(struct pl_local *local, const struct pl_erasure *erasure,
+                                 struct pl_erased *out)
+{
+    enum peal_durability level = erasure->dry_run ? PEAL_DURABILITY_OS : PEAL_DURABILITY_DISK;
+    enum peal_err err =
+        local->read_only ? PEAL_OK : pl_stored_settle(&local->engine, erasure->end, level);
+    if (err || erasure->dry_run) {
+        return err ? err : pl_store_erase(out, local->store, erasure);
+    }
+    struct erasing erasing = { local, erasure };
+    struct pl_erasure meant = *erasure;
+    meant.progress = tell_progress;
+    meant.before = erase_indexes;
+    meant.after = count_erasure;
+    meant.context = &erasing;
+    pl_catalog_hold(local->engine.catalog);
+    err = pl_store_erase(out, local->store, &meant);
+    pl_catalog_release(local->engine.catalog);
+    return err;
+}
+
+static enum peal_err file_erase(struct pl_engine *engine, const struct pl_erasure *erasure,
+                                struct pl_erased *out)
+{
+    return pl_local_erase(pl_local_of(engine), erasure, erase_files, out);
 }
 
 static void file_close(struct pl_engine *engine)
@@ -378,5 +441,6 @@ const struct pl_engine_ops pl_engine_file = {
     .archive = file_archive,
     .holdings = file_holdings,
     .repair = file_repair,
+    .erase = file_erase,
     .close = file_close,
 };

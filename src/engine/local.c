@@ -146,8 +146,12 @@ static bool find_version(const struct pl_local *local, struct pl_request *reques
                             &condition->stream);
     // Relaxed: it is changed with the turn, which we have.
     uint64_t known_from = atomic_load_explicit(&local->known_from, memory_order_relaxed);
-    if (*out == 0 && known_from > 0) {
-        request->unknown = request->looked_end != known_from;
+    if (*out == 0 && known_from > 0 &&
+        !pl_state_is_restarted(&local->log.state, condition->subject)) {
+        // Relaxed: an erasure is counted before the turn in which its stream is settled.
+        uint64_t erasures = atomic_load_explicit(&local->log.erasures, memory_order_relaxed);
+        request->unknown =
+            request->looked_end != known_from || request->looked_erasures != erasures;
         *out = request->unknown ? 0 : request->looked_version;
         return !request->unknown;
     }

@@ -47,7 +47,7 @@ struct pl_local {
     uint64_t (*unread)(void *context);
     void *unread_context;
     _Atomic uint64_t retain_at; // looked at again when so much is written
-    struct pl_mutex retaining;  // whoever removes or archives files; held across I/O
+    struct pl_mutex retaining;  // who forgets, archives or erases, one at a time; held across I/O
     struct pl_archiver archiver;
 };
 
@@ -67,6 +67,19 @@ void pl_local_destroy(struct pl_local *local);
 // The members `append` and `version` of an engine.
 enum peal_err pl_local_append(struct pl_engine *engine, struct pl_request *requests, size_t count);
 bool pl_local_version(struct pl_engine *engine, struct pl_request *request);
+
+// ---- erase.c ------------------------------------------------------------------------------------
+
+// Erases what the storage has; NULL: there is none.
+typedef enum peal_err pl_erase_stored(struct pl_local *local, const struct pl_erasure *erasure,
+                                      struct pl_erased *out);
+
+// As `erase` of an engine.
+enum peal_err pl_local_erase(struct pl_local *local, const struct pl_erasure *erasure,
+                             pl_erase_stored *stored, struct pl_erased *out);
+
+// Another part is gone where it is stored: who has read it before looks anew. Any thread.
+void pl_local_erased(struct pl_local *local);
 
 // ---- retain.c -----------------------------------------------------------------------------------
 

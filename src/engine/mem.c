@@ -25,6 +25,12 @@ static enum peal_err mem_open(struct pl_engine **out, const struct pl_url *url,
     return PEAL_OK;
 }
 
+static enum peal_err mem_erase(struct pl_engine *engine, const struct pl_erasure *erasure,
+                               struct pl_erased *out)
+{
+    return pl_local_erase(pl_local_of(engine), erasure, NULL, out);
+}
+
 static void mem_close(struct pl_engine *engine)
 {
     if (engine) {
@@ -39,5 +45,6 @@ const struct pl_engine_ops pl_engine_mem = {
     .open = mem_open,
     .append = pl_local_append,
     .version = pl_local_version,
+    .erase = mem_erase,
     .close = mem_close,
 };

@@ -129,6 +129,21 @@ static enum peal_err sqlite_verify(struct pl_engine *engine, const struct peal_v
     return pl_sqlite_verify(base_of(engine), verify, out);
 }
 
+static enum peal_err erase_rows(struct pl_local *local, const struct pl_erasure *erasure,
+                                struct pl_erased *out)
+{
+    enum peal_durability level = erasure->dry_run ? PEAL_DURABILITY_OS : PEAL_DURABILITY_DISK;
+    enum peal_err err =
+        local->read_only ? PEAL_OK : pl_stored_settle(&local->engine, erasure->end, level);
+    return err ? err : pl_sqlite_erase(local->storage.context, erasure, out);
+}
+
+static enum peal_err sqlite_erase(struct pl_engine *engine, const struct pl_erasure *erasure,
+                                  struct pl_erased *out)
+{
+    return pl_local_erase(pl_local_of(engine), erasure, erase_rows, out);
+}
+
 const struct pl_engine_ops pl_engine_sqlite = {
     .scheme = "sqlite",
     .capabilities =
@@ -141,5 +156,6 @@ const struct pl_engine_ops pl_engine_sqlite = {
     .settle = pl_stored_settle,
     .refresh = sqlite_refresh,
     .verify = sqlite_verify,
+    .erase = sqlite_erase,
     .close = sqlite_close,
 };

@@ -111,4 +111,12 @@ enum peal_err pl_sqlite_refresh(struct pl_sqlite *base);
 enum peal_err pl_sqlite_verify(struct pl_sqlite *base, const struct peal_verify *verify,
                                struct peal_health *out);
 
+// ---- sqlite_erase.c -----------------------------------------------------------------------------
+
+// Erases events that are durable, or only counts them. The callback of progress is told positions,
+// with a lock held: it must not use the bus. PEAL_EBUSY: another program reads, and its view keeps
+// what was erased.
+enum peal_err pl_sqlite_erase(struct pl_sqlite *base, const struct pl_erasure *erasure,
+                              struct pl_erased *out);
+
 #endif

@@ -34,6 +34,12 @@ static struct row row_of(sqlite3_stmt *select)
     return row;
 }
 
+// Its event was erased: the position is all there is. An event has a head.
+static bool is_erased(const struct row *row)
+{
+    return row->head_size == 0 && row->data_size == 0;
+}
+
 static size_t size_of(const struct row *row)
 {
     return row->head_size + pl_round8(row->data_size);
@@ -107,6 +113,12 @@ static enum peal_err take_row(struct stretch *stretch, const struct row *row, bo
         pl_segment_reset(segment, row->position);
     } else if (row->position != pl_segment_end(segment) ||
                !pl_segment_fits(segment, size_of(row))) {
+        return PEAL_OK;
+    }
+    if (is_erased(row)) {
+        pl_segment_commit_erased(segment);
+        stretch->any = true;
+        *out_more = true;
         return PEAL_OK;
     }
     struct pl_frame *frame = pl_segment_next(segment);
@@ -208,7 +220,8 @@ static enum peal_err version_at(struct pl_sqlite *base, uint64_t *out, const cha
     struct pl_segment *segment = NULL;
     enum peal_err err = pick(base, &segment, position);
     if (segment) {
-        *out = pl_stored_version_in(pl_segment_frame(segment, position), subject);
+        const struct pl_frame *frame = pl_segment_frame(segment, position);
+        *out = frame ? pl_stored_version_in(frame, subject) : 0;
         pl_segment_unref(segment);
     }
     return err;
@@ -282,7 +295,7 @@ static void tell(struct verifying *verifying, uint64_t first, uint64_t end, uint
     }
 }
 
-static enum peal_err verify_row(struct verifying *verifying, const struct row *row)
+static enum peal_err verify_event(struct verifying *verifying, const struct row *row)
 {
     size_t size = size_of(row);
     if (!verifying->room || size > verifying->room_size) {
@@ -294,15 +307,26 @@ static enum peal_err verify_row(struct verifying *verifying, const struct row *r
         verifying->room = room;
         verifying->room_size = size;
     }
-    if (row->position > verifying->next) {
-        tell(verifying, verifying->next, row->position, 0);
-    }
     if (!assemble(verifying->room, row)) {
         tell(verifying, row->position, row->position + 1, size);
     }
-    verifying->next = row->position + 1;
     verifying->health.bytes += size;
     return PEAL_OK;
+}
+
+static enum peal_err verify_row(struct verifying *verifying, const struct row *row)
+{
+    enum peal_err err = PEAL_OK;
+    if (row->position > verifying->next) {
+        tell(verifying, verifying->next, row->position, 0);
+    }
+    verifying->next = row->position + 1;
+    if (is_erased(row)) {
+        verifying->health.erased++;
+    } else {
+        err = verify_event(verifying, row);
+    }
+    return err;
 }
 
 // So many events at a time: others read in between.

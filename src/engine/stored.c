@@ -196,6 +196,7 @@ enum peal_err pl_stored_look(struct pl_engine *engine, struct pl_request *reques
     const struct pl_storage *storage = &local->storage;
     // Acquire: what is not in memory any more is stored. If it moves on, it is looked again.
     uint64_t end = atomic_load_explicit(&local->known_from, memory_order_acquire);
+    uint64_t erasures = atomic_load_explicit(&local->log.erasures, memory_order_acquire);
     for (size_t i = 0; i < count; i++) {
         if (!requests[i].unknown) {
             continue;
@@ -207,6 +208,7 @@ enum peal_err pl_stored_look(struct pl_engine *engine, struct pl_request *reques
             return err;
         }
         requests[i].looked_end = end;
+        requests[i].looked_erasures = erasures;
         requests[i].unknown = false;
     }
     return PEAL_OK;

@@ -150,6 +150,7 @@ void pl_reserve_clear(struct pl_store *store)
     (void)pl_store_spend_reserve(store); // whether there was one does not matter
     remove_file(store, NAME_RESERVE);
     remove_file(store, NAME_NEW);
+    remove_file(store, PL_NAME_ERASING);
 }
 
 // The reserve becomes the next file. False: it is as if there had been none.

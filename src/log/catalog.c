@@ -44,7 +44,7 @@ static bool parse_number(const char *text, uint64_t *out)
     return true;
 }
 
-static bool parse_name(const char *name, uint64_t *first, uint64_t *end)
+bool pl_catalog_parse(const char *name, uint64_t *first, uint64_t *end)
 {
     if (strlen(name) != 2 * DIGITS + 5 || name[DIGITS] != '-' ||
         strcmp(name + 2 * DIGITS + 1, ".idx") != 0 || !parse_number(name, first) ||
@@ -139,6 +139,19 @@ void pl_catalog_replace(struct pl_catalog *catalog, uint64_t first, uint64_t end
     }
     pl_mutex_unlock(&catalog->lock, catalog->config.seams);
     pl_index_unref(old);
+}
+
+void pl_catalog_drop(struct pl_catalog *catalog, uint64_t first, uint64_t end)
+{
+    struct pl_index *index = NULL;
+    pl_mutex_lock(&catalog->lock, catalog->config.seams);
+    size_t at = range_at(catalog, first);
+    if (at < catalog->count && catalog->ranges[at].first == first &&
+        catalog->ranges[at].end == end && !catalog->ranges[at].is_tail) {
+        index = take_out(catalog, at);
+    }
+    pl_mutex_unlock(&catalog->lock, catalog->config.seams);
+    pl_index_unref(index);
 }
 
 void pl_catalog_put_away(struct pl_catalog *catalog, const struct pl_index *index)
@@ -382,7 +395,7 @@ static int meet_name(void *context, const char *name)
 {
     struct pl_catalog *catalog = context;
     uint64_t first, end;
-    if (!parse_name(name, &first, &end)) {
+    if (!pl_catalog_parse(name, &first, &end)) {
         return 0;
     }
     return pl_catalog_add(catalog, first, end, NULL, false) ? -ENOMEM : 0;

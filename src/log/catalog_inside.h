@@ -6,6 +6,7 @@
 //     indexer.c   from events to an index; the thread
 //     lookup.c    from a query to positions
 //     catalog_repair.c  verifying indexes, and putting aside what is damaged
+//     catalog_erase.c  what is erased leaves no trace in an index
 #ifndef PL_LOG_CATALOG_INSIDE_H
 #define PL_LOG_CATALOG_INSIDE_H
 
@@ -94,6 +95,12 @@ void pl_catalog_pass(struct pl_catalog *catalog, const struct pl_sought *wanted,
 // It is damaged: nobody is given it again, and its file goes.
 void pl_catalog_put_away(struct pl_catalog *catalog, const struct pl_index *index);
 
+// Is it the name of an index? What it covers.
+bool pl_catalog_parse(const char *name, uint64_t *first, uint64_t *end);
+
+// Takes the sealed index of exactly that range from the list, if it is there.
+void pl_catalog_drop(struct pl_catalog *catalog, uint64_t first, uint64_t end);
+
 // The first position from `from` on without an index, and where that ends (UINT64_MAX: nowhere).
 uint64_t pl_catalog_gap(struct pl_catalog *catalog, uint64_t from, uint64_t *out_end);
 
@@ -102,6 +109,10 @@ uint64_t pl_catalog_gap(struct pl_catalog *catalog, uint64_t from, uint64_t *out
 // Indexes what is written, at most `most` events. With `indexing`. *more: there is more to do. What
 // fails is tried again another time; nothing is lost but speed.
 void pl_indexer_work(struct pl_catalog *catalog, uint64_t most, bool *more);
+
+// The tail goes if it is of any of the positions [first, end), and what it covered is indexed once
+// more. With `indexing`.
+void pl_indexer_drop(struct pl_catalog *catalog, uint64_t first, uint64_t end);
 
 void pl_indexer_stop(struct pl_catalog *catalog); // ends the thread
 

@@ -2,6 +2,9 @@
 //
 // Cursor: somebody's place in the log. It holds the segment it stands in, so that its frames stay.
 //
+// Where events were erased while it stood in a segment that may still have them, it takes that
+// again before it gives another one. A position whose event was erased is passed over, and counted.
+//
 // Threads: one at a time. Going to a frame of the same segment costs a subtraction; to another
 // segment, one turn of the log; to one that is no longer in memory, a read of the past.
 #ifndef PL_LOG_CURSOR_H
@@ -12,6 +15,13 @@
 struct pl_cursor {
     struct pl_segment *segment; // NULL: nowhere
     enum peal_err err;          // why the last seek gave NULL; PEAL_OK: there was nothing
+    // If the last call did not give the frame at the position that was asked for: was its event
+    // erased, and how many were, from there to what was given, or to the end.
+    bool was_erased;
+    uint64_t erased;
+    // What the log has counted of erasures, and what it had when the segment was taken.
+    const _Atomic uint64_t *erasures;
+    uint64_t erasures_seen;
     // Of the segment, whose own cache line the publisher writes with every append.
     uint64_t first, events_max;
     const _Atomic uint32_t *offsets;
@@ -51,14 +61,24 @@ static inline const struct pl_frame *pl_cursor_here(const struct pl_cursor *curs
     return (const struct pl_frame *)(const void *)(cursor->bytes + (size_t)offset * 8);
 }
 
+// Have no events been erased since it took the segment that it stands in?
+static inline bool pl_cursor_is_fresh(const struct pl_cursor *cursor)
+{
+    // Relaxed: who was told of an erasure sees it counted.
+    return __builtin_expect(
+        atomic_load_explicit(cursor->erasures, memory_order_relaxed) == cursor->erasures_seen, 1);
+}
+
 // The frame at a position below the log's end; if that is forgotten, the first one behind it that
-// is not; NULL if there is none, or if it cannot be read now (`err`). Borrowed until the cursor
-// moves or rests.
+// is not, nor erased; NULL if there is none, or if it cannot be read now (`err`). Borrowed until
+// the cursor moves or rests.
 static inline const struct pl_frame *pl_cursor_at(struct pl_cursor *cursor, struct pl_log *log,
                                                   uint64_t position)
 {
     const struct pl_frame *frame = pl_cursor_here(cursor, position);
-    return __builtin_expect(frame != NULL, 1) ? frame : pl_cursor_seek(cursor, log, position);
+    return __builtin_expect(frame != NULL, 1) && pl_cursor_is_fresh(cursor)
+               ? frame
+               : pl_cursor_seek(cursor, log, position);
 }
 
 #endif

@@ -48,7 +48,7 @@ static enum peal_err meet_name(void *context, const struct pl_frame *record, uin
 
 static enum peal_err scan_once(struct following *following, struct pl_scan *scan)
 {
-    static const struct pl_scan_ops ops = { meet_event, meet_damage, meet_name };
+    static const struct pl_scan_ops ops = { meet_event, meet_damage, meet_name, meet_event };
     pl_guide_empty(following->guide);
     following->tear = UINT64_MAX;
     return pl_scan_run(scan, &ops, following);

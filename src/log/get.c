@@ -20,6 +20,7 @@ struct getting {
     uint64_t offset; // in the file, of the bytes in the room
     size_t count;    // of them
     uint64_t found;  // where the record is; 0: nowhere
+    bool erased;     // it is one whose event was
 };
 
 static enum peal_err load(struct getting *getting, size_t size)
@@ -85,10 +86,10 @@ static enum peal_err pass(struct getting *getting, bool *out_there)
             continue;
         }
         if (!pl_record_begins(head) ||
-            (pl_record_is_event(head) && head->position > getting->position)) {
+            (pl_record_has_position(head) && head->position > getting->position)) {
             return PEAL_OK;
         }
-        if (pl_record_is_event(head) && head->position == getting->position) {
+        if (pl_record_has_position(head) && head->position == getting->position) {
             getting->found = getting->offset + at;
             *out_there = true;
             return PEAL_OK;
@@ -134,10 +135,21 @@ static enum peal_err meet_event(void *context, const struct pl_frame *record, ui
     return ENOUGH;
 }
 
+static enum peal_err meet_erased(void *context, const struct pl_frame *record, uint64_t offset)
+{
+    struct getting *getting = context;
+    (void)offset;
+    if (record->position < getting->position) {
+        return PEAL_OK;
+    }
+    getting->erased = record->position == getting->position;
+    return ENOUGH;
+}
+
 // The long way.
 static enum peal_err search(struct getting *getting, struct pl_frame **out)
 {
-    static const struct pl_scan_ops ops = { .event = meet_event };
+    static const struct pl_scan_ops ops = { .event = meet_event, .erased = meet_erased };
     char path[PL_STORE_PATH];
     pl_volume_path(getting->store, getting->place.volume.base, path);
     struct pl_scan scan = pl_place_scan(&getting->place, getting->store, path);
@@ -206,6 +218,10 @@ static enum peal_err get(struct getting *getting, struct pl_frame **out)
     if (!err && !*out) {
         err = search(getting, out);
     }
+    if (!err && *out && !pl_record_is_event(*out)) {
+        getting->erased = true;
+        *out = NULL;
+    }
     return err || !*out ? err : adopt(getting, *out);
 }
 
@@ -232,6 +248,7 @@ enum peal_err pl_store_get(const struct pl_frame **out, struct pl_store *store, 
     if (err && err != PEAL_ENOTFOUND) { // whose type has no name is as good as damaged
         return err;
     }
+    *size = getting.erased ? 0 : *size;
     *out = err ? NULL : frame;
     return PEAL_OK;
 }

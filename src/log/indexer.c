@@ -88,6 +88,25 @@ static void drop_tail(struct pl_catalog *catalog)
     catalog->given_up = catalog->tail_end;
 }
 
+void pl_indexer_drop(struct pl_catalog *catalog, uint64_t first, uint64_t end)
+{
+    pl_cursor_rest(&catalog->place);
+    if (catalog->tail) {
+        struct pl_index_facts facts;
+        pl_index_facts(catalog->tail, &facts);
+        if (facts.base >= end || catalog->tail_end <= first) {
+            return;
+        }
+        pl_catalog_replace(catalog, facts.base, catalog->tail_end, NULL);
+        pl_index_unref(catalog->tail);
+        catalog->tail = NULL;
+    }
+    uint64_t limit;
+    uint64_t gap = pl_catalog_gap(catalog, catalog->given_up, &limit);
+    // Relaxed: without a tail in the list it is no more than a hint of how much there is to do.
+    atomic_store_explicit(&catalog->tail_next, gap, memory_order_relaxed);
+}
+
 // A tail for the first range that has no index.
 static enum peal_err begin_tail(struct pl_catalog *catalog)
 {

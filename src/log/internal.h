@@ -11,6 +11,7 @@
 //     sync.c     they become durable; flush.c: settling; failure.c: what failed
 //     follow.c   what another process writes
 //     place.c    where on disk a position is; stretch.c, get.c: reading there
+//     erase.c    events go, positions stay
 //
 // Locks: the turn to write, then the lead of a sync, then `lock`, a leaf that is held for no I/O.
 #ifndef PL_LOG_INTERNAL_H
@@ -25,6 +26,8 @@
 
 #define PL_STORE_BUFFER 262144 // bytes, written in one call; no frame's attributes are larger
 #define PL_STORE_PATH   4096   // bytes of the longest path, with the name of a file
+
+#define PL_NAME_ERASING "erasing" // of a file that is to take another's place
 
 #define PL_STORE_OPENED_MAX 64         // files kept open to read
 #define PL_STORE_GUIDES_MAX (16 << 20) // bytes of guides of complete files
@@ -133,6 +136,7 @@ struct pl_store {
     struct pl_opened opened[PL_STORE_OPENED_MAX];
     struct pl_segment *spares[PL_STORE_SPARES_MAX];
     uint64_t uses;      // counts, to know what was used last
+    uint64_t replaced;  // counts files that another has taken the place of
     size_t guide_bytes; // of complete files
 
     // Whoever makes, names or removes the reserve: between taking it and giving it a name nobody
@@ -168,6 +172,7 @@ void pl_volume_drop_last(struct pl_store *store);
 // failure concerns the file that failed and the one before it. Under the lock.
 uint64_t pl_volume_given_up(const struct pl_store *store, size_t index);
 
+bool pl_volume_is_last(struct pl_store *store, uint64_t base); // it is the one that grows
 void pl_volume_end_last(struct pl_store *store, uint64_t end); // if there is one
 void pl_volumes_finish(struct pl_store *store);
 
@@ -358,6 +363,11 @@ void pl_place_leave(struct pl_place *place, struct pl_store *store);
 
 // Closes the file of a volume that is gone, once nobody reads it.
 void pl_place_forget(struct pl_store *store, uint64_t base);
+
+// Another file has taken the place of a volume's: nobody is given the old one any more. And how often
+// that has happened: who has read something odd in a file looks whether it is still the same.
+void pl_place_replaced(struct pl_store *store, uint64_t base);
+uint64_t pl_place_replacements(struct pl_store *store);
 
 // The guide of a file that is complete now counts towards PL_STORE_GUIDES_MAX; gives up others if
 // it must. Under the lock.

@@ -134,7 +134,12 @@ void pl_kv_abandon(struct pl_kv_transaction *transaction); // NULL is fine
 // seen, and not as safe as asked for. PEAL_EIO: whether it is there after a crash is unknown.
 enum peal_err pl_kv_commit(struct pl_kv_transaction *transaction, enum peal_durability level);
 
-// The same for all that was committed before.
+// What has been removed is gone from the disk, too, if it had these bytes, as has what an earlier
+// process kept of a damaged file: no file has them any more but the one of now, and that in what is
+// in the table. Returns when that would survive a power cut. PEAL_EIO, PEAL_ENOMEM, PEAL_ESTATE.
+enum peal_err pl_kv_purge(struct pl_kv *kv, const char *bytes);
+
+// What pl_kv_commit says, for all that was committed before.
 enum peal_err pl_kv_settle(struct pl_kv *kv, enum peal_durability level);
 
 #endif

@@ -6,6 +6,7 @@
 //     kv_table.c   entries in the order of their keys
 //     kv.c         reading, transactions
 //     kv_write.c   writing behind the table; generations; settling
+//     kv_purge.c   what was removed leaves no trace
 //     kv_open.c    opening and closing; what is in the files, and what of it counts
 #ifndef PL_LOG_KV_INTERNAL_H
 #define PL_LOG_KV_INTERNAL_H
@@ -74,6 +75,9 @@ void pl_kv_file_path(const struct pl_kv *kv, uint64_t generation, char out[PL_KV
 // A sentence about a call that failed before this one. Returns PEAL_EIO.
 enum peal_err pl_kv_say_failed(const struct pl_kv *kv);
 bool pl_kv_has_failed(const struct pl_kv *kv);
+
+// Is it the name of a generation's file? Its number.
+bool pl_kv_parse_name(const char *name, uint64_t *out);
 
 // Settles all transactions up to that one.
 enum peal_err pl_kv_settle_to(struct pl_kv *kv, uint64_t transaction, enum peal_durability level);

@@ -31,7 +31,7 @@
 
 // ---- which files there are ----------------------------------------------------------------------
 
-static bool parse_name(const char *name, uint64_t *out)
+bool pl_kv_parse_name(const char *name, uint64_t *out)
 {
     static const char before[] = "state-";
     uint64_t generation = 0;
@@ -62,7 +62,7 @@ static int meet_name(void *context, const char *name)
 {
     struct newest *newest = context;
     uint64_t generation;
-    if (parse_name(name, &generation) && generation < newest->below &&
+    if (pl_kv_parse_name(name, &generation) && generation < newest->below &&
         generation > newest->generation) {
         newest->generation = generation;
     }

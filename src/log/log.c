@@ -376,19 +376,58 @@ struct pl_segment *pl_log_find(const struct pl_log *log, uint64_t position)
     return *slot(log, low);
 }
 
-// The first position of a segment recorded at or after a time: time does not fall within the log.
+// The first position from one on, below `high`, that has an event; `high` if there is none.
+static uint64_t next_event(const struct pl_segment *segment, uint64_t position, uint64_t high)
+{
+    while (position < high && !pl_segment_frame(segment, position)) {
+        position++;
+    }
+    return position;
+}
+
+// The first position of a segment recorded at or after a time, or what was erased before it: time
+// does not fall within the log.
 static uint64_t find_in_segment(const struct pl_segment *segment, int64_t time_ns)
 {
     uint64_t low = segment->first, high = pl_segment_end(segment);
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
-        if (pl_segment_frame(segment, middle)->recorded < time_ns) {
-            low = middle + 1;
+        uint64_t event = next_event(segment, middle, high);
+        const struct pl_frame *frame = event < high ? pl_segment_frame(segment, event) : NULL;
+        if (frame && frame->recorded < time_ns) {
+            low = event + 1;
         } else {
             high = middle;
         }
     }
     return low;
+}
+
+// The stretch of the past that has the first event from a position on, below `high`. *out NULL:
+// there is none.
+static enum peal_err read_event(struct pl_segment **out, struct pl_log *log, uint64_t position,
+                                uint64_t high)
+{
+    struct pl_segment *segment = NULL;
+    enum peal_err err = PEAL_OK;
+    while (!err && position < high) {
+        err = log->past.read(log->past.context, &segment, position);
+        if (err || !segment || segment->first >= high) {
+            break;
+        }
+        uint64_t end = pl_segment_end(segment);
+        position = position > segment->first ? position : segment->first;
+        if (next_event(segment, position, end) < end) {
+            *out = segment;
+            return PEAL_OK;
+        }
+        position = end; // all of it was erased
+        pl_segment_unref(segment);
+        segment = NULL;
+    }
+    pl_segment_unref(segment);
+    *out = NULL;
+    return err;
 }
 
 // Looks in [low, high) of the past, as far as it is not in memory.
@@ -398,11 +437,11 @@ static enum peal_err find_in_past(uint64_t *out, struct pl_log *log, uint64_t hi
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
         struct pl_segment *segment = NULL;
-        enum peal_err err = log->past.read(log->past.context, &segment, middle);
+        enum peal_err err = read_event(&segment, log, middle, high);
         if (err) {
             return err;
         }
-        if (!segment || segment->first >= high) {
+        if (!segment) {
             high = middle; // nothing is left from there on
         } else if (segment->newest < time_ns) {
             low = pl_segment_end(segment) > middle ? pl_segment_end(segment) : middle + 1;

@@ -41,8 +41,9 @@ struct pl_log_limits {
 // Events that are no longer in memory. Members may do I/O: no turn, and no lock of the bus.
 struct pl_log_past {
     // Events that follow each other, as the log had them: with the one at `position` among them or,
-    // where that is gone, from the next one on that is not. *Given*, with one reference. NULL in
-    // *out: there are none. `position` is below the log's end. PEAL_EIO, PEAL_ENOMEM.
+    // where that is gone, from the next one on that is not. One that was erased is not gone: its
+    // position is in the segment, without a frame. *Given*, with one reference. NULL in *out: there
+    // are none. `position` is below the log's end. PEAL_EIO, PEAL_ENOMEM.
     enum peal_err (*read)(void *context, struct pl_segment **out, uint64_t position);
     // The same of one event alone, for who looks events up: the one at `position` and no other.
     enum peal_err (*pick)(void *context, struct pl_segment **out, uint64_t position);
@@ -55,6 +56,9 @@ struct pl_log {
     struct pl_log_limits limits;
     struct pl_log_past past; // `read` NULL: what is forgotten is gone
     size_t segment_size;
+    // How often events were erased. Release, after they are gone from memory and from the past: who
+    // sees another count than when it took a segment takes it again (cursor.h).
+    _Atomic uint64_t erasures;
 
     // The position the next event gets. Written with the turn; release, so that who reads it may
     // read every event below it.
@@ -173,8 +177,8 @@ uint64_t pl_log_first(struct pl_log *log, uint64_t end);
 // The segment of a position, or the oldest one behind it. With the turn. NULL: behind the end.
 struct pl_segment *pl_log_find(const struct pl_log *log, uint64_t position);
 
-// The first kept position recorded at or after a time; the end if there is none. Takes the turn,
-// and reads the past. PEAL_EIO, PEAL_ENOMEM.
+// The first kept position recorded at or after a time, or one before it that was erased; the end if
+// there is none. Takes the turn, and reads the past. PEAL_EIO, PEAL_ENOMEM.
 enum peal_err pl_log_find_time(uint64_t *out, struct pl_log *log, int64_t time_ns);
 
 // Copies data to a block outside the segments. Without the turn. NULL without memory.

@@ -88,7 +88,9 @@ static enum peal_err meet_name(void *context, const struct pl_frame *record, uin
 static enum peal_err scan_guide(struct pl_guide *guide, const struct pl_place *place,
                                 const struct pl_store *store)
 {
-    static const struct pl_scan_ops ops = { .event = meet_event, .name = meet_name };
+    static const struct pl_scan_ops ops = { .event = meet_event,
+                                            .name = meet_name,
+                                            .erased = meet_event };
     char path[PL_STORE_PATH];
     pl_volume_path(store, place->volume.base, path);
     struct pl_scan scan = pl_place_scan(place, store, path);
@@ -151,7 +153,7 @@ void pl_guide_count(struct pl_store *store, const struct pl_guide *guide)
 static bool take_opened(struct pl_place *place, struct pl_store *store)
 {
     struct pl_opened *opened = &store->opened[place->volume.opened];
-    if (opened->base != place->volume.base) {
+    if (opened->base != place->volume.base || opened->forgotten) {
         return false;
     }
     opened->users++;
@@ -186,19 +188,14 @@ static void note_opened(struct pl_store *store, const struct pl_opened *opened)
     }
 }
 
-// Somebody else may open the same file meanwhile: then both are kept, and one is used no more.
-static enum peal_err open_file(struct pl_place *place, struct pl_store *store)
+// Keeps an open file for others, unless a file was replaced since there were `replaced`: then it
+// may be the old one. False: it was.
+static bool keep_opened(struct pl_place *place, struct pl_store *store, uint64_t replaced)
 {
-    if (place->file.number) {
-        return PEAL_OK;
-    }
-    enum peal_err err = pl_volume_open(store, place->volume.base, PL_FILE_READ, &place->file);
-    if (err) {
-        return err;
-    }
     struct pl_file old = { 0 };
     pl_mutex_lock(&store->lock, store->seams);
-    place->opened = find_free(store);
+    bool fresh = store->replaced == replaced;
+    place->opened = fresh ? find_free(store) : NULL;
     if (place->opened) {
         old = place->opened->file;
         *place->opened = (struct pl_opened){
@@ -208,6 +205,20 @@ static enum peal_err open_file(struct pl_place *place, struct pl_store *store)
     }
     pl_mutex_unlock(&store->lock, store->seams);
     store->files->close(store->files->world, &old);
+    return fresh;
+}
+
+// Somebody else may open the same file meanwhile: then both are kept, and one is used no more.
+static enum peal_err open_file(struct pl_place *place, struct pl_store *store)
+{
+    while (!place->file.number) {
+        uint64_t replaced = pl_place_replacements(store);
+        enum peal_err err = pl_volume_open(store, place->volume.base, PL_FILE_READ, &place->file);
+        if (err || keep_opened(place, store, replaced)) {
+            return err;
+        }
+        store->files->close(store->files->world, &place->file);
+    }
     return PEAL_OK;
 }
 
@@ -228,10 +239,10 @@ static void close_file(struct pl_place *place, struct pl_store *store)
     store->files->close(store->files->world, &gone);
 }
 
-void pl_place_forget(struct pl_store *store, uint64_t base)
+// With the lock. The file is the caller's to close.
+static struct pl_file forget(struct pl_store *store, uint64_t base)
 {
     struct pl_file gone = { 0 };
-    pl_mutex_lock(&store->lock, store->seams);
     for (size_t i = 0; i < PL_STORE_OPENED_MAX; i++) {
         struct pl_opened *opened = &store->opened[i];
         if (opened->base == base && opened->users > 0) {
@@ -241,8 +252,32 @@ void pl_place_forget(struct pl_store *store, uint64_t base)
             *opened = (struct pl_opened){ 0 };
         }
     }
+    return gone;
+}
+
+void pl_place_forget(struct pl_store *store, uint64_t base)
+{
+    pl_mutex_lock(&store->lock, store->seams);
+    struct pl_file gone = forget(store, base);
     pl_mutex_unlock(&store->lock, store->seams);
     store->files->close(store->files->world, &gone);
+}
+
+void pl_place_replaced(struct pl_store *store, uint64_t base)
+{
+    pl_mutex_lock(&store->lock, store->seams);
+    store->replaced++;
+    struct pl_file gone = forget(store, base);
+    pl_mutex_unlock(&store->lock, store->seams);
+    store->files->close(store->files->world, &gone);
+}
+
+uint64_t pl_place_replacements(struct pl_store *store)
+{
+    pl_mutex_lock(&store->lock, store->seams);
+    uint64_t replaced = store->replaced;
+    pl_mutex_unlock(&store->lock, store->seams);
+    return replaced;
 }
 
 // ---- places -------------------------------------------------------------------------------------

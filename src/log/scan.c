@@ -103,7 +103,7 @@ static enum peal_err record_at(struct window *window, uint64_t offset, const str
 static bool continues(const struct pl_scan *scan, const struct pl_frame *record, uint64_t offset)
 {
     uint64_t most = (offset - scan->offset) / sizeof *record; // events in the damaged bytes
-    if (pl_record_is_event(record)) {
+    if (pl_record_has_position(record)) {
         return record->position >= scan->next && record->position - scan->next <= most;
     }
     return record->type != PL_RECORD_SYNCED || record->position <= scan->next + most;
@@ -159,6 +159,7 @@ static enum peal_err tell_damage(struct pl_scan *scan, const struct pl_scan_ops 
     return ops->damage ? ops->damage(context, &damage) : PEAL_OK;
 }
 
+// An event, or where one was.
 static enum peal_err tell_event(struct pl_scan *scan, const struct pl_scan_ops *ops, void *context,
                                 const struct pl_frame *record, uint64_t offset)
 {
@@ -173,7 +174,9 @@ static enum peal_err tell_event(struct pl_scan *scan, const struct pl_scan_ops *
     } else if (!scan->batch) {
         scan->batch = offset;
     }
-    enum peal_err err = ops->event ? ops->event(context, record, offset) : PEAL_OK;
+    enum peal_err (*tell)(void *, const struct pl_frame *, uint64_t) =
+        pl_record_is_event(record) ? ops->event : ops->erased;
+    enum peal_err err = tell ? tell(context, record, offset) : PEAL_OK;
     scan->next = record->position + 1;
     scan->offset = offset + record->length;
     scan->tail = scan->offset;
@@ -229,7 +232,7 @@ enum peal_err pl_scan_run(struct pl_scan *scan, const struct pl_scan_ops *ops, v
             break;
         }
         size_t length = record->length;
-        if (pl_record_is_event(record)) {
+        if (pl_record_has_position(record)) {
             err = tell_event(scan, ops, context, record, offset);
             note = 0;
         } else {

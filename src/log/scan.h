@@ -19,6 +19,8 @@ struct pl_scan_ops {
     enum peal_err (*damage)(void *context, const struct pl_damage *damage);
     // A type has a name. It may be told of one behind the end that is found.
     enum peal_err (*name)(void *context, const struct pl_frame *record, uint64_t offset);
+    // An event was here, and was erased: its position counts. Told in their order with the events.
+    enum peal_err (*erased)(void *context, const struct pl_frame *record, uint64_t offset);
 };
 
 struct pl_scan {

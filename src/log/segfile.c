@@ -140,6 +140,8 @@ bool pl_record_begins(const struct pl_frame *head)
         return bare && room == 0 && head->flags == 0;
     case PL_RECORD_SUMMARY:
         return bare;
+    case PL_RECORD_ERASED:
+        return head->attribute_words == 0 && !(head->flags & ~PL_FLAG_MORE);
     default:
         return false;
     }
@@ -189,6 +191,22 @@ void pl_record_end(struct pl_frame *out, uint64_t position, uint64_t summary, ui
                               .recorded = (int64_t)summary,
                               .type = PL_RECORD_END };
     pl_record_seal(out, salt);
+}
+
+void pl_record_erased(struct pl_frame *out, const struct pl_frame *record, uint32_t salt)
+{
+    static const char zeros[4096];
+    *out = (struct pl_frame){ .length = record->length,
+                              .position = record->position,
+                              .type = PL_RECORD_ERASED,
+                              .flags = record->flags & PL_FLAG_MORE };
+    uint32_t crc = pl_record_crc(out, salt, sizeof *out - 8);
+    size_t size = 0;
+    for (size_t left = record->length - sizeof *out; left > 0; left -= size) {
+        size = left < sizeof zeros ? left : sizeof zeros;
+        crc = pl_crc32c(crc, zeros, size);
+    }
+    out->crc = crc;
 }
 
 size_t pl_record_name_size(size_t length)

@@ -8,7 +8,8 @@
 // that means something in this file only, and its data inside. The checksum is salted with the
 // log's seed and the file's base: bytes that somebody published and that look like a record are
 // none, nor is what another file left in recycled blocks. PL_FLAG_MORE: the event behind this one
-// belongs to the same batch. Four kinds of records are no events:
+// belongs to the same batch. Where an event was erased, a record of the same length has its place,
+// which says the position and nothing else. Four kinds of records are no events:
 //
 //     PL_RECORD_TYPE     the events of type number `position` have the type whose name this is;
 //                        written twice, one behind the other, before the first of them
@@ -40,6 +41,9 @@
 #define PL_RECORD_SYNCED  0xfffffffeU
 #define PL_RECORD_SUMMARY 0xfffffffcU
 #define PL_RECORD_END     0xfffffffbU
+
+// In the place of an event that was erased: zeros behind the header.
+#define PL_RECORD_ERASED  0xfffffffaU
 
 #define PL_FLAG_MORE 0x2000U
 
@@ -104,6 +108,12 @@ static inline bool pl_record_is_event(const struct pl_frame *record)
     return record->type < PL_FILE_TYPES_MAX;
 }
 
+// Has it a position of the log: is it an event, or was it one?
+static inline bool pl_record_has_position(const struct pl_frame *record)
+{
+    return pl_record_is_event(record) || record->type == PL_RECORD_ERASED;
+}
+
 // Could a record begin like this? Only its header is looked at.
 bool pl_record_begins(const struct pl_frame *head);
 
@@ -114,6 +124,10 @@ bool pl_record_is_whole(const struct pl_frame *record, uint32_t salt);
 // Notes what was synced; ends a file whose summary is at an offset. Both are but a header.
 void pl_record_note(struct pl_frame *out, uint64_t position, uint32_t salt);
 void pl_record_end(struct pl_frame *out, uint64_t position, uint64_t summary, uint32_t salt);
+
+// What takes the place of an event's record of that header: the header here, then zeros up to its
+// length.
+void pl_record_erased(struct pl_frame *out, const struct pl_frame *record, uint32_t salt);
 
 // Names a type: `out` has pl_record_name_size bytes.
 size_t pl_record_name_size(size_t length);

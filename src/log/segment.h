@@ -6,11 +6,12 @@
 //
 // Frames lie in log order. `offsets[i]` says where the frame of position `first + i` begins, in
 // units of 8 bytes, so that a reader can go to a position, and backwards; PL_NO_OFFSET where there
-// is none, so that a reader need not look at the count, which changes with every append. Data too
-// large to be copied while others wait lies in blocks of its own, which the segment owns.
+// is none, so that a reader need not look at the count, which changes with every append. There is
+// none, too, where the event of a position was erased: the position counts, and has no frame. Data
+// too large to be copied while others wait lies in blocks of its own, which the segment owns.
 //
-// Promises: what has been appended never changes; the bytes stay as long as anybody holds a
-// reference. Threads: appending needs the log's turn; reading a committed position needs a
+// Promises: what has been appended never changes, but that it may be erased; the bytes stay as long
+// as anybody holds a reference. Threads: appending needs the log's turn; reading a committed position needs a
 // reference and nothing else; refs are atomic.
 #ifndef PL_LOG_SEGMENT_H
 #define PL_LOG_SEGMENT_H
@@ -108,6 +109,22 @@ static inline void pl_segment_commit(struct pl_segment *segment, const struct pl
     atomic_store_explicit(&segment->count, count + 1, memory_order_relaxed);
 }
 
+// The next position is one whose event was erased. The turn is held, or it is the caller's alone.
+static inline void pl_segment_commit_erased(struct pl_segment *segment)
+{
+    uint32_t count = atomic_load_explicit(&segment->count, memory_order_relaxed);
+    // Its offset has been PL_NO_OFFSET since the segment was reset.
+    atomic_store_explicit(&segment->count, count + 1, memory_order_relaxed);
+}
+
+// From now on the position, which it has, has no event.
+static inline void pl_segment_erase(struct pl_segment *segment, uint64_t position)
+{
+    // Relaxed: a reader finds the frame or not; who must not is told by the log's `erasures`.
+    atomic_store_explicit(&segment->offsets[position - segment->first], PL_NO_OFFSET,
+                          memory_order_relaxed);
+}
+
 // One above its last position.
 static inline uint64_t pl_segment_end(const struct pl_segment *segment)
 {
@@ -119,13 +136,16 @@ static inline bool pl_segment_has(const struct pl_segment *segment, uint64_t pos
     return position - segment->first < atomic_load_explicit(&segment->count, memory_order_relaxed);
 }
 
+// Of a position it has. NULL: its event was erased.
 static inline const struct pl_frame *pl_segment_frame(const struct pl_segment *segment,
                                                       uint64_t position)
 {
     // Relaxed: the position was learnt by an acquire of something stored after the offset.
     size_t offset =
         atomic_load_explicit(&segment->offsets[position - segment->first], memory_order_relaxed);
-    return (const struct pl_frame *)(const void *)(segment->bytes + offset * 8);
+    return __builtin_expect(offset == PL_NO_OFFSET, 0)
+               ? NULL
+               : (const struct pl_frame *)(const void *)(segment->bytes + offset * 8);
 }
 
 // For views whose bytes lie in a segment.

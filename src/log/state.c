@@ -122,10 +122,33 @@ uint64_t pl_state_version(const struct pl_state *state, struct pl_hash128 key, u
     return entry && entry->position >= first ? entry->value : 0;
 }
 
+void pl_state_restart(struct pl_state *state, struct pl_hash128 key)
+{
+    (void)pl_map_remove(&state->streams, key); // not there: not known, as wanted
+    state->restarted = key;
+    state->has_restarted = true;
+}
+
+void pl_state_settled(struct pl_state *state)
+{
+    state->has_restarted = false;
+}
+
+bool pl_state_is_restarted(const struct pl_state *state, struct pl_hash128 key)
+{
+    return state->has_restarted && memcmp(&state->restarted, &key, sizeof key) == 0;
+}
+
+// What is swept, and what stays.
+struct sweep {
+    const struct pl_state *state;
+    uint64_t first;
+};
+
 static bool still_kept(void *context, struct pl_map_entry *entry)
 {
-    const uint64_t *first = context;
-    return entry->position >= *first;
+    const struct sweep *sweep = context;
+    return entry->position >= sweep->first || pl_state_is_restarted(sweep->state, entry->key);
 }
 
 enum peal_err pl_state_set(struct pl_state *state, struct pl_hash128 key, uint64_t version,
@@ -143,12 +166,14 @@ enum peal_err pl_state_set(struct pl_state *state, struct pl_hash128 key, uint64
     }
     // About to grow: perhaps most of it is history that has been forgotten.
     if (state->streams.capacity && state->streams.count + 1 > state->streams.capacity / 4 * 3) {
-        (void)pl_map_sweep(&state->streams, still_kept, &first);
+        struct sweep sweep = { state, first };
+        (void)pl_map_sweep(&state->streams, still_kept, &sweep);
     }
     return pl_map_put(&state->streams, key, version, position);
 }
 
 void pl_state_forget(struct pl_state *state, uint64_t first)
 {
-    (void)pl_map_sweep(&state->streams, still_kept, &first); // how many does not matter
+    struct sweep sweep = { state, first };
+    (void)pl_map_sweep(&state->streams, still_kept, &sweep); // how many does not matter
 }

@@ -31,6 +31,9 @@ struct pl_state {
     struct pl_seen *window; // a ring of the keys of `ids`, oldest first
     size_t window_first, window_count, window_capacity;
     struct pl_map streams; // hash of subject → version, position of its last event
+    // A stream whose events are being erased: all that is known of it came later.
+    struct pl_hash128 restarted;
+    bool has_restarted;
 };
 
 void pl_state_init(struct pl_state *state, const struct pl_seams *seams);
@@ -57,6 +60,12 @@ uint64_t pl_state_version(const struct pl_state *state, struct pl_hash128 key, u
 // below `first` are swept when the table is full. PEAL_ENOMEM for a new stream.
 enum peal_err pl_state_set(struct pl_state *state, struct pl_hash128 key, uint64_t version,
                            uint64_t position, uint64_t first);
+
+// The stream is at version 0 from now on, whatever was stored of it, and what comes is remembered;
+// until its past is erased (pl_state_settled). One at a time.
+void pl_state_restart(struct pl_state *state, struct pl_hash128 key);
+void pl_state_settled(struct pl_state *state);
+bool pl_state_is_restarted(const struct pl_state *state, struct pl_hash128 key);
 
 // Forgets the streams whose last event lies below `first`.
 void pl_state_forget(struct pl_state *state, uint64_t first);

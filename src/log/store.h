@@ -163,18 +163,29 @@ bool pl_store_spend_reserve(struct pl_store *store);
 
 // A stretch of consecutive events as the log had them in memory, up to 256 KiB or one event that is
 // larger, their data inside: those that begin at `position` or, where that is forgotten or damaged,
-// behind it. *Given*, with one reference; NULL: there are none. Only what is written is seen. Every
+// behind it. Where events were erased it has their positions. *Given*, with one reference; NULL:
+// there are none. Only what is written is seen. Every
 // checksum is looked at. Any thread. PEAL_EIO, PEAL_ENOMEM.
 enum peal_err pl_store_read(struct pl_segment **out, struct pl_store *store,
                             struct pl_budget *budget, uint64_t position);
 
 // One event, for who looks events up: its frame is put to the beginning of `room`, which is aligned
-// to 8 and has *size bytes. NULL: the position is forgotten, damaged or not written yet. Any
+// to 8 and has *size bytes. NULL: the position is forgotten, damaged or not written yet; or, and
+// then *size is 0, its event was erased. Any
 // thread. PEAL_ELIMIT: so many bytes are too few; *size says how many it takes, at least
 // PL_STORE_GET_LEAST. PEAL_EIO, PEAL_ENOMEM.
 #define PL_STORE_GET_LEAST 8192
 enum peal_err pl_store_get(const struct pl_frame **out, struct pl_store *store, uint64_t position,
                            void *room, size_t *size);
+
+// Erases events in the files that are durable (log/erasure.h), and counts them. Returns when that
+// would survive a power cut; if it fails, or is stopped, some may be gone, and another call does the
+// rest. Others may write, read and verify meanwhile; one at a time, and no pl_store_forget.
+// PEAL_ESTATE: it was stopped, or the store is read only. PEAL_EIO, PEAL_ENOMEM.
+struct pl_erasure;
+struct pl_erased;
+enum peal_err pl_store_erase(struct pl_erased *out, struct pl_store *store,
+                             const struct pl_erasure *erasure);
 
 // Reads everything, and tells of each damage; what nobody wrote, behind the end, is none. Any
 // thread, also while events are written: those that come meanwhile are left out.
@@ -184,6 +195,8 @@ struct pl_verify_ops {
     void (*damage)(void *context, const char *path, const struct pl_damage *damage);
     // Bytes read, and all there are, about. False: enough. NULL: nobody wants to know.
     bool (*progress)(void *context, uint64_t done, uint64_t total);
+    // The event of a position was erased, which is no damage. NULL: nobody wants to know.
+    void (*erased)(void *context, uint64_t position);
 };
 
 // PEAL_EIO, PEAL_ENOMEM.

@@ -4,7 +4,8 @@
 //
 // Happy path: the bytes of the file from a mark on are read straight into a segment, and become its
 // frames where they lie: each is verified, given the type's number in this process, and its offset
-// noted. What is no event, or before the position, lies there without one.
+// noted. What is no event, or before the position, lies there without one; so does what was erased,
+// but its position counts.
 //
 // Where something is damaged the file is scanned for the next whole event. A stretch ends at a
 // hole: a segment's events follow each other.
@@ -141,6 +142,23 @@ static bool adopt(struct stretch *stretch, struct pl_frame *record, size_t at)
     return true;
 }
 
+// A position whose event was erased becomes one of the segment's. False: as above.
+static bool adopt_erased(const struct stretch *stretch, const struct pl_frame *record)
+{
+    struct pl_segment *segment = stretch->segment;
+    if (record->position < stretch->position) {
+        return true;
+    }
+    if (pl_segment_end(segment) == segment->first) {
+        segment->first = record->position;
+    }
+    if (record->position != pl_segment_end(segment) || !pl_segment_fits(segment, 0)) {
+        return false;
+    }
+    pl_segment_commit_erased(segment);
+    return true;
+}
+
 static enum walk walk(struct stretch *stretch, size_t count)
 {
     const uint64_t end = stretch->place.volume.end;
@@ -164,12 +182,14 @@ static enum walk walk(struct stretch *stretch, size_t count)
         if (!pl_record_is_whole(record, salt)) {
             return WALK_DAMAGE;
         }
-        if (pl_record_is_event(record)) {
+        if (pl_record_has_position(record)) {
             if (record->position < stretch->next) {
                 return WALK_DAMAGE;
             }
             uint64_t next = record->position + 1;
-            if (record->position >= end || !adopt(stretch, record, stretch->walked)) {
+            bool erased = !pl_record_is_event(record);
+            if (record->position >= end || !(erased ? adopt_erased(stretch, record)
+                                                    : adopt(stretch, record, stretch->walked))) {
                 return WALK_FULL;
             }
             stretch->next = next;
@@ -195,7 +215,7 @@ static enum peal_err meet_event(void *context, const struct pl_frame *record, ui
 // Goes to the next whole event behind what is damaged. *out_found: there is one.
 static enum peal_err pass_damage(struct stretch *stretch, bool *out_found)
 {
-    static const struct pl_scan_ops ops = { .event = meet_event };
+    static const struct pl_scan_ops ops = { .event = meet_event, .erased = meet_event };
     char path[PL_STORE_PATH];
     pl_volume_path(stretch->store, stretch->place.volume.base, path);
     struct pl_scan scan = pl_place_scan(&stretch->place, stretch->store, path);
@@ -255,12 +275,19 @@ static enum peal_err step(struct stretch *stretch, bool *out_more)
 
 // ---- another source -----------------------------------------------------------------------------
 
+// The bytes that the frame at a position has then; none if its event was erased.
+static size_t size_with_source(const struct stretch *stretch, uint64_t position)
+{
+    const struct pl_frame *frame = pl_segment_frame(stretch->segment, position);
+    return frame ? pl_place_frame_size(&stretch->place, frame) : 0;
+}
+
 // The same events, as many as fit, with the source that their file says.
 static enum peal_err put_source(struct stretch *stretch)
 {
     const struct pl_place *place = &stretch->place;
     struct pl_segment *old = stretch->segment;
-    size_t size = size_for(pl_place_frame_size(place, pl_segment_frame(old, old->first)));
+    size_t size = size_for(size_with_source(stretch, old->first));
     struct pl_segment *segment = pl_segment_create(stretch->store->seams, stretch->budget, size);
     if (!segment) {
         return say_no_memory(stretch);
@@ -268,8 +295,12 @@ static enum peal_err put_source(struct stretch *stretch)
     pl_segment_reset(segment, old->first);
     for (uint64_t position = old->first; pl_segment_has(old, position); position++) {
         const struct pl_frame *frame = pl_segment_frame(old, position);
-        if (!pl_segment_fits(segment, pl_place_frame_size(place, frame))) {
+        if (!pl_segment_fits(segment, size_with_source(stretch, position))) {
             break;
+        }
+        if (!frame) {
+            pl_segment_commit_erased(segment);
+            continue;
         }
         struct pl_frame *out = pl_segment_next(segment);
         pl_place_frame(place, frame, frame->type, out);

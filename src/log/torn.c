@@ -95,7 +95,7 @@ static enum peal_err meet_name(void *context, const struct pl_frame *record, uin
 
 static enum peal_err look_once(struct look *look)
 {
-    static const struct pl_scan_ops ops = { meet_event, meet_damage, meet_name };
+    static const struct pl_scan_ops ops = { meet_event, meet_damage, meet_name, NULL };
     pl_guide_empty(look->guide);
     look->tear = NOWHERE;
     look->batch = 0;

@@ -12,6 +12,7 @@
 #define STEP    (1 << 20) // bytes between two words on progress
 #define ENOUGH  PEAL_EAGAIN
 #define STOPPED PEAL_ECLOSED
+#define CHANGED PEAL_EBUSY // another file has taken this one's place
 
 struct verifying {
     struct pl_store *store;
@@ -22,6 +23,11 @@ struct verifying {
     uint64_t done, total; // bytes, of the files before; of all
     uint64_t told;        // of the progress
     bool damaged;         // something of this file is, and it was told
+    uint64_t replaced;    // files that were, before this one was opened
+    // Of this file, the offsets up to which damage and erasures were told; and those below which
+    // they were of the file that was here before.
+    uint64_t damage_to, erased_to;
+    uint64_t damage_from, erased_from;
 };
 
 static enum peal_err tell_progress(struct verifying *verifying, uint64_t done)
@@ -39,6 +45,13 @@ static enum peal_err meet_damage(void *context, const struct pl_damage *damage)
         return PEAL_OK; // nobody was promised that
     }
     verifying->damaged = true;
+    if (pl_place_replacements(verifying->store) != verifying->replaced) {
+        return CHANGED; // what is odd may be what erasing overwrites
+    }
+    if (damage->offset + damage->bytes < verifying->damage_from) {
+        return PEAL_OK; // it was told
+    }
+    verifying->damage_to = damage->offset + damage->bytes + 1;
     verifying->ops->damage(verifying->context, verifying->path, damage);
     return PEAL_OK;
 }
@@ -46,6 +59,10 @@ static enum peal_err meet_damage(void *context, const struct pl_damage *damage)
 static enum peal_err meet_event(void *context, const struct pl_frame *record, uint64_t offset)
 {
     struct verifying *verifying = context;
+    if (!pl_record_is_event(record) && verifying->ops->erased && offset >= verifying->erased_from) {
+        verifying->ops->erased(verifying->context, record->position);
+        verifying->erased_to = offset + 1;
+    }
     uint64_t done = verifying->done + offset;
     if (done - verifying->told >= STEP) {
         enum peal_err err = tell_progress(verifying, done);
@@ -146,7 +163,9 @@ static void find_path(struct verifying *verifying)
 
 static enum peal_err verify_file(struct verifying *verifying)
 {
-    static const struct pl_scan_ops ops = { .event = meet_event, .damage = meet_damage };
+    static const struct pl_scan_ops ops = { .event = meet_event,
+                                            .damage = meet_damage,
+                                            .erased = meet_event };
     struct pl_store *store = verifying->store;
     find_path(verifying);
     verifying->damaged = false;
@@ -181,25 +200,45 @@ static uint64_t find_total(struct pl_store *store)
     return total;
 }
 
+// The file that has a position, or the first one behind it; once more if another takes its place.
+// *out_end: where it ends; 0: there is none.
+static enum peal_err verify_at(struct verifying *verifying, uint64_t position, uint64_t *out_end)
+{
+    struct pl_store *store = verifying->store;
+    enum peal_err err = CHANGED;
+    *out_end = 0;
+    verifying->damage_to = 0;
+    verifying->erased_to = 0;
+    while (err == CHANGED) {
+        bool found = false;
+        verifying->damage_from = verifying->damage_to;
+        verifying->erased_from = verifying->erased_to;
+        verifying->replaced = pl_place_replacements(store);
+        err = pl_place_open(&verifying->place, store, position, &found);
+        if (err || !found) {
+            return err;
+        }
+        *out_end = verifying->place.volume.end;
+        uint64_t size = size_of(store, &verifying->place);
+        err = verify_file(verifying);
+        pl_place_leave(&verifying->place, store);
+        verifying->done += err == CHANGED ? 0 : size;
+    }
+    return err == ENOUGH ? PEAL_OK : err;
+}
+
 enum peal_err pl_store_verify(struct pl_store *store, const struct pl_verify_ops *ops,
                               void *context)
 {
     struct verifying verifying = { .store = store, .ops = ops, .context = context };
     verifying.total = find_total(store);
-    bool found = true;
     enum peal_err err = PEAL_OK;
-    for (uint64_t position = 0; !err && found;) {
-        err = pl_place_open(&verifying.place, store, position, &found);
-        if (err || !found) {
+    for (uint64_t position = 0, end = 0; !err; position = end) {
+        err = verify_at(&verifying, position, &end);
+        if (err || end == 0) {
             break;
         }
-        position = verifying.place.volume.end;
-        uint64_t size = size_of(store, &verifying.place);
-        err = verify_file(&verifying);
-        pl_place_leave(&verifying.place, store);
-        verifying.done += size;
-        err = err == ENOUGH ? PEAL_OK : err;
-        err = err ? err : tell_progress(&verifying, verifying.done);
+        err = tell_progress(&verifying, verifying.done);
     }
     return err == STOPPED ? PEAL_OK : err;
 }

@@ -168,6 +168,15 @@ uint64_t pl_volume_given_up(const struct pl_store *store, size_t index)
     return UINT64_MAX;
 }
 
+bool pl_volume_is_last(struct pl_store *store, uint64_t base)
+{
+    pl_mutex_lock(&store->lock, store->seams);
+    size_t count = store->volume_count;
+    bool last = count > 0 && store->volumes[count - 1].base == base;
+    pl_mutex_unlock(&store->lock, store->seams);
+    return last;
+}
+
 void pl_volume_end_last(struct pl_store *store, uint64_t end)
 {
     pl_mutex_lock(&store->lock, store->seams);

@@ -239,10 +239,24 @@ static enum peal_err follow_all(struct peal_aggregate *aggregate, uint64_t newes
     return err;
 }
 
+// How often something was erased: that may have been events of this stream, whose versions may be
+// those of others by now.
+static uint64_t count_erasures(const struct peal_aggregate *aggregate)
+{
+    const struct pl_log *log = aggregate->bus->log;
+    return log ? atomic_load_explicit(&log->erasures, memory_order_acquire) : 0;
+}
+
+bool pl_aggregate_is_outlived(const struct peal_aggregate *aggregate)
+{
+    return count_erasures(aggregate) != aggregate->erasures;
+}
+
 static enum peal_err load(struct peal_aggregate *aggregate)
 {
     uint64_t newest;
     enum gap gap = NO_GAP;
+    aggregate->erasures = count_erasures(aggregate);
     enum peal_err err = peal_stream_version(&newest, aggregate->bus, aggregate->subject);
     if (!err) {
         err = begin(aggregate);
@@ -356,6 +370,9 @@ enum peal_err peal_aggregate_refresh(peal_aggregate *aggregate)
 {
     if (!aggregate) {
         return pl_fail(PEAL_EINVAL, "peal_aggregate_refresh needs an aggregate");
+    }
+    if (pl_aggregate_is_outlived(aggregate)) {
+        return load(aggregate);
     }
     uint64_t newest;
     enum peal_err err = peal_stream_version(&newest, aggregate->bus, aggregate->subject);

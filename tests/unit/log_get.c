@@ -270,7 +270,7 @@ static bool meet_progress(void *context, uint64_t done, uint64_t total)
     return ++verified->calls != verified->stop_at;
 }
 
-static const struct pl_verify_ops ops = { meet_damage, meet_progress };
+static const struct pl_verify_ops ops = { meet_damage, meet_progress, NULL };
 
 static void verifying_tells_damage_in_every_file(void **state)
 {
