@@ -94,6 +94,7 @@ static enum peal_err take_new(struct following *following, const struct pl_scan 
     pl_mutex_unlock(&store->lock, store->seams);
     store->next = scan->next;
     store->offset = scan->tail;
+    store->ended_bytes = scan->offset; // with what ends it, if it is complete
     uint64_t synced = scan->synced < scan->next ? scan->synced : scan->next;
     if (synced > pl_store_durable(store)) {
         atomic_store_explicit(&store->durable, synced, memory_order_release);
@@ -115,6 +116,7 @@ static enum peal_err follow_file(struct pl_store *store)
     if (err) {
         return err;
     }
+    store->ended_bytes = store->offset;
     following.guide = pl_guide_create(store->seams);
     int64_t size = store->files->size(store->files->world, file);
     if (!following.guide || size < 0) {
@@ -157,7 +159,7 @@ static enum peal_err enter_file(struct pl_store *store, uint64_t base)
     pl_mutex_lock(&store->lock, store->seams);
     struct pl_volume *volume = &store->volumes[store->volume_count - 1];
     volume[-1].end = volume->after_failure ? volume->before : base;
-    volume[-1].bytes = store->offset;
+    volume[-1].bytes = store->ended_bytes;
     pl_guide_count(store, store->guide);
     volume->guide = guide;
     volume->bytes = PL_VOLUME_GROWS;
