@@ -39,6 +39,7 @@ static const struct cli_column columns[] = {
     { "missing", "events missing", CELL_NUMBER },
     { "files", "files", CELL_NUMBER },
     { "archived_files", "of them archived", CELL_NUMBER },
+    { "erased", "events erased", CELL_NUMBER },
     { "bytes", "bytes verified", CELL_BYTES },
     { "whole", "whole", CELL_BOOL },
 };
@@ -47,8 +48,9 @@ struct findings {
     struct cli *cli;
     struct cli_progress progress;
     struct peal_health health;
-    uint64_t events, missing;
-    uint64_t next; // position expected
+    uint64_t events, missing, erased;
+    uint64_t next;    // position expected
+    uint64_t skipped; // by the reader, up to there
 };
 
 static void on_damage(const struct peal_damage *damage, void *context)
@@ -84,11 +86,20 @@ static enum peal_err verify(struct findings *findings, peal_bus *bus)
     return err == PEAL_EUNSUPPORTED ? PEAL_OK : err; // in memory, bits do not rot in files
 }
 
-static void miss(struct findings *findings, uint64_t found)
+// From the position expected to the one that was found there are none: the reader has skipped some,
+// and others were erased, which is as it should be.
+static void miss(struct findings *findings, uint64_t found, uint64_t skipped)
 {
-    (void)cli_fail(findings->cli, "no events at positions %" PRIu64 " to %" PRIu64, findings->next,
-                   found - 1);
-    findings->missing += found - findings->next;
+    uint64_t gone = found - findings->next, missing = skipped - findings->skipped;
+    if (missing > 0) {
+        cli_progress_end(&findings->progress);
+        (void)cli_fail(findings->cli, "%s at positions %" PRIu64 " to %" PRIu64,
+                       missing < gone ? "events are missing" : "no events", findings->next,
+                       found - 1);
+    }
+    findings->skipped = skipped;
+    findings->missing += missing;
+    findings->erased += gone - missing;
 }
 
 static enum peal_err read_all(struct findings *findings, peal_bus *bus, uint64_t last)
@@ -100,18 +111,17 @@ static enum peal_err read_all(struct findings *findings, peal_bus *bus, uint64_t
     while (!err && !(err = peal_reader_next(&event, reader))) {
         uint64_t position = peal_event_position(event);
         if (position > findings->next) {
-            cli_progress_end(&findings->progress);
-            miss(findings, position);
+            miss(findings, position, peal_reader_skipped(reader));
         }
         findings->next = position + 1;
         findings->events++;
         cli_progress_at(&findings->progress, position);
     }
     cli_progress_end(&findings->progress);
-    peal_reader_close(reader);
     if (err == PEAL_ENOTFOUND && findings->next <= last) {
-        miss(findings, last + 1);
+        miss(findings, last + 1, peal_reader_skipped(reader));
     }
+    peal_reader_close(reader);
     return err == PEAL_ENOTFOUND ? PEAL_OK : err;
 }
 
@@ -130,11 +140,17 @@ static int examine(struct cli *cli, peal_bus *bus)
     }
     bool whole = !err && findings.missing == 0 && findings.health.damages == 0;
     const struct cli_value values[] = {
-        { .text = cli->url ? cli->url : "" },  { .number = findings.events },
-        { .number = stats.first_position },    { .number = stats.last_position },
-        { .number = findings.health.damages }, { .number = findings.missing },
-        { .number = stats.log_files },         { .number = stats.log_archived },
-        { .number = findings.health.bytes },   { .number = whole },
+        { .text = cli->url ? cli->url : "" },
+        { .number = findings.events },
+        { .number = stats.first_position },
+        { .number = stats.last_position },
+        { .number = findings.health.damages },
+        { .number = findings.missing },
+        { .number = stats.log_files },
+        { .number = stats.log_archived },
+        { .number = findings.erased },
+        { .number = findings.health.bytes },
+        { .number = whole },
     };
     cli_table_one(cli, columns, CLI_COUNT(columns), values);
     return whole ? CLI_YES : CLI_NO;

@@ -22,6 +22,7 @@ VERB(import);
 VERB(export);
 VERB(archive);
 VERB(doctor);
+VERB(erase);
 VERB(explain);
 VERB(bench);
 VERB(completion);
@@ -41,6 +42,7 @@ const struct cli_verb *const cli_verbs[] = {
     &cli_verb_export,
     &cli_verb_archive,
     &cli_verb_doctor,
+    &cli_verb_erase,
     &cli_verb_explain,
     &cli_verb_bench,
     &cli_verb_completion,

@@ -127,6 +127,7 @@ _peal() {
     export:--limit|export:-n) nothing=1 ;;
     export:--after) nothing=1 ;;
     archive:--before|archive:-b) nothing=1 ;;
+    erase:--subject|erase:-s) nothing=1 ;;
     explain:--pattern|explain:-p) nothing=1 ;;
     explain:--event|explain:-e) nothing=1 ;;
     explain:--subscription|explain:-s) nothing=1 ;;

@@ -402,7 +402,12 @@ static enum peal_err erase_files(struct pl_local *local, const struct pl_erasure
 static enum peal_err file_erase(struct pl_engine *engine, const struct pl_erasure *erasure,
                                 struct pl_erased *out)
 {
-    return pl_local_erase(pl_local_of(engine), erasure, erase_files, out);
+    struct pl_local *local = pl_local_of(engine);
+    enum peal_err err = pl_local_erase(local, erasure, erase_files, out);
+    if (!local->read_only) {
+        pl_local_retain(local); // nothing was forgotten meanwhile
+    }
+    return err;
 }
 
 static void file_close(struct pl_engine *engine)

@@ -32,6 +32,7 @@
 struct pl_storage_ops {
     // Events that follow each other, as the log had them in memory, their data inside: with the one
     // at `position` among them or, where that is gone or damaged, from the next one on that is not.
+    // Where one was erased, its position is among them without a frame (pl_segment_commit_erased).
     // Their types bear this process's numbers, their checksum is 0, and who brought no source has
     // the one of that time. *Given*, with one reference; NULL: there are none. PEAL_EIO,
     // PEAL_ENOMEM.

@@ -579,6 +579,60 @@ static void streams_have_versions_where_they_are_kept(void **state)
     }
 }
 
+static unsigned count_subject(const struct subject *subject, const char *name, uint64_t *last)
+{
+    peal_reader *reader;
+    const peal_event *event;
+    const struct peal_query query = { .subject = name };
+    unsigned count = 0;
+    enum peal_err err;
+    assert_int_equal(peal_reader_open(&reader, subject->stage.bus, &query), PEAL_OK);
+    while ((err = peal_reader_next(&event, reader)) == PEAL_OK) {
+        count++;
+        *last = peal_event_position(event);
+    }
+    assert_int_equal(err, PEAL_ENOTFOUND);
+    assert_int_equal(peal_reader_skipped(reader), 0);
+    peal_reader_close(reader);
+    return count;
+}
+
+static void a_subject_is_erased_and_positions_stay(void **state)
+{
+    (void)state;
+    struct subject subject;
+    EACH_ENGINE(&subject, PEAL_NO_WORKERS)
+    {
+        peal_bus *bus = subject.stage.bus;
+        struct peal_erased erased;
+        struct peal_message messages[] = { { .type = "a.b", .subject = "one" },
+                                           { .type = "a.b", .subject = "two" },
+                                           { .type = "a.c", .subject = "one" } };
+        assert_int_equal(peal_publish_batch(bus, messages, 3, NULL), PEAL_OK);
+        if (!can(&subject, PL_CAN_KEEP)) {
+            assert_int_equal(peal_log_erase(&erased, bus, "one", NULL), PEAL_EUNSUPPORTED);
+            continue;
+        }
+        assert_int_equal(peal_log_erase(&erased, bus, "one", NULL), PEAL_OK);
+        if (!subject.keeps) {
+            continue;
+        }
+        uint64_t last = 0;
+        assert_int_equal(erased.events, 2);
+        assert_int_equal(count_subject(&subject, "one", &last), 0);
+        assert_int_equal(count_subject(&subject, "two", &last), 1);
+        assert_int_equal(last, 2);
+        struct peal_receipt receipt;
+        assert_int_equal(peal_publish(bus, &messages[0], &receipt), PEAL_OK);
+        assert_int_equal(receipt.position, 4);
+        assert_int_equal(receipt.stream_version, can(&subject, PL_CAN_EXPECT) ? 1 : 0);
+        assert_int_equal(peal_log_erase(&erased, bus, "one", NULL), PEAL_OK);
+        assert_int_equal(erased.events, 1);
+        assert_int_equal(peal_log_erase(&erased, bus, "one", NULL), PEAL_OK);
+        assert_int_equal(erased.events, 0);
+    }
+}
+
 static void a_duplicate_is_recognised_by_engines_that_can(void **state)
 {
     (void)state;
@@ -851,6 +905,7 @@ int main(void)
         cmocka_unit_test(a_log_goes_on_where_it_ended),
         cmocka_unit_test(a_durable_subscription_goes_on_where_it_was),
         cmocka_unit_test(streams_have_versions_where_they_are_kept),
+        cmocka_unit_test(a_subject_is_erased_and_positions_stay),
         cmocka_unit_test(a_duplicate_is_recognised_by_engines_that_can),
         cmocka_unit_test(a_batch_is_all_or_none),
         cmocka_unit_test(the_options_of_a_bus_are_parameters_of_every_engine),

@@ -124,6 +124,28 @@ static void misuse_archive(struct kit *kit)
     kit_untouched(&savings, sizeof savings);
 }
 
+static void misuse_erase(struct kit *kit)
+{
+    struct peal_erased erased;
+    const struct peal_erase dry = { .dry_run = true };
+    char longest[PEAL_ATTRIBUTE_MAX + 2];
+    memset(longest, 'x', sizeof longest - 1);
+    longest[sizeof longest - 1] = '\0';
+    kit_pattern(&erased, sizeof erased);
+    for (int i = 0; i < 2; i++) {
+        const struct peal_erase *erase = i ? &dry : NULL;
+        kit_refused(kit, PEAL_EINVAL, peal_log_erase(NULL, kit->bus, "s", erase));
+        kit_refused(kit, PEAL_EINVAL, peal_log_erase(&erased, NULL, "s", erase));
+        kit_refused(kit, PEAL_EINVAL, peal_log_erase(&erased, kit->bus, NULL, erase));
+        kit_refused(kit, PEAL_EINVAL, peal_log_erase(&erased, kit->bus, "", erase));
+        kit_refused(kit, PEAL_ELIMIT, peal_log_erase(&erased, kit->bus, longest, erase));
+    }
+    kit_untouched(&erased, sizeof erased);
+    longest[PEAL_ATTRIBUTE_MAX] = '\0';
+    assert_int_equal(peal_log_erase(&erased, kit->bus, longest, NULL), PEAL_OK);
+    assert_int_equal(erased.events, 0);
+}
+
 static void misuse_replay(struct kit *kit)
 {
     uint64_t count;
@@ -291,6 +313,7 @@ static const struct misuse_row table[] = {
     { "peal_log_verify", misuse_verify },
     { "peal_log_archive", misuse_archive },
     { "peal_log_repair", misuse_repair },
+    { "peal_log_erase", misuse_erase },
 
     { "peal_schedule_list", misuse_schedule },
     { "peal_schedule_list_finish", misuse_schedule },
