@@ -215,9 +215,9 @@ struct peal_erased {
 // Erases everything the log has of one subject, for good: what was published before the call, and
 // the snapshots of it; scheduled events; dead letters; and what subscriptions have of it in memory.
 // Positions stay, and so does every other event: what is left is a position without an event, which
-// every reader passes over and nobody counts as lost. The stream of the subject begins anew: its next
-// event has version 1. Not erased: what other events say of it, what handlers have made of it, and
-// copies and exports; docs/guide/keeping-events.md says what becomes of the bytes.
+// every reader passes over and nobody counts as lost. The stream of the subject begins anew: its
+// next event has version 1. Not erased: what other events say of it, what handlers have made of it,
+// and copies and exports; docs/guide/keeping-events.md says what becomes of the bytes.
 //
 // Publishing, reading and verifying go on meanwhile; erasures wait for each other. Returns when all
 // of it would survive a power cut. If it fails, is stopped, or the process ends, what is erased by
@@ -226,10 +226,10 @@ struct peal_erased {
 // returns. A subject of which there is nothing is no error.
 //
 // `subject` and `erase` (may be NULL) are *borrowed* for the call. PEAL_EINVAL (no subject, or an
-// empty one), PEAL_ELIMIT (no event has one so long), PEAL_ECLOSED, PEAL_EUNSUPPORTED (an engine that
-// keeps nothing, or a log that is only read, unless `dry_run`), PEAL_ESTATE (stopped by `progress`),
-// PEAL_EBUSY (another program holds the database), PEAL_EIO (also without room for a copy of one
-// file), PEAL_ENOMEM.
+// empty one), PEAL_ELIMIT (no event has one so long), PEAL_ECLOSED, PEAL_EUNSUPPORTED (an engine
+// that keeps nothing, or a log that is only read, unless `dry_run`), PEAL_ESTATE (stopped by
+// `progress`), PEAL_EBUSY (another program holds the database), PEAL_EIO (also without room for a
+// copy of one file), PEAL_ENOMEM.
 PEAL_API enum peal_err peal_log_erase(struct peal_erased *out, peal_bus *bus, const char *subject,
                                       const struct peal_erase *erase);
 

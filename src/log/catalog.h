@@ -55,10 +55,10 @@ enum peal_err pl_catalog_verify(struct pl_catalog *catalog,
 // Indexes what has no index yet, in the calling thread. What is not worth a file gets none.
 void pl_catalog_complete(struct pl_catalog *catalog);
 
-// Events are about to be erased. From pl_catalog_hold to pl_catalog_release nothing is indexed; what
-// is asked meanwhile is looked through. In between pl_catalog_erase takes away all indexes that know
-// of events [first, end), durably: they have hashes of what belongs to these. They are made again
-// of what is left. PEAL_EIO: one cannot be removed.
+// Events are about to be erased. From pl_catalog_hold to pl_catalog_release nothing is indexed;
+// what is asked meanwhile is looked through. In between pl_catalog_erase takes away all indexes
+// that know of events [first, end), durably: they have hashes of what belongs to these. They are
+// made again of what is left. PEAL_EIO: one cannot be removed.
 void pl_catalog_hold(struct pl_catalog *catalog);
 enum peal_err pl_catalog_erase(struct pl_catalog *catalog, uint64_t first, uint64_t end);
 void pl_catalog_release(struct pl_catalog *catalog);

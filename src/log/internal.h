@@ -364,8 +364,8 @@ void pl_place_leave(struct pl_place *place, struct pl_store *store);
 // Closes the file of a volume that is gone, once nobody reads it.
 void pl_place_forget(struct pl_store *store, uint64_t base);
 
-// Another file has taken the place of a volume's: nobody is given the old one any more. And how often
-// that has happened: who has read something odd in a file looks whether it is still the same.
+// Another file has taken the place of a volume's: nobody is given the old one any more. And how
+// often that has happened: who has read something odd in a file looks whether it is still the same.
 void pl_place_replaced(struct pl_store *store, uint64_t base);
 uint64_t pl_place_replacements(struct pl_store *store);
 

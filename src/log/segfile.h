@@ -43,7 +43,7 @@
 #define PL_RECORD_END     0xfffffffbU
 
 // In the place of an event that was erased: zeros behind the header.
-#define PL_RECORD_ERASED  0xfffffffaU
+#define PL_RECORD_ERASED 0xfffffffaU
 
 #define PL_FLAG_MORE 0x2000U
 

@@ -11,8 +11,8 @@
 // too large to be copied while others wait lies in blocks of its own, which the segment owns.
 //
 // Promises: what has been appended never changes, but that it may be erased; the bytes stay as long
-// as anybody holds a reference. Threads: appending needs the log's turn; reading a committed position needs a
-// reference and nothing else; refs are atomic.
+// as anybody holds a reference. Threads: appending needs the log's turn; reading a committed
+// position needs a reference and nothing else; refs are atomic.
 #ifndef PL_LOG_SEGMENT_H
 #define PL_LOG_SEGMENT_H
 

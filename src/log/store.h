@@ -179,8 +179,8 @@ enum peal_err pl_store_get(const struct pl_frame **out, struct pl_store *store, 
                            void *room, size_t *size);
 
 // Erases events in the files that are durable (log/erasure.h), and counts them. Returns when that
-// would survive a power cut; if it fails, or is stopped, some may be gone, and another call does the
-// rest. Others may write, read and verify meanwhile; one at a time, and no pl_store_forget.
+// would survive a power cut; if it fails, or is stopped, some may be gone, and another call does
+// the rest. Others may write, read and verify meanwhile; one at a time, and no pl_store_forget.
 // PEAL_ESTATE: it was stopped, or the store is read only. PEAL_EIO, PEAL_ENOMEM.
 struct pl_erasure;
 struct pl_erased;

@@ -21,8 +21,8 @@ struct peal_aggregate {
     _Alignas(max_align_t) unsigned char state[];
 };
 
-// Has something been erased since it was loaded? Then its version may be that of another life of the
-// stream, until it is refreshed.
+// Has something been erased since it was loaded? Then its version may be that of another life of
+// the stream, until it is refreshed.
 bool pl_aggregate_is_outlived(const struct peal_aggregate *aggregate);
 
 #endif

@@ -106,10 +106,11 @@ enum peal_err peal_aggregate_append(struct peal_appended *out, peal_aggregate *a
                        aggregate->type.name, aggregate->subject);
     }
     if (pl_aggregate_is_outlived(aggregate)) {
-        return pl_fail(PEAL_ECONFLICT,
-                       "aggregate %s of \"%.100s\": events were erased since it was loaded, of this "
-                       "stream perhaps: refresh it, and decide anew",
-                       aggregate->type.name, aggregate->subject);
+        return pl_fail(
+            PEAL_ECONFLICT,
+            "aggregate %s of \"%.100s\": events were erased since it was loaded, of this "
+            "stream perhaps: refresh it, and decide anew",
+            aggregate->type.name, aggregate->subject);
     }
     struct peal_append append = { .subject = aggregate->subject,
                                   .expect = PEAL_EXPECT_VERSION,

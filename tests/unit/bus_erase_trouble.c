@@ -144,7 +144,8 @@ static void a_call_that_fails_loses_nothing_of_others_and_is_made_good(void **st
         struct stage stage;
         struct peal_erased erased = { .events = 77 };
         set_up(&stage, nth);
-        assert_int_equal(peal_bus_stop(stage.bus, 0, NULL), PEAL_OK); // a sync that fails takes more
+        assert_int_equal(peal_bus_stop(stage.bus, 0, NULL),
+                         PEAL_OK); // a sync that fails takes more
         home_reopen(&stage);
         struct keepsake before = keepsake_take(&stage, SUBJECT);
         const struct pl_disk_fault fault = { .nth = nth, .error = errors[nth % 2] };
