@@ -148,7 +148,7 @@ void pl_catalog_drop(struct pl_catalog *catalog, uint64_t first, uint64_t end)
     size_t at = range_at(catalog, first);
     if (at < catalog->count && catalog->ranges[at].first == first &&
         catalog->ranges[at].end == end && !catalog->ranges[at].is_tail) {
-        index = take_out(catalog, at);
+        index = pl_catalog_take_out(catalog, at);
     }
     pl_mutex_unlock(&catalog->lock, catalog->config.seams);
     pl_index_unref(index);

@@ -467,7 +467,7 @@ static enum peal_err mend_headers(struct pl_repair *repair, struct pl_store *sto
 
 enum peal_err pl_store_repair(struct pl_store *store, struct pl_repair *repair)
 {
-    static const struct pl_verify_ops ops = { meet_damage, meet_progress };
+    static const struct pl_verify_ops ops = { .damage = meet_damage, .progress = meet_progress };
     struct holes holes = { .repair = repair };
     repair->seams = store->seams;
     repair->files = store->files;
