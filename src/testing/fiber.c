@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Switching stacks, and deciding who goes on.
+// Deciding who goes on. How stacks are switched is in fiber_stack.c.
 //
 // The ready fibers stand in an array. Who goes on is drawn from all of them and replaced by the
 // last one, so a choice costs one random number whatever their count. The array has room for every
@@ -15,25 +15,11 @@
 //
 // Waiting fibers are searched from end to end, by word and by deadline. There are some dozens at
 // most, and a list is the same on every machine; a table of addresses would not be.
-#include "testing/fiber.h"
+#include "testing/fiber_stack.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
-
-#if defined(PL_FIBER_ASAN)
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
-#if defined(PL_FIBER_TSAN)
-#include <sanitizer/tsan_interface.h>
-#endif
-
-// The smallest page there is where we run would do; a larger one only makes the guard larger.
-#define GUARD (64UL << 10)
 
 // ---- chance -------------------------------------------------------------------------------------
 
@@ -51,187 +37,7 @@ static unsigned draw(struct pl_fibers *fibers, size_t limit)
     return (unsigned)((pl_chance(&fibers->chance) >> 32) * limit >> 32);
 }
 
-// ---- stacks -------------------------------------------------------------------------------------
-
-// The lowest pages stay without access.
-static char *map_stack(void)
-{
-    char *stack = mmap(NULL, GUARD + PL_FIBER_STACK, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
-    if (stack == MAP_FAILED) {
-        return NULL;
-    }
-    if (mprotect(stack, GUARD, PROT_NONE)) {
-        (void)munmap(stack, GUARD + PL_FIBER_STACK); // ours, and mapped
-        return NULL;
-    }
-    return stack;
-}
-
-// The frames of the fiber that ended here were never left: the sanitizer still guards their parts.
-static void clean_stack(const struct pl_fiber *fiber)
-{
-#if defined(PL_FIBER_ASAN)
-    ASAN_UNPOISON_MEMORY_REGION(fiber->stack + GUARD, PL_FIBER_STACK);
-#else
-    (void)fiber;
-#endif
-}
-
-static void free_shadow(struct pl_fiber *fiber)
-{
-#if defined(PL_FIBER_TSAN)
-    if (fiber->shadow) {
-        __tsan_destroy_fiber(fiber->shadow);
-        fiber->shadow = NULL;
-    }
-#else
-    (void)fiber;
-#endif
-}
-
-static void destroy(struct pl_fiber *fiber)
-{
-    free_shadow(fiber);
-    clean_stack(fiber);
-    (void)munmap(fiber->stack, GUARD + PL_FIBER_STACK); // ours, and mapped
-    pl_release(&pl_seams_real, fiber);
-}
-
-// ---- switching ----------------------------------------------------------------------------------
-
-#if PL_FIBER_ASSEMBLY
-
-// Stores the stack pointer in *place and goes on at `to`; `argument` comes out there, as the result
-// of the call, or as the argument of a function that is entered for the first time. On the stack
-// lies what a call must leave as it was: six registers and the rounding modes.
-void *pl_fiber_swap(void **place, void *to, void *argument);
-
-__asm__(".text\n"
-        ".globl pl_fiber_swap\n"
-        ".hidden pl_fiber_swap\n"
-        ".type pl_fiber_swap, @function\n"
-        "pl_fiber_swap:\n"
-        "    pushq %rbp\n"
-        "    pushq %rbx\n"
-        "    pushq %r12\n"
-        "    pushq %r13\n"
-        "    pushq %r14\n"
-        "    pushq %r15\n"
-        "    subq $8, %rsp\n"
-        "    stmxcsr (%rsp)\n"
-        "    fnstcw 4(%rsp)\n"
-        "    movq %rsp, (%rdi)\n" // from here
-        "    movq %rsi, %rsp\n"   // to there
-        "    movq %rdx, %rdi\n"
-        "    movq %rdx, %rax\n"
-        "    ldmxcsr (%rsp)\n"
-        "    fldcw 4(%rsp)\n"
-        "    addq $8, %rsp\n"
-        "    popq %r15\n"
-        "    popq %r14\n"
-        "    popq %r13\n"
-        "    popq %r12\n"
-        "    popq %rbx\n"
-        "    popq %rbp\n"
-        "    ret\n"
-        ".size pl_fiber_swap, . - pl_fiber_swap\n");
-
-// The modes a program starts with: all exceptions masked, rounding to the nearest.
-#define FLOAT_MODES (0x1f80ULL | 0x037fULL << 32)
-
-// A stack as pl_fiber_swap leaves one, that returns to the first instruction of `entry`.
-static void prepare(struct pl_fiber *fiber, void (*entry)(void *), void *argument)
-{
-    (void)argument; // whoever switches brings it
-    uint64_t *top = (uint64_t *)(void *)(fiber->stack + GUARD + PL_FIBER_STACK);
-    *--top = 0; // `entry` returns nowhere, and a debugger's walk ends here
-    *--top = (uint64_t)(uintptr_t)entry;
-    for (int i = 0; i < 6; i++) {
-        *--top = 0;
-    }
-    *--top = FLOAT_MODES;
-    fiber->place = top;
-}
-
-static void swap(struct pl_fiber *from, struct pl_fiber *to, void *argument)
-{
-    (void)pl_fiber_swap(&from->place, to->place, argument); // we come back with the same one
-}
-
-#else
-
-// makecontext passes ints only: a pointer travels in two.
-static void unpack(unsigned first, unsigned second, unsigned third, unsigned fourth)
-{
-    const unsigned halves[4] = { first, second, third, fourth };
-    void (*entry)(void *) = NULL;
-    void *argument = NULL;
-    memcpy(&entry, halves, sizeof entry);
-    memcpy(&argument, halves + 2, sizeof argument);
-    entry(argument);
-}
-
-static void prepare(struct pl_fiber *fiber, void (*entry)(void *), void *argument)
-{
-    unsigned halves[4] = { 0 };
-    memcpy(halves, &entry, sizeof entry);
-    memcpy(halves + 2, &argument, sizeof argument);
-    (void)getcontext(&fiber->place); // has no way to fail on Linux
-    fiber->place.uc_stack.ss_sp = fiber->stack + GUARD;
-    fiber->place.uc_stack.ss_size = PL_FIBER_STACK;
-    fiber->place.uc_link = NULL;
-    makecontext(&fiber->place, (void (*)(void))unpack, 4, halves[0], halves[1], halves[2],
-                halves[3]);
-}
-
-static void swap(struct pl_fiber *from, struct pl_fiber *to, void *argument)
-{
-    (void)argument;                              // it was packed in
-    (void)swapcontext(&from->place, &to->place); // fails only for want of a stack
-}
-
-#endif
-
-// What belongs to a thread and not to its stack. Most have no sentence, so none is copied beyond
-// its end.
-static void save_thread(struct pl_fiber *fiber)
-{
-    fiber->error = errno;
-    fiber->slots = pl_my_slots;
-    memcpy(fiber->sentence, pl_sentence(), strlen(pl_sentence()) + 1);
-}
-
-static void load_thread(const struct pl_fiber *fiber)
-{
-    memcpy(pl_sentence(), fiber->sentence, strlen(fiber->sentence) + 1);
-    pl_my_slots = fiber->slots;
-    errno = fiber->error;
-}
-
-static void before_swap(struct pl_fiber *from, const struct pl_fiber *to)
-{
-#if defined(PL_FIBER_ASAN)
-    bool last = from->state == PL_FIBER_ENDED;
-    __sanitizer_start_switch_fiber(last ? NULL : &from->fake, to->bottom, to->size);
-#endif
-#if defined(PL_FIBER_TSAN)
-    __tsan_switch_to_fiber(to->shadow, 0);
-#endif
-    (void)from;
-    (void)to;
-}
-
-// Also where a new fiber begins. Main's stack is known from the first time it is left.
-static void after_swap(struct pl_fibers *fibers)
-{
-    struct pl_fiber *me = fibers->current;
-#if defined(PL_FIBER_ASAN)
-    struct pl_fiber *previous = fibers->previous;
-    __sanitizer_finish_switch_fiber(me->fake, &previous->bottom, &previous->size);
-#endif
-    load_thread(me);
-}
+// ---- who goes on --------------------------------------------------------------------------------
 
 static void count_switch(struct pl_fibers *fibers)
 {
@@ -251,13 +57,8 @@ static void go_to(struct pl_fibers *fibers, struct pl_fiber *next)
     fibers->trace = (fibers->trace ^ next->number) * 0x100000001b3U;
     fibers->previous = me;
     fibers->current = next;
-    save_thread(me);
-    before_swap(me, next);
-    swap(me, next, fibers);
-    after_swap(fibers);
+    pl_fiber_switch(fibers);
 }
-
-// ---- who goes on --------------------------------------------------------------------------------
 
 static void make_ready(struct pl_fibers *fibers, struct pl_fiber *fiber)
 {
@@ -349,7 +150,7 @@ static void give_back(struct pl_fibers *fibers, struct pl_fiber *fiber)
 static void enter(void *argument)
 {
     struct pl_fibers *fibers = argument;
-    after_swap(fibers);
+    pl_fiber_arrive(fibers);
     struct pl_fiber *me = fibers->current;
     me->main(me->context);
 
@@ -385,8 +186,7 @@ static struct pl_fiber *create(struct pl_fibers *fibers)
     if (!fiber) {
         return NULL;
     }
-    fiber->stack = map_stack();
-    if (!fiber->stack) {
+    if (!pl_fiber_map(fiber)) {
         pl_release(&pl_seams_real, fiber);
         return NULL;
     }
@@ -403,8 +203,7 @@ static struct pl_fiber *reuse(struct pl_fibers *fibers)
         return NULL;
     }
     struct pl_fiber *fiber = pl_container_of(link, struct pl_fiber, wait);
-    clean_stack(fiber);
-    free_shadow(fiber);
+    pl_fiber_reset(fiber);
     char *stack = fiber->stack;
     *fiber = (struct pl_fiber){ .stack = stack };
     return fiber;
@@ -426,14 +225,7 @@ enum peal_err pl_fiber_start(struct pl_fiber **out, struct pl_fibers *fibers, bo
     fiber->main = main;
     fiber->context = context;
     fiber->slots.self = fiber;
-#if defined(PL_FIBER_ASAN)
-    fiber->bottom = fiber->stack + GUARD;
-    fiber->size = PL_FIBER_STACK;
-#endif
-#if defined(PL_FIBER_TSAN)
-    fiber->shadow = __tsan_create_fiber(0);
-#endif
-    prepare(fiber, enter, fibers);
+    pl_fiber_begin(fiber, enter, fibers);
     pl_list_add_tail(&fibers->all, &fiber->link);
     make_ready(fibers, fiber);
     if (!detached) {
@@ -471,10 +263,14 @@ enum peal_err pl_fibers_init(struct pl_fibers *fibers, uint64_t seed, uint64_t c
     pl_list_init(&fibers->waiting);
     pl_list_init(&fibers->ended);
     pl_list_add_tail(&fibers->all, &fibers->main.link);
-#if defined(PL_FIBER_TSAN)
-    fibers->main.shadow = __tsan_get_current_fiber();
-#endif
+    pl_fiber_begin_main(&fibers->main);
     return PEAL_OK;
+}
+
+static void destroy(struct pl_fiber *fiber)
+{
+    pl_fiber_free(fiber);
+    pl_release(&pl_seams_real, fiber);
 }
 
 void pl_fibers_finish(struct pl_fibers *fibers)
