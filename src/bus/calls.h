@@ -93,12 +93,15 @@ enum peal_err pl_bus_check_writes(const struct peal_bus *bus, const char *what);
 // On a bus that only reads: what has been written since is seen. PEAL_EIO, PEAL_ENOMEM.
 enum peal_err pl_bus_refresh(struct peal_bus *bus);
 
-// ---- route.c ------------------------------------------------------------------------------------
+// ---- topic_table.c ------------------------------------------------------------------------------
 
 // The topic of a type, made if it is new. PEAL_ETYPE (also for the system's own), PEAL_ELIMIT,
 // PEAL_ENOMEM. And of any type, the system's too.
 enum peal_err pl_topic_get(struct peal_topic **out, struct peal_bus *bus, const char *type);
 enum peal_err pl_topic_get_any(struct peal_topic **out, struct peal_bus *bus, const char *type);
+
+// The topic of a type that has been seen; NULL: it has not.
+struct peal_topic *pl_topic_find(struct peal_bus *bus, const char *type);
 
 // The members of struct pl_types (engine/engine.h), with the bus as their context: types of events
 // that were stored, the system's own too.
@@ -129,6 +132,21 @@ static inline enum peal_err pl_topic_of(struct peal_topic **out, struct pl_slot 
     }
     return err;
 }
+
+void pl_topics_finish(struct peal_bus *bus); // after pl_routes_finish
+
+// ---- route_build.c ------------------------------------------------------------------------------
+
+// A route for a topic as things are; nobody knows it yet. With bus->lock. PEAL_ENOMEM.
+enum peal_err pl_route_build(struct pl_route **out, struct peal_topic *topic);
+
+// Frees a route nobody looks at; what it has counted is added up. With bus->lock.
+void pl_route_free(struct peal_bus *bus, struct pl_route *route);
+
+// Frees a route of a bus that is closing; nothing is counted any more. Fine on NULL.
+void pl_route_drop(struct peal_bus *bus, struct pl_route *route);
+
+// ---- route.c ------------------------------------------------------------------------------------
 
 // Enters a topic: its current route, protected by the slot's next hazard until pl_route_leave.
 // PEAL_ECLOSED, PEAL_ENOMEM, PEAL_ELOOP.
@@ -208,7 +226,7 @@ bool pl_route_may_run(const struct pl_slot *slot, const void *target);
 bool pl_route_busy(struct peal_bus *bus, const struct pl_mailbox *mailbox,
                    const struct pl_slot *me);
 
-void pl_topics_finish(struct peal_bus *bus);
+void pl_routes_finish(struct peal_bus *bus);
 
 // Events published so far, and of one inline mailbox: delivered so far. With bus->lock.
 uint64_t pl_routes_published(struct peal_bus *bus);

@@ -40,7 +40,7 @@
 #include <peal/bus.h>
 #include <peal/deadletter.h>
 
-// ---- topics and routes (route.c) ----------------------------------------------------------------
+// ---- topics and routes (topic_table.c, route.c) -------------------------------------------------
 
 struct pl_answer;
 struct pl_batch;
