@@ -129,7 +129,9 @@ struct peal_bus_options {
 
     // Of `file:` and `sqlite:`. Look at a log that another process may be writing: nothing can be
     // published or subscribed to (PEAL_EUNSUPPORTED), nothing is changed. Who opens a reader, or
-    // asks for statistics or a stream's version, sees what has been written until then.
+    // asks for statistics or a stream's version, sees what has been written until then: what is
+    // published at PEAL_DURABILITY_OS, within 10 ms; of a process that was killed, the last events
+    // when the log has been opened to write.
     bool read_only;
     // Of `file:` only. After a write or a sync that failed: go on in a new file, behind every
     // position that was given. Who waited for the failed one is told PEAL_EIO all the same.

@@ -413,14 +413,6 @@ static enum peal_err erase_all(struct erasing *erasing)
     return err;
 }
 
-// What was written lately may still be where it was handed over.
-static void wipe_handover(struct pl_store *store)
-{
-    pl_turn_take(&store->writing, store->seams);
-    pl_handover_wipe(store);
-    pl_turn_give(&store->writing, store->seams);
-}
-
 enum peal_err pl_store_erase(struct pl_erased *out, struct pl_store *store,
                              const struct pl_erasure *erasure)
 {
@@ -431,7 +423,7 @@ enum peal_err pl_store_erase(struct pl_erased *out, struct pl_store *store,
     erasing.total = find_total(store);
     enum peal_err err = erase_all(&erasing);
     if (!erasure->dry_run) {
-        wipe_handover(store);
+        pl_store_wipe(store);
     }
     pl_release(store->seams, erasing.hits);
     return err == STOPPED ? pl_fail(PEAL_ESTATE,

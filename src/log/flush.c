@@ -6,6 +6,8 @@
 
 #include "base/error.h"
 
+#include <string.h>
+
 #define FLUSH_DELAY_NS (80 * PL_NS_PER_MS) // of the 100 ms that PEAL_DURABILITY_MEMORY promises
 #define WRITE_DELAY_NS (8 * PL_NS_PER_MS)  // of the 10 ms that others wait for what is handed over
 
@@ -232,6 +234,13 @@ static void end_flusher(struct pl_store *store)
 enum peal_err pl_store_write(struct pl_store *store, struct pl_log *log)
 {
     return settle_written(store, log, pl_log_end(log));
+}
+
+void pl_store_wipe(struct pl_store *store)
+{
+    pl_turn_take(&store->writing, store->seams);
+    memset(store->buffer + store->buffered, 0, PL_STORE_BUFFER - store->buffered);
+    pl_turn_give(&store->writing, store->seams);
 }
 
 void pl_store_settle_soon(struct pl_store *store, struct pl_log *log)

@@ -72,13 +72,6 @@ void pl_handover_take(struct pl_store *store)
     }
 }
 
-void pl_handover_wipe(struct pl_store *store)
-{
-    if (store->handover) {
-        memset(store->buffer + store->buffered, 0, PL_STORE_BUFFER - store->buffered);
-    }
-}
-
 // ---- beginning and ending -----------------------------------------------------------------------
 
 // A file of zeros but for its header, all of it written: so every page has its place on the disk.

@@ -67,7 +67,4 @@ void pl_handover_give(struct pl_store *store);
 // Nothing in the buffer counts any more: it has been written, or was given up. Fine without one.
 void pl_handover_take(struct pl_store *store);
 
-// Overwrites what in the buffer has been written and means nothing any more. With the turn to write.
-void pl_handover_wipe(struct pl_store *store);
-
 #endif

@@ -107,6 +107,10 @@ enum peal_err pl_store_settle(struct pl_store *store, struct pl_log *log, uint64
 // waits for its memory. As with `os`.
 enum peal_err pl_store_write(struct pl_store *store, struct pl_log *log);
 
+// Overwrites what the memory it writes from still has of events that are written: for who erases
+// them. Any thread.
+void pl_store_wipe(struct pl_store *store);
+
 // Makes all that is published now durable, without waiting: `settled` of the config is told. One
 // sync serves all who ask before it begins, so many events may be on their way to the disk at once.
 // Without a thread it is done before this returns. Any thread.

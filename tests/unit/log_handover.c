@@ -253,6 +253,41 @@ static void what_is_settled_as_disk_is_written_and_synced(void **state)
     check_again(&shelf, 10);
 }
 
+static unsigned count_in_file(struct shelf *shelf, char c)
+{
+    const struct pl_files *files = shelf->config.files;
+    static char bytes[ALL];
+    struct pl_file file = { 0 };
+    assert_int_equal(files->open(files->world, &file, HANDOVER_PATH, PL_FILE_READ), 0);
+    assert_int_equal(files->pread(files->world, file, bytes, ALL, 0), ALL);
+    files->close(files->world, &file);
+    unsigned count = 0;
+    for (size_t i = PL_HANDOVER_PAGE; i < ALL; i++) {
+        count += bytes[i] == c;
+    }
+    return count;
+}
+
+static void what_is_wiped_is_not_in_the_file_any_more(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    open_handing(&shelf, 1);
+    hand(&shelf, 20);
+    write_out(&shelf);
+    const char c = (char)(31 + 15); // what the event at position 15 is filled with
+    assert_true(count_in_file(&shelf, c) > 20);
+    (void)shelf_append(&shelf, 0);
+    assert_int_equal(shelf_settle(&shelf, PEAL_DURABILITY_OS), PEAL_OK);
+    pl_store_wipe(shelf.store);
+    assert_true(count_in_file(&shelf, c) < 10);
+    assert_true(atomic_load(&shelf.store->handover->head) > 0); // and what waits does still
+    kill_process(&shelf);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    assert_int_equal(pl_store_end(shelf.store), 22);
+    shelf_finish(&shelf);
+}
+
 // ---- between two stores -------------------------------------------------------------------------
 
 static void killed_behind_the_write_it_is_written_once_more(void **state)
@@ -668,6 +703,7 @@ int main(void)
         cmocka_unit_test(files_follow_each_other_as_ever),
         cmocka_unit_test(large_data_and_batches_outlive_it_too),
         cmocka_unit_test(what_is_settled_as_disk_is_written_and_synced),
+        cmocka_unit_test(what_is_wiped_is_not_in_the_file_any_more),
         cmocka_unit_test(killed_behind_the_write_it_is_written_once_more),
         cmocka_unit_test(while_the_head_is_zero_the_rest_means_nothing),
         cmocka_unit_test(killed_while_it_is_opened_it_is_all_there_the_next_time),
