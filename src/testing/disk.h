@@ -77,9 +77,9 @@ void pl_disk_crash(struct pl_disk *disk);
 // The process dies and the system lives: files are closed, locks gone, nothing is lost.
 void pl_disk_kill(struct pl_disk *disk);
 
-// May bytes of files be shared (base/files.h)? Not unless this says so; until then asking for it, or
-// for the name of the boot, is no call. What was stored there survives pl_disk_kill, and any part of
-// it pl_disk_crash, after which the machine has another name.
+// May bytes of files be shared (base/files.h)? Not unless this says so; until then asking for it,
+// or for the name of the boot, is no call. What was stored there survives pl_disk_kill, and any
+// part of it pl_disk_crash, after which the machine has another name.
 void pl_disk_let_share(struct pl_disk *disk, bool can);
 
 // Adds a fault; up to PL_DISK_FAULTS_MAX at a time, the first that strikes decides. Heal removes
