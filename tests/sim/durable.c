@@ -326,6 +326,7 @@ static void begin(struct sim *sim, uint64_t seed)
     sim->states = states;
     sim->chance = seed;
     assert_int_equal(peal_world_open(&sim->stage.world, seed), PEAL_OK);
+    pl_disk_let_share(sim->stage.world->disk, seed % 3 == 0); // what is published is handed over
     const struct pl_files *files = pl_disk_files(sim->stage.world->disk);
     assert_int_equal(files->make_directory(files->world, "/home"), 0);
     assert_int_equal(files->sync_directory(files->world, "/"), 0);
