@@ -183,7 +183,7 @@ static enum walk walk(struct stretch *stretch, size_t count)
             return WALK_DAMAGE;
         }
         if (pl_record_has_position(record)) {
-            if (record->position < stretch->next) {
+            if (record->position != stretch->next) { // a write that went astray
                 return WALK_DAMAGE;
             }
             uint64_t next = record->position + 1;
