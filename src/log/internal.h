@@ -151,6 +151,12 @@ struct pl_store {
     atomic_bool stuck;         // it cannot write what it should have, and tries again
 };
 
+// ---- store.c ------------------------------------------------------------------------------------
+
+// PEAL_EIO with a sentence: what could not be done with a path, why and, if that is known, what to
+// do about it.
+enum peal_err pl_store_say(const char *path, const char *what, int result);
+
 // ---- volume.c -----------------------------------------------------------------------------------
 
 void pl_volume_path(const struct pl_store *store, uint64_t base, char out[PL_STORE_PATH]);

@@ -55,8 +55,7 @@ enum peal_err pl_store_list(struct pl_store *store, struct pl_listing *out)
     out->bases = NULL;
     return result == -ENOMEM
                ? pl_fail(PEAL_ENOMEM, "%s: no memory for the list of segment files", store->path)
-               : pl_fail(PEAL_EIO, "%s: cannot list the directory: %s", store->path,
-                         pl_files_text(result));
+               : pl_store_say(store->path, "list the directory", result);
 }
 
 // ---- headers ------------------------------------------------------------------------------------
@@ -291,7 +290,10 @@ enum peal_err pl_store_recover(struct pl_store *store)
     err = err ? err : join(store);
     err = err ? err : take_tail(store);
     if (!err && !writes && store->volume_count == 0) {
-        err = pl_fail(PEAL_ENOTFOUND, "%s: there is no log to read", store->path);
+        err = pl_fail(
+            PEAL_ENOTFOUND,
+            "%s: there is no log to read: nothing was published there, or the path is another",
+            store->path);
     }
     return err || !writes ? err : go_on(store);
 }

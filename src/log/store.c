@@ -17,9 +17,30 @@
 
 // ---- the directory ------------------------------------------------------------------------------
 
+enum peal_err pl_store_say(const char *path, const char *what, int result)
+{
+    static const struct {
+        int error;
+        const char *text;
+    } advice[] = {
+        { ENOTDIR, "; a log is a directory: name one that is empty, or is not there yet" },
+        { EACCES, "; who reads a log must be allowed to read all of it, who writes to change it" },
+        { EPERM, "; who reads a log must be allowed to read all of it, who writes to change it" },
+        { EROFS, "; where nothing can be written, open it with read_only" },
+        { EMFILE, "; close some files, or raise the limit of the process (ulimit -n)" },
+        { ENAMETOOLONG, "; choose a shorter name" },
+        { ENOSPC, "; make room on the disk" },
+    };
+    const char *todo = "";
+    for (size_t i = 0; i < sizeof advice / sizeof advice[0]; i++) {
+        todo = advice[i].error == -result ? advice[i].text : todo;
+    }
+    return pl_fail(PEAL_EIO, "%s: cannot %s: %s%s", path, what, pl_files_text(result), todo);
+}
+
 static enum peal_err say(const struct pl_store *store, const char *what, int result)
 {
-    return pl_fail(PEAL_EIO, "%s: cannot %s: %s", store->path, what, pl_files_text(result));
+    return pl_store_say(store->path, what, result);
 }
 
 // Where the directory's own name is.
@@ -59,6 +80,10 @@ static enum peal_err need_directory(const struct pl_store *store)
 {
     const struct pl_files *files = store->files;
     int result = files->make_directory(files->world, store->path);
+    if (result == -ENOENT) {
+        return pl_fail(PEAL_EIO, "%s: the directory it is to be in is not there; make that first",
+                       store->path);
+    }
     if (result && result != -EEXIST) {
         return say(store, "make the directory", result);
     }

@@ -71,7 +71,7 @@ static enum peal_err say_not_open(const char *path, int result)
                        "back, or unpack it with zstd -d --rm to go on behind it",
                        path);
     default:
-        return pl_fail(PEAL_EIO, "%s: cannot open it: %s", path, pl_files_text(result));
+        return pl_store_say(path, "open it", result);
     }
 }
 

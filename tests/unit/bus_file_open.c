@@ -194,9 +194,10 @@ static void a_file_is_no_directory(void **state)
     struct scene scene;
     open_empty(&scene);
     wreck_write(scene.world, "events", "text", 4);
-    refused(&scene, PEAL_EIO, LOG, "events|Not a directory");
-    refused(&scene, PEAL_EIO, "file:./events/below", "events/below|Not a directory");
-    refused(&scene, PEAL_EIO, "file:./no/such/parent", "no/such/parent|No such file");
+    refused(&scene, PEAL_EIO, LOG, "events|Not a directory|name one that is empty");
+    refused(&scene, PEAL_EIO, "file:./events?read_only=true", "events|Not a directory|name one");
+    refused(&scene, PEAL_EIO, "file:./events/below", "events/below|Not a directory|name one");
+    refused(&scene, PEAL_EIO, "file:./no/such/parent", "no/such/parent|is not there|make that");
     scene_close(&scene);
 }
 
@@ -204,8 +205,9 @@ static void what_may_not_be_touched_is_said_with_the_path(void **state)
 {
     (void)state;
     static const int errors[] = { EACCES, EROFS, EMFILE };
-    static const char *const texts[] = { "Permission denied", "Read-only file system",
-                                         "Too many open files" };
+    static const char *const texts[] = { "Permission denied; who reads a log must be allowed",
+                                         "Read-only file system; where nothing can be written",
+                                         "Too many open files; close some" };
     struct scene scene;
     scene_open_url(&scene, 1, LOG, NULL);
     scene_publish(&scene, "a", NULL, "1");
