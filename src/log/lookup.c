@@ -11,6 +11,7 @@
 //             of the keys and types that are wanted, the one with the fewest candidates
 //                      │
 //             few: its candidates              many, or nothing is wanted: every position
+//                                              (from the first candidate of a key on)
 //
 // A type pattern is matched against the types of the range, once each. What is given is looked at
 // by the caller: an index only says what can be left out.
@@ -142,6 +143,23 @@ static enum peal_err try_way(struct pl_lookup *lookup, const struct pl_sought *w
     return err;
 }
 
+// Where all is given, nothing is before the first candidate of a key: a stream that makes up most
+// of a part may have come to its end long before that does.
+static enum peal_err begin_at_candidate(struct pl_lookup *lookup)
+{
+    uint64_t position = 0;
+    enum peal_err err = pl_find_next(&lookup->find, &position);
+    if (err) {
+        return err;
+    }
+    if (lookup->wanted.backwards) {
+        lookup->part_end = position ? position + 1 : lookup->part_first;
+    } else {
+        lookup->part_first = position ? position : lookup->part_end;
+    }
+    return PEAL_OK;
+}
+
 // Chooses how to look in the part.
 static enum peal_err choose(struct pl_lookup *lookup)
 {
@@ -176,7 +194,8 @@ static enum peal_err choose(struct pl_lookup *lookup)
         }
     }
     lookup->dense = !begun || pl_find_weight(&lookup->find) > positions / DENSE;
-    return err;
+    bool of_key = !err && begun && lookup->find.wanted.hash;
+    return of_key && lookup->dense ? begin_at_candidate(lookup) : err;
 }
 
 static bool has_times(const struct pl_lookup *lookup)

@@ -224,6 +224,41 @@ static void indexes_that_lack_a_key_are_passed_and_no_others(void **state)
     stage_close(&stage);
 }
 
+static void publish_of(struct stage *stage, const char *subject, unsigned count)
+{
+    struct peal_message messages[KEYS] = { { 0 } };
+    for (unsigned i = 0; i < KEYS; i++) {
+        messages[i].type = "usual";
+        messages[i].subject = subject;
+    }
+    for (unsigned i = 0; i < count; i += KEYS) {
+        assert_int_equal(peal_publish_batch(stage->bus, messages, KEYS, NULL), PEAL_OK);
+    }
+}
+
+static void a_key_that_most_events_have_is_found_from_its_first_to_its_last(void **state)
+{
+    (void)state;
+    enum { BEFORE = 3000, MANY = 12000, BEHIND = 5000, FIRST = BEFORE + 1, END = FIRST + MANY };
+    struct peal_bus_options options = { .workers = PEAL_NO_WORKERS };
+    struct stage stage;
+    stage_open_as(&stage, 1, "file:./events", &options);
+    publish_of(&stage, "there", BEFORE);
+    publish_of(&stage, "here", MANY);
+    publish_of(&stage, "there", BEHIND);
+    for (int round = 0; round < 2; round++) { // in what grows, and in a file
+        expect_some(&stage, 0, 0, MANY);
+        expect_some(&stage, 0, FIRST, 0);
+        expect_some(&stage, 0, FIRST + 1, 1);
+        expect_some(&stage, FIRST + 100, END - 100, MANY - 200);
+        expect_some(&stage, END - 1, 0, 1);
+        expect_some(&stage, END, 0, 0);
+        peal_bus_close(stage.bus);
+        open_again(&stage);
+    }
+    stage_close(&stage);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,6 +266,7 @@ int main(void)
         cmocka_unit_test(a_missing_index_costs_no_event),
         cmocka_unit_test(an_event_whose_subject_only_looks_like_it_is_not_given),
         cmocka_unit_test(indexes_that_lack_a_key_are_passed_and_no_others),
+        cmocka_unit_test(a_key_that_most_events_have_is_found_from_its_first_to_its_last),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
