@@ -49,6 +49,10 @@ struct pl_files {
     // After an error the buffer holds anything.
     int64_t (*pread)(void *world, struct pl_file file, void *out, size_t size, uint64_t offset);
 
+    // Says that somebody will read there soon, so that the system may fetch it meanwhile, and does
+    // not wait for it. NULL: it does not take hints.
+    void (*will_read)(void *world, struct pl_file file, uint64_t offset, size_t size);
+
     // Writes up to `size` bytes at `offset` and returns how many, at least one if `size` is not 0.
     // Fewer is not an error yet: the next call says why (-ENOSPC, -EFBIG) or writes the rest. A gap
     // between the old end and `offset` reads as zeros. After an error, any part may be written.
@@ -112,6 +116,14 @@ extern const struct pl_files pl_files_real;
 
 // What a negative result means, for a sentence: "No space left on device". Static storage.
 const char *pl_files_text(int64_t result);
+
+static inline void pl_files_will_read(const struct pl_files *files, struct pl_file file,
+                                      uint64_t offset, size_t size)
+{
+    if (files->will_read) {
+        files->will_read(files->world, file, offset, size);
+    }
+}
 
 // All of it, or why not. 0 or minus an errno; after an error, any part may be written.
 static inline int pl_files_write(const struct pl_files *files, struct pl_file file,

@@ -100,6 +100,15 @@ static int64_t real_pread(void *world, struct pl_file file, void *out, size_t si
     return (int64_t)done;
 }
 
+static void real_will_read(void *world, struct pl_file file, uint64_t offset, size_t size)
+{
+    (void)world;
+    if (!too_far(offset, size)) {
+        // A hint: who reads finds out what is wrong.
+        (void)posix_fadvise(descriptor(file), (off_t)offset, (off_t)size, POSIX_FADV_WILLNEED);
+    }
+}
+
 static int64_t real_pwrite(void *world, struct pl_file file, const void *bytes, size_t size,
                            uint64_t offset)
 {
@@ -315,6 +324,7 @@ const struct pl_files pl_files_real = {
     .open = real_open,
     .close = real_close,
     .pread = real_pread,
+    .will_read = real_will_read,
     .pwrite = real_pwrite,
     .sync = real_sync,
     .sync_directory = real_sync_directory,

@@ -333,6 +333,38 @@ static enum peal_err read_place(struct stretch *stretch)
     return err;
 }
 
+// ---- the next file ------------------------------------------------------------------------------
+
+// So far before the end of a file the beginning of the next one is asked for, as much of it, and
+// its end, where its guide is. The system reads ahead in one file only: at each new one the disk
+// would rest, and begin with little.
+#define AHEAD 8388608
+#define GUIDE 262144
+
+static bool comes_to_the_end(const struct stretch *stretch)
+{
+    uint64_t bytes = stretch->place.volume.bytes;
+    uint64_t near = bytes > 2 * AHEAD ? bytes - AHEAD : bytes / 2;
+    return stretch->offset <= near && near < stretch->offset + stretch->segment->used;
+}
+
+// A hint: without it, reading takes longer.
+static void ask_for_next(const struct stretch *stretch)
+{
+    struct pl_store *store = stretch->store;
+    struct pl_place next = { 0 };
+    bool found = false;
+    if (pl_place_open(&next, store, stretch->place.volume.end, &found) || !found) {
+        return; // whoever reads it says what is wrong
+    }
+    uint64_t bytes = next.volume.bytes;
+    pl_files_will_read(store->files, next.file, 0, AHEAD);
+    if (bytes > GUIDE && bytes < PL_VOLUME_GROWS) {
+        pl_files_will_read(store->files, next.file, bytes - GUIDE, GUIDE);
+    }
+    pl_place_leave(&next, store);
+}
+
 enum peal_err pl_store_read(struct pl_segment **out, struct pl_store *store,
                             struct pl_budget *budget, uint64_t position)
 {
@@ -343,6 +375,9 @@ enum peal_err pl_store_read(struct pl_segment **out, struct pl_store *store,
         if (!err && found) {
             uint64_t end = stretch.place.volume.end;
             err = read_place(&stretch);
+            if (stretch.segment && comes_to_the_end(&stretch)) {
+                ask_for_next(&stretch);
+            }
             pl_place_leave(&stretch.place, store);
             stretch.position = end > stretch.position ? end : stretch.position;
         }

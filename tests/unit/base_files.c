@@ -112,6 +112,19 @@ static void bytes_are_read_where_they_were_written(void **state)
     closed(place, file);
 }
 
+static void saying_what_will_be_read_changes_nothing(void **state)
+{
+    struct place *place = *state;
+    struct pl_file file = opened(place, "a", PL_FILE_CREATE);
+    put(place, file, "0123456789", 0);
+    pl_files_will_read(place->files, file, 0, 4);
+    pl_files_will_read(place->files, file, 8, 1 << 20);
+    pl_files_will_read(place->files, file, UINT64_MAX, SIZE_MAX);
+    expect(place, file, 0, "0123456789", 10);
+    assert_int_equal(place->files->size(place->files->world, file), 10);
+    closed(place, file);
+}
+
 static void a_gap_reads_as_zeros(void **state)
 {
     struct place *place = *state;
@@ -466,6 +479,7 @@ static int teardown_real(void **state)
     X(a_file_is_created_once_and_found_again)                                                      \
     X(a_directory_is_no_file)                                                                      \
     X(bytes_are_read_where_they_were_written)                                                      \
+    X(saying_what_will_be_read_changes_nothing)                                                    \
     X(a_gap_reads_as_zeros)                                                                        \
     X(large_writes_cross_pages)                                                                    \
     X(a_file_opened_for_reading_is_not_written)                                                    \
