@@ -8,13 +8,24 @@
 //
 // The positions of what must come back are known (work.h) and compared in the timed loop; then some
 // are asked for again, and everything of their events is compared.
+//
+// The floor are as many preads, as far apart, in the files of the same log: the kernel's share, of
+// pages that it has and that the CPU has not.
 
 #include "logs.h"
+#include <dirent.h>
+#include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 #define PAGE      50
 #define ASKED_MAX 400
 #define CHECKED   10
+
+#define FILES_MAX 1024
+#define RECORD    320 // bytes that Peal's record of these events has, and those between two of one
+#define DISTANCE  ((off_t)RECORD * 1000)
 
 struct question {
     struct peal_query query;
@@ -203,8 +214,72 @@ static void run_lookups(double *out, int large)
     bench_log_close(&log, large ? NULL : path);
 }
 
+// ---- the floor ----------------------------------------------------------------------------------
+
+// Opens the segment files that are large enough for all events of one subject.
+static size_t open_segments(const char *path, int files[FILES_MAX])
+{
+    DIR *directory = opendir(path);
+    if (!directory) {
+        bench_die("cannot list %s", path);
+    }
+    size_t count = 0;
+    const struct dirent *entry;
+    while (count < FILES_MAX && (entry = readdir(directory)) != NULL) { // NOLINT: one thread
+        const char *end = strrchr(entry->d_name, '.');
+        int file = end && strcmp(end, ".seg") == 0
+                       ? openat(dirfd(directory), entry->d_name, O_RDONLY | O_CLOEXEC)
+                       : -1;
+        if (file >= 0 && lseek(file, 0, SEEK_END) > DISTANCE * (PAGE + 1)) {
+            files[count++] = file;
+        } else if (file >= 0) {
+            (void)close(file);
+        }
+    }
+    (void)closedir(directory);
+    return count;
+}
+
+// In nanoseconds.
+static uint64_t read_page(int file, uint64_t *random)
+{
+    char record[RECORD];
+    uint64_t room = (uint64_t)(lseek(file, 0, SEEK_END) - DISTANCE * (off_t)PAGE);
+    off_t at = (off_t)(bench_random(random) % room / 8 * 8);
+    uint64_t start = bench_now_ns();
+    for (int i = 0; i < PAGE; i++) {
+        if (pread(file, record, sizeof record, at + i * DISTANCE) != sizeof record) {
+            bench_die("floor: a record cannot be read");
+        }
+    }
+    return bench_now_ns() - start;
+}
+
+static void run_floor(double *out, int argument)
+{
+    (void)argument;
+    char path[BENCH_PATH_MAX];
+    static int files[FILES_MAX];
+    static uint64_t took[ASKED_MAX];
+    bench_log_large_path(path);
+    size_t count = open_segments(path, files);
+    if (count == 0) {
+        bench_die("floor: the large log is too small to look things up in: --large");
+    }
+    uint64_t random = bench_ticks() | 1;
+    for (size_t i = 0; i < ASKED_MAX; i++) {
+        took[i] = read_page(files[bench_random(&random) % count], &random);
+    }
+    for (size_t i = 0; i < count; i++) {
+        (void)close(files[i]);
+    }
+    qsort(took, ASKED_MAX, sizeof took[0], compare);
+    out[0] = (double)took[ASKED_MAX / 2] / 1e3;
+}
+
 // name, unit, goals: relation, base, factor, plus
 const struct bench_measurement bench_log_lookup[] = {
+    { run_floor, 0, { { "log.floor.lookup", "us", { { 0 } } } } },
     { run_lookups,
       0,
       { { "log.small.subject", "us", { { 0 } } },
