@@ -56,6 +56,38 @@ static enum peal_err read_past(void *context, struct pl_segment **out, uint64_t 
     return pl_store_read(out, local->store, local->reading, position);
 }
 
+// Most events that are picked fit one size, and most are let go of before the next is picked: one
+// segment is kept for them.
+#define PICKED_SIZE PL_STORE_GET_LEAST
+
+// One to read an event into. NULL without memory.
+static struct pl_segment *take_picked(struct pl_local *local, size_t size)
+{
+    if (size == PICKED_SIZE) {
+        // Acquire: it is whole. And all reads of it by who had it come before ours.
+        struct pl_segment *kept =
+            atomic_exchange_explicit(&local->picked, NULL, memory_order_acquire);
+        if (kept && atomic_load_explicit(&kept->refs, memory_order_acquire) == 1) {
+            return kept;
+        }
+        pl_segment_unref(kept); // somebody stands in it
+    }
+    struct pl_segment *segment = pl_segment_create(local->log.seams, local->reading, size);
+    if (segment) {
+        segment->events_max = 1;
+    }
+    return segment;
+}
+
+static void keep_picked(struct pl_local *local, struct pl_segment *segment)
+{
+    if (segment->size == PICKED_SIZE) {
+        pl_segment_ref(segment);
+        // Release: who takes it finds it whole.
+        pl_segment_unref(atomic_exchange_explicit(&local->picked, segment, memory_order_acq_rel));
+    }
+}
+
 // One event, in a segment of its own.
 static enum peal_err pick_from_past(void *context, struct pl_segment **out, uint64_t position)
 {
@@ -64,11 +96,10 @@ static enum peal_err pick_from_past(void *context, struct pl_segment **out, uint
     enum peal_err err = PEAL_ELIMIT;
     while (err == PEAL_ELIMIT) {
         size = (size + 127) & ~(size_t)127; // an even number of offsets keeps its frame aligned
-        struct pl_segment *segment = pl_segment_create(local->log.seams, local->reading, size);
+        struct pl_segment *segment = take_picked(local, size);
         if (!segment) {
             return pl_fail(PEAL_ENOMEM, "no memory to read an event");
         }
-        segment->events_max = 1;
         pl_segment_reset(segment, position);
         const struct pl_frame *frame = NULL;
         err = pl_store_get(&frame, local->store, position, segment->bytes, &size);
@@ -79,6 +110,7 @@ static enum peal_err pick_from_past(void *context, struct pl_segment **out, uint
             } else {
                 pl_segment_commit(segment, frame);
             }
+            keep_picked(local, segment);
             *out = segment;
             return PEAL_OK;
         }
@@ -424,6 +456,7 @@ static void file_close(struct pl_engine *engine)
     if (pl_store_close(local->store, local->log.past.read ? &local->log : NULL)) {
         pl_stored_say(local, PEAL_LEVEL_ERROR, peal_error_sentence());
     }
+    pl_segment_unref(atomic_load_explicit(&local->picked, memory_order_relaxed)); // we are alone
     if (local->reading) {
         pl_budget_unref(local->reading, local->log.seams);
     }

@@ -41,7 +41,9 @@ struct pl_local {
 
     // file: only.
     struct pl_store *store;
-    struct pl_budget *reading;  // of stretches of the past
+    struct pl_budget *reading; // of stretches of the past
+    // To pick into, with a reference; NULL: there is none, or somebody has taken it.
+    _Atomic(struct pl_segment *) picked;
     struct pl_mutex refreshing; // one at a time; held across I/O
     struct pl_retention retention;
     uint64_t (*unread)(void *context);

@@ -157,6 +157,9 @@ static struct pl_segment *hold_one(struct pl_cursor *cursor, struct pl_log *log,
         pl_segment_unref(segment);
         segment = NULL;
     }
+    pl_segment_unref(cursor->segment); // before: it may be what the next one is read into
+    cursor->segment = NULL;
+    cursor->events_max = 0;
     if (!segment && log->past.pick) {
         cursor->err = log->past.pick(log->past.context, &segment, position);
     }
