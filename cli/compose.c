@@ -145,5 +145,5 @@ void compose_receipt(struct cli *cli, const char *type, const struct peal_receip
     if (receipt->stream_version) {
         (void)fprintf(cli->out, ", version %llu", (unsigned long long)receipt->stream_version);
     }
-    (void)fprintf(cli->out, " (%s, id %s)\n", level, receipt->id);
+    (void)fprintf(cli->out, " (%s%s%s)\n", level, *receipt->id ? ", id " : "", receipt->id);
 }

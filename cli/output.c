@@ -12,8 +12,6 @@
 
 #include "cli/when.h"
 
-enum { TYPE_WIDTH = 20, TYPE_WIDTH_MAX = 44, SUBJECT_WIDTH = 8, SUBJECT_WIDTH_MAX = 28 };
-
 // ---- pieces -------------------------------------------------------------------------------------
 
 void cli_colour(struct cli *cli, enum cli_colour colour)
@@ -145,13 +143,42 @@ static int grow(int width, const char *text, int most)
     return wanted > width ? (wanted < most ? wanted : most) : width;
 }
 
+// How events are laid out. On a narrow terminal the data, which says the most, gets what the year
+// and the milliseconds would take.
+static const struct layout {
+    int position, time, type, type_max, subject_max;
+} wide = { 10, 24, 20, 44, 28 }, narrow = { 8, 14, 14, 26, 14 };
+
+enum { SUBJECT_WIDTH = 8, NARROW = 110, DATA_WIDTH = 12 };
+
+static const struct layout *layout_of(const struct cli *cli)
+{
+    return cli->width > 0 && cli->width < NARROW ? &narrow : &wide;
+}
+
+// "2026-11-21T09:15:02.123Z", or of it "11-21 09:15:02".
+static void put_time(struct cli *cli, const struct layout *layout, int64_t time_ns)
+{
+    char time[WHEN_SIZE];
+    when_write(time, time_ns);
+    if (layout == &narrow) {
+        memmove(time, time + 5, 14);
+        time[5] = ' ';
+        time[14] = '\0';
+    }
+    cli_colour(cli, COLOUR_DIM);
+    (void)fprintf(cli->out, "%-*s  ", layout->time, time);
+}
+
 static void put_heading(struct cli *cli, const struct cli_events *events)
 {
+    const struct layout *layout = layout_of(cli);
     cli_colour(cli, COLOUR_DIM);
-    (void)fprintf(cli->out, "%10s  %-24s  %-*s  %-*s  %s\n",
-                  events->versions ? "VERSION" : "POSITION", "TIME", events->type_width, "TYPE",
-                  events->subject_width, "SUBJECT", "DATA");
+    (void)fprintf(cli->out, "%*s  %-*s  %-*s  %-*s  %s", layout->position,
+                  events->versions ? "VERSION" : "POSITION", layout->time, "TIME",
+                  events->type_width, "TYPE", events->subject_width, "SUBJECT", "DATA");
     cli_colour(cli, COLOUR_NONE);
+    (void)fputc('\n', cli->out);
 }
 
 // Data that is not text is only described.
@@ -167,7 +194,10 @@ static void put_data(struct cli *cli, const peal_event *event, int columns)
         at += length ? length : 1;
     }
     if (odd > looked / 8) {
-        (void)fprintf(cli->out, "(%zu bytes, %s)", size, peal_event_content_type(event));
+        char what[320];
+        (void)snprintf(what, sizeof what, "(%zu bytes, %.256s)", size,
+                       peal_event_content_type(event)); // cut is fine
+        (void)cli_put_text(cli, what, strlen(what), columns);
     } else if (columns >= 0) {
         (void)cli_put_text(cli, data ? data : "", size, columns);
     }
@@ -175,33 +205,31 @@ static void put_data(struct cli *cli, const peal_event *event, int columns)
 
 static void put_people(struct cli *cli, struct cli_events *events, const peal_event *event)
 {
-    char time[WHEN_SIZE];
+    const struct layout *layout = layout_of(cli);
     const char *type = peal_event_type(event);
     const char *subject = peal_event_subject(event);
     if (events->count == 0) {
-        events->type_width = TYPE_WIDTH;
+        events->type_width = layout->type;
         events->subject_width = SUBJECT_WIDTH;
     }
-    events->type_width = grow(events->type_width, type, TYPE_WIDTH_MAX);
-    events->subject_width = grow(events->subject_width, subject, SUBJECT_WIDTH_MAX);
+    events->type_width = grow(events->type_width, type, layout->type_max);
+    events->subject_width = grow(events->subject_width, subject, layout->subject_max);
     if (events->count == 0) {
         put_heading(cli, events);
     }
-    when_write(time, peal_event_time(event));
     uint64_t number =
         events->versions ? peal_event_stream_version(event) : peal_event_position(event);
-    (void)fprintf(cli->out, "%10llu  ", (unsigned long long)number);
-    cli_colour(cli, COLOUR_DIM);
-    (void)fprintf(cli->out, "%-24s  ", time);
+    (void)fprintf(cli->out, "%*llu  ", layout->position, (unsigned long long)number);
+    put_time(cli, layout, peal_event_time(event));
     cli_colour(cli, COLOUR_NAME);
     put_padded(cli, type, events->type_width);
     cli_colour(cli, COLOUR_NONE);
     (void)fputs("  ", cli->out);
     put_padded(cli, subject, events->subject_width);
     (void)fputs("  ", cli->out);
-    int used = 42 + events->type_width + events->subject_width;
+    int used = layout->position + layout->time + events->type_width + events->subject_width + 8;
     int left = (int)cli->width - used;
-    put_data(cli, event, cli->width == 0 ? 0 : left > 12 ? left : 12);
+    put_data(cli, event, cli->width == 0 ? 0 : left > DATA_WIDTH ? left : DATA_WIDTH);
     (void)fputc('\n', cli->out);
 }
 

@@ -306,7 +306,7 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
 const struct cli_verb cli_verb_dead = {
     .name = "dead",
     .arguments = "[list|show|count|retry|edit|discard] [ID]",
-    .summary = "events that could not be handled: list, show, count, retry, edit, discard",
+    .summary = "events that could not be handled: list, retry, edit, discard",
     .about =
         "A dead letter is an event a subscription has given up. It stays until a retry succeeds\n"
         "or it is discarded. A retry is for the program that has the subscription, which is asked\n"

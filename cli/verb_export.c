@@ -273,7 +273,7 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
 const struct cli_verb cli_verb_export = {
     .name = "export",
     .arguments = "[PATTERN]",
-    .summary = "events into files: JSON lines, rotating if wanted, or a CloudEvents batch",
+    .summary = "events into files: JSON lines that rotate, or a CloudEvents batch",
     .about = "Writes the events that meet all conditions, as CloudEvents JSON.\n\n"
              "  peal export > events.jsonl\n"
              "  peal export 'order.*' --since yesterday --format batch -o orders.json\n"

@@ -329,7 +329,7 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
 const struct cli_verb cli_verb_import = {
     .name = "import",
     .arguments = "[FILE|DIRECTORY...]",
-    .summary = "files of events into a log: JSON lines, CloudEvents batches, MLPerf logs",
+    .summary = "events from files: JSON lines, CloudEvents batches, MLPerf logs",
     .about =
         "Publishes what is in the files, in batches; without a file, what comes in by the pipe.\n"
         "A line is a CloudEvent, or a plain object, of which --type or --type-from say the type.\n"

@@ -71,10 +71,14 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
     } else if (wanted.limit && count == wanted.limit) {
         cli_remark(cli, "there may be more: --after %" PRIu64, peal_reader_cursor(reader));
     } else if (count == 0) {
-        cli_remark(cli, "no such event");
+        cli_remark(cli, wanted.pattern
+                            ? "no such event; peal stats --types shows the types there are"
+                            : "no such event");
     }
     if (peal_reader_skipped(reader)) {
-        cli_remark(cli, "%" PRIu64 " events were forgotten by the log before they were read",
+        cli_remark(cli,
+                   "%" PRIu64
+                   " events were passed over: damaged (peal doctor), or forgotten meanwhile",
                    peal_reader_skipped(reader));
     }
     cli_events_finish(&events);

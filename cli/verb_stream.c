@@ -134,7 +134,7 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
 const struct cli_verb cli_verb_stream = {
     .name = "stream",
     .arguments = "show|version|append SUBJECT [TYPE [DATA]]",
-    .summary = "the events of one subject, with their versions; append on a condition",
+    .summary = "the events of one subject, with versions; append on a condition",
     .about =
         "A stream is the events of one subject; their versions are 1, 2, 3, ...\n"
         "append publishes one more, only if --expect is met; else the exit status is 1 and the\n"

@@ -226,6 +226,9 @@ int cli_main(struct cli *cli, int argc, char **argv)
         return finish(cli, help(cli, argc > 2 ? argv[2] : NULL));
     }
     cli->verb = cli_verb_find(word);
+    if (!cli->verb && *word == '-') {
+        return cli_misuse(cli, "the verb comes first: peal VERB %s", word);
+    }
     if (!cli->verb) {
         return unknown_verb(cli, word);
     }

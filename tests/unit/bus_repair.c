@@ -123,7 +123,7 @@ static void flip_header(struct scene *scene, size_t file, unsigned half)
     char path[128];
     struct names names = list_files(scene);
     (void)snprintf(path, sizeof path, "events/%s", names.list[file]);
-    uint64_t bit = (half * 2048 + 20) * 8;
+    uint64_t bit = (half * 2048ULL + 20) * 8;
     assert_int_equal(pl_disk_flip(wreck_disk(scene->world), path, bit), 0);
 }
 
