@@ -89,11 +89,11 @@ static int wait_for(int descriptor, short events, int door, int64_t deadline)
 {
     for (;;) {
         struct pollfd polled[2] = { { .fd = descriptor, .events = events }, { .fd = door } };
-        int64_t left = deadline == INT64_MAX ? -1 : (deadline - now()) / 1000000 + 1;
-        if (left != -1 && left <= 0) {
+        int64_t left_ms = (deadline - now()) / 1000000 + 1;
+        if (left_ms <= 0) {
             return -ETIMEDOUT;
         }
-        int count = poll(polled, 2, left > INT32_MAX ? INT32_MAX : (int)left);
+        int count = poll(polled, 2, left_ms > INT32_MAX ? INT32_MAX : (int)left_ms);
         if (count < 0 && errno != EINTR) {
             return -errno;
         }

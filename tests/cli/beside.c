@@ -15,6 +15,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <signal.h>
+#include <sys/wait.h>
+
 #include "support/crowd.h"
 #include "support/folder.h"
 
@@ -221,10 +224,56 @@ static void without_a_program_the_state_beside_the_log_is_changed(void **state)
     expect(1, "no durable subscription judge", "subs show judge");
 }
 
+// In a process of its own, which is told that it may go on by what it can read.
+static void run_owner(int ready)
+{
+    peal_bus *bus = NULL;
+    const struct peal_bus_options options = { .workers = 1 };
+    const struct peal_subscribe_options named = { .name = "judge" };
+    if (peal_bus_open(&bus, folder.url, &options) ||
+        peal_subscribe(NULL, bus, "order.*", &named, judge, NULL) || write(ready, "!", 1) != 1) {
+        _exit(1);
+    }
+    for (;;) {
+        (void)pause();
+    }
+}
+
+static void a_program_that_was_killed_leaves_nothing_in_the_way(void **state)
+{
+    int ready[2];
+    char byte, who[64];
+    (void)state;
+    folder_open(&folder, "");
+    for (int life = 0; life < 5; life++) {
+        assert_int_equal(pipe(ready), 0);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            run_owner(ready[1]);
+        }
+        assert_int_equal(read(ready[0], &byte, 1), 1);
+        (void)snprintf(who, sizeof who, "\"process\":%d,", (int)child);
+        expect(0, "\"position\":", "publish order.one {\"good\":true}");
+        expect(0, who, "stats");
+        expect(0, "\"paused\":false", "subs resume judge");
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        expect(0, "\"position\":", "publish order.two {\"good\":true} --wait 0");
+        expect(0, "\"paused\":true", "subs pause judge --wait 0");
+        (void)close(ready[0]);
+        (void)close(ready[1]);
+    }
+    expect(0, "{\"count\":10}", "query --count");
+    expect(0, "\"whole\":true", "doctor");
+    folder_close(&folder);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_beside, end_beside)
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_program_that_was_killed_leaves_nothing_in_the_way), // no thread yet
         TEST(events_are_published_beside_it_and_handled_by_it),
         TEST(dead_letters_are_retried_where_their_handler_is),
         TEST(subscriptions_are_paused_moved_and_resumed),
