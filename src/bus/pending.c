@@ -294,7 +294,9 @@ void pl_hold_replace(struct pl_hold *hold, struct pl_pending *pending,
 void pl_hold_view(struct pl_mailbox *mailbox, struct pl_pending *pending, struct peal_event *event)
 {
     if (pending->kept) {
-        *event = *pending->kept;
+        // But for `refs`, which whoever else has the event may be counting.
+        memcpy(event, pending->kept, offsetof(struct peal_event, refs));
+        memcpy(event->id, pending->kept->id, sizeof event->id);
         atomic_init(&event->refs, 0);
         event->owner = NULL; // borrowed from `kept`; a reference to this view copies
         event->owner_ops = NULL;
