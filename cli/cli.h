@@ -92,6 +92,7 @@ struct cli {
     size_t count;
 
     uint64_t wait_ms; // for a log that another process has, which takes no requests
+    unsigned damages; // that the library has told of when it opened the log
     int64_t owner;    // that process, if it is asked; 0: the bus is ours, or nobody has it
 
     bool json;     // one JSON object a line, else for people

@@ -25,6 +25,7 @@ enum { PAUSE_MS = 50, SENTENCE_MAX = 512 };
 static void tell(enum peal_level level, const char *text, void *context)
 {
     struct cli *cli = context;
+    cli->damages += level == PEAL_LEVEL_ERROR;
     if (level >= PEAL_LEVEL_WARNING) {
         (void)cli_fail(cli, "%s", text);
     } else if (level == PEAL_LEVEL_INFO) {

@@ -138,7 +138,8 @@ static int examine(struct cli *cli, peal_bus *bus)
     if (err) {
         (void)cli_failed(cli, err);
     }
-    bool whole = !err && findings.missing == 0 && findings.health.damages == 0;
+    // What opening has told of is damage, too: the state beside the log is read then.
+    bool whole = !err && findings.missing == 0 && findings.health.damages == 0 && cli->damages == 0;
     const struct cli_value values[] = {
         { .text = cli->url ? cli->url : "" },
         { .number = findings.events },
@@ -247,7 +248,8 @@ static int repair(struct cli *cli, peal_bus *bus, const struct doctor *given)
     peal_bus *writer = NULL;
     int status = mend(cli, bus, given, true, &plan);
     if (status || given->dry_run) {
-        return status ? status : say_mended(cli, &plan, true);
+        status = status ? status : say_mended(cli, &plan, true);
+        return status || cli->damages ? CLI_NO : CLI_YES;
     }
     if (plan.mended > 0 && !agreed(cli, given, &plan)) {
         return cli_fail(cli, "nothing was changed");

@@ -161,6 +161,19 @@ yes peal doctor --url file:./damaged --repair --yes --from events
 says '"found":1,"mended":1,"events":1,"dry_run":false'
 yes peal doctor --url file:./damaged
 says '"events":32'
+# The state beside the log: what is whole of it goes on once the log is opened to be written.
+cp -r events stateful
+yes peal publish later.on --deliver-in 1h --url file:./stateful
+file=$(find stateful -name 'state-*.kv')
+at=$(LC_ALL=C grep -obaF 'later.on' "$file" | sed -n '1{s/:.*//;p}')
+printf 'X' | dd of="$file" bs=1 seek="${at:-0}" conv=notrunc status=none
+no peal doctor --url file:./stateful
+complains 'damaged'
+says '"whole":false'
+no peal doctor --url file:./stateful --repair --dry-run
+yes peal doctor --url file:./stateful --repair --yes
+yes peal doctor --url file:./stateful
+says '"whole":true'
 if [ "$(find damaged -path '*damaged-*' -type f | wc -l)" -ne 1 ]; then wrong 'nothing was kept'; fi
 
 # ---- explain
