@@ -341,7 +341,7 @@ static bool step(struct sim *sim)
         look_on(sim);
     } else if (what == 16) {
         forget(sim);
-    } else if (what < 20) {
+    } else if (what > 45) {
         archive(sim);
     } else {
         (void)publish(sim, draw_size(sim), false);
