@@ -12,10 +12,11 @@
 #include <peal/log.h>
 #include <string.h>
 
+#include "log/archives.h"
 #include "support/crowd.h"
 #include "support/folder.h"
 
-#define READERS 3
+#define READERS (PL_ARCHIVES_UNPACKERS + 2) // more than can unpack at a time
 
 struct reader {
     peal_bus *bus;
@@ -88,11 +89,11 @@ static void nobody_notices_that_files_are_archived(void **state)
     publish_more(bus, &next, 3000);
     peal_bus *looker = open_log(other);
     atomic_bool ended = false;
-    struct reader readers[READERS] = { { bus, &ended, NULL, 0 },
-                                       { bus, &ended, "s", 0 },
-                                       { looker, &ended, NULL, 0 } };
+    struct reader readers[READERS];
     pthread_t threads[READERS];
     for (size_t i = 0; i < READERS; i++) {
+        readers[i] =
+            (struct reader){ i % 3 == 2 ? looker : bus, &ended, i % 3 == 1 ? "s" : NULL, 0 };
         threads[i] = begin(read_all, &readers[i]);
     }
     for (unsigned i = 0; i < effort(10); i++) {
