@@ -17,6 +17,7 @@
 // the stage comes first
 #include "support/home.h"
 #include "support/leftover.h"
+#include "support/wreck.h"
 
 #define SUBJECT "person-4711"
 #define SECRET  "lives-in-a-yellow-house"
@@ -245,6 +246,100 @@ static void all_of_a_file_can_go(void **state)
     stage_close(&stage);
 }
 
+static void open_again(struct stage *stage, const char *url, const char *source)
+{
+    (void)peal_bus_stop(stage->bus, 0, NULL);
+    peal_bus_close(stage->bus);
+    struct peal_bus_options options = { .workers = PEAL_NO_WORKERS,
+                                        .world = stage->world,
+                                        .source = source };
+    stage->bus = NULL;
+    assert_int_equal(peal_bus_open(&stage->bus, url, &options), PEAL_OK);
+}
+
+static void files_of_another_source_keep_it(void **state)
+{
+    (void)state;
+    struct stage stage;
+    home_open(&stage, 7, PEAL_NO_WORKERS);
+    open_again(&stage, HOME_URL, "/first");
+    uint64_t theirs = publish_all(&stage, 700);
+    open_again(&stage, HOME_URL, "/second");
+    theirs += publish_all(&stage, 300);
+    struct keepsake before = keepsake_take(&stage, SUBJECT);
+    assert_int_equal(keepsake_count(&stage, &(struct peal_query){ .source = "/first" }),
+                     700 + 3 * 100);
+    assert_int_equal(erase(&stage, SUBJECT).events, theirs);
+    keepsake_check(&before, &stage);
+    assert_int_equal(keepsake_count(&stage, &(struct peal_query){ .source = "/first" }), 700 + 100);
+    nothing_is_left(&stage);
+    stage_close(&stage);
+}
+
+static void of_what_is_damaged_it_says_how_much(void **state)
+{
+    (void)state;
+    struct stage stage;
+    home_open(&stage, 8, PEAL_NO_WORKERS);
+    for (unsigned i = 0; i < 20; i++) {
+        char data[32];
+        (void)snprintf(data, sizeof data, "number %u", i);
+        publish_as(&stage, "thing.changed", i % 2 ? SUBJECT : "thing", data);
+    }
+    home_reopen(&stage);
+    wreck_flip(stage.world, "home", "number 7");
+    wreck_flip(stage.world, "home", "number 12");
+    struct peal_erased erased = erase(&stage, SUBJECT);
+    assert_int_equal(erased.events, 9);
+    assert_int_equal(erased.damaged, 2);
+    struct peal_health health;
+    assert_int_equal(peal_log_verify(&health, stage.bus, NULL), PEAL_OK);
+    assert_int_equal(health.lost, 2); // as before
+    assert_int_equal(health.erased, 9);
+    peal_reader *reader;
+    const peal_event *event;
+    unsigned count = 0;
+    assert_int_equal(peal_reader_open(&reader, stage.bus, NULL), PEAL_OK);
+    while (peal_reader_next(&event, reader) == PEAL_OK) {
+        assert_string_equal(peal_event_subject(event), "thing");
+        count++;
+    }
+    assert_int_equal(count, 9);
+    assert_int_equal(peal_reader_skipped(reader), 2);
+    peal_reader_close(reader);
+    stage_close(&stage);
+}
+
+static void what_a_failed_write_has_left_goes_too(void **state)
+{
+    (void)state;
+    static const char url[] = HOME_URL "&durability=disk";
+    for (uint64_t nth = 1; nth <= 6; nth++) {
+        struct stage stage;
+        home_open(&stage, nth, PEAL_NO_WORKERS);
+        open_again(&stage, url, NULL);
+        struct peal_message message = {
+            .type = "person.wrote", .subject = SUBJECT, .data = SECRET, .size = sizeof SECRET
+        };
+        unsigned failed = 0;
+        const struct pl_disk_fault fault = { .calls = nth % 2 ? PL_DISK_SYNC : PL_DISK_WRITE,
+                                             .nth = nth };
+        pl_disk_inject(stage.world->disk, &fault);
+        for (int i = 0; i < 12; i++) {
+            failed += peal_publish(stage.bus, &message, NULL) != PEAL_OK;
+        }
+        assert_true(failed >= 12 - nth); // nothing is taken after it
+        struct peal_erased erased;
+        assert_int_equal(peal_log_erase(&erased, stage.bus, SUBJECT, NULL), PEAL_EIO);
+        open_again(&stage, url, NULL);
+        publish_as(&stage, "thing.made", "thing", "{}");
+        (void)erase(&stage, SUBJECT); // perhaps more than was acknowledged
+        nothing_is_left(&stage);
+        assert_int_equal(keepsake_count(&stage, NULL), 1);
+        stage_close(&stage);
+    }
+}
+
 static void in_memory_its_events_are_gone_too(void **state)
 {
     (void)state;
@@ -272,6 +367,9 @@ int main(void)
         cmocka_unit_test(a_subject_of_which_there_is_nothing_costs_nothing),
         cmocka_unit_test(erasing_can_be_stopped_and_done_again),
         cmocka_unit_test(all_of_a_file_can_go),
+        cmocka_unit_test(files_of_another_source_keep_it),
+        cmocka_unit_test(of_what_is_damaged_it_says_how_much),
+        cmocka_unit_test(what_a_failed_write_has_left_goes_too),
         cmocka_unit_test(in_memory_its_events_are_gone_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,7 +20,7 @@ struct bench {
     const struct pl_files *files;
     struct pl_file file;
     uint64_t end; // where the next record goes
-    uint64_t events, damaged;
+    uint64_t events, damaged, erased;
 };
 
 static void open_bench(struct bench *bench)
@@ -47,6 +47,25 @@ static void put(struct bench *bench, uint64_t position, const void *data, size_t
     bench->end += record->length;
 }
 
+// In the place of an event with so much data.
+static void put_erased(struct bench *bench, uint64_t position, size_t size, uint16_t flags)
+{
+    static _Alignas(8) char bytes[4096];
+    struct pl_frame *record = (struct pl_frame *)(void *)bytes;
+    struct pl_frame event = { .length = (uint32_t)(sizeof event + pl_round8(size)),
+                              .position = position,
+                              .recorded = 77,
+                              .type = 3,
+                              .attribute_words = 2,
+                              .flags = flags | 4 };
+    memset(bytes, 0, sizeof bytes);
+    pl_record_erased(record, &event, SALT);
+    assert_int_equal(record->recorded, 0);
+    assert_int_equal(pl_files_write(bench->files, bench->file, record, record->length, bench->end),
+                     0);
+    bench->end += record->length;
+}
+
 static enum peal_err meet_event(void *context, const struct pl_frame *record, uint64_t offset)
 {
     struct bench *bench = context;
@@ -63,9 +82,20 @@ static enum peal_err meet_damage(void *context, const struct pl_damage *damage)
     return PEAL_OK;
 }
 
+static enum peal_err meet_erased(void *context, const struct pl_frame *record, uint64_t offset)
+{
+    struct bench *bench = context;
+    assert_int_equal(record->type, PL_RECORD_ERASED);
+    assert_int_equal(offset % 8, 0);
+    bench->erased++;
+    return PEAL_OK;
+}
+
 static struct pl_scan scan(struct bench *bench)
 {
-    static const struct pl_scan_ops ops = { .event = meet_event, .damage = meet_damage };
+    static const struct pl_scan_ops ops = { .event = meet_event,
+                                            .damage = meet_damage,
+                                            .erased = meet_erased };
     int64_t size = bench->files->size(bench->files->world, bench->file);
     struct pl_scan scan = { .seams = &pl_seams_real,
                             .files = bench->files,
@@ -167,6 +197,58 @@ static void a_position_that_cannot_follow_is_damage(void **state)
     pl_disk_destroy(bench.disk);
 }
 
+static void an_erased_record_counts_as_its_position(void **state)
+{
+    (void)state;
+    struct bench bench;
+    open_bench(&bench);
+    put_erased(&bench, 1, 0, 0);
+    put(&bench, 2, "x", 1);
+    uint64_t batch = bench.end;
+    put_erased(&bench, 3, 1000, PL_FLAG_MORE);
+    put_erased(&bench, 4, 10, PL_FLAG_MORE);
+    struct pl_scan found = scan(&bench);
+    assert_int_equal(found.next, 5);
+    assert_int_equal(found.batch, batch); // it does not end
+    put(&bench, 5, "y", 1);
+    bench.events = 0;
+    bench.erased = 0;
+    found = scan(&bench);
+    assert_int_equal(found.next, 6);
+    assert_int_equal(found.batch, 0);
+    assert_int_equal(found.offset, bench.end);
+    assert_int_equal(bench.events, 2);
+    assert_int_equal(bench.erased, 3);
+    assert_int_equal(bench.damaged, 0);
+    put_erased(&bench, 4, 0, 0); // a position that was: nobody's
+    put(&bench, 6, "z", 1);
+    bench.damaged = 0;
+    found = scan(&bench);
+    assert_int_equal(found.next, 7);
+    assert_int_equal(bench.damaged, 0);
+    pl_disk_destroy(bench.disk);
+}
+
+static void every_flipped_bit_of_an_erased_record_is_damage(void **state)
+{
+    (void)state;
+    for (uint64_t bit = 0; bit < (sizeof(struct pl_frame) + 24) * 8; bit++) {
+        struct bench bench;
+        open_bench(&bench);
+        put(&bench, 1, "x", 1);
+        uint64_t at = bench.end;
+        put_erased(&bench, 2, 24, bit % 2 ? PL_FLAG_MORE : 0);
+        put(&bench, 3, "y", 1);
+        assert_int_equal(pl_disk_flip(bench.disk, "f", at * 8 + bit), 0);
+        struct pl_scan found = scan(&bench);
+        assert_int_equal(found.next, 4);
+        assert_int_equal(bench.events, 2);
+        assert_int_equal(bench.erased, 0);
+        assert_int_equal(bench.damaged, 1);
+        pl_disk_destroy(bench.disk);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -175,6 +257,8 @@ int main(void)
         cmocka_unit_test(zeros_behind_the_tail_are_read_once),
         cmocka_unit_test(published_bytes_that_look_like_a_record_are_none),
         cmocka_unit_test(a_position_that_cannot_follow_is_damage),
+        cmocka_unit_test(an_erased_record_counts_as_its_position),
+        cmocka_unit_test(every_flipped_bit_of_an_erased_record_is_damage),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
