@@ -435,6 +435,15 @@ static int plain_boot(void *world, uint64_t out[2])
     return archives->real->boot(archives->real->world, out);
 }
 
+// Where in an archive that is would have to be looked for.
+static void plain_will_read(void *world, struct pl_file file, uint64_t offset, size_t size)
+{
+    const struct pl_archives *archives = world;
+    if (!archive_of(archives, file)) {
+        pl_files_will_read(archives->real, file, offset, size);
+    }
+}
+
 static const struct pl_files members = {
     .open = either_open,
     .close = either_close,
@@ -453,9 +462,10 @@ static const struct pl_files members = {
     .share = plain_share,
     .unshare = plain_unshare,
     .boot = plain_boot,
+    .will_read = plain_will_read,
 };
 
-_Static_assert(sizeof members == 18 * sizeof(void *), "a member that is not here would be missing");
+_Static_assert(sizeof members == 19 * sizeof(void *), "a member that is not here would be missing");
 
 // ---- its life -----------------------------------------------------------------------------------
 
