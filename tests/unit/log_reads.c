@@ -101,7 +101,7 @@ static bool meet_progress(void *context, uint64_t done, uint64_t total)
     return verified->words != verified->words_left;
 }
 
-static const struct pl_verify_ops verify_ops = { meet_damage, meet_progress };
+static const struct pl_verify_ops verify_ops = { meet_damage, meet_progress, NULL };
 
 static enum peal_err verify(struct shelf *shelf)
 {
