@@ -3,7 +3,7 @@ _peal() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local verb=${COMP_WORDS[1]} words='' files='' nothing=''
     if [ "$COMP_CWORD" -eq 1 ] || { [ "$verb" = help ] && [ "$COMP_CWORD" -eq 2 ]; }; then
-        words="help version publish tail query replay stream subs dead schedule stats import export archive doctor explain bench completion"
+        words="help version publish tail query replay stream subs dead schedule stats import export archive doctor erase explain bench completion"
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
         return
     fi
@@ -127,6 +127,7 @@ _peal() {
     export:--limit|export:-n) nothing=1 ;;
     export:--after) nothing=1 ;;
     archive:--before|archive:-b) nothing=1 ;;
+    doctor:--from|doctor:-f) files=1 ;;
     erase:--subject|erase:-s) nothing=1 ;;
     explain:--pattern|explain:-p) nothing=1 ;;
     explain:--event|explain:-e) nothing=1 ;;
@@ -148,7 +149,9 @@ _peal() {
         stats) words=" --types -t --limit -n --url -u --wait --json -j --text --quiet -q --help -h" ;;
         import) words=" --format --type -t --type-from --time-from --subject-from --correlation-from --strict --dry-run --from-line --batch --durability -d --url -u --wait --json -j --text --quiet -q --help -h" files=1 ;;
         export) words=" --output -o --format --append -a --rotate --max-file-size-mb --follow -f --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        archive) words=" --before -b --url -u --wait --json -j --text --quiet -q --help -h" ;;
         doctor) words=" --repair -r --from -f --dry-run --yes -y --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        erase) words=" --subject -s --count -c --yes -y --url -u --wait --json -j --text --quiet -q --help -h" ;;
         explain) words=" --pattern -p --event -e --subscription -s --url -u --wait --json -j --text --quiet -q --help -h" ;;
         bench) words=" --directory -D --seconds -s --url -u --wait --json -j --text --quiet -q --help -h" ;;
         completion) words="bash zsh --url -u --wait --json -j --text --quiet -q --help -h" ;;
