@@ -52,7 +52,7 @@ enum peal_err pl_store_list(struct pl_store *store, struct pl_listing *out)
         return PEAL_OK;
     }
     pl_release(store->seams, out->bases);
-    out->bases = NULL;
+    *out = (struct pl_listing){ 0 };
     return result == -ENOMEM
                ? pl_fail(PEAL_ENOMEM, "%s: no memory for the list of segment files", store->path)
                : pl_store_say(store->path, "list the directory", result);
