@@ -387,6 +387,130 @@ static void two_who_look_at_a_damaged_index_both_find_everything(void **state)
     annals_close(&annals);
 }
 
+static void what_is_put_away_already_or_still_grows_is_left(void **state)
+{
+    (void)state;
+    struct annals annals;
+    open_indexed(&annals);
+    annals_publish(&annals, 100);
+    (void)ask_everything(&annals);
+    struct pl_index *sealed = annals.catalog->ranges[0].index;
+    assert_non_null(sealed);
+    pl_index_ref(sealed);
+    pl_catalog_put_away(annals.catalog, sealed);
+    pl_catalog_put_away(annals.catalog, sealed); // who met the damage at the same time
+    pl_index_unref(sealed);
+    assert_int_equal(annals.catalog->count, 1);
+    pl_catalog_put_away(annals.catalog, annals.catalog->tail);
+    assert_int_equal(annals.catalog->count, 1);
+    (void)ask_everything(&annals);
+    annals_close(&annals);
+}
+
+// It was whole when it was opened, as far as that looks.
+static void damage_met_by_who_only_reads_is_passed_and_left(void **state)
+{
+    (void)state;
+    struct annals annals;
+    open_indexed(&annals);
+    annals.config.read_only = true;
+    annals_reopen(&annals);
+    char path[128];
+    annals_name(path, 1, EVENTS);
+    for (int64_t block = 1; block < annals_size(&annals, path) / PL_BLOCK; block++) {
+        flip(&annals, (uint64_t)block * 4096 + 99);
+    }
+    (void)ask_everything(&annals);
+    assert_int_equal(annals_files(&annals), 1);
+    annals_close(&annals);
+}
+
+// Files whose opening gives somebody else time to do something.
+struct meddling {
+    struct pl_files files;
+    const struct pl_files *real;
+    struct annals *annals;
+    void (*meddle)(struct annals *annals);
+};
+
+static int meddling_open(void *world, struct pl_file *out, const char *path, enum pl_file_mode mode)
+{
+    struct meddling *meddling = world;
+    void (*meddle)(struct annals * annals) = meddling->meddle;
+    meddling->meddle = NULL;
+    if (meddle) {
+        meddle(meddling->annals);
+    }
+    return meddling->real->open(meddling->real->world, out, path, mode);
+}
+
+static int64_t meddling_pread(void *world, struct pl_file file, void *out, size_t size,
+                              uint64_t offset)
+{
+    const struct meddling *meddling = world;
+    return meddling->real->pread(meddling->real->world, file, out, size, offset);
+}
+
+static int64_t meddling_size(void *world, struct pl_file file)
+{
+    const struct meddling *meddling = world;
+    return meddling->real->size(meddling->real->world, file);
+}
+
+static void meddling_close(void *world, struct pl_file *file)
+{
+    const struct meddling *meddling = world;
+    meddling->real->close(meddling->real->world, file);
+}
+
+static int meddling_unlink(void *world, const char *path)
+{
+    const struct meddling *meddling = world;
+    return meddling->real->unlink(meddling->real->world, path);
+}
+
+static void forget_all(struct annals *annals)
+{
+    annals->first = EVENTS;
+    pl_catalog_forget(annals->catalog, EVENTS + 1);
+}
+
+static void open_it_too(struct annals *annals)
+{
+    (void)annals_ask(annals, &chain);
+}
+
+static void damage_it(struct annals *annals)
+{
+    flip(annals, 5);
+    (void)annals_ask(annals, &chain); // who puts it away
+}
+
+static void what_happens_while_an_index_is_opened_does_no_harm(void **state)
+{
+    (void)state;
+    void (*const meddle[])(struct annals * annals) = { forget_all, open_it_too, damage_it };
+    for (size_t i = 0; i < 3; i++) {
+        struct annals annals;
+        open_indexed(&annals);
+        struct meddling meddling = { .real = annals.config.files, .annals = &annals };
+        meddling.files = (struct pl_files){ .world = &meddling,
+                                            .open = meddling_open,
+                                            .close = meddling_close,
+                                            .pread = meddling_pread,
+                                            .size = meddling_size,
+                                            .unlink = meddling_unlink };
+        annals.catalog->config.files = &meddling.files;
+        meddling.meddle = meddle[i];
+        (void)annals_ask(&annals, &rare);
+        assert_null(meddling.meddle);
+        annals.catalog->config.files = meddling.real;
+        assert_int_equal(annals.catalog->open_count, i == 1 ? 1 : 0);
+        (void)ask_everything(&annals);
+        annals_close(&annals);
+    }
+}
+
 // ---- forgetting ---------------------------------------------------------------------------------
 
 static void what_is_forgotten_loses_its_index_and_nothing_else_does(void **state)
@@ -699,6 +823,9 @@ int main(void)
         cmocka_unit_test(a_damaged_index_is_made_again),
         cmocka_unit_test(a_file_that_has_gone_is_not_missed),
         cmocka_unit_test(two_who_look_at_a_damaged_index_both_find_everything),
+        cmocka_unit_test(what_is_put_away_already_or_still_grows_is_left),
+        cmocka_unit_test(damage_met_by_who_only_reads_is_passed_and_left),
+        cmocka_unit_test(what_happens_while_an_index_is_opened_does_no_harm),
         cmocka_unit_test(what_is_forgotten_loses_its_index_and_nothing_else_does),
         cmocka_unit_test(what_could_not_be_removed_goes_when_it_is_opened_next),
         cmocka_unit_test(an_index_behind_the_end_is_gone_for_good_before_anything_is_written),

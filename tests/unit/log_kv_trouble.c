@@ -161,6 +161,45 @@ static void a_path_that_is_missing_or_too_long_is_refused(void **state)
     drawer_finish(&drawer);
 }
 
+static void what_is_too_much_to_wait_is_written_at_any_level(void **state)
+{
+    (void)state;
+    struct values values;
+    set_values(&values);
+    struct drawer drawer;
+    drawer_init(&drawer, 6);
+    assert_int_equal(drawer_open(&drawer), PEAL_OK);
+    uint64_t writes = pl_disk_calls(drawer.disk, PL_DISK_WRITE);
+    char key[16];
+    for (unsigned i = 0; i < 7; i++) { // more than a megabyte
+        (void)snprintf(key, sizeof key, "k%u", i);
+        drawer_put(&drawer, key, values.large, PEAL_DURABILITY_MEMORY);
+    }
+    assert_true(pl_disk_calls(drawer.disk, PL_DISK_WRITE) > writes);
+    pl_disk_kill(drawer.disk);
+    drawer_leave(&drawer);
+    assert_int_equal(drawer_open(&drawer), PEAL_OK);
+    drawer_has(&drawer, "k5", values.large);
+    drawer_finish(&drawer);
+    free(values.large);
+}
+
+static void a_value_beyond_the_limit_is_refused_before_it_is_looked_at(void **state)
+{
+    (void)state;
+    struct drawer drawer;
+    drawer_init(&drawer, 7);
+    assert_int_equal(drawer_open(&drawer), PEAL_OK);
+    struct pl_kv_transaction *transaction = NULL;
+    assert_int_equal(pl_kv_begin(&transaction, drawer.kv), PEAL_OK);
+    const size_t size = (size_t)PL_KV_VALUE_MAX + 1;
+    assert_int_equal(pl_kv_put(transaction, "key", 0, "", size), PEAL_ELIMIT);
+    assert_non_null(strstr(peal_error_sentence(), "\"key\""));
+    assert_int_equal(pl_kv_put(transaction, NULL, 0, "", size), PEAL_ELIMIT);
+    pl_kv_abandon(transaction);
+    drawer_finish(&drawer);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +207,8 @@ int main(void)
         cmocka_unit_test(no_memory_that_fails_loses_what_was_acknowledged),
         cmocka_unit_test(names_that_are_nearly_those_of_state_files_are_left_alone),
         cmocka_unit_test(a_path_that_is_missing_or_too_long_is_refused),
+        cmocka_unit_test(what_is_too_much_to_wait_is_written_at_any_level),
+        cmocka_unit_test(a_value_beyond_the_limit_is_refused_before_it_is_looked_at),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -561,6 +561,64 @@ static void without_memory_an_append_changes_nothing_and_works_later(void **stat
     assert_true(failures > 20);
 }
 
+static void much_memory_makes_larger_segments(void **state)
+{
+    (void)state;
+    struct ledger ledger;
+    size_t before = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        const struct pl_log_limits limits = { .memory_max = (uint64_t)64 << 20 << i };
+        ledger_open(&ledger, &limits);
+        assert_true(ledger.log.segment_size >= before);
+        assert_true(ledger.log.segment_size <= 4 << 20);
+        before = ledger.log.segment_size;
+        ledger_close(&ledger);
+    }
+    assert_int_equal(before, 4 << 20);
+}
+
+// Nobody says what is needed: nothing but what the limits keep.
+static void without_anybody_to_ask_only_the_limits_keep(void **state)
+{
+    (void)state;
+    struct ledger ledger;
+    const struct pl_log_limits limits = { .history = true,
+                                          .history_events = 100,
+                                          .history_bytes = UINT64_MAX,
+                                          .history_ns = UINT64_MAX,
+                                          .memory_max = 64 << 20 };
+    ledger_open(&ledger, &limits);
+    ledger.log.find_floor = NULL;
+    for (unsigned i = 0; i < 5000; i++) {
+        (void)ledger_append(&ledger, 1000);
+    }
+    assert_in_range(ledger_oldest(&ledger), 4000, 4901);
+    ledger_close(&ledger);
+}
+
+// More segments than the ring has places.
+static void without_memory_for_the_list_an_append_changes_nothing(void **state)
+{
+    (void)state;
+    static const struct pl_log_limits limits = { .history = true,
+                                                 .history_events = UINT64_MAX,
+                                                 .history_bytes = UINT64_MAX,
+                                                 .history_ns = UINT64_MAX,
+                                                 .memory_max = 64 << 20 };
+    struct ledger ledger;
+    ledger_open(&ledger, &limits);
+    while (ledger.log.count < ledger.log.capacity || pl_segment_fits(ledger.log.tail, 17 * 1024)) {
+        (void)ledger_append(&ledger, 16000);
+    }
+    uint64_t end = pl_log_end(&ledger.log);
+    ledger.memory.fail_at = ledger.memory.calls + 1;
+    assert_int_equal(ledger_try(&ledger, 16384), PEAL_ENOMEM);
+    assert_int_equal(pl_log_end(&ledger.log), end);
+    assert_int_equal(ledger_append(&ledger, 16384), end);
+    check_shape(&ledger);
+    ledger_close(&ledger);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -583,6 +641,9 @@ int main(void)
         cmocka_unit_test(every_position_is_found_and_a_forgotten_one_leads_to_the_oldest),
         cmocka_unit_test(a_time_leads_to_the_first_event_at_or_after_it),
         cmocka_unit_test(a_time_below_what_is_kept_leads_to_the_oldest),
+        cmocka_unit_test(much_memory_makes_larger_segments),
+        cmocka_unit_test(without_anybody_to_ask_only_the_limits_keep),
+        cmocka_unit_test(without_memory_for_the_list_an_append_changes_nothing),
         cmocka_unit_test(without_memory_a_log_does_not_open),
         cmocka_unit_test(without_memory_an_append_changes_nothing_and_works_later),
     };
