@@ -349,6 +349,62 @@ static void an_event_in_the_place_of_another_costs_that_one_only(void **state)
     }
 }
 
+// Of events of one size, whose places are known without looking.
+static size_t uniform_size(uint64_t position)
+{
+    const struct peal_message message = { .subject = position % 5 == 0 ? "a subject" : NULL,
+                                          .source = position % 7 == 0 ? "/elsewhere" : NULL };
+    size_t attributes = 0;
+    assert_int_equal(pl_message_check(&message, &attributes), PEAL_OK);
+    return 400 - attributes;
+}
+
+static void check_uniform(struct shelf *shelf, uint64_t position, uint64_t damaged)
+{
+    const struct pl_frame *frame = NULL;
+    size_t size = sizeof room;
+    assert_int_equal(pl_store_get(&frame, shelf->store, position, room, &size), PEAL_OK);
+    assert_int_equal(frame != NULL, position != damaged);
+    if (frame) {
+        shelf_check(frame, uniform_size(position), 1, NULL);
+    }
+}
+
+static void an_event_of_one_size_with_a_bit_turned_over_is_not_given(void **state)
+{
+    (void)state;
+    static char bytes[64 << 10];
+    struct shelf shelf;
+    shelf_init(&shelf, 14);
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    for (uint64_t position = 1; position <= 100; position++) {
+        (void)shelf_append(&shelf, uniform_size(position));
+    }
+    assert_int_equal(shelf_close(&shelf), PEAL_OK);
+    (void)load(&shelf, 1, bytes, sizeof bytes);
+    shelf.life = 0;
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    char path[64];
+    path_of(1, path);
+    for (size_t at = PL_SEGFILE_HEADER; at < sizeof bytes;) {
+        struct pl_frame head;
+        memcpy(&head, bytes + at, sizeof head);
+        bool wanted = pl_record_is_event(&head) && head.position > 30 && head.position < 50;
+        for (uint64_t bit = 0; wanted && bit < (sizeof head + 8) * 8; bit++) {
+            assert_int_equal(pl_disk_flip(shelf.disk, path, at * 8 + bit), 0);
+            for (uint64_t near = head.position - 1; near <= head.position + 1; near++) {
+                check_uniform(&shelf, near, head.position);
+            }
+            assert_int_equal(pl_disk_flip(shelf.disk, path, at * 8 + bit), 0);
+        }
+        if (head.type == PL_RECORD_END) {
+            break;
+        }
+        at += head.length;
+    }
+    shelf_finish(&shelf);
+}
+
 // More who stand in files of their own than files are kept open.
 static void more_readers_than_files_kept_open_all_read(void **state)
 {
@@ -383,7 +439,8 @@ static void more_readers_than_files_kept_open_all_read(void **state)
 static void a_path_is_one_however_it_is_written(void **state)
 {
     (void)state;
-    static const char *const paths[] = { "logs", "./logs", "/logs/", "/logs//", "//logs" };
+    static const char *const paths[] = { "logs",    "./logs", "/logs/",
+                                         "/logs//", "//logs", ".//.//logs" };
     struct shelf shelf;
     shelf_init(&shelf, 10);
     for (size_t i = 0; i < sizeof paths / sizeof paths[0]; i++) {
@@ -482,6 +539,7 @@ int main(void)
         cmocka_unit_test(verifying_ends_when_it_is_told_enough),
         cmocka_unit_test(an_end_that_leads_nowhere_costs_no_event),
         cmocka_unit_test(an_event_in_the_place_of_another_costs_that_one_only),
+        cmocka_unit_test(an_event_of_one_size_with_a_bit_turned_over_is_not_given),
         cmocka_unit_test(more_readers_than_files_kept_open_all_read),
         cmocka_unit_test(a_path_is_one_however_it_is_written),
         cmocka_unit_test(what_a_config_may_not_say_is_refused),
