@@ -236,6 +236,102 @@ static void verifying_ends_when_it_is_told_enough(void **state)
     shelf_finish(&shelf);
 }
 
+// ---- noticing and forgetting --------------------------------------------------------------------
+
+struct beside {
+    struct shelf shelf;      // the process that writes
+    struct pl_store *reader; // and one beside it
+};
+
+// The reader has seen half of what there is.
+static void open_beside(struct beside *beside, uint64_t seed)
+{
+    struct shelf *shelf = &beside->shelf;
+    shelf_init(shelf, seed);
+    shelf->config.file_bytes = PL_STORE_FILE_MIN;
+    assert_int_equal(shelf_open(shelf), PEAL_OK);
+    struct pl_store_config config = shelf->config;
+    config.read_only = true;
+    for (uint64_t i = 1; i <= EVENTS; i++) {
+        (void)shelf_append(shelf, size_at(i));
+        assert_int_equal(shelf_settle(shelf, PEAL_DURABILITY_OS), PEAL_OK);
+        if (i == EVENTS / 2) {
+            assert_int_equal(pl_store_open(&beside->reader, &config), PEAL_OK);
+        }
+    }
+}
+
+static void close_beside(struct beside *beside)
+{
+    assert_int_equal(pl_store_close(beside->reader, NULL), PEAL_OK);
+    shelf_finish(&beside->shelf);
+}
+
+static void what_fails_while_noticing_what_was_written_passes(void **state)
+{
+    (void)state;
+    bool reached = true;
+    unsigned failures = 0;
+    for (size_t nth = 1; reached; nth++) {
+        struct beside beside;
+        open_beside(&beside, 15);
+        struct failing *memory = &beside.shelf.ledger.memory;
+        struct pl_disk *disk = beside.shelf.disk;
+        size_t allocations = memory->calls;
+        uint64_t calls = pl_disk_calls(disk, 0);
+        const struct pl_disk_fault fault = { .nth = (nth + 1) / 2 };
+        if (nth % 2) {
+            pl_disk_inject(disk, &fault);
+        } else {
+            memory->fail_at = allocations + nth / 2;
+        }
+        enum peal_err err = pl_store_refresh(beside.reader);
+        assert_true(is_one_of(err, nth % 2 ? PEAL_EIO : PEAL_ENOMEM));
+        failures += err != PEAL_OK;
+        reached = pl_disk_calls(disk, 0) - calls >= (nth + 1) / 2 ||
+                  memory->calls - allocations >= nth / 2;
+        pl_disk_heal(disk);
+        memory->fail_at = 0;
+        assert_int_equal(pl_store_refresh(beside.reader), PEAL_OK);
+        assert_int_equal(pl_store_written(beside.reader), EVENTS + 1);
+        for (uint64_t position = 1; position <= EVENTS; position += 11) {
+            const struct pl_frame *frame = NULL;
+            size_t size = sizeof room;
+            assert_int_equal(pl_store_get(&frame, beside.reader, position, room, &size), PEAL_OK);
+            assert_non_null(frame);
+        }
+        close_beside(&beside);
+    }
+    assert_true(failures > 5);
+}
+
+static void what_fails_while_forgetting_can_be_tried_again(void **state)
+{
+    (void)state;
+    bool reached = true;
+    unsigned failures = 0;
+    for (uint64_t nth = 1; reached; nth++) {
+        struct beside beside;
+        open_beside(&beside, 16);
+        struct pl_store *store = beside.shelf.store;
+        uint64_t wanted = store->volumes[2].base;
+        uint64_t calls = pl_disk_calls(beside.shelf.disk, 0);
+        const struct pl_disk_fault fault = { .nth = nth };
+        pl_disk_inject(beside.shelf.disk, &fault);
+        uint64_t first = 0;
+        enum peal_err err = pl_store_forget(store, wanted, &first);
+        assert_true(is_one_of(err, PEAL_EIO));
+        failures += err != PEAL_OK;
+        reached = pl_disk_calls(beside.shelf.disk, 0) - calls >= nth;
+        pl_disk_heal(beside.shelf.disk);
+        assert_int_equal(pl_store_forget(store, wanted, &first), PEAL_OK);
+        assert_int_equal(first, wanted);
+        assert_int_equal(pl_store_first(store), wanted);
+        close_beside(&beside);
+    }
+    assert_true(failures > 1);
+}
+
 // ---- what leads nowhere -------------------------------------------------------------------------
 
 static void write_at(const struct shelf *shelf, uint64_t base, const void *bytes, size_t size,
@@ -347,6 +443,50 @@ static void an_event_in_the_place_of_another_costs_that_one_only(void **state)
         assert_int_equal(verified.lost, 1);
         shelf_finish(&shelf);
     }
+}
+
+// The names of types stand twice before the first event of each, and in the summary.
+static void an_event_whose_type_has_no_name_left_is_lost_and_no_other(void **state)
+{
+    (void)state;
+    static char bytes[2 * PL_STORE_FILE_MIN];
+    struct shelf shelf;
+    fill(&shelf, 17, true);
+    (void)load(&shelf, 1, bytes, sizeof bytes);
+    char path[64];
+    path_of(1, path);
+    uint64_t lost[EVENTS] = { 0 };
+    size_t count = 0;
+    for (size_t at = PL_SEGFILE_HEADER;;) {
+        struct pl_frame head;
+        memcpy(&head, bytes + at, sizeof head);
+        bool name = head.type == PL_RECORD_TYPE && head.position == 1;
+        if (name || head.type == PL_RECORD_END) {
+            assert_int_equal(pl_disk_flip(shelf.disk, path, at * 8 + 100), 0);
+        } else if (head.type == 1) {
+            lost[count++] = head.position;
+        }
+        if (head.type == PL_RECORD_END) {
+            break;
+        }
+        at += head.length;
+    }
+    assert_true(count > 5);
+    shelf.life = 0;
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    assert_int_equal(shelf_walk(&shelf, 1, meet_frame, &shelf), EVENTS - count);
+    for (uint64_t position = 1, next = 0; position <= EVENTS; position++) {
+        const struct pl_frame *frame = NULL;
+        size_t size = sizeof room;
+        assert_int_equal(pl_store_get(&frame, shelf.store, position, room, &size), PEAL_OK);
+        bool gone = next < count && lost[next] == position;
+        assert_int_equal(frame == NULL, gone);
+        next += gone;
+    }
+    struct verified verified = { 0 };
+    assert_int_equal(pl_store_verify(shelf.store, &verify_ops, &verified), PEAL_OK);
+    assert_true(verified.damages >= 2);
+    shelf_finish(&shelf);
 }
 
 // Of events of one size, whose places are known without looking.
@@ -537,6 +677,9 @@ int main(void)
         cmocka_unit_test(memory_that_fails_while_reading_is_said_and_passes),
         cmocka_unit_test(a_call_that_fails_while_opening_is_said_and_passes),
         cmocka_unit_test(verifying_ends_when_it_is_told_enough),
+        cmocka_unit_test(what_fails_while_noticing_what_was_written_passes),
+        cmocka_unit_test(what_fails_while_forgetting_can_be_tried_again),
+        cmocka_unit_test(an_event_whose_type_has_no_name_left_is_lost_and_no_other),
         cmocka_unit_test(an_end_that_leads_nowhere_costs_no_event),
         cmocka_unit_test(an_event_in_the_place_of_another_costs_that_one_only),
         cmocka_unit_test(an_event_of_one_size_with_a_bit_turned_over_is_not_given),
