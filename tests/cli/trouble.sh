@@ -73,11 +73,12 @@ chmod 644 ours/*
 
 yes peal publish -u file:./busy a.b 1
 mkfifo lines
-peal import -u file:./busy - <lines >/dev/null 2>&1 &
+"$peal_program" import -u file:./busy - <lines >/dev/null 2>&1 &
 writer=$!
 exec 3>lines
-for _ in $(seq 500); do
-    peal publish -u file:./busy a.b 1 >/dev/null 2>"$place/.busy" || break
+SECONDS=0
+until [ "$(cat busy/lock)" = $writer ] || [ $SECONDS -gt 60 ]; do
+    kill -0 $writer || break
 done
 no peal publish -u file:./busy a.b 1
 complains 'has this log; close it there first'
