@@ -274,7 +274,8 @@ static void run_floor(double *out, int argument)
         (void)close(files[i]);
     }
     qsort(took, ASKED_MAX, sizeof took[0], compare);
-    out[0] = (double)took[ASKED_MAX / 2] / 1e3;
+    uint64_t median = took[ASKED_MAX / 2];
+    out[0] = (double)median / 1e3;
 }
 
 // name, unit, goals: relation, base, factor, plus

@@ -344,7 +344,7 @@ static enum peal_err read_place(struct stretch *stretch)
 static bool comes_to_the_end(const struct stretch *stretch)
 {
     uint64_t bytes = stretch->place.volume.bytes;
-    uint64_t near = bytes > 2 * AHEAD ? bytes - AHEAD : bytes / 2;
+    uint64_t near = bytes > 2ULL * AHEAD ? bytes - AHEAD : bytes / 2;
     return stretch->offset <= near && near < stretch->offset + stretch->segment->used;
 }
 
