@@ -138,7 +138,9 @@ enum peal_err pl_stored_open_state(struct pl_local *local, const char *directory
                                    .files = config->files,
                                    .path = directory,
                                    .seed = seed,
-                                   .log_end = end,
+                                   // Who looks on sees what is written; the state may speak of
+                                   // what the writer has only handed over.
+                                   .log_end = config->read_only ? UINT64_MAX : end,
                                    .read_only = config->read_only,
                                    .ahead = config->ahead,
                                    .context = config->ahead_context };

@@ -126,6 +126,21 @@ enum peal_err pl_repair_put_aside(struct pl_repair *repair, const char *name)
     return result && result != -ENOENT ? say(path, "remove it", result) : err;
 }
 
+static const char in_archive[] =
+    "it is an archive, which is never written to: put the copy's file in "
+    "its place while nobody has the log";
+
+static bool is_packed(struct pl_store *store, uint64_t base)
+{
+    bool packed = false;
+    pl_mutex_lock(&store->lock, store->seams);
+    for (size_t i = 0; i < store->volume_count; i++) {
+        packed = packed || (store->volumes[i].base == base && store->volumes[i].packed > 0);
+    }
+    pl_mutex_unlock(&store->lock, store->seams);
+    return packed;
+}
+
 // ---- headers ------------------------------------------------------------------------------------
 
 // A copy of the file, if there is one; false: there is none, or it is of another log.
@@ -239,7 +254,7 @@ static enum peal_err mend_header(struct pl_repair *repair, struct pl_store *stor
         return err ? err : say(path, "read its header", count);
     }
     unsigned whole = pl_segfile_whole_halves(block);
-    if (whole == 3) {
+    if (whole == 3 || is_packed(store, base)) { // of an archive it is told with what it holds
         return PEAL_OK;
     }
     const char *how = "one half of its header is damaged; the other says the same";
@@ -277,9 +292,9 @@ static void meet_damage(void *context, const char *path, const struct pl_damage 
     struct holes *holes = context;
     uint64_t base;
     const char *name = strrchr(path, '/');
-    bool header = damage->offset < PL_SEGFILE_HEADER; // done already
-    if (header || !name || !pl_volume_parse(name + 1, &base)) {
-        return;
+    if (!name || !pl_volume_parse(name + 1, &base) ||
+        (damage->offset < PL_SEGFILE_HEADER && strcmp(path + strlen(path) - 4, ".seg") == 0)) {
+        return; // a plain file's header, which was seen to
     }
     if (holes->count == holes->room) {
         size_t room = holes->room ? holes->room * 2 : 16;
@@ -314,12 +329,12 @@ static bool are_records(const char *bytes, size_t size, const struct pl_damage *
             break; // zeros, up to the end of the file
         }
         const struct pl_frame *record = (const struct pl_frame *)(const void *)(bytes + at);
-        bool event = pl_record_is_event(&head);
+        bool counts = pl_record_has_position(&head); // an event, or one that was erased
         if (!pl_record_begins(&head) || head.length > size - at ||
-            !pl_record_is_whole(record, salt) || (event && head.position != next)) {
+            !pl_record_is_whole(record, salt) || (counts && head.position != next)) {
             return false;
         }
-        next += event;
+        next += counts;
         at += head.length;
     }
     while (at < size && bytes[at] == 0) {
@@ -418,12 +433,13 @@ static enum peal_err put_back(struct pl_repair *repair, const struct hole *hole,
     return result ? say("a segment file", "write to it", result) : err;
 }
 
-static enum peal_err mend_hole(struct pl_repair *repair, const struct pl_store *store,
+static enum peal_err mend_hole(struct pl_repair *repair, struct pl_store *store,
                                const struct hole *hole)
 {
     const struct pl_damage *damage = &hole->damage;
-    bool dry = repair->wanted->dry_run;
-    const char *how = NULL;
+    bool packed = is_packed(store, hole->base);
+    bool dry = repair->wanted->dry_run || packed;
+    const char *how = in_archive;
     struct pl_file file = { 0 };
     char path[PL_STORE_PATH];
     pl_volume_path(store, hole->base, path);
@@ -433,7 +449,7 @@ static enum peal_err mend_hole(struct pl_repair *repair, const struct pl_store *
         return err;
     }
     char *bytes = NULL;
-    err = take_from_copy(&bytes, repair, store, hole, file, &how);
+    err = packed ? PEAL_OK : take_from_copy(&bytes, repair, store, hole, file, &how);
     if (bytes && !dry) {
         err = put_back(repair, hole, file, bytes);
     }

@@ -91,7 +91,8 @@ static void events_are_published_beside_it_and_handled_by_it(void **state)
     (void)state;
     expect(0, "\"position\":1", "publish order.one {\"good\":true}");
     assert_true(tally_reaches(&good, 1));
-    expect(0, "\"version\":1", "stream append o-17 order.two {\"good\":true} --expect none");
+    expect(0, "\"version\":1",
+           "stream append o-17 order.two {\"good\":true} --expect none --durability disk");
     assert_true(tally_reaches(&good, 2));
     expect(1, "version", "stream append o-17 order.two {\"good\":true} --expect none");
     expect(0, "{\"count\":2}", "query --count");
@@ -163,7 +164,7 @@ static void what_keeps_an_event_from_arriving_is_explained(void **state)
            "explain order.one");
     expect(1, "\"state\":\"no\",\"why\":\"nothing for segment 1", "explain bill.one");
     expect(0, "", "publish order.one {\"good\":false}");
-    expect(0, "", "publish order.one {\"good\":true} --id the-good-one");
+    expect(0, "", "publish order.one {\"good\":true} --id the-good-one -d disk");
     assert_true(tally_reaches(&bad, 1) && tally_reaches(&good, 1));
     wait_for_letters(1);
     expect(1, "given up at attempt 1: peal dead show 1 says why", "explain --event 1");
@@ -173,7 +174,7 @@ static void what_keeps_an_event_from_arriving_is_explained(void **state)
     }
     expect(0, "\"state\":\"done\",\"why\":\"handled\"", "explain --event the-good-one");
     expect(0, "", "subs pause judge");
-    expect(0, "", "publish order.one {\"good\":true}");
+    expect(0, "", "publish order.one {\"good\":true} -d disk");
     (void)snprintf(line, sizeof line, "not looked at yet: 1 events behind; it is paused");
     expect(1, line, "explain --event 3 --subscription judge");
     expect(1, "no event 99", "explain --event 99");
@@ -254,7 +255,7 @@ static void a_program_that_was_killed_leaves_nothing_in_the_way(void **state)
         }
         assert_int_equal(read(ready[0], &byte, 1), 1);
         (void)snprintf(who, sizeof who, "\"process\":%d,", (int)child);
-        expect(0, "\"position\":", "publish order.one {\"good\":true}");
+        expect(0, "\"position\":", "publish order.one {\"good\":true}"); // and is there after
         expect(0, who, "stats");
         expect(0, "\"paused\":false", "subs resume judge");
         assert_int_equal(kill(child, SIGKILL), 0);

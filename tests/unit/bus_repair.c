@@ -378,6 +378,41 @@ static void a_copy_from_before_a_tail_was_cut_is_not_taken(void **state)
     scene_close(&scene);
 }
 
+// An archive is never written to: what is to be done is said, and the rest is mended.
+static void damage_in_an_archive_is_told_and_left(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct told told;
+    struct peal_savings savings;
+    const struct peal_repair from = { .copy = "copy" };
+    make_log(&scene, 11);
+    copy_log(&scene, "copy");
+    scene_again(&scene, LOG, NULL);
+    enum peal_err err = peal_log_archive(&savings, scene.bus, NULL);
+    if (err == PEAL_EUNSUPPORTED) { // built without zstd: there are no archives
+        scene_close(&scene);
+        return;
+    }
+    assert_int_equal(err, PEAL_OK);
+    close_bus(&scene);
+    struct names names = list_files(&scene);
+    char path[128];
+    size_t size;
+    assert_non_null(strstr(names.list[0], ".zst"));
+    (void)snprintf(path, sizeof path, "events/%s", names.list[0]);
+    free(read_whole(&scene, path, &size));
+    assert_int_equal(pl_disk_flip(wreck_disk(scene.world), path, size / 2 * 8), 0);
+    flip_event(&scene, EVENTS); // in the last file, which is a plain one
+    struct peal_repaired done = repair(&scene, &told, &from);
+    assert_int_equal(done.mended, 1);
+    assert_true(done.found > 1);
+    assert_non_null(strstr(told.text[0], "it is an archive"));
+    assert_true(count_missing(&scene) > 0);
+    assert_int_equal(scene_publish(&scene, "a", NULL, "next"), EVENTS + 1);
+    scene_close(&scene);
+}
+
 // ---- indexes ------------------------------------------------------------------------------------
 
 #define MANY 20000 // enough for an index to be worth a file
@@ -522,6 +557,7 @@ int main(void)
         cmocka_unit_test(damaged_events_come_back_from_a_copy),
         cmocka_unit_test(a_copy_that_is_not_provably_the_same_is_not_taken),
         cmocka_unit_test(a_copy_from_before_a_tail_was_cut_is_not_taken),
+        cmocka_unit_test(damage_in_an_archive_is_told_and_left),
         cmocka_unit_test(a_damaged_index_is_put_aside_and_made_again),
         cmocka_unit_test(a_repair_that_is_cut_short_makes_nothing_worse),
         cmocka_unit_test(without_memory_it_says_so_and_makes_nothing_worse),
