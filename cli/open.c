@@ -108,15 +108,7 @@ int cli_is_there(struct cli *cli, const char *url)
     char path[4096];
     struct stat info;
     bool named = path_of(path, sizeof path, url) && *path;
-    bool there = named && stat(path, &info) == 0;
-    if (there && strncmp(url, "file:", 5) == 0 && !S_ISDIR(info.st_mode)) {
-        return cli_fail(
-            cli,
-            "%s is a file, and a log of file: is a directory; name that, or say sqlite: "
-            "if it is a database",
-            path);
-    }
-    if (named && !there && errno == ENOENT) {
+    if (named && stat(path, &info) && errno == ENOENT) {
         return cli_fail(cli,
                         "no log in %s: nothing was published there, or the path is another; "
                         "--url or PEAL_URL says where it is",
