@@ -407,7 +407,8 @@ static enum peal_err take_from_copy(char **out, const struct pl_repair *repair,
         *how = "the copy has it";
         *out = bytes;
     } else if (bytes) {
-        *how = "the copy goes on otherwise: it is from before a tail was cut";
+        *how =
+            "the copy goes on otherwise: since it was made a tail was cut, or a neighbour erased";
         pl_release(repair->seams, bytes);
     }
     repair->files->close(repair->files->world, &copy);
