@@ -310,15 +310,6 @@ static void forget(struct sim *sim)
     assert_in_range(first, model->first, model->forgotten);
 }
 
-// The oldest complete file is compressed, if there is one.
-static void archive(struct sim *sim)
-{
-    struct pl_archived archived;
-    const struct pl_archive_wanted wanted = { .below = UINT64_MAX };
-    enum peal_err err = pl_store_archive(&archived, sim->shelf.store, &wanted);
-    sim->stopped = sim->stopped || (err && err != PEAL_EUNSUPPORTED); // built without zstd
-}
-
 // One thing to do. False: the process cannot go on.
 static bool step(struct sim *sim)
 {
@@ -341,8 +332,6 @@ static bool step(struct sim *sim)
         look_on(sim);
     } else if (what == 16) {
         forget(sim);
-    } else if (what > 45) {
-        archive(sim);
     } else {
         (void)publish(sim, draw_size(sim), false);
     }
