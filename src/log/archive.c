@@ -66,6 +66,9 @@ int pl_archive_remove(struct pl_store *store, uint64_t base)
 {
     const struct pl_files *files = store->files;
     char path[PL_STORE_PATH];
+    if (!store->has_archives) {
+        return 0;
+    }
     pl_archive_path(store, base, path);
     struct pl_file file = { 0 };
     int result = files->open(files->world, &file, path, PL_FILE_WRITE);
@@ -325,6 +328,7 @@ static int take_place(struct making *making)
     char plain[PL_STORE_PATH], path[PL_STORE_PATH];
     pl_volume_path(store, base, plain);
     pl_archive_path(store, base, path);
+    store->has_archives = true;
     int result = files->rename(files->world, making->path, path);
     result = result ? result : files->sync_directory(files->world, store->path);
     result = result ? result : files->unlink(files->world, plain);

@@ -143,6 +143,7 @@ struct pl_store {
     // may make another under its old one. Held across I/O; not waited for by who writes.
     struct pl_mutex reserving;
     struct pl_archives archives; // what is open of them; has a lock of its own
+    bool has_archives;           // some may be there; whoever archives and forgets
 
     struct pl_mutex starting;  // the flusher
     struct pl_thread *flusher; // NULL: nobody has needed it
@@ -243,6 +244,7 @@ struct pl_listing {
     uint64_t *bases;
     size_t count, capacity;
     bool handover; // there is one
+    bool archives; // there are some, or what was to become one
 };
 enum peal_err pl_store_list(struct pl_store *store, struct pl_listing *out);
 

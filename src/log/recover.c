@@ -19,6 +19,8 @@ static int meet_name(void *context, const char *name)
 {
     struct pl_listing *listing = context;
     uint64_t base;
+    const char *rest = pl_volume_rest(name, &base);
+    listing->archives = listing->archives || (rest && strncmp(rest, ".seg.zst", 8) == 0);
     if (!pl_volume_parse(name, &base)) {
         listing->handover = listing->handover || strcmp(name, PL_HANDOVER_NAME) == 0;
         return 0;
@@ -272,17 +274,17 @@ static enum peal_err take_tail(struct pl_store *store)
 enum peal_err pl_store_recover(struct pl_store *store)
 {
     bool writes = !store->config.read_only;
-    enum peal_err err = PEAL_OK;
     if (writes) {
         pl_reserve_clear(store);
-        err = pl_archive_clear(store);
     }
     struct pl_listing listing;
-    err = err ? err : pl_store_list(store, &listing);
+    enum peal_err err = pl_store_list(store, &listing);
     if (err) {
         return err;
     }
-    err = read_heads(store, &listing);
+    store->has_archives = listing.archives;
+    err = writes && listing.archives ? pl_archive_clear(store) : PEAL_OK;
+    err = err ? err : read_heads(store, &listing);
     pl_release(store->seams, listing.bases);
     if (!err && writes && listing.handover) {
         err = pl_handover_redo(store);
