@@ -44,6 +44,7 @@ struct sim {
     uint64_t chance;
     uint64_t states; // crashes so far, over all runs
     size_t size;     // of every event; 0: any. What was torn may then fit what is written anew
+    bool archives;   // it archives, now and then
     bool stopped;    // a call has failed for good
     bool hands;      // what is settled at `os` is handed over
     struct pl_store *reader; // another process; NULL: there is none
@@ -310,6 +311,15 @@ static void forget(struct sim *sim)
     assert_in_range(first, model->first, model->forgotten);
 }
 
+// The oldest complete file is compressed, if there is one.
+static void archive(struct sim *sim)
+{
+    struct pl_archived archived;
+    const struct pl_archive_wanted wanted = { .below = UINT64_MAX };
+    enum peal_err err = pl_store_archive(&archived, sim->shelf.store, &wanted);
+    sim->stopped = sim->stopped || (err && err != PEAL_EUNSUPPORTED); // built without zstd
+}
+
 // One thing to do. False: the process cannot go on.
 static bool step(struct sim *sim)
 {
@@ -332,6 +342,8 @@ static bool step(struct sim *sim)
         look_on(sim);
     } else if (what == 16) {
         forget(sim);
+    } else if (what > 42 && sim->archives) {
+        archive(sim);
     } else {
         (void)publish(sim, draw_size(sim), false);
     }
@@ -427,6 +439,7 @@ static void begin(struct sim *sim, uint64_t seed, enum mode mode)
     if (sim->hands) {
         shelf_let_hand(&sim->shelf);
     }
+    sim->archives = seed % 8 == 1 || seed % 8 == 6;
     if (mode == FAILURE) {
         make_directory(sim);
     }
