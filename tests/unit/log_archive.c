@@ -393,6 +393,59 @@ static void another_process_reads_on(void **state)
     shelf_finish(&shelf);
 }
 
+// A list of the directory as it may be while a file is archived: of the first there is neither the
+// plain one, which has just gone, nor the archive, which came when its place in the list had
+// passed.
+struct hiding {
+    const struct pl_files *real;
+    int (*each)(void *context, const char *name);
+    void *context;
+};
+
+static struct hiding hiding; // of the one test that hides
+
+static int hide_first(void *context, const char *name)
+{
+    (void)context;
+    return strncmp(name, "00000000000000000001.", 21) == 0 ? 0 : hiding.each(hiding.context, name);
+}
+
+static int list_others(void *world, const char *path, int (*each)(void *context, const char *name),
+                       void *context)
+{
+    hiding.each = each;
+    hiding.context = context;
+    return hiding.real->list(world, path, hide_first, NULL);
+}
+
+static void a_file_that_a_list_lacks_is_looked_for_before_it_is_forgotten(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    begin(&shelf, 20);
+    struct pl_files files = *shelf.config.files;
+    struct shelf other = shelf;
+    struct pl_store_config config = shelf.config;
+    config.read_only = true;
+    config.files = &files;
+    assert_int_equal(pl_store_open(&other.store, &config), PEAL_OK);
+    hiding.real = shelf.config.files;
+    files.list = list_others;
+    uint64_t archived = 0, first = 0;
+    for (int round = 0; round < 2; round++) { // as a plain file, and as an archive
+        assert_int_equal(pl_store_refresh(other.store), PEAL_OK);
+        assert_int_equal(pl_store_first(other.store), 1);
+        check_all(&other, 1, EVENTS + 1);
+        assert_int_equal(archive_all(&shelf, &archived), PEAL_OK);
+    }
+    uint64_t second = shelf.store->volumes[1].base;
+    assert_int_equal(pl_store_forget(shelf.store, second, &first), PEAL_OK);
+    assert_int_equal(pl_store_refresh(other.store), PEAL_OK);
+    assert_int_equal(pl_store_first(other.store), second);
+    assert_int_equal(pl_store_close(other.store, NULL), PEAL_OK);
+    shelf_finish(&shelf);
+}
+
 static void what_is_forgotten_is_gone_in_both_forms(void **state)
 {
     (void)state;
@@ -834,6 +887,7 @@ int main(void)
         cmocka_unit_test(who_looks_on_may_stop_it),
         cmocka_unit_test(what_would_be_hardly_smaller_stays),
         cmocka_unit_test(another_process_reads_on),
+        cmocka_unit_test(a_file_that_a_list_lacks_is_looked_for_before_it_is_forgotten),
         cmocka_unit_test(what_is_forgotten_is_gone_in_both_forms),
         cmocka_unit_test(where_both_are_there_the_plain_one_counts),
         cmocka_unit_test(a_plain_file_takes_the_place_of_its_archive),
