@@ -18,10 +18,12 @@
 // another begun, so that only complete files are copied.
 //
 // What must stay true: a file under its name is always whole, the old one or the new one; a crash
-// in between loses nothing, and another call finds what is left. An archive gives way to a plain
-// file, which may be archived again. A reader stands in a file by its descriptor: who opened the
-// old one before it was replaced is not given it again, and looks anew (log->erasures) at what he
-// has read there.
+// in between loses nothing, and another call finds what is left. Where a name may not be synced,
+// because the call ended in between, there is the file "erasure": who finds it copies what was
+// copied before once more, since a sync that succeeds proves nothing about one that has failed. An
+// archive gives way to a plain file, which may be archived again. A reader stands in a file by its
+// descriptor: who opened the old one before it was replaced is not given it again, and looks anew
+// (log->erasures) at what he has read there.
 //
 // Tried and dropped: overwriting in place. A power cut would leave records that are neither, which
 // nobody could tell from damage, nor find again.
@@ -49,10 +51,13 @@ struct erasing {
     const struct pl_erasure *erasure;
     struct pl_erased *out;
     uint64_t done, total, told; // bytes: of the files before; of all; when progress was told last
+    bool marked;                // there is the mark of an erasure that has not come to its end,
+    bool again;                 // and was when this one began
     // The file of now:
     struct pl_place place;
     char path[PL_STORE_PATH];
-    bool grows; // it is the last
+    bool grows;      // it is the last
+    bool was_erased; // something of it, before
     struct pl_erased found;
     struct hit *hits; // in the order of the file
     size_t count, capacity;
@@ -94,6 +99,7 @@ static enum peal_err meet_event(void *context, const struct pl_frame *record, ui
     enum peal_err err = PEAL_OK;
     struct pl_erased given_up = { 0 }; // behind the end of a file that failed: nobody's event
     bool counts = record->position < volume->end;
+    erasing->was_erased = erasing->was_erased || !pl_record_is_event(record);
     if (pl_record_is_event(record) &&
         pl_erasure_meets(erasing->erasure, record, counts ? &erasing->found : &given_up)) {
         err = add_hit(erasing, record, offset);
@@ -120,6 +126,7 @@ static enum peal_err find(struct erasing *erasing)
                                             .erased = meet_event };
     struct pl_scan scan = pl_place_scan(&erasing->place, erasing->store, erasing->path);
     erasing->count = 0;
+    erasing->was_erased = false;
     erasing->found = (struct pl_erased){ 0 };
     enum peal_err err = pl_scan_run(&scan, &ops, erasing);
     return err == ENOUGH ? PEAL_OK : err;
@@ -127,9 +134,9 @@ static enum peal_err find(struct erasing *erasing)
 
 // ---- copying ------------------------------------------------------------------------------------
 
-static void erasing_path(const struct pl_store *store, char out[PL_STORE_PATH])
+static void path_of(const struct pl_store *store, const char *name, char out[PL_STORE_PATH])
 {
-    (void)snprintf(out, PL_STORE_PATH, "%s/" PL_NAME_ERASING, store->path); // the path was checked
+    (void)snprintf(out, PL_STORE_PATH, "%s/%s", store->path, name); // the path was checked
 }
 
 // Puts what takes a hit's place over its part of the bytes [at, at + size) of the file.
@@ -190,6 +197,57 @@ static int copy_file(const struct erasing *erasing, const char *path, char *buff
     result = result ? result : files->sync(files->world, file);
     files->close(files->world, &file);
     return result;
+}
+
+// ---- the mark -----------------------------------------------------------------------------------
+
+static enum peal_err say_mark(const struct pl_store *store, int result)
+{
+    return pl_fail(PEAL_EIO,
+                   "%s/" PL_NAME_ERASURE ": cannot make, or find, the mark of an erasure: %s; "
+                   "nothing else is lost: erase again",
+                   store->path, pl_files_text(result));
+}
+
+static enum peal_err find_mark(struct erasing *erasing)
+{
+    const struct pl_store *store = erasing->store;
+    char path[PL_STORE_PATH];
+    path_of(store, PL_NAME_ERASURE, path);
+    struct pl_file file = { 0 };
+    int result = store->files->open(store->files->world, &file, path, PL_FILE_READ);
+    store->files->close(store->files->world, &file);
+    erasing->marked = result == 0;
+    erasing->again = erasing->marked;
+    return result == 0 || result == -ENOENT ? PEAL_OK : say_mark(store, result);
+}
+
+// Before the first file is replaced: from here to the end of the erasure it is there.
+static enum peal_err put_mark(struct erasing *erasing)
+{
+    const struct pl_store *store = erasing->store;
+    if (erasing->marked) {
+        return PEAL_OK;
+    }
+    char path[PL_STORE_PATH];
+    path_of(store, PL_NAME_ERASURE, path);
+    struct pl_file file = { 0 };
+    int result = store->files->open(store->files->world, &file, path, PL_FILE_CREATE);
+    store->files->close(store->files->world, &file);
+    result = result ? result : store->files->sync_directory(store->files->world, store->path);
+    erasing->marked = result == 0;
+    return result ? say_mark(store, result) : PEAL_OK;
+}
+
+// All names are synced. A mark that stays, or comes back, costs a copy.
+static void take_mark(const struct erasing *erasing)
+{
+    const struct pl_store *store = erasing->store;
+    char path[PL_STORE_PATH];
+    path_of(store, PL_NAME_ERASURE, path);
+    if (erasing->marked) {
+        (void)store->files->unlink(store->files->world, path); // as said
+    }
 }
 
 // ---- replacing ----------------------------------------------------------------------------------
@@ -287,7 +345,7 @@ static enum peal_err replace_with(const struct erasing *erasing, char *buffer)
 {
     struct pl_store *store = erasing->store;
     char copy[PL_STORE_PATH];
-    erasing_path(store, copy);
+    path_of(store, PL_NAME_ERASING, copy);
     struct old old;
     enum peal_err err = open_old(&old, erasing);
     if (err) {
@@ -304,19 +362,27 @@ static enum peal_err replace_with(const struct erasing *erasing, char *buffer)
     return err;
 }
 
-static enum peal_err replace(const struct erasing *erasing)
+// What else knows of the events goes first.
+static enum peal_err forget_elsewhere(const struct erasing *erasing)
 {
     const struct pl_erasure *erasure = erasing->erasure;
-    const struct pl_seams *seams = erasing->store->seams;
-    uint64_t first = erasing->hits[0].head.position;
-    uint64_t last = erasing->hits[erasing->count - 1].head.position;
-    char *buffer = pl_alloc(seams, PL_STORE_BUFFER);
-    enum peal_err err =
-        buffer ? PEAL_OK
-               : pl_fail(PEAL_ENOMEM, "%s: no memory to erase events", erasing->store->path);
-    if (!err && erasure->before) {
-        err = erasure->before(erasure->context, first, last + 1);
+    if (!erasure->before || erasing->count == 0) {
+        return PEAL_OK;
     }
+    uint64_t first = erasing->hits[0].head.position;
+    return erasure->before(erasure->context, first,
+                           erasing->hits[erasing->count - 1].head.position + 1);
+}
+
+static enum peal_err replace(struct erasing *erasing)
+{
+    const struct pl_seams *seams = erasing->store->seams;
+    char *buffer = pl_alloc(seams, PL_STORE_BUFFER);
+    if (!buffer) {
+        return pl_fail(PEAL_ENOMEM, "%s: no memory to erase events", erasing->store->path);
+    }
+    enum peal_err err = put_mark(erasing);
+    err = err ? err : forget_elsewhere(erasing);
     err = err ? err : replace_with(erasing, buffer);
     pl_release(seams, buffer);
     return err;
@@ -358,7 +424,8 @@ static enum peal_err erase_file(struct erasing *erasing, bool *out_again)
     if (err) {
         return err;
     }
-    if (erasing->count > 0 && !erasing->erasure->dry_run) {
+    bool due = erasing->count > 0 || (erasing->again && erasing->was_erased);
+    if (due && !erasing->erasure->dry_run) {
         *out_again = erasing->grows;
         err = erasing->grows ? end_growing(store, base) : replace(erasing);
     }
@@ -421,7 +488,11 @@ enum peal_err pl_store_erase(struct pl_erased *out, struct pl_store *store,
     }
     struct erasing erasing = { .store = store, .erasure = erasure, .out = out };
     erasing.total = find_total(store);
-    enum peal_err err = erase_all(&erasing);
+    enum peal_err err = erasure->dry_run ? PEAL_OK : find_mark(&erasing);
+    err = err ? err : erase_all(&erasing);
+    if (!err) {
+        take_mark(&erasing);
+    }
     if (!erasure->dry_run) {
         pl_store_wipe(store);
     }

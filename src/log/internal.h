@@ -28,6 +28,7 @@
 #define PL_STORE_PATH   4096   // bytes of the longest path, with the name of a file
 
 #define PL_NAME_ERASING "erasing" // of a file that is to take another's place
+#define PL_NAME_ERASURE "erasure" // of one that says that such names may not be synced
 
 #define PL_STORE_OPENED_MAX 64         // files kept open to read
 #define PL_STORE_GUIDES_MAX (16 << 20) // bytes of guides of complete files

@@ -283,8 +283,15 @@ enum peal_err pl_store_recover(struct pl_store *store)
         return err;
     }
     store->has_archives = listing.archives;
-    err = writes && listing.archives ? pl_archive_clear(store) : PEAL_OK;
-    err = err ? err : read_heads(store, &listing);
+    if (writes && listing.archives) {
+        pl_release(store->seams, listing.bases);
+        err = pl_archive_clear(store); // an archive that was removed may be all there is of a file
+        err = err ? err : pl_store_list(store, &listing);
+        if (err) {
+            return err;
+        }
+    }
+    err = read_heads(store, &listing);
     pl_release(store->seams, listing.bases);
     if (!err && writes && listing.handover) {
         err = pl_handover_redo(store);
