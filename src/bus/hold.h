@@ -231,6 +231,12 @@ void pl_hold_set_timer(struct pl_mailbox *mailbox);
 
 // ---- settle.c -----------------------------------------------------------------------------------
 
+// Takes the mailbox's lock. *out_erased: the event was erased while somebody had it, and is not to
+// be held. Nobody erases it between the answer and the lock without coming to see what is held
+// after us (erase.c). May read the log.
+void pl_hold_lock_knowing(struct pl_mailbox *mailbox, const struct peal_event *event,
+                          bool *out_erased);
+
 // What a verdict means for one that is in no heap. `call` NULL: no handler said it.
 void pl_hold_apply(struct pl_mailbox *mailbox, struct pl_pending *pending,
                    const struct pl_call *call, enum peal_verdict verdict);

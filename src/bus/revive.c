@@ -72,9 +72,10 @@ static void enter_revived(struct pl_mailbox *mailbox, struct pl_pending *place, 
 void pl_hold_revive(struct pl_mailbox *mailbox, struct pl_pending *place, uint64_t dead_id,
                     const struct peal_event *event)
 {
-    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    bool erased = false;
+    pl_hold_lock_knowing(mailbox, event, &erased);
     struct pl_pending *blocked = mailbox->hold ? blocked_by(mailbox->hold, dead_id) : NULL;
-    if (!mailbox->hold) {
+    if (!mailbox->hold || erased) {
         peal_event_unref(event);
         give_back(mailbox, place);
     } else if (blocked) {

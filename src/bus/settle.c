@@ -330,10 +330,8 @@ static uint64_t erasures_of(const struct peal_bus *bus)
     return bus->log ? atomic_load_explicit(&bus->log->erasures, memory_order_acquire) : 0;
 }
 
-// Takes the lock. *out_erased: the event was erased while it was being run. Nobody erases it
-// between the answer and the lock without coming to see what is held after us (erase.c).
-static void lock_knowing(struct pl_mailbox *mailbox, const struct peal_event *event,
-                         bool *out_erased)
+void pl_hold_lock_knowing(struct pl_mailbox *mailbox, const struct peal_event *event,
+                          bool *out_erased)
 {
     for (;;) {
         uint64_t erasures = erasures_of(mailbox->bus);
@@ -351,7 +349,7 @@ void pl_hold_failed(struct pl_call *call, struct peal_event *event, enum peal_ve
 {
     struct pl_mailbox *mailbox = call->mailbox;
     bool erased = false;
-    lock_knowing(mailbox, event, &erased);
+    pl_hold_lock_knowing(mailbox, event, &erased);
     struct pl_pending *pending = call->pending ? call->pending : hold_running(mailbox, event);
     bool again = false;
     if (pending) {

@@ -29,7 +29,7 @@
 #include "support/leftover.h"
 #include "support/sweep.h"
 
-#define SEEDS      8
+#define SEEDS      40
 #define OPS        22
 #define EVENTS_MAX 256
 #define SUBJECTS   4
