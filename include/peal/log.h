@@ -68,7 +68,7 @@ PEAL_API enum peal_err peal_reader_next(const peal_event **out, peal_reader *rea
 // The cursor behind the last event given: `after` of the next page. 0 before the first.
 PEAL_API uint64_t peal_reader_cursor(const peal_reader *reader);
 // Events that were in its range and could not be given: forgotten meanwhile, or damaged on the
-// disk.
+// disk. Not those that were erased.
 PEAL_API uint64_t peal_reader_skipped(const peal_reader *reader);
 PEAL_API void peal_reader_close(peal_reader *reader); // NULL is fine
 

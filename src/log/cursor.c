@@ -178,6 +178,7 @@ const struct pl_frame *pl_cursor_pick(struct pl_cursor *cursor, struct pl_log *l
     cursor->was_erased = false;
     for (;;) {
         uint64_t erasures = count_erasures(log);
+        change(cursor, NULL);
         change(cursor, hold_one(cursor, log, position));
         if (!cursor->segment) {
             return NULL;

@@ -344,6 +344,7 @@ static enum peal_err take_place(const struct erasing *erasing, const char *copy,
 static enum peal_err replace_with(const struct erasing *erasing, char *buffer)
 {
     struct pl_store *store = erasing->store;
+    const struct pl_files *files = store->files;
     char copy[PL_STORE_PATH];
     path_of(store, PL_NAME_ERASING, copy);
     struct old old;
@@ -353,12 +354,12 @@ static enum peal_err replace_with(const struct erasing *erasing, char *buffer)
     }
     int result = copy_file(erasing, copy, buffer);
     if (result) {
-        (void)store->files->unlink(store->files->world, copy); // opening would, too
+        (void)files->unlink(files->world, copy); // opening would, too
         err = say(erasing, "make a copy without what is to be erased", result);
     } else {
         err = take_place(erasing, copy, &old, buffer);
     }
-    store->files->close(store->files->world, &old.file);
+    files->close(files->world, &old.file);
     return err;
 }
 

@@ -109,9 +109,9 @@ struct pl_store {
     bool heavy;             // the cursor has come by data outside of frames
     int64_t written_at;     // by the coarse clock: when what was settled at `os` was, at once
     struct pl_handover_page *handover; // shared; NULL: there is none
-    struct pl_guide *guide; // of the last volume
-    uint32_t names_found;   // by whoever wrote the file before: they may be used again
-    uint32_t *numbers;      // by a type's number in the process: that in the file, and one
+    struct pl_guide *guide;            // of the last volume
+    uint32_t names_found;              // by whoever wrote the file before: they may be used again
+    uint32_t *numbers; // by a type's number in the process: that in the file, and one
     size_t numbers_capacity;
     struct pl_cursor cursor; // in the log, at the next record
 
@@ -197,7 +197,8 @@ void pl_volumes_forget(struct pl_store *store, uint64_t position);
 // Begins the file of the events from the next one on, `size` bytes large, its name synced. The one
 // before, if any, is complete, and handed to who syncs.
 // On failure nothing has changed but, perhaps, a file without events: `tried` says which. Its name
-// is taken by the next one that is begun, and no event goes elsewhere before. PEAL_ENOMEM, PEAL_EIO.
+// is taken by the next one that is begun, and no event goes elsewhere before. PEAL_ENOMEM,
+// PEAL_EIO.
 enum peal_err pl_volume_begin(struct pl_store *store, uint64_t size);
 
 // Why there is no room, or no file, for what is to be written. PEAL_EIO.
