@@ -19,7 +19,7 @@ void pl_local_erased(struct pl_local *local)
 }
 
 // What is meant ends here.
-static uint64_t begin(struct pl_local *local, const struct pl_erasure *erasure)
+static uint64_t begin_anew(struct pl_local *local, const struct pl_erasure *erasure)
 {
     struct pl_log *log = &local->log;
     pl_turn_take(&log->turn, log->seams);
@@ -31,7 +31,7 @@ static uint64_t begin(struct pl_local *local, const struct pl_erasure *erasure)
     return end;
 }
 
-static void end(struct pl_local *local)
+static void settle(struct pl_local *local)
 {
     struct pl_log *log = &local->log;
     pl_local_erased(local);
@@ -47,13 +47,13 @@ enum peal_err pl_local_erase(struct pl_local *local, const struct pl_erasure *er
     struct pl_erasure meant = *erasure;
     struct pl_erased in_memory = { 0 };
     pl_mutex_lock(&local->retaining, seams);
-    meant.end = begin(local, erasure);
+    meant.end = begin_anew(local, erasure);
     enum peal_err err = stored ? stored(local, &meant, out) : PEAL_OK;
     if (!err) {
         pl_log_erase(&local->log, &meant, stored ? &in_memory : out);
     }
     if (!erasure->dry_run) {
-        end(local);
+        settle(local);
     }
     pl_mutex_unlock(&local->retaining, seams);
     return err;
