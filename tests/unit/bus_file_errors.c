@@ -257,6 +257,40 @@ static void a_disk_that_has_room_again_goes_on(void **state)
     scene_close(&scene);
 }
 
+// Publishes until somebody says no, with time to write in between. Returns how many were taken.
+static uint64_t fill_from_memory(struct scene *scene)
+{
+    char data[1000] = "accepted";
+    struct peal_message message = { .type = "a", .data = data, .size = sizeof data };
+    for (uint64_t i = 0; i < 2000; i++) {
+        if (peal_publish(scene->bus, &message, NULL)) {
+            return i;
+        }
+        if (i % 50 == 49) {
+            peal_world_advance(scene->world, 100);
+        }
+    }
+    return UINT64_MAX;
+}
+
+static void a_full_disk_is_met_by_who_publishes_to_memory(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_open_url(&scene, 4, LOG "&durability=memory", NULL);
+    pl_disk_limit(wreck_disk(scene.world), 400 << 10, false);
+    assert_in_range(fill_from_memory(&scene), 100, 500);
+    assert_non_null(strstr(peal_error_sentence(), "No space left on device"));
+    assert_takes_nothing(&scene, "No space left on device");
+    pl_disk_limit(wreck_disk(scene.world), 0, false);
+    scene_publish(&scene, "a", NULL, "goes on");
+    uint64_t last = scene_stats(&scene).last_position;
+    assert_int_equal(peal_bus_stop(scene.bus, 1000, NULL), PEAL_OK);
+    scene_again(&scene, LOG, NULL);
+    assert_int_equal(count_events(&scene), last);
+    scene_close(&scene);
+}
+
 static void nor_does_a_disk_that_says_so_only_when_synced(void **state)
 {
     (void)state;
@@ -383,6 +417,7 @@ int main(void)
         cmocka_unit_test(a_batch_that_cannot_be_written_is_whole_or_gone),
         cmocka_unit_test(a_full_disk_is_said_and_costs_nothing_that_was_acknowledged),
         cmocka_unit_test(a_disk_that_has_room_again_goes_on),
+        cmocka_unit_test(a_full_disk_is_met_by_who_publishes_to_memory),
         cmocka_unit_test(nor_does_a_disk_that_says_so_only_when_synced),
         cmocka_unit_test(a_log_on_a_full_disk_is_not_opened_or_read_as_it_is),
         cmocka_unit_test(whichever_call_fails_nothing_acknowledged_is_lost),
