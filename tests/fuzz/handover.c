@@ -150,7 +150,9 @@ static size_t make_records(const uint8_t *data, size_t size, char *out)
         position += pl_record_is_event(record) + (data[1] >> 5 == 7);
         memcpy(record + 1, data + 2, body);
         pl_record_seal(record, salt);
-        out[at + 8] ^= (char)(data[1] >> 4 == 5);
+        if (data[1] >> 4 == 5) {
+            out[at + 8] ^= 1;
+        }
         at += record->length;
         data += body + 2;
         size -= body + 2;
