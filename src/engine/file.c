@@ -413,9 +413,12 @@ static void count_erasure(void *context)
 static enum peal_err erase_files(struct pl_local *local, const struct pl_erasure *erasure,
                                  struct pl_erased *out)
 {
-    enum peal_durability level = erasure->dry_run ? PEAL_DURABILITY_OS : PEAL_DURABILITY_DISK;
-    enum peal_err err =
-        local->read_only ? PEAL_OK : pl_stored_settle(&local->engine, erasure->end, level);
+    enum peal_err err = PEAL_OK;
+    if (!erasure->dry_run) {
+        err = pl_stored_settle(&local->engine, erasure->end, PEAL_DURABILITY_DISK);
+    } else if (!local->read_only) {
+        err = pl_store_write(local->store, &local->log);
+    }
     if (err || erasure->dry_run) {
         return err ? err : pl_store_erase(out, local->store, erasure);
     }
