@@ -77,8 +77,10 @@ enum peal_err pl_space_wait(struct peal_bus *bus, struct pl_slot *slot,
     if (may_block && bus->engine->ops->settle) {
         // What memory is full of may be what is not written yet. To write it is no wait for others:
         // a handler may.
-        enum peal_err err = pl_settle(bus, pl_log_end(bus->log), PEAL_DURABILITY_OS);
-        if (!err && bus->engine->ops->write) {
+        // Nobody asks what has become of events before: what was given up makes room, too.
+        bool writes = bus->engine->ops->write != NULL;
+        enum peal_err err = pl_settle(bus, writes ? 0 : pl_log_end(bus->log), PEAL_DURABILITY_OS);
+        if (!err && writes) {
             err = bus->engine->ops->write(bus->engine);
         }
         if (err || !patience->written) {

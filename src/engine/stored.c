@@ -225,6 +225,9 @@ static enum peal_err try_again(struct pl_local *local)
     const struct pl_storage *storage = &local->storage;
     enum peal_err err =
         storage->ops->settle(storage->context, log, pl_log_end(log), PEAL_DURABILITY_OS);
+    if (err == PEAL_EIO && storage->ops->written(storage->context) >= pl_log_end(log)) {
+        err = PEAL_OK; // what failed was given up, and the storage has gone on behind it
+    }
     // What is written may be so in a storage that has failed: this one says it.
     err = err ? err : storage->ops->settle(storage->context, log, 0, PEAL_DURABILITY_MEMORY);
     if (!err) {

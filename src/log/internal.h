@@ -240,6 +240,10 @@ enum peal_err pl_store_recover(struct pl_store *store);
 // whole decides.
 enum peal_err pl_volume_take(struct pl_store *store, bool *known, uint64_t base);
 
+// What a complete file says where it ends; 0: nothing. PEAL_EIO.
+enum peal_err pl_volume_read_end(struct pl_store *store, const struct pl_volume *volume,
+                                 uint64_t *out);
+
 // The bases of the files in the directory, sorted. *Given*; PEAL_EIO, PEAL_ENOMEM.
 struct pl_listing {
     const struct pl_seams *seams;

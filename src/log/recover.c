@@ -155,8 +155,8 @@ static enum peal_err read_heads(struct pl_store *store, const struct pl_listing 
 
 // ---- ends ---------------------------------------------------------------------------------------
 
-// What a complete file says where it ends; 0: nothing.
-static enum peal_err read_end(struct pl_store *store, const struct pl_volume *volume, uint64_t *out)
+enum peal_err pl_volume_read_end(struct pl_store *store, const struct pl_volume *volume,
+                                 uint64_t *out)
 {
     const struct pl_files *files = store->files;
     struct pl_frame end = { 0 };
@@ -186,7 +186,7 @@ static enum peal_err look_between(struct pl_store *store, const struct pl_volume
 {
     const struct pl_volume *next = volume + 1;
     uint64_t end = 0;
-    enum peal_err err = read_end(store, volume, &end);
+    enum peal_err err = pl_volume_read_end(store, volume, &end);
     // An end behind the next file is from before a power cut: what it says was cut.
     end = end > next->base ? next->base : end;
     uint64_t given_up = pl_volume_given_up(store, (size_t)(volume - store->volumes));

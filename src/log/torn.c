@@ -251,6 +251,22 @@ static enum peal_err end_torn(struct pl_store *store, const struct look *look, u
                   : PEAL_OK;
 }
 
+// A file that was closed, and written to again, may have kept the end it had then, behind the
+// events that came since. It would be believed once the file is no longer the one before the last.
+static enum peal_err cut_old_end(struct pl_store *store, struct pl_volume *before,
+                                 const struct pl_scan *scan, uint64_t *end)
+{
+    uint64_t said = 0;
+    enum peal_err err = pl_volume_read_end(store, before, &said);
+    if (err || !said || said == before->end) {
+        return err;
+    }
+    uint64_t old = before->bytes - sizeof(struct pl_frame);
+    *end = *end < old ? *end : old;
+    before->bytes = *end;
+    return cut(store, scan, *end);
+}
+
 // Looks at the file before the last, which may not be synced. *out_torn: it does not reach the
 // last, and was cut.
 static enum peal_err look_before(struct pl_store *store, bool *out_torn)
@@ -266,7 +282,11 @@ static enum peal_err look_before(struct pl_store *store, bool *out_torn)
     *out_torn = !err && look.scan.next != before->end;
     if (*out_torn) {
         err = end_torn(store, &look, end);
-    } else if (!err) {
+    }
+    if (!err && !*out_torn) {
+        err = cut_old_end(store, before, &look.scan, &end);
+    }
+    if (!err && !*out_torn) {
         report(store, &look);
         store->sealed = (struct pl_unsynced){ file, before->end, find_again(&look), end };
         before->guide = look.guide;

@@ -41,12 +41,11 @@ complains './nowhere/below: the directory it is to be in is not there; make that
 # ---- a path that is a file
 
 echo text >plain
-for verb in query doctor; do
-    no peal "$verb" -u file:./plain
-    complains './plain is a file, and a log of file: is a directory; name that'
+for verb in "query" "doctor" "publish a.b 1"; do
+    set -- $verb
+    no peal "$1" -u file:./plain "${@:2}"
+    complains './plain: cannot list the directory: Not a directory; a log is a directory: name one'
 done
-no peal publish -u file:./plain a.b 1
-complains './plain: cannot list the directory: Not a directory; a log is a directory: name one'
 no peal publish -u file:./plain/below a.b 1
 complains 'Not a directory; a log is a directory: name one'
 if [ "$(cat plain)" != text ]; then wrong "the file was changed"; fi

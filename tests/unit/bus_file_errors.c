@@ -93,6 +93,41 @@ static void a_write_that_fails_is_said_and_final(void **state)
     }
 }
 
+// With go_on the one who met it is told, and the next one is taken as if nothing had been.
+static void with_go_on_a_failure_costs_what_was_not_safe_only(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 40; seed++) {
+        bool syncs = seed % 2;
+        enum peal_durability level = syncs ? PEAL_DURABILITY_DISK : PEAL_DURABILITY_OS;
+        struct scene scene;
+        scene_open_url(&scene, seed, LOG "&go_on", NULL);
+        for (int i = 0; i < 5; i++) {
+            assert_int_equal(publish_as(&scene, PEAL_DURABILITY_DISK, "durable"), PEAL_OK);
+        }
+        pl_disk_inject(wreck_disk(scene.world), syncs ? &sync_fails : &write_fails);
+        assert_int_equal(publish_as(&scene, level, "unknown"), PEAL_EIO);
+        for (int i = 0; i < 5; i++) {
+            assert_int_equal(publish_as(&scene, level, "goes on"), PEAL_OK);
+        }
+        assert_int_equal(scene_stats(&scene).last_position, 11);
+        assert_int_equal(peal_bus_stop(scene.bus, 1000, NULL), PEAL_OK);
+        scene_again(&scene, LOG, NULL);
+        peal_reader *reader;
+        const peal_event *event;
+        uint64_t count = 0, last = 0;
+        assert_int_equal(peal_reader_open(&reader, scene.bus, NULL), PEAL_OK);
+        while (peal_reader_next(&event, reader) == PEAL_OK) {
+            last = peal_event_position(event);
+            count++;
+        }
+        peal_reader_close(reader);
+        assert_int_equal(last, 11);
+        assert_in_range(count, 10, 11);
+        scene_close(&scene);
+    }
+}
+
 static void a_sync_that_fails_is_said_and_final(void **state)
 {
     (void)state;
@@ -410,6 +445,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_write_that_fails_is_said_and_final),
+        cmocka_unit_test(with_go_on_a_failure_costs_what_was_not_safe_only),
         cmocka_unit_test(a_sync_that_fails_is_said_and_final),
         cmocka_unit_test(what_nobody_waited_for_fails_at_the_next_publish_and_at_the_end),
         cmocka_unit_test(stopping_says_that_the_last_could_not_be_made_durable),
