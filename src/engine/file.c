@@ -280,10 +280,14 @@ static enum peal_err file_settle(struct pl_engine *engine, uint64_t end, enum pe
     return err;
 }
 
+// Nobody asks what has become of events before: those that were given up behind a failure need to
+// be kept as little as those that are written.
 static enum peal_err file_write(struct pl_engine *engine)
 {
     struct pl_local *local = pl_local_of(engine);
-    return pl_store_write(local->store, &local->log);
+    uint64_t end = pl_log_end(&local->log);
+    enum peal_err err = pl_store_write(local->store, &local->log);
+    return err == PEAL_EIO && pl_store_written(local->store) >= end ? PEAL_OK : err;
 }
 
 // ---- reading beside a process that writes, and verifying ----------------------------------------

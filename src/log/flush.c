@@ -231,12 +231,9 @@ static void end_flusher(struct pl_store *store)
     }
 }
 
-// Events that were given up may be forgotten, too.
 enum peal_err pl_store_write(struct pl_store *store, struct pl_log *log)
 {
-    uint64_t end = pl_log_end(log);
-    enum peal_err err = settle_written(store, log, end);
-    return err == PEAL_EIO && pl_store_written(store) >= end ? PEAL_OK : err;
+    return settle_written(store, log, pl_log_end(log));
 }
 
 void pl_store_wipe(struct pl_store *store)

@@ -103,8 +103,8 @@ uint64_t pl_store_durable(const struct pl_store *store);
 enum peal_err pl_store_settle(struct pl_store *store, struct pl_log *log, uint64_t end,
                               enum peal_durability level);
 
-// Returns when all that is published now is in the files, or was given up behind a failure, so that
-// the log may forget it: for who waits for its memory. As with `os`.
+// Returns when all that is published now is in the files, so that the log may forget it: for who
+// waits for its memory. As with `os`.
 enum peal_err pl_store_write(struct pl_store *store, struct pl_log *log);
 
 // Overwrites what the memory it writes from still has of events that are written: for who erases

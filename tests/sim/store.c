@@ -20,7 +20,7 @@
 #include "log/internal.h"
 #include "support/sweep.h"
 
-#define SEEDS      660
+#define SEEDS      1200
 #define OPS        24
 #define EVENTS_MAX 4096
 
