@@ -210,16 +210,11 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
         { .number = stats.log_files },        { .number = stats.log_archived },
         { .number = stats.log_bytes },        { .number = stats.types },
         { .number = count_durable(bus) },     { .number = stats.dead_letters },
-        { .number = stats.scheduled },
-        { .number = (uint64_t)cli->owner },
-        { .number = stats.published },
-        { .number = stats.delivered },
-        { .number = stats.retried },
-        { .number = stats.dropped },
-        { .number = stats.rejected },
-        { .number = stats.emit_lost },
-        { .number = stats.subscriptions },
-        { .number = stats.memory_bytes },
+        { .number = stats.scheduled },        { .number = (uint64_t)cli->owner },
+        { .number = stats.published },        { .number = stats.delivered },
+        { .number = stats.retried },          { .number = stats.dropped },
+        { .number = stats.rejected },         { .number = stats.emit_lost },
+        { .number = stats.subscriptions },    { .number = stats.memory_bytes },
     };
     cli_table_one(cli, columns, CLI_COUNT(columns) - (cli->owner ? 0 : OWNER_COUNT), values);
     return CLI_YES;

@@ -179,8 +179,8 @@ static enum peal_err take_shot(struct shot *out, struct pl_mailbox *mailbox, boo
 
 // ---- writing ------------------------------------------------------------------------------------
 
-// What the table knows of is in the log's files before it is in the table's: who reads both beside us
-// does not find the table ahead. If that fails, who settles is told; here it changes nothing.
+// What the table knows of is in the log's files before it is in the table's: who reads both beside
+// us does not find the table ahead. If that fails, who settles is told; here it changes nothing.
 static enum peal_err commit(struct peal_bus *bus, struct pl_kv_transaction *transaction)
 {
     if (bus->engine->ops->write) {
