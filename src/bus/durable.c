@@ -179,16 +179,6 @@ static enum peal_err take_shot(struct shot *out, struct pl_mailbox *mailbox, boo
 
 // ---- writing ------------------------------------------------------------------------------------
 
-// What the table knows of is in the log's files before it is in the table's: who reads both beside
-// us does not find the table ahead. If that fails, who settles is told; here it changes nothing.
-static enum peal_err commit(struct peal_bus *bus, struct pl_kv_transaction *transaction)
-{
-    if (bus->engine->ops->write) {
-        (void)bus->engine->ops->write(bus->engine);
-    }
-    return pl_kv_commit(transaction, PEAL_DURABILITY_OS);
-}
-
 static enum peal_err put_definition(struct pl_kv_transaction *transaction,
                                     const struct pl_mailbox *mailbox)
 {
@@ -237,7 +227,7 @@ static enum peal_err save_one(struct pl_mailbox *mailbox, bool clean)
     if (err) {
         pl_kv_abandon(transaction);
     } else {
-        err = commit(bus, transaction);
+        err = pl_kv_commit(transaction, PEAL_DURABILITY_OS);
     }
     if (err) {
         atomic_store(&durable->dirty, true);
@@ -263,7 +253,7 @@ static enum peal_err save_letters(struct peal_bus *bus)
     if (err) {
         pl_kv_abandon(transaction);
     } else {
-        err = commit(bus, transaction);
+        err = pl_kv_commit(transaction, PEAL_DURABILITY_OS);
     }
     pl_letters_done(bus, &letters, !err);
     return err;
@@ -383,7 +373,7 @@ static enum peal_err put_ghost(struct peal_bus *bus, const char *name, const str
         pl_kv_abandon(transaction);
         return err;
     }
-    return commit(bus, transaction);
+    return pl_kv_commit(transaction, PEAL_DURABILITY_OS);
 }
 
 // The turn is held throughout, so that whoever takes the ghost's place meanwhile writes after us.

@@ -6,13 +6,13 @@
 //     there are as many bytes as it says, wherever and however they are read, and always the same
 //     a frame unpacks to what its table says, or to ones
 //     the frames of a table follow each other without gaps, and each byte is in one
-#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/crc32c.h"
+#include "bytes.h"
 #include "log/archives.h"
 #include "log/pack.h"
 #include "log/segfile.h"
@@ -24,49 +24,6 @@ static void require(bool truth)
     if (!truth) {
         abort();
     }
-}
-
-// ---- a file that is some bytes ------------------------------------------------------------------
-
-struct bytes {
-    const uint8_t *bytes;
-    size_t size;
-};
-
-static int bytes_open(void *world, struct pl_file *out, const char *path, enum pl_file_mode mode)
-{
-    (void)world;
-    if (strcmp(path, "1.seg.zst") != 0) {
-        return -ENOENT;
-    }
-    out->number = 1;
-    return mode == PL_FILE_READ ? 0 : -EROFS;
-}
-
-static void bytes_close(void *world, struct pl_file *file)
-{
-    (void)world;
-    file->number = 0;
-}
-
-static int64_t bytes_pread(void *world, struct pl_file file, void *out, size_t size,
-                           uint64_t offset)
-{
-    const struct bytes *bytes = world;
-    (void)file;
-    if (offset >= bytes->size) {
-        return 0;
-    }
-    size_t left = bytes->size - (size_t)offset;
-    size_t count = size < left ? size : left;
-    memcpy(out, bytes->bytes + offset, count);
-    return (int64_t)count;
-}
-
-static int64_t bytes_size(void *world, struct pl_file file)
-{
-    (void)file;
-    return (int64_t)((const struct bytes *)world)->size;
 }
 
 // ---- reading ------------------------------------------------------------------------------------
@@ -108,12 +65,8 @@ static void check_tables(const struct pl_files *real)
 
 static void check(const uint8_t *data, size_t size)
 {
-    struct bytes bytes = { data, size };
-    const struct pl_files real = { .world = &bytes,
-                                   .open = bytes_open,
-                                   .close = bytes_close,
-                                   .pread = bytes_pread,
-                                   .size = bytes_size };
+    struct bytes bytes = { data, size, "1.seg.zst" };
+    const struct pl_files real = bytes_files(&bytes);
     static struct pl_archives archives;
     pl_archives_init(&archives, &pl_seams_real, &real);
     check_tables(&real);

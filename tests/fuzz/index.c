@@ -6,13 +6,13 @@
 //     candidates are of the positions that were asked for, in order, and come to an end
 //     types have the numbers, and names that are no longer than they may be
 //     what is not an answer is PEAL_ECORRUPT, and a sentence
-#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/crc32c.h"
+#include "bytes.h"
 #include "log/index_inside.h"
 
 #define TYPES_MAX 64
@@ -22,47 +22,6 @@ static void require(bool truth)
     if (!truth) {
         abort();
     }
-}
-
-// ---- a file that is some bytes ------------------------------------------------------------------
-
-struct bytes {
-    const uint8_t *bytes;
-    size_t size;
-};
-
-static int bytes_open(void *world, struct pl_file *out, const char *path, enum pl_file_mode mode)
-{
-    (void)world;
-    (void)path;
-    out->number = 1;
-    return mode == PL_FILE_READ ? 0 : -EROFS;
-}
-
-static void bytes_close(void *world, struct pl_file *file)
-{
-    (void)world;
-    file->number = 0;
-}
-
-static int64_t bytes_pread(void *world, struct pl_file file, void *out, size_t size,
-                           uint64_t offset)
-{
-    const struct bytes *bytes = world;
-    (void)file;
-    if (offset >= bytes->size) {
-        return 0;
-    }
-    size_t left = bytes->size - (size_t)offset;
-    size_t count = size < left ? size : left;
-    memcpy(out, bytes->bytes + offset, count);
-    return (int64_t)count;
-}
-
-static int64_t bytes_size(void *world, struct pl_file file)
-{
-    (void)file;
-    return (int64_t)((const struct bytes *)world)->size;
 }
 
 // ---- asking -------------------------------------------------------------------------------------
@@ -150,12 +109,8 @@ static void check_keys(struct pl_index *index)
 
 static void check(const uint8_t *data, size_t size)
 {
-    struct bytes bytes = { data, size };
-    const struct pl_files files = { .world = &bytes,
-                                    .open = bytes_open,
-                                    .close = bytes_close,
-                                    .pread = bytes_pread,
-                                    .size = bytes_size };
+    struct bytes bytes = { data, size, NULL };
+    const struct pl_files files = bytes_files(&bytes);
     struct pl_index_header header = { 0 };
     memcpy(&header, data, size < sizeof header ? size : sizeof header);
     const struct pl_index_source source = { .seed = { header.seed[0], header.seed[1] },
