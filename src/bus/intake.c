@@ -241,7 +241,7 @@ static bool next_is_below(struct pl_intake *in, uint64_t end)
 // What is next cannot be read: nothing is passed over, the subscription waits for a person.
 static void stop_reading(struct pl_intake *in, uint64_t position)
 {
-    in->unreadable = position;
+    atomic_store_explicit(&in->unreadable, position, memory_order_relaxed);
     // Relaxed: whoever runs it is us.
     atomic_store_explicit(&in->mailbox->paused, true, memory_order_relaxed);
 }
@@ -301,7 +301,7 @@ void pl_intake_seek(struct pl_intake *in, uint64_t position)
     in->head_seen = tail;
     in->tail_seen = tail;
     in->stuck = 0;
-    in->unreadable = 0;
+    atomic_store_explicit(&in->unreadable, 0, memory_order_relaxed);
     in->end_seen = 0;
     in->reads_log = false;
     in->loss = (struct pl_loss){ 0 };
@@ -489,12 +489,15 @@ uint64_t pl_intake_news(const struct pl_intake *in)
 
 void pl_intake_say_unreadable(struct pl_intake *in)
 {
-    if (in && in->unreadable) {
+    if (!in || !atomic_load_explicit(&in->unreadable, memory_order_relaxed)) {
+        return;
+    }
+    uint64_t position = atomic_exchange_explicit(&in->unreadable, 0, memory_order_relaxed);
+    if (position) { // else somebody had it sought elsewhere meanwhile
         pl_bus_say(
             in->mailbox->bus, PEAL_LEVEL_ERROR,
             "subscription %s: is paused, since it cannot read the log at position %llu (%s); "
             "see to it, and resume the subscription",
-            pl_mailbox_who(in->mailbox), (unsigned long long)in->unreadable, peal_error_sentence());
-        in->unreadable = 0;
+            pl_mailbox_who(in->mailbox), (unsigned long long)position, peal_error_sentence());
     }
 }

@@ -206,7 +206,8 @@ struct pl_intake {
     _Alignas(64) _Atomic uint64_t head;
     uint64_t tail_seen;
     uint64_t stuck;          // an entry that was taken and could not be read; 0: none
-    uint64_t unreadable;     // a position that could not be read, to be said; 0: none
+    // A position that could not be read, to be said; 0: none. Said without mailbox->lock.
+    _Atomic uint64_t unreadable;
     _Atomic uint64_t floor;  // the position being handled; UINT64_MAX: none
     _Atomic uint64_t cursor; // not live: the next position to read
     uint64_t end_seen;
