@@ -99,10 +99,15 @@ static inline const char *annals_type_of(void *context, uint32_t number)
     return annals->types[number];
 }
 
-static inline bool annals_has(struct annals *annals, uint64_t position)
+static inline bool annals_had(struct annals *annals, uint64_t first, uint64_t position)
 {
     bool lost = position >= annals->lost_first && position < annals->lost_end;
-    return position >= annals->first && position < pl_log_end(&annals->log) && !lost;
+    return position >= first && position < pl_log_end(&annals->log) && !lost;
+}
+
+static inline bool annals_has(struct annals *annals, uint64_t position)
+{
+    return annals_had(annals, annals->first, position);
 }
 
 static inline bool annals_add(struct annals *annals, struct pl_segment *segment, uint64_t position)
@@ -136,14 +141,15 @@ static inline bool annals_add(struct annals *annals, struct pl_segment *segment,
     return true;
 }
 
+// From `first` on, as one look has found it: what is forgotten meanwhile is there still.
 static inline enum peal_err annals_copy(struct annals *annals, struct pl_segment **out,
-                                        uint64_t position, uint64_t count)
+                                        uint64_t first, uint64_t position, uint64_t count)
 {
     *out = NULL;
     if (annals->fails_at && position <= annals->fails_at && annals->fails_at < position + count) {
         return pl_fail(annals->fails, "the annals cannot be read");
     }
-    if (!annals_has(annals, position)) {
+    if (!annals_had(annals, first, position)) {
         return PEAL_OK;
     }
     struct pl_segment *segment =
@@ -152,7 +158,7 @@ static inline enum peal_err annals_copy(struct annals *annals, struct pl_segment
         return pl_fail(PEAL_ENOMEM, "no memory to read the annals");
     }
     pl_segment_reset(segment, position);
-    for (uint64_t i = 0; i < count && annals_has(annals, position + i); i++) {
+    for (uint64_t i = 0; i < count && annals_had(annals, first, position + i); i++) {
         if (!annals_add(annals, segment, position + i)) {
             break;
         }
@@ -167,12 +173,13 @@ static inline enum peal_err annals_read(void *context, struct pl_segment **out, 
     uint64_t first = annals->first;
     position = position > first ? position : first;
     bool lost = position >= annals->lost_first && position < annals->lost_end;
-    return annals_copy(annals, out, lost ? annals->lost_end : position, 600);
+    return annals_copy(annals, out, first, lost ? annals->lost_end : position, 600);
 }
 
 static inline enum peal_err annals_pick(void *context, struct pl_segment **out, uint64_t position)
 {
-    return annals_copy(context, out, position, 1);
+    struct annals *annals = context;
+    return annals_copy(annals, out, annals->first, position, 1);
 }
 
 static inline uint64_t annals_first(void *context)
