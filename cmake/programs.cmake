@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: MIT
 #
-# The programs: `peal`, the command line. They are the library's first users and see of it what
-# everybody sees, include/peal/; net/ is what programs share, and may use src/base/ as well.
+# The programs: `peal`, the command line and the service. They are the library's first users and see
+# of it what everybody sees, include/peal/; net/ is what programs share, and may use src/base/ as well.
 #
-#     net/*.c, net/*.cc ──► peal_net ──┐
-#     cli/*.c ─────────────► peal_cli_objects ──► peal
+#     net/*.c, net/*.cc ──► peal_net ──► peal_service ◄── service/*.c
+#                                             │
+#                          cli/*.c ──► peal_cli_objects ──► peal
 #
 # `peal` is linked with the static library: one file, wherever it is installed.
 find_path(PEAL_SIMDJSON_INCLUDE simdjson.h)
@@ -24,10 +25,24 @@ target_compile_definitions(peal_net PRIVATE SIMDJSON_EXCEPTIONS=0 SIMDJSON_THREA
 target_compile_options(peal_net PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions;-fno-rtti>)
 target_link_libraries(peal_net PUBLIC peal_static PRIVATE peal_flags ${PEAL_SIMDJSON})
 
+# The service: libyaml reads its configuration, libcrypto knows its tokens by their hashes.
+find_path(PEAL_YAML_INCLUDE yaml.h)
+find_library(PEAL_YAML yaml)
+find_package(OpenSSL QUIET)
+if(NOT PEAL_YAML OR NOT PEAL_YAML_INCLUDE OR NOT OPENSSL_FOUND)
+    message(FATAL_ERROR "The service needs libyaml and OpenSSL and cannot find them: run `make deps`, "
+                        "install libyaml-dev and libssl-dev, or configure with -DPEAL_CLI=OFF.")
+endif()
+file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/service/*.c)
+add_library(peal_service STATIC ${sources})
+target_include_directories(peal_service SYSTEM PRIVATE ${PEAL_YAML_INCLUDE})
+target_link_libraries(peal_service
+    PUBLIC peal_net PRIVATE peal_flags ${PEAL_YAML} OpenSSL::Crypto)
+
 file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/*.c)
 list(REMOVE_ITEM sources ${PROJECT_SOURCE_DIR}/cli/main.c)
 add_library(peal_cli_objects STATIC ${sources})
-target_link_libraries(peal_cli_objects PUBLIC peal_net PRIVATE peal_flags)
+target_link_libraries(peal_cli_objects PUBLIC peal_service PRIVATE peal_flags)
 
 add_executable(peal_cli ${PROJECT_SOURCE_DIR}/cli/main.c)
 # In a folder of its own: a file `peal` beside the build files would be what ninja takes the target
