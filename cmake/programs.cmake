@@ -15,29 +15,41 @@ if(NOT PEAL_SIMDJSON OR NOT PEAL_SIMDJSON_INCLUDE)
                         "run `make deps`, install libsimdjson-dev, or configure with -DPEAL_CLI=OFF.")
 endif()
 
+# libevent waits for sockets, OpenSSL speaks TLS.
+find_path(PEAL_EVENT_INCLUDE event2/event.h)
+find_library(PEAL_EVENT event_core)
+find_package(OpenSSL QUIET)
+if(NOT PEAL_EVENT OR NOT PEAL_EVENT_INCLUDE OR NOT OPENSSL_FOUND)
+    message(FATAL_ERROR "The service needs libevent and OpenSSL and cannot find them: run `make deps`, "
+                        "install libevent-dev and libssl-dev, or configure with -DPEAL_CLI=OFF.")
+endif()
+
 file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/net/*.c ${PROJECT_SOURCE_DIR}/net/*.cc)
 add_library(peal_net STATIC ${sources})
 target_include_directories(peal_net PUBLIC ${PROJECT_SOURCE_DIR}
     PRIVATE ${PROJECT_SOURCE_DIR}/src)
-target_include_directories(peal_net SYSTEM PRIVATE ${PEAL_SIMDJSON_INCLUDE})
+target_include_directories(peal_net SYSTEM PRIVATE ${PEAL_SIMDJSON_INCLUDE} ${PEAL_EVENT_INCLUDE})
 # Threads would only read several texts at once.
 target_compile_definitions(peal_net PRIVATE SIMDJSON_EXCEPTIONS=0 SIMDJSON_THREADS_ENABLED=0)
 target_compile_options(peal_net PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-exceptions;-fno-rtti>)
-target_link_libraries(peal_net PUBLIC peal_static PRIVATE peal_flags ${PEAL_SIMDJSON})
+target_link_libraries(peal_net PUBLIC peal_static
+    PRIVATE peal_flags ${PEAL_SIMDJSON} ${PEAL_EVENT} OpenSSL::SSL)
 
-# The service: libyaml reads its configuration, libcrypto knows its tokens by their hashes.
+# The service: libyaml reads its configuration, libcrypto knows its tokens by their hashes, jansson
+# reads the small documents that are sent to it.
 find_path(PEAL_YAML_INCLUDE yaml.h)
 find_library(PEAL_YAML yaml)
-find_package(OpenSSL QUIET)
-if(NOT PEAL_YAML OR NOT PEAL_YAML_INCLUDE OR NOT OPENSSL_FOUND)
-    message(FATAL_ERROR "The service needs libyaml and OpenSSL and cannot find them: run `make deps`, "
-                        "install libyaml-dev and libssl-dev, or configure with -DPEAL_CLI=OFF.")
+find_path(PEAL_JANSSON_INCLUDE jansson.h)
+find_library(PEAL_JANSSON jansson)
+if(NOT PEAL_YAML OR NOT PEAL_YAML_INCLUDE OR NOT PEAL_JANSSON OR NOT PEAL_JANSSON_INCLUDE)
+    message(FATAL_ERROR "The service needs libyaml and jansson and cannot find them: run `make deps`, "
+                        "install libyaml-dev and libjansson-dev, or configure with -DPEAL_CLI=OFF.")
 endif()
 file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/service/*.c)
 add_library(peal_service STATIC ${sources})
-target_include_directories(peal_service SYSTEM PRIVATE ${PEAL_YAML_INCLUDE})
+target_include_directories(peal_service SYSTEM PRIVATE ${PEAL_YAML_INCLUDE} ${PEAL_JANSSON_INCLUDE})
 target_link_libraries(peal_service
-    PUBLIC peal_net PRIVATE peal_flags ${PEAL_YAML} OpenSSL::Crypto)
+    PUBLIC peal_net PRIVATE peal_flags ${PEAL_YAML} ${PEAL_JANSSON} OpenSSL::Crypto)
 
 file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/*.c)
 list(REMOVE_ITEM sources ${PROJECT_SOURCE_DIR}/cli/main.c)

@@ -3,11 +3,14 @@ _peal() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local verb=${COMP_WORDS[1]} words='' files='' nothing=''
     if [ "$COMP_CWORD" -eq 1 ] || { [ "$verb" = help ] && [ "$COMP_CWORD" -eq 2 ]; }; then
-        words="help version publish tail query replay stream subs dead schedule stats import export archive doctor erase explain bench completion"
+        words="help version serve publish tail query replay stream subs dead schedule stats import export archive doctor erase explain bench completion"
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
         return
     fi
     case $verb:$before in
+    serve:--listen|serve:-l) nothing=1 ;;
+    serve:--drain) nothing=1 ;;
+    serve:--port-file) files=1 ;;
     publish:--type|publish:-t) nothing=1 ;;
     publish:--subject|publish:-s) nothing=1 ;;
     publish:--deliver-at) nothing=1 ;;
@@ -138,6 +141,7 @@ _peal() {
     *:--wait) nothing=1 ;;
     *)
         case $verb in
+        serve) words=" --listen -l --drain --port-file --url -u --wait --json -j --text --quiet -q --help -h" ;;
         publish) words=" --type -t --subject -s --lines --deliver-at --deliver-in --data -D --data-file --content-type --key -k --correlation -c --causation --id -i --source --schema --metadata -m --time --priority -p --durability -d --url -u --wait --json -j --text --quiet -q --help -h" ;;
         tail) words=" --follow -f --lines -l --new --all -a --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --wait --json -j --text --quiet -q --help -h" ;;
         query) words=" --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --backwards -b --count --full -f --url -u --wait --json -j --text --quiet -q --help -h" ;;

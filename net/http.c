@@ -1,0 +1,902 @@
+// SPDX-License-Identifier: MIT
+//
+// A connection goes round in a circle:
+//
+//     HEAD ─► BODY ─► ANSWER ─► HEAD          the head is whole; its body is; it is answered
+//               └───────┴─────► the end       who was answered before the body was there, or said
+//                                             `close`, or has to be stopped
+//
+// A request has memory of its own only while it is under way, so that an idle connection is small.
+// Its head is copied once, since the bytes it came in are another's soon.
+#include "net/http.h"
+
+#include "net/text.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/ssl.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BACKLOG = 4096, ACCEPTS = 64, DATE_SIZE = 40 };
+
+enum state { STATE_HEAD, STATE_BODY, STATE_ANSWER };
+
+struct listener {
+    struct listener *next;
+    struct net_http *http;
+    struct event *event;
+    int socket;
+    SSL_CTX *tls;
+};
+
+struct connection;
+
+struct net_http {
+    struct net_loop *loop;
+    struct net_streams *streams;
+    struct net_http_limits limits;
+    const struct net_http_ops *ops;
+    void *context;
+    struct listener *listeners;
+    struct connection *connections;
+    struct net_http_counts counts;
+    int spare; // a descriptor to give away when there is none left
+    bool draining;
+    time_t dated;
+    char date[DATE_SIZE];
+};
+
+struct net_request {
+    struct connection *connection;
+    struct net_head head;
+    char *head_bytes;
+    void *user;
+    uint64_t body_left; // of a body that says its length
+    struct net_chunks chunks;
+    size_t most; // of a body that is collected
+    void (*whole)(struct net_request *request, const char *body, size_t size, void *context);
+    void (*part)(struct net_request *request, const char *bytes, size_t size, void *context);
+    void *body_context;
+    struct net_text body;
+    void (*gone)(void *context);
+    void *gone_context;
+    void (*drained)(void *context);
+    void *drained_context;
+    struct net_text headers; // of the answer
+    int status;
+    bool body_chosen, body_done, held, begun, chunked, bodyless, answered;
+};
+
+struct connection {
+    struct net_http *http;
+    struct net_stream *stream;
+    struct connection *next, **link;
+    struct net_request *request;
+    enum state state;
+    bool closing;    // when the answer is over
+    bool peer_ended; // it sends no more
+    bool counted;    // its time runs
+};
+
+static const struct net_stream_ops stream_ops;
+
+// ---- requests come and go -----------------------------------------------------------------------
+
+static void free_request(struct connection *connection)
+{
+    struct net_request *request = connection->request;
+    if (request) {
+        connection->request = NULL;
+        net_text_finish(&request->body);
+        net_text_finish(&request->headers);
+        free(request->head_bytes);
+        free(request);
+    }
+}
+
+// The answer is on its way: the next request, or the end.
+static void end_request(struct connection *connection)
+{
+    struct net_request *request = connection->request;
+    struct net_http *http = connection->http;
+    bool last = connection->closing || !request->body_done || !request->head.keep_alive ||
+                connection->peer_ended || http->draining;
+    http->counts.answers[request->status / 100 < 6 ? request->status / 100 : 0]++;
+    if (http->ops->answered) {
+        http->ops->answered(request, request->status, http->context);
+    }
+    free_request(connection);
+    if (last) {
+        net_stream_end(connection->stream);
+        return;
+    }
+    connection->state = STATE_HEAD;
+    connection->counted = false;
+    net_stream_deadline(connection->stream, http->limits.idle_ms);
+    net_stream_resume(connection->stream);
+}
+
+static struct net_request *make_request(struct connection *connection, const char *bytes,
+                                        size_t size)
+{
+    struct net_request *request = calloc(1, sizeof *request);
+    char *copy = request ? malloc(size ? size : 1) : NULL;
+    if (!copy) {
+        free(request);
+        return NULL;
+    }
+    memcpy(copy, bytes, size);
+    request->connection = connection;
+    request->head_bytes = copy;
+    connection->request = request;
+    return request;
+}
+
+// ---- answering ----------------------------------------------------------------------------------
+
+const char *net_http_reason(int status)
+{
+    static const struct {
+        int status;
+        const char *text;
+    } known[] = {
+        { 101, "Switching Protocols" },
+        { 200, "OK" },
+        { 201, "Created" },
+        { 202, "Accepted" },
+        { 204, "No Content" },
+        { 304, "Not Modified" },
+        { 400, "Bad Request" },
+        { 401, "Unauthorized" },
+        { 403, "Forbidden" },
+        { 404, "Not Found" },
+        { 405, "Method Not Allowed" },
+        { 406, "Not Acceptable" },
+        { 408, "Request Timeout" },
+        { 409, "Conflict" },
+        { 412, "Precondition Failed" },
+        { 413, "Content Too Large" },
+        { 415, "Unsupported Media Type" },
+        { 417, "Expectation Failed" },
+        { 422, "Unprocessable Content" },
+        { 426, "Upgrade Required" },
+        { 429, "Too Many Requests" },
+        { 431, "Request Header Fields Too Large" },
+        { 500, "Internal Server Error" },
+        { 501, "Not Implemented" },
+        { 503, "Service Unavailable" },
+        { 505, "HTTP Version Not Supported" },
+        { 507, "Insufficient Storage" },
+    };
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (known[i].status == status) {
+            return known[i].text;
+        }
+    }
+    return "Unknown";
+}
+
+static const char *date_of(struct net_http *http)
+{
+    time_t now = time(NULL);
+    if (now != http->dated) {
+        struct tm parts;
+        http->dated = now;
+        (void)strftime(http->date, sizeof http->date, "%a, %d %b %Y %H:%M:%S GMT",
+                       gmtime_r(&now, &parts));
+    }
+    return http->date;
+}
+
+static void send_text(struct connection *connection, struct net_text *text)
+{
+    if (text->failed) {
+        net_stream_close(connection->stream);
+    } else {
+        connection->http->counts.bytes_out += text->size;
+        (void)net_stream_write(connection->stream, text->bytes, text->size);
+    }
+}
+
+// Everything up to the length.
+static void put_head(struct net_text *out, struct net_request *request, int status,
+                     const char *type)
+{
+    struct connection *connection = request->connection;
+    bool last = connection->closing || !request->body_done || !request->head.keep_alive ||
+                connection->http->draining;
+    request->status = status;
+    request->begun = true;
+    net_text_format(out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, net_http_reason(status),
+                    date_of(connection->http));
+    if (type) {
+        net_text_format(out, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", type);
+    }
+    if (last) {
+        net_text_put(out, "Connection: close\r\n");
+    } else if (!request->head.minor) {
+        net_text_put(out, "Connection: keep-alive\r\n");
+    }
+    net_text_add(out, request->headers.bytes, request->headers.size);
+    out->failed = out->failed || request->headers.failed;
+}
+
+void net_answer_header(struct net_request *request, const char *name, const char *value)
+{
+    net_text_format(&request->headers, "%s: %s\r\n", name, value);
+}
+
+void net_answer(struct net_request *request, int status, const char *type, const void *body,
+                size_t size)
+{
+    struct net_text text = { 0 };
+    struct connection *connection = request->connection;
+    bool none = status == 204 || status == 304;
+    put_head(&text, request, status, none ? NULL : type);
+    if (!none) {
+        net_text_format(&text, "Content-Length: %zu\r\n", type ? size : 0);
+    }
+    net_text_put(&text, "\r\n");
+    if (!none && type && !net_part_is(request->head.method, "HEAD")) {
+        net_text_add(&text, body, size);
+    }
+    send_text(connection, &text);
+    net_text_finish(&text);
+    request->answered = true;
+    end_request(connection);
+}
+
+void net_answer_problem(struct net_request *request, int status, const char *code,
+                        const char *format, ...)
+{
+    char detail[1024];
+    struct net_text text = { 0 };
+    va_list list;
+    va_start(list, format);
+    (void)vsnprintf(detail, sizeof detail, format, list);
+    va_end(list);
+    net_json_begin(&text, '{');
+    net_json_say(&text, "type", "about:blank");
+    net_json_say(&text, "title", net_http_reason(status));
+    net_json_count(&text, "status", (uint64_t)status);
+    net_json_say(&text, "code", code);
+    net_json_say(&text, "detail", detail);
+    net_json_end(&text, '}');
+    net_text_put(&text, "\n");
+    net_answer(request, status, "application/problem+json", text.bytes, text.size);
+    net_text_finish(&text);
+}
+
+void net_answer_begin(struct net_request *request, int status, const char *type)
+{
+    struct net_text text = { 0 };
+    struct connection *connection = request->connection;
+    request->chunked = request->head.minor;
+    connection->closing =
+        connection->closing || !request->head.minor; // its end says how long it is
+    request->bodyless = net_part_is(request->head.method, "HEAD");
+    put_head(&text, request, status, type);
+    net_text_put(&text, request->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
+    send_text(connection, &text);
+    net_text_finish(&text);
+    net_stream_deadline(connection->stream, 0);
+}
+
+void net_answer_part(struct net_request *request, const void *bytes, size_t size)
+{
+    struct connection *connection = request->connection;
+    char line[24];
+    if (size == 0 || request->bodyless) {
+        return;
+    }
+    int length = snprintf(line, sizeof line, "%zx\r\n", size);
+    if (request->chunked) {
+        (void)net_stream_write(connection->stream, line, (size_t)length);
+    }
+    (void)net_stream_write(connection->stream, bytes, size);
+    if (request->chunked) {
+        (void)net_stream_write(connection->stream, "\r\n", 2);
+    }
+    connection->http->counts.bytes_out += size;
+}
+
+size_t net_answer_queued(const struct net_request *request)
+{
+    return net_stream_queued(request->connection->stream);
+}
+
+void net_answer_on_drained(struct net_request *request, void (*drained)(void *context),
+                           void *context)
+{
+    request->drained = drained;
+    request->drained_context = context;
+}
+
+void net_answer_end(struct net_request *request)
+{
+    struct connection *connection = request->connection;
+    if (request->chunked && !request->bodyless) {
+        (void)net_stream_write(connection->stream, "0\r\n\r\n", 5);
+    }
+    request->answered = true;
+    end_request(connection);
+}
+
+static void forget(struct connection *connection)
+{
+    *connection->link = connection->next;
+    if (connection->next) {
+        connection->next->link = connection->link;
+    }
+    connection->http->counts.open--;
+    free_request(connection);
+    free(connection);
+}
+
+struct net_stream *net_answer_upgrade(struct net_request *request, const char *protocol)
+{
+    struct connection *connection = request->connection;
+    struct net_http *http = connection->http;
+    struct net_stream *stream = connection->stream;
+    struct net_text text = { 0 };
+    net_text_format(&text,
+                    "HTTP/1.1 101 Switching Protocols\r\nDate: %s\r\nUpgrade: %s\r\n"
+                    "Connection: Upgrade\r\n",
+                    date_of(http), protocol);
+    net_text_add(&text, request->headers.bytes, request->headers.size);
+    net_text_put(&text, "\r\n");
+    text.failed = text.failed || request->headers.failed;
+    send_text(connection, &text);
+    net_text_finish(&text);
+    http->counts.answers[1]++;
+    request->status = 101;
+    if (http->ops->answered) {
+        http->ops->answered(request, 101, http->context);
+    }
+    net_stream_deadline(stream, 0);
+    net_stream_resume(stream);
+    forget(connection);
+    return stream;
+}
+
+// ---- what comes ---------------------------------------------------------------------------------
+
+const struct net_head *net_request_head(const struct net_request *request)
+{
+    return &request->head;
+}
+
+const char *net_request_peer(const struct net_request *request)
+{
+    return net_stream_peer(request->connection->stream);
+}
+
+bool net_request_is_tls(const struct net_request *request)
+{
+    return net_stream_is_tls(request->connection->stream);
+}
+
+struct net_loop *net_request_loop(const struct net_request *request)
+{
+    return request->connection->http->loop;
+}
+
+void net_request_set(struct net_request *request, void *user)
+{
+    request->user = user;
+}
+
+void *net_request_user(const struct net_request *request)
+{
+    return request->user;
+}
+
+void net_request_on_gone(struct net_request *request, void (*gone)(void *context), void *context)
+{
+    request->gone = gone;
+    request->gone_context = context;
+}
+
+static bool has_body(const struct net_request *request)
+{
+    return request->head.chunked || (request->head.has_length && request->head.length > 0);
+}
+
+static void expect_body(struct net_request *request)
+{
+    request->body_chosen = true;
+    if (request->head.expects && has_body(request)) {
+        (void)net_stream_write(request->connection->stream, "HTTP/1.1 100 Continue\r\n\r\n", 25);
+    }
+}
+
+// Whoever serves it is told that it is over: it is answered here.
+static void take_back(struct net_request *request)
+{
+    if (request->gone) {
+        request->gone(request->gone_context);
+        request->gone = NULL;
+    }
+}
+
+static void too_large(struct net_request *request)
+{
+    take_back(request);
+    net_answer_problem(request, 413, "limit",
+                       "the body is larger than the %zu bytes that are taken here", request->most);
+}
+
+// All of the body has come.
+static void complete(struct net_request *request)
+{
+    request->body_done = true;
+    request->connection->state = STATE_ANSWER;
+    net_stream_deadline(request->connection->stream, 0);
+    if (request->whole) {
+        const char *bytes = request->body.bytes ? request->body.bytes : "";
+        request->whole(request, bytes, request->body.size, request->body_context);
+    } else if (request->part) {
+        request->part(request, "", 0, request->body_context);
+    }
+}
+
+void net_request_collect(struct net_request *request, size_t most,
+                         void (*whole)(struct net_request *request, const char *body, size_t size,
+                                       void *context),
+                         void *context)
+{
+    request->most = most;
+    request->whole = whole;
+    request->body_context = context;
+    if (request->head.has_length && request->head.length > most) {
+        too_large(request);
+    } else if (!has_body(request)) {
+        complete(request);
+    } else {
+        expect_body(request);
+    }
+}
+
+void net_request_parts(struct net_request *request,
+                       void (*part)(struct net_request *request, const char *bytes, size_t size,
+                                    void *context),
+                       void *context)
+{
+    request->part = part;
+    request->body_context = context;
+    if (has_body(request)) {
+        expect_body(request);
+    } else {
+        complete(request);
+    }
+}
+
+void net_request_hold(struct net_request *request)
+{
+    request->held = true;
+    net_stream_pause(request->connection->stream);
+    net_stream_deadline(request->connection->stream, 0);
+}
+
+void net_request_go_on(struct net_request *request)
+{
+    struct connection *connection = request->connection;
+    request->held = false;
+    if (!request->body_done) {
+        net_stream_deadline(connection->stream, connection->http->limits.request_ms);
+    }
+    net_stream_resume(connection->stream);
+}
+
+// Some of the body. The request may be over when it returns.
+static void take_part(struct net_request *request, struct net_part data)
+{
+    if (request->part) {
+        struct connection *connection = request->connection;
+        net_stream_deadline(connection->stream, connection->http->limits.request_ms);
+        request->part(request, data.bytes, data.size, request->body_context);
+        return;
+    }
+    if (request->body.size + data.size > request->most) {
+        too_large(request);
+        return;
+    }
+    // What was announced is taken at once, but no more than has come would pay for: a peer does not
+    // choose how much we allocate.
+    net_text_add(&request->body, data.bytes, data.size);
+    if (request->body.failed) {
+        take_back(request);
+        net_answer_problem(request, 503, "nomem", "no memory for the body; try again later");
+    }
+}
+
+static size_t take_sized(struct connection *connection, const char *bytes, size_t size)
+{
+    struct net_request *request = connection->request;
+    size_t part = request->body_left < size ? (size_t)request->body_left : size;
+    request->body_left -= part;
+    take_part(request, (struct net_part){ bytes, part });
+    if (connection->request == request && connection->state == STATE_BODY &&
+        request->body_left == 0) {
+        complete(request);
+    }
+    return part;
+}
+
+static size_t take_chunked(struct connection *connection, const char *bytes, size_t size)
+{
+    struct net_request *request = connection->request;
+    struct net_part data;
+    size_t taken = 0;
+    switch (net_chunks_read(&request->chunks, bytes, size, &taken, &data)) {
+    case NET_CHUNKS_DATA:
+        take_part(request, data);
+        break;
+    case NET_CHUNKS_END:
+        complete(request);
+        break;
+    case NET_CHUNKS_BAD:
+        connection->closing = true;
+        take_back(request);
+        net_answer_problem(request, 400, "invalid",
+                           "the chunks of the body are not as they should be");
+        break;
+    default:
+        break;
+    }
+    return taken;
+}
+
+static void begin_request(struct connection *connection)
+{
+    struct net_http *http = connection->http;
+    struct net_request *request = connection->request;
+    http->counts.requests++;
+    request->body_left = request->head.length;
+    request->body_done = !has_body(request);
+    connection->state = request->body_done ? STATE_ANSWER : STATE_BODY;
+    http->ops->head(request, http->context); // answers, or chooses how the body comes
+}
+
+static void refuse(struct connection *connection, const struct net_refusal *refusal)
+{
+    struct net_request *request = connection->request;
+    connection->http->counts.requests++;
+    connection->closing = true;
+    net_answer_problem(request, refusal->status, refusal->status == 431 ? "limit" : "invalid", "%s",
+                       refusal->reason);
+}
+
+static size_t take_head(struct connection *connection, const char *bytes, size_t size)
+{
+    const struct net_http *http = connection->http;
+    if (bytes[0] == '\r' || bytes[0] == '\n') {
+        return 1; // an empty line before a request (RFC 9112, 2.2)
+    }
+    if (!connection->counted) {
+        connection->counted = true;
+        net_stream_deadline(connection->stream, http->limits.request_ms);
+    }
+    size_t whole = net_head_size(bytes, size, 0);
+    bool large = whole > http->limits.head_bytes || (!whole && size > http->limits.head_bytes);
+    if (!whole && !large) {
+        return 0;
+    }
+    struct net_refusal refusal = { 431, "the head of the request is larger than is taken here" };
+    struct net_request *request = make_request(connection, bytes, large ? 0 : whole);
+    if (!request) {
+        net_stream_close(connection->stream);
+    } else if (large || !net_head_parse(&request->head, request->head_bytes, whole, &refusal)) {
+        refuse(connection, &refusal);
+    } else {
+        begin_request(connection);
+    }
+    return whole ? whole : size;
+}
+
+static size_t on_bytes(void *context, const char *bytes, size_t size)
+{
+    struct connection *connection = context;
+    struct net_request *request = connection->request;
+    size_t taken = 0;
+    if (connection->state == STATE_HEAD) {
+        taken = take_head(connection, bytes, size);
+    } else if (connection->state == STATE_BODY && request->body_chosen && !request->held) {
+        taken = request->head.chunked ? take_chunked(connection, bytes, size)
+                                      : take_sized(connection, bytes, size);
+    } else {
+        net_stream_pause(connection->stream); // until it is answered, or wants the body
+    }
+    connection->http->counts.bytes_in += taken;
+    return taken;
+}
+
+static void on_ended(void *context)
+{
+    struct connection *connection = context;
+    struct net_request *request = connection->request;
+    connection->peer_ended = true;
+    // Who has said all it wants may wait for its answer; but one in parts has no other end.
+    if (connection->state != STATE_ANSWER || (request->begun && !request->answered)) {
+        net_stream_close(connection->stream);
+    }
+}
+
+static void on_drained(void *context)
+{
+    struct net_request *request = ((struct connection *)context)->request;
+    if (request && request->drained) {
+        request->drained(request->drained_context);
+    }
+}
+
+static void on_gone(void *context, enum net_end why)
+{
+    struct connection *connection = context;
+    struct net_request *request = connection->request;
+    (void)why;
+    if (request && request->gone) {
+        request->gone(request->gone_context);
+    }
+    forget(connection);
+}
+
+static const struct net_stream_ops stream_ops = {
+    .take = on_bytes,
+    .ended = on_ended,
+    .drained = on_drained,
+    .gone = on_gone,
+};
+
+// ---- connections --------------------------------------------------------------------------------
+
+static void say_full(int socket)
+{
+    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
+                               "Content-Length: 0\r\nConnection: close\r\n\r\n";
+    (void)send(socket, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)shutdown(socket, SHUT_WR);
+    (void)close(socket);
+}
+
+static void welcome(struct listener *listener, int socket)
+{
+    struct net_http *http = listener->http;
+    int one = 1;
+    struct net_stream *stream = NULL;
+    http->counts.connections++;
+    if (http->counts.open >= http->limits.connections) {
+        http->counts.refused++;
+        say_full(socket);
+        return;
+    }
+    (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    SSL *tls = listener->tls ? SSL_new(listener->tls) : NULL;
+    if (tls) {
+        SSL_set_accept_state(tls);
+    }
+    struct connection *connection = calloc(1, sizeof *connection);
+    if (!connection || (listener->tls && !tls) ||
+        net_stream_open(&stream, http->streams, socket, tls)) {
+        if (!connection || (listener->tls && !tls)) {
+            SSL_free(tls);
+            (void)close(socket);
+        }
+        free(connection);
+        return;
+    }
+    *connection = (struct connection){ .http = http, .stream = stream };
+    connection->next = http->connections;
+    connection->link = &http->connections;
+    if (connection->next) {
+        connection->next->link = &connection->next;
+    }
+    http->connections = connection;
+    http->counts.open++;
+    net_stream_use(stream, &stream_ops, connection);
+    net_stream_deadline(stream, http->limits.request_ms);
+}
+
+// Without a descriptor left, one is given up to take a connection and close it: it would else be
+// reported for ever.
+static void shed(struct net_http *http, int listening)
+{
+    if (http->spare >= 0) {
+        (void)close(http->spare);
+        int socket = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+        if (socket >= 0) {
+            http->counts.refused++;
+            say_full(socket);
+        }
+        http->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    }
+}
+
+static void on_connection(evutil_socket_t listening, short what, void *context)
+{
+    (void)what;
+    struct listener *listener = context;
+    struct net_loop *loop = listener->http->loop;
+    for (int i = 0; i < ACCEPTS; i++) {
+        int socket = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        if (socket >= 0) {
+            welcome(listener, socket);
+        } else if (errno == EMFILE || errno == ENFILE) {
+            shed(listener->http, listening);
+        } else if (errno != ECONNABORTED && errno != EINTR) {
+            break;
+        }
+    }
+    net_loop_leave(loop);
+}
+
+static void close_listener(struct listener *listener)
+{
+    if (listener->event) {
+        event_free(listener->event);
+    }
+    if (listener->socket >= 0) {
+        (void)close(listener->socket);
+    }
+    free(listener);
+}
+
+static int bind_to(const struct addrinfo *address)
+{
+    int one = 1;
+    int result = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (result < 0) {
+        return -1;
+    }
+    (void)setsockopt(result, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (address->ai_family == AF_INET6) {
+        (void)setsockopt(result, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
+    }
+    if (bind(result, address->ai_addr, address->ai_addrlen) || listen(result, BACKLOG)) {
+        int error = errno;
+        (void)close(result);
+        errno = error;
+        return -1;
+    }
+    return result;
+}
+
+static unsigned port_of(int socket)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address = { .v6 = { 0 } };
+    socklen_t size = sizeof address;
+    (void)getsockname(socket, &address.any, &size); // it is bound
+    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
+}
+
+static bool add_listener(struct net_http *http, int socket, SSL_CTX *tls)
+{
+    struct listener *listener = calloc(1, sizeof *listener);
+    if (!listener) {
+        (void)close(socket);
+        return false;
+    }
+    *listener = (struct listener){ .http = http, .socket = socket, .tls = tls };
+    listener->event =
+        event_new(net_loop_base(http->loop), socket, EV_READ | EV_PERSIST, on_connection, listener);
+    if (!listener->event || event_add(listener->event, NULL)) {
+        close_listener(listener);
+        return false;
+    }
+    listener->next = http->listeners;
+    http->listeners = listener;
+    return true;
+}
+
+bool net_http_listen(struct net_http *http, const char *host, unsigned port, struct ssl_ctx_st *tls,
+                     unsigned *out_port, char out_error[160])
+{
+    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
+                                    .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
+    struct addrinfo *addresses = NULL;
+    char number[8];
+    (void)snprintf(number, sizeof number, "%u", port);
+    int result = getaddrinfo(host, number, &hints, &addresses);
+    if (result) {
+        (void)snprintf(out_error, 160, "%s", gai_strerror(result));
+        return false;
+    }
+    bool done = false;
+    (void)snprintf(out_error, 160, "it has no address");
+    for (struct addrinfo *address = addresses; address && !done; address = address->ai_next) {
+        int socket = bind_to(address);
+        if (socket < 0) {
+            (void)snprintf(out_error, 160, "%s", strerrordesc_np(errno));
+            continue;
+        }
+        if (out_port) {
+            *out_port = port_of(socket);
+        }
+        done = add_listener(http, socket, tls);
+    }
+    freeaddrinfo(addresses);
+    return done;
+}
+
+// ---- the server ---------------------------------------------------------------------------------
+
+void net_http_set_limits(struct net_http *http, const struct net_http_limits *limits)
+{
+    http->limits = limits ? *limits : (struct net_http_limits){ 0 };
+    http->limits.head_bytes = http->limits.head_bytes ? http->limits.head_bytes : 16384;
+    http->limits.connections = http->limits.connections ? http->limits.connections : 10000;
+    http->limits.request_ms = http->limits.request_ms ? http->limits.request_ms : 30000;
+    http->limits.idle_ms = http->limits.idle_ms ? http->limits.idle_ms : 120000;
+    http->limits.queue_bytes = http->limits.queue_bytes ? http->limits.queue_bytes : 1 << 20;
+}
+
+enum peal_err net_http_open(struct net_http **out, struct net_loop *loop,
+                            const struct net_http_limits *limits, const struct net_http_ops *ops,
+                            void *context)
+{
+    struct net_http *http = calloc(1, sizeof *http);
+    if (!http || net_streams_open(&http->streams, loop)) {
+        free(http);
+        return PEAL_ENOMEM;
+    }
+    http->loop = loop;
+    http->ops = ops;
+    http->context = context;
+    http->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    net_http_set_limits(http, limits);
+    *out = http;
+    return PEAL_OK;
+}
+
+static void stop_listening(struct net_http *http)
+{
+    while (http->listeners) {
+        struct listener *listener = http->listeners;
+        http->listeners = listener->next;
+        close_listener(listener);
+    }
+}
+
+void net_http_drain(struct net_http *http)
+{
+    stop_listening(http);
+    http->draining = true;
+    for (struct connection *connection = http->connections; connection;
+         connection = connection->next) {
+        connection->closing = true;
+        if (connection->state == STATE_HEAD) {
+            net_stream_end(connection->stream);
+        }
+    }
+}
+
+void net_http_close(struct net_http *http)
+{
+    if (http) {
+        stop_listening(http);
+        net_streams_close(http->streams);
+        if (http->spare >= 0) {
+            (void)close(http->spare);
+        }
+        free(http);
+    }
+}
+
+void net_http_counts(const struct net_http *http, struct net_http_counts *out)
+{
+    *out = http->counts;
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: MIT
+//
+// Dead letters and what is scheduled: listed, tried again, edited, discarded.
+#include "service/events.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { ROWS_MAX = 1000, LIST_DEFAULT = 100, LIST_MAX = 10000 };
+
+// ---- which ones ---------------------------------------------------------------------------------
+
+static bool read_filter(struct service_call *call, struct peal_dead_filter *out, uint64_t limit)
+{
+    *out = (struct peal_dead_filter){ .pattern = service_value(call, "type"),
+                                      .subscription = service_value(call, "subscription"),
+                                      .reason = service_value(call, "reason"),
+                                      .limit = limit };
+    if (!service_number(call, "older_than_ms", &out->older_than_ms) ||
+        !service_number(call, "limit", &out->limit)) {
+        return false;
+    }
+    if (limit && (out->limit == 0 || out->limit > LIST_MAX)) {
+        service_refuse(call, 400, "limit", "limit: 1 to %d is possible", LIST_MAX);
+        return false;
+    }
+    return true;
+}
+
+// The number in the path.
+static bool read_id(struct service_call *call, uint64_t *out)
+{
+    char *end;
+    *out = strtoull(call->parts[0], &end, 10);
+    if (*end || *out == 0 || call->parts[0][0] == '-') {
+        service_refuse(call, 404, "notfound", "%s is the number of no dead letter", call->parts[0]);
+        return false;
+    }
+    return true;
+}
+
+// ---- looking ------------------------------------------------------------------------------------
+
+static void put_letter(struct net_text *text, const struct peal_dead_letter *letter)
+{
+    net_json_begin(text, '{');
+    net_json_count(text, "id", letter->id);
+    net_json_say(text, "subscription", letter->subscription);
+    net_json_say(text, "label", letter->label);
+    net_json_say(text, "reason", letter->reason);
+    net_json_say(text, "text", letter->text);
+    net_json_count(text, "attempts", letter->attempts);
+    net_json_name(text, "first_failure");
+    net_json_time(text, letter->first_failure_ns);
+    net_json_name(text, "last_failure");
+    net_json_time(text, letter->last_failure_ns);
+    net_json_name(text, "edited");
+    net_json_bool(text, letter->edited);
+    net_json_name(text, "retrying");
+    net_json_bool(text, letter->retrying);
+    net_json_count(text, "parked", letter->parked);
+    net_json_name(text, "event");
+    net_json_event(text, letter->event);
+    net_json_end(text, '}');
+}
+
+void service_list_dead(struct service_call *call)
+{
+    struct peal_dead_filter filter;
+    struct peal_dead_list list;
+    if (!read_filter(call, &filter, LIST_DEFAULT)) {
+        return;
+    }
+    enum peal_err err = peal_dead_list(&list, call->service->bus, &filter);
+    if (err) {
+        service_fail(call, err);
+        return;
+    }
+    net_json_begin(&call->text, '{');
+    net_json_name(&call->text, "dead_letters");
+    net_json_begin(&call->text, '[');
+    for (size_t i = 0; i < list.count; i++) {
+        put_letter(&call->text, &list.letters[i]);
+    }
+    net_json_end(&call->text, ']');
+    net_json_end(&call->text, '}');
+    peal_dead_list_finish(&list);
+    service_answer(call, 200);
+}
+
+void service_get_dead(struct service_call *call)
+{
+    struct peal_dead_filter filter = { 0 };
+    struct peal_dead_list list;
+    if (!read_id(call, &filter.id)) {
+        return;
+    }
+    enum peal_err err = peal_dead_list(&list, call->service->bus, &filter);
+    if (err) {
+        service_fail(call, err);
+        return;
+    }
+    if (list.count == 1) {
+        put_letter(&call->text, &list.letters[0]);
+        service_answer(call, 200);
+    } else {
+        service_refuse(call, 404, "notfound", "there is no dead letter %s", call->parts[0]);
+    }
+    peal_dead_list_finish(&list);
+}
+
+void service_count_dead(struct service_call *call)
+{
+    static const char *const groups[] = { "reason", "type", "subscription" };
+    const char *by = service_value(call, "by");
+    unsigned group = 0;
+    while (by && group < 3 && strcmp(by, groups[group]) != 0) {
+        group++;
+    }
+    if (group == 3) {
+        service_refuse(call, 400, "inval", "by=%s: reason, type or subscription is wanted", by);
+        return;
+    }
+    struct peal_dead_count *rows = calloc(ROWS_MAX, sizeof *rows);
+    size_t count = 0;
+    enum peal_err err = rows ? peal_dead_count(rows, &count, call->service->bus,
+                                               (enum peal_dead_group)group, ROWS_MAX)
+                             : PEAL_ENOMEM;
+    if (err) {
+        service_fail(call, err);
+        free(rows);
+        return;
+    }
+    net_json_begin(&call->text, '{');
+    net_json_name(&call->text, "counts");
+    net_json_begin(&call->text, '[');
+    for (size_t i = 0; i < count && i < ROWS_MAX; i++) {
+        net_json_begin(&call->text, '{');
+        net_json_say(&call->text, "name", rows[i].name);
+        net_json_count(&call->text, "count", rows[i].count);
+        net_json_end(&call->text, '}');
+    }
+    net_json_end(&call->text, ']');
+    net_json_end(&call->text, '}');
+    free(rows);
+    service_answer(call, 200);
+}
+
+// ---- mending ------------------------------------------------------------------------------------
+
+typedef enum peal_err change(peal_bus *bus, const struct peal_dead_filter *filter, bool dry_run,
+                             uint64_t *affected);
+
+static void change_all(struct service_call *call, change *function)
+{
+    struct peal_dead_filter filter;
+    bool dry_run = false;
+    uint64_t affected = 0;
+    if (!read_filter(call, &filter, 0) || !service_flag(call, "dry_run", &dry_run)) {
+        return;
+    }
+    enum peal_err err = function(call->service->bus, &filter, dry_run, &affected);
+    if (err) {
+        service_fail(call, err);
+        return;
+    }
+    net_json_begin(&call->text, '{');
+    net_json_count(&call->text, "affected", affected);
+    net_json_name(&call->text, "dry_run");
+    net_json_bool(&call->text, dry_run);
+    net_json_end(&call->text, '}');
+    service_answer(call, 200);
+}
+
+static void change_one(struct service_call *call, change *function, int status)
+{
+    struct peal_dead_filter filter = { 0 };
+    uint64_t affected = 0;
+    if (!read_id(call, &filter.id)) {
+        return;
+    }
+    enum peal_err err = function(call->service->bus, &filter, false, &affected);
+    if (err) {
+        service_fail(call, err);
+    } else if (affected == 0) {
+        service_refuse(call, 404, "notfound", "there is no dead letter %s", call->parts[0]);
+    } else if (status == 204) {
+        service_answer_nothing(call);
+    } else {
+        net_json_begin(&call->text, '{');
+        net_json_count(&call->text, "affected", affected);
+        net_json_end(&call->text, '}');
+        service_answer(call, status);
+    }
+}
+
+void service_retry_dead(struct service_call *call)
+{
+    change_all(call, peal_dead_retry);
+}
+
+void service_discard_dead(struct service_call *call)
+{
+    change_all(call, peal_dead_discard);
+}
+
+void service_retry_dead_one(struct service_call *call)
+{
+    change_one(call, peal_dead_retry, 202);
+}
+
+void service_discard_dead_one(struct service_call *call)
+{
+    change_one(call, peal_dead_discard, 204);
+}
+
+void service_edit_dead(struct service_call *call)
+{
+    uint64_t id;
+    if (!read_id(call, &id)) {
+        return;
+    }
+    enum peal_err err = peal_dead_edit(call->service->bus, id, call->body, call->body_size);
+    if (err) {
+        service_fail(call, err);
+        return;
+    }
+    net_json_begin(&call->text, '{');
+    net_json_count(&call->text, "affected", 1);
+    net_json_end(&call->text, '}');
+    service_answer(call, 202);
+}
+
+// ---- what is scheduled --------------------------------------------------------------------------
+
+void service_list_schedule(struct service_call *call)
+{
+    struct peal_schedule_filter filter = { .pattern = service_value(call, "type"),
+                                           .subject = service_value(call, "subject"),
+                                           .correlation = service_value(call, "correlation"),
+                                           .limit = LIST_DEFAULT };
+    struct peal_schedule_list list;
+    if (!service_number(call, "limit", &filter.limit)) {
+        return;
+    }
+    enum peal_err err = peal_schedule_list(&list, call->service->bus, &filter);
+    if (err) {
+        service_fail(call, err);
+        return;
+    }
+    net_json_begin(&call->text, '{');
+    net_json_name(&call->text, "scheduled");
+    net_json_begin(&call->text, '[');
+    for (size_t i = 0; i < list.count; i++) {
+        net_json_begin(&call->text, '{');
+        net_json_name(&call->text, "deliver_at");
+        net_json_time(&call->text, list.events[i].deliver_at_ns);
+        net_json_name(&call->text, "event");
+        net_json_event(&call->text, list.events[i].event);
+        net_json_end(&call->text, '}');
+    }
+    net_json_end(&call->text, ']');
+    net_json_end(&call->text, '}');
+    peal_schedule_list_finish(&list);
+    service_answer(call, 200);
+}
+
+void service_cancel_schedule(struct service_call *call)
+{
+    const struct peal_schedule_filter filter = { .id = call->parts[0],
+                                                 .source = service_value(call, "source") };
+    enum peal_err err = peal_schedule_cancel(call->service->bus, &filter, false, NULL);
+    if (err) {
+        service_fail(call, err);
+    } else {
+        service_answer_nothing(call);
+    }
+}

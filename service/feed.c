@@ -1,0 +1,250 @@
+// SPDX-License-Identifier: MIT
+//
+// What is encoded and not sent stands in two texts: the bus fills one while the loop sends the
+// other, and they change places under the lock. So the lock is held for a moment, and nothing is
+// copied twice.
+//
+// Bounds: the batch the bus is in, FEED_HIGH in `pending`, and as much in the connection's queue.
+#include "service/feed.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+enum { FEED_HIGH = 256 * 1024, BATCH = 256 };
+
+struct service_feed {
+    struct net_task task; // posted: there is something to send
+    struct net_task leave;
+    struct service *service;
+    struct service_feed *next, **link; // of all; the loop's
+    const struct service_feed_ops *ops;
+    void *context;
+    void (*gone)(void *context);
+    peal_subscription *subscription;
+    peal_filter *filter;
+    uint64_t max_rate;
+
+    pthread_mutex_t lock; // what stands below
+    struct net_text pending;
+    bool posted, paused, closing;
+    uint64_t seen, sent, allowed; // of a second
+
+    struct net_text sending; // the loop's
+    size_t queued;           // in the connection, when it was last asked
+};
+
+// ---- on a thread of the bus ---------------------------------------------------------------------
+
+static bool is_wanted(const peal_event *event, void *context)
+{
+    const struct service_feed *feed = context;
+    return !feed->filter || feed->filter(event, feed->context);
+}
+
+// With the lock.
+static bool samples_out(struct service_feed *feed)
+{
+    feed->seen++;
+    if (feed->max_rate && feed->allowed == 0) {
+        return true;
+    }
+    feed->allowed -= feed->max_rate > 0;
+    feed->sent++;
+    return false;
+}
+
+// NOLINTNEXTLINE(readability-non-const-parameter): it is as the library has it
+static void on_events(const peal_event *const *events, size_t count, enum peal_verdict *verdicts,
+                      void *context)
+{
+    struct service_feed *feed = context;
+    (void)verdicts; // all are done
+    (void)pthread_mutex_lock(&feed->lock);
+    for (size_t i = 0; i < count && !feed->closing; i++) {
+        if (!samples_out(feed)) {
+            feed->ops->encode(&feed->pending, events[i], feed->context);
+        }
+    }
+    bool post = !feed->posted && !feed->closing && feed->pending.size > 0;
+    bool pause = !feed->paused && feed->pending.size > FEED_HIGH;
+    feed->posted = feed->posted || post;
+    feed->paused = feed->paused || pause;
+    (void)pthread_mutex_unlock(&feed->lock);
+    if (pause) {
+        (void)peal_subscription_pause(feed->subscription);
+    }
+    if (post) {
+        net_loop_post(feed->service->loop, &feed->task);
+    }
+}
+
+// ---- on the loop --------------------------------------------------------------------------------
+
+static void resume(struct service_feed *feed)
+{
+    (void)pthread_mutex_lock(&feed->lock);
+    bool was = feed->paused && feed->pending.size == 0 && !feed->closing;
+    feed->paused = feed->paused && !was;
+    (void)pthread_mutex_unlock(&feed->lock);
+    if (was) {
+        (void)peal_subscription_resume(feed->subscription);
+    }
+}
+
+static void send_pending(struct service_feed *feed)
+{
+    (void)pthread_mutex_lock(&feed->lock);
+    struct net_text text = feed->pending;
+    feed->sending.size = 0;
+    feed->sending.comma = false;
+    feed->pending = feed->sending;
+    feed->sending = text;
+    (void)pthread_mutex_unlock(&feed->lock);
+    if (text.size > 0) {
+        feed->queued = feed->ops->send(text.bytes, text.size, feed->context);
+    }
+}
+
+static void go_on(struct service_feed *feed)
+{
+    if (feed->queued < FEED_HIGH) {
+        send_pending(feed);
+    }
+    if (feed->queued < FEED_HIGH) {
+        resume(feed);
+    }
+}
+
+static void on_posted(struct net_task *task)
+{
+    struct service_feed *feed = (struct service_feed *)(void *)task; // its first member
+    (void)pthread_mutex_lock(&feed->lock);
+    feed->posted = false;
+    bool closing = feed->closing;
+    (void)pthread_mutex_unlock(&feed->lock);
+    if (!closing) {
+        go_on(feed);
+    }
+}
+
+void service_feed_drained(struct service_feed *feed)
+{
+    feed->queued = 0;
+    go_on(feed);
+}
+
+void service_feed_sampled(struct service_feed *feed, uint64_t *out_seen, uint64_t *out_sent)
+{
+    (void)pthread_mutex_lock(&feed->lock);
+    *out_seen = feed->seen;
+    *out_sent = feed->sent;
+    feed->seen = feed->sent = 0;
+    feed->allowed = feed->max_rate;
+    (void)pthread_mutex_unlock(&feed->lock);
+}
+
+void service_feeds_tick(struct service *service)
+{
+    for (struct service_feed *feed = service->feeds, *next; feed; feed = next) {
+        next = feed->next;
+        if (feed->ops->tick) {
+            feed->ops->tick(feed->context);
+        }
+    }
+}
+
+size_t service_feeds_count(const struct service *service)
+{
+    size_t count = 0;
+    for (const struct service_feed *feed = service->feeds; feed; feed = feed->next) {
+        count++;
+    }
+    return count;
+}
+
+// ---- coming and going ---------------------------------------------------------------------------
+
+static void free_feed(struct service_feed *feed)
+{
+    net_text_finish(&feed->pending);
+    net_text_finish(&feed->sending);
+    (void)pthread_mutex_destroy(&feed->lock);
+    free(feed);
+}
+
+static struct service_feed *feed_of(struct net_task *task)
+{
+    return (struct service_feed *)(void *)((char *)task - offsetof(struct service_feed, leave));
+}
+
+// In the pool: it may have to wait for the end of a batch.
+static void leave_bus(struct net_task *task)
+{
+    peal_unsubscribe(feed_of(task)->subscription);
+}
+
+// Nothing is posted for it any more: what was, has run before this.
+static void left_bus(struct net_task *task)
+{
+    struct service_feed *feed = feed_of(task);
+    feed->gone(feed->context);
+    free_feed(feed);
+}
+
+void service_feed_close(struct service_feed *feed, void (*gone)(void *context))
+{
+    (void)pthread_mutex_lock(&feed->lock);
+    feed->closing = true;
+    (void)pthread_mutex_unlock(&feed->lock);
+    *feed->link = feed->next;
+    if (feed->next) {
+        feed->next->link = feed->link;
+    }
+    feed->gone = gone;
+    feed->leave.run = leave_bus;
+    feed->leave.done = left_bus;
+    net_loop_work(feed->service->loop, &feed->leave);
+}
+
+enum peal_err service_feed_open(struct service_feed **out, struct service *service,
+                                const struct service_feed_start *start,
+                                const struct service_feed_ops *ops, void *context)
+{
+    struct service_feed *feed = calloc(1, sizeof *feed);
+    if (!feed) {
+        return PEAL_ENOMEM;
+    }
+    feed->service = service;
+    feed->ops = ops;
+    feed->context = context;
+    feed->filter = start->filter;
+    feed->max_rate = feed->allowed = start->max_rate;
+    feed->task.run = on_posted;
+    (void)pthread_mutex_init(&feed->lock, NULL); // of the usual kind: cannot fail
+    const struct peal_subscribe_options options = {
+        .from = start->from,
+        .from_position = start->position,
+        .from_time_ns = start->time_ns,
+        .filter = is_wanted,
+        .filter_context = feed,
+        .order = PEAL_ORDER_NONE,
+        .batch = on_events,
+        .batch_max = BATCH,
+        .label = "feed",
+    };
+    enum peal_err err =
+        peal_subscribe(&feed->subscription, service->bus, start->pattern, &options, NULL, feed);
+    if (err) {
+        free_feed(feed);
+        return err;
+    }
+    feed->next = service->feeds;
+    feed->link = &service->feeds;
+    if (feed->next) {
+        feed->next->link = &feed->next;
+    }
+    service->feeds = feed;
+    *out = feed;
+    return PEAL_OK;
+}

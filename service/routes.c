@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+//
+// All calls of the service: a new one is a function and a row here. docs/http.md is the same table
+// for people, and tests/service compares the two.
+#include "service/events.h"
+
+#define SELECTORS "type subject correlation causation source from to contains"
+#define FILTERS   "subscription type reason older_than_ms limit"
+
+// Methods and paths: the more special ones first.
+const struct service_route service_routes[] = {
+    { "POST", "/v1/events", "deliver_at", SERVICE_PUBLISH, SERVICE_PARTS, true,
+      service_post_events },
+    { "POST", "/v1/events/{}",
+      "subject id source time correlation causation key priority deliver_at schema",
+      SERVICE_PUBLISH, SERVICE_BODY, true, service_post_event },
+    { "GET", "/v1/events", SELECTORS " after order limit", SERVICE_READ, SERVICE_NO_BODY, false,
+      service_get_events },
+    { "GET", "/v1/events/{}", "source", SERVICE_READ, SERVICE_NO_BODY, false, service_get_event },
+    { "GET", "/v1/events/{}/trace", "", SERVICE_READ, SERVICE_NO_BODY, false, service_get_trace },
+    { "GET", "/v1/stream", SELECTORS " after max_rate", SERVICE_READ, SERVICE_NO_BODY, true,
+      service_get_live },
+    { "GET", "/v1/streams/{}", "from_version order limit after", SERVICE_READ, SERVICE_NO_BODY,
+      false, service_get_stream },
+    { "POST", "/v1/streams/{}", "", SERVICE_PUBLISH, SERVICE_BODY, false, service_post_stream },
+    { "GET", "/v1/types", "", SERVICE_READ, SERVICE_NO_BODY, true, service_get_types },
+    { "GET", "/v1/subscriptions", "", SERVICE_READ, SERVICE_NO_BODY, false,
+      service_list_subscriptions },
+    { "POST", "/v1/subscriptions", "", SERVICE_CHANGE, SERVICE_BODY, false,
+      service_create_subscription },
+    { "GET", "/v1/subscriptions/{}", "", SERVICE_READ, SERVICE_NO_BODY, false,
+      service_get_subscription },
+    { "DELETE", "/v1/subscriptions/{}", "", SERVICE_CHANGE, SERVICE_NO_BODY, true,
+      service_delete_subscription },
+    { "POST", "/v1/subscriptions/{}/pause", "", SERVICE_CHANGE, SERVICE_BODY, false,
+      service_pause_subscription },
+    { "POST", "/v1/subscriptions/{}/resume", "", SERVICE_CHANGE, SERVICE_BODY, false,
+      service_resume_subscription },
+    { "POST", "/v1/subscriptions/{}/seek", "", SERVICE_CHANGE, SERVICE_BODY, false,
+      service_seek_subscription },
+    { "POST", "/v1/subscriptions/{}/pull", "", SERVICE_CHANGE, SERVICE_BODY, true, service_pull },
+    { "POST", "/v1/subscriptions/{}/settle", "", SERVICE_CHANGE, SERVICE_BODY, true,
+      service_settle },
+    { "GET", "/v1/dead-letters", FILTERS, SERVICE_READ, SERVICE_NO_BODY, false, service_list_dead },
+    { "GET", "/v1/dead-letters/counts", "by", SERVICE_READ, SERVICE_NO_BODY, false,
+      service_count_dead },
+    { "POST", "/v1/dead-letters/retry", FILTERS " dry_run", SERVICE_CHANGE, SERVICE_BODY, false,
+      service_retry_dead },
+    { "POST", "/v1/dead-letters/discard", FILTERS " dry_run", SERVICE_CHANGE, SERVICE_BODY, false,
+      service_discard_dead },
+    { "GET", "/v1/dead-letters/{}", "", SERVICE_READ, SERVICE_NO_BODY, false, service_get_dead },
+    { "PUT", "/v1/dead-letters/{}", "", SERVICE_CHANGE, SERVICE_BODY, false, service_edit_dead },
+    { "DELETE", "/v1/dead-letters/{}", "", SERVICE_CHANGE, SERVICE_NO_BODY, false,
+      service_discard_dead_one },
+    { "POST", "/v1/dead-letters/{}/retry", "", SERVICE_CHANGE, SERVICE_BODY, false,
+      service_retry_dead_one },
+    { "GET", "/v1/schedule", "type subject correlation limit", SERVICE_READ, SERVICE_NO_BODY, false,
+      service_list_schedule },
+    { "DELETE", "/v1/schedule/{}", "source", SERVICE_CHANGE, SERVICE_NO_BODY, false,
+      service_cancel_schedule },
+    { "GET", "/v1/stats", "", SERVICE_READ, SERVICE_NO_BODY, false, service_get_stats },
+    { "GET", "/v1/healthz", "", SERVICE_ANYBODY, SERVICE_NO_BODY, true, service_get_health },
+    { "GET", "/healthz", "", SERVICE_ANYBODY, SERVICE_NO_BODY, true, service_get_health },
+    { "GET", "/v1/readyz", "", SERVICE_ANYBODY, SERVICE_NO_BODY, false, service_get_ready },
+    { "GET", "/readyz", "", SERVICE_ANYBODY, SERVICE_NO_BODY, false, service_get_ready },
+    { 0 },
+};

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT
+//
+// Opening in an order, closing in the other: pulls and feeds are subscriptions, and the bus is not
+// ours to close.
+#include "service/service.h"
+
+#include "service/call.h"
+#include "service/events.h"
+#include "service/feed.h"
+#include "service/pulls.h"
+#include "service/types.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { SECOND_MS = 1000 };
+
+void service_say(struct service *service, enum peal_level level, const char *format, ...)
+{
+    char text[1024];
+    va_list list;
+    if (!service->options.log) {
+        return;
+    }
+    va_start(list, format);
+    (void)vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    service->options.log(level, text, service->options.log_context);
+}
+
+void service_get_types(struct service_call *call)
+{
+    service_types_put(call->service->types, &call->text);
+    service_answer(call, 200);
+}
+
+static void count_rates(struct service *service)
+{
+    struct peal_bus_stats stats;
+    int64_t now = net_loop_now(service->loop);
+    if (peal_bus_stats(&stats, service->bus)) {
+        return;
+    }
+    double seconds = (double)(now - service->second_ns) / 1e9;
+    if (service->second_ns && seconds > 0) {
+        service->publish_rate = (double)(stats.published - service->last.published) / seconds;
+        service->deliver_rate = (double)(stats.delivered - service->last.delivered) / seconds;
+    }
+    service->second_ns = now;
+    service->last = stats;
+}
+
+static void on_second(void *context)
+{
+    struct service *service = context;
+    count_rates(service);
+    service_types_tick(service->types);
+    service->feed_count = service_feeds_count(service);
+    service_feeds_tick(service);
+    (void)net_timer_set(&service->second, service->loop, SECOND_MS); // it has its memory
+}
+
+static void set_defaults(struct service_options *options)
+{
+    options->url = options->url ? options->url : "";
+    options->body_max = options->body_max ? options->body_max : PEAL_DATA_MAX;
+    options->publish_ms = options->publish_ms ? options->publish_ms : 5000;
+    options->live_max = options->live_max ? options->live_max : 10000;
+}
+
+enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop *loop,
+                           const struct service_options *options)
+{
+    static const struct net_http_ops ops = { service_call_begin, NULL };
+    struct service *service = calloc(1, sizeof *service);
+    if (!service) {
+        return PEAL_ENOMEM;
+    }
+    service->bus = bus;
+    service->loop = loop;
+    service->options = options ? *options : (struct service_options){ 0 };
+    set_defaults(&service->options);
+    service->started_ns = net_loop_now(loop);
+    service->second = (struct net_timer){ .run = on_second, .context = service };
+    enum peal_err err = ingest_open(&service->ingest);
+    err = err ? err : service_types_open(&service->types, bus);
+    err = err ? err : service_pulls_open(&service->pulls, service, service->options.folder);
+    err = err ? err : net_http_open(&service->http, loop, &service->options.limits, &ops, service);
+    err = err ? err : net_timer_set(&service->second, loop, SECOND_MS);
+    if (err) {
+        service_close(service);
+        return err;
+    }
+    *out = service;
+    return PEAL_OK;
+}
+
+void service_drain(struct service *service)
+{
+    service->draining = true;
+    net_http_drain(service->http);
+    service_feeds_tick(service);
+}
+
+bool service_is_idle(const struct service *service)
+{
+    struct net_http_counts counts;
+    net_http_counts(service->http, &counts);
+    return counts.open == 0 && !service->feeds;
+}
+
+void service_close(struct service *service)
+{
+    if (!service) {
+        return;
+    }
+    net_timer_finish(&service->second);
+    net_http_close(service->http); // feeds and calls lose their peers
+    net_loop_settle(service->loop);
+    service_pulls_close(service->pulls);
+    service_types_close(service->types);
+    ingest_close(service->ingest);
+    free(service);
+}

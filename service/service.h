@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+//
+// Service: a bus behind HTTP. A user of the public library like any other.
+//
+//     net/http ─► routes.c ─► call.h ─┬─► on the loop: what cannot wait (publishing at `os`)
+//                 one table           └─► in the pool: what reads files, waits for a disk, or looks
+//                                         through many events
+//
+// docs/http.md says what the calls mean. Each is a function over a struct service_call, which has
+// been checked by then: that there is such a call, that who calls may, that its parameters are
+// known.
+//
+// Threads: the loop's, but for what says `any`.
+#ifndef SERVICE_SERVICE_H
+#define SERVICE_SERVICE_H
+
+#include "net/http.h"
+#include "net/text.h"
+
+#include <peal/peal.h>
+
+struct ingest;
+struct service;
+struct service_feed;
+struct service_pulls;
+struct service_types;
+
+// What a service is made with. Zero is the default everywhere.
+struct service_options {
+    const char *url; // of the bus, for those who ask
+    const char
+        *folder;     // for what is to survive a restart and is not in the log; NULL: nothing does
+    size_t body_max; // bytes of a body, and of a line of NDJSON; default 64 MiB
+    uint64_t publish_ms; // how long a publisher is slowed before it is told 503; default 5,000
+    unsigned live_max;   // streams and sockets at once; default 10,000
+    enum peal_durability durability; // the bus's default
+    struct net_http_limits limits;
+    peal_log_callback *log;
+    void *log_context;
+};
+
+struct service {
+    peal_bus *bus;         // borrowed
+    struct net_loop *loop; // borrowed
+    struct net_http *http;
+    struct service_options options;
+    struct ingest *ingest; // the loop's
+    struct service_types *types;
+    struct service_feed *feeds;
+    struct service_pulls *pulls;
+    int64_t started_ns;
+    bool draining;
+    bool failing;      // the log takes nothing: the last publish said so
+    size_t feed_count; // a second ago; any thread
+    // Rates over the last second.
+    struct net_timer second;
+    int64_t second_ns;
+    struct peal_bus_stats last;
+    double publish_rate, deliver_rate;
+};
+
+// *Given*: service_close. The bus and the loop are *borrowed* until then, and so are the texts of
+// the options. The bus has workers. PEAL_ENOMEM, and what the library says.
+enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop *loop,
+                           const struct service_options *options);
+// When the loop does not run any more. NULL is fine.
+void service_close(struct service *service);
+
+// Takes no more connections, and ends those that are there as their answers do; live ones now.
+void service_drain(struct service *service);
+bool service_is_idle(const struct service *service); // nobody is connected any more
+
+void service_say(struct service *service, enum peal_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4))); // any thread
+
+#endif

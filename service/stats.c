@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+//
+// Numbers for people and programs, and whether the service is well.
+#include "service/events.h"
+#include "service/feed.h"
+
+#include <stdio.h>
+
+static void put_rates(struct net_text *text, const struct service *service)
+{
+    net_json_name(text, "publish_rate");
+    net_json_real(text, service->publish_rate);
+    net_json_name(text, "deliver_rate");
+    net_json_real(text, service->deliver_rate);
+}
+
+void service_get_stats(struct service_call *call)
+{
+    const struct service *service = call->service;
+    struct net_text *text = &call->text;
+    struct peal_bus_stats stats;
+    enum peal_err err = peal_bus_stats(&stats, service->bus);
+    if (err) {
+        service_fail(call, err);
+        return;
+    }
+    const struct {
+        const char *name;
+        uint64_t value;
+    } numbers[] = {
+        { "published", stats.published },
+        { "delivered", stats.delivered },
+        { "retried", stats.retried },
+        { "duplicates", stats.duplicates },
+        { "refused", stats.refused },
+        { "rejected", stats.rejected },
+        { "dropped", stats.dropped },
+        { "dead_letters", stats.dead_letters },
+        { "scheduled", stats.scheduled },
+        { "first_position", stats.first_position },
+        { "last_position", stats.last_position },
+        { "types", stats.types },
+        { "subscriptions", stats.subscriptions },
+        { "memory_bytes", stats.memory_bytes },
+        { "log_files", stats.log_files },
+        { "log_archived", stats.log_archived },
+        { "log_bytes", stats.log_bytes },
+    };
+    net_json_begin(text, '{');
+    net_json_say(text, "version", PEAL_VERSION);
+    net_json_say(text, "url", service->options.url);
+    net_json_name(text, "uptime_seconds");
+    net_json_real(text, (double)(net_loop_now(service->loop) - service->started_ns) / 1e9);
+    for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        net_json_count(text, numbers[i].name, numbers[i].value);
+    }
+    struct net_http_counts counts;
+    net_http_counts(service->http, &counts); // numbers that change under us, each whole
+    net_json_count(text, "connections", counts.open);
+    net_json_count(text, "streams", service->feed_count);
+    put_rates(text, service);
+    net_json_end(text, '}');
+    service_answer(call, 200);
+}
+
+void service_get_health(struct service_call *call)
+{
+    net_text_put(&call->text, "{\"alive\":true}");
+    service_answer(call, 200);
+}
+
+// Ready: it takes events, and can say what is in the log.
+void service_get_ready(struct service_call *call)
+{
+    struct peal_bus_stats stats;
+    enum peal_err err = peal_bus_stats(&stats, call->service->bus);
+    bool draining = call->service->draining;
+    net_json_begin(&call->text, '{');
+    net_json_name(&call->text, "ready");
+    net_json_bool(&call->text, !err && !draining);
+    net_json_name(&call->text, "reasons");
+    net_json_begin(&call->text, '[');
+    if (err) {
+        net_json_string(&call->text, peal_error_sentence());
+    }
+    if (draining) {
+        net_json_string(&call->text, "it is stopping");
+    }
+    if (call->service->failing) {
+        net_json_string(&call->text, "the log takes no events: see the service's log for why");
+    }
+    net_json_end(&call->text, ']');
+    net_json_end(&call->text, '}');
+    service_answer(call, err || draining || call->service->failing ? 503 : 200);
+}
