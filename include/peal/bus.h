@@ -414,8 +414,10 @@ PEAL_API enum peal_err peal_subscription_seek(peal_subscription *subscription, e
                                               uint64_t position, int64_t time_ns);
 
 // The same by name, of whoever has it, and of what nobody has taken since the log was opened: who
-// comes back to it finds it so. PEAL_ENOTFOUND: there is no such name. PEAL_EUNSUPPORTED: the bus
-// only reads (but see ask_owner). The other errors are those above.
+// comes back to it finds it so. Two changes of a name at once are made one after the other, and
+// both are kept; of one that is forgotten meanwhile nothing stays, whatever its change returned.
+// PEAL_ENOTFOUND: there is no such name. PEAL_EUNSUPPORTED: the bus only reads (but see ask_owner).
+// The other errors are those above.
 PEAL_API enum peal_err peal_name_pause(peal_bus *bus, const char *name);
 PEAL_API enum peal_err peal_name_resume(peal_bus *bus, const char *name);
 PEAL_API enum peal_err peal_name_seek(peal_bus *bus, const char *name, enum peal_start from,

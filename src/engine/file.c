@@ -385,9 +385,16 @@ static void file_holdings(struct pl_engine *engine, struct peal_bus_stats *out)
 static enum peal_err file_repair(struct pl_engine *engine, const struct peal_repair *wanted,
                                  struct peal_repaired *out)
 {
+    struct pl_local *local = pl_local_of(engine);
     struct pl_repair repair = { .wanted = wanted, .out = out };
-    enum peal_err err = pl_store_repair(pl_local_of(engine)->store, &repair);
-    return err ? err : pl_catalog_repair(engine->catalog, &repair);
+    pl_mutex_lock(&local->retaining, local->log.seams);
+    enum peal_err err = pl_store_repair(local->store, &repair);
+    err = err ? err : pl_catalog_repair(engine->catalog, &repair);
+    pl_mutex_unlock(&local->retaining, local->log.seams);
+    if (!local->read_only) {
+        pl_local_retain(local); // nothing was forgotten meanwhile
+    }
+    return err;
 }
 
 // ---- erasing ------------------------------------------------------------------------------------

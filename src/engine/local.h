@@ -49,7 +49,7 @@ struct pl_local {
     uint64_t (*unread)(void *context);
     void *unread_context;
     _Atomic uint64_t retain_at; // looked at again when so much is written
-    struct pl_mutex retaining;  // who forgets, archives or erases, one at a time; held across I/O
+    struct pl_mutex retaining;  // who forgets, archives, mends or erases; held across I/O
     struct pl_archiver archiver;
 };
 
