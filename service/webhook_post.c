@@ -196,7 +196,6 @@ static bool set_up(struct service_post *post, const struct service_post_options 
     failed |= curl_easy_setopt(easy, CURLOPT_POSTFIELDS, post->body);
     failed |= curl_easy_setopt(easy, CURLOPT_USERAGENT, "Peal/" PEAL_VERSION);
     failed |= curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    failed |= curl_easy_setopt(easy, CURLOPT_REDIR_PROTOCOLS_STR, "");
     failed |= curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L);
     failed |= curl_easy_setopt(easy, CURLOPT_PROXY, "");
     failed |= curl_easy_setopt(easy, CURLOPT_NETRC, (long)CURL_NETRC_IGNORED);

@@ -55,7 +55,7 @@ static json_t *headers_json(const struct service_plan *plan)
 
 static json_t *retry_json(const struct peal_retry *retry)
 {
-    return json_pack("{s:i, s:I, s:f, s:I, s:i, s:b, s:I, s:b, s:s?}", "immediate",
+    return json_pack("{s:i, s:I, s:f, s:I, s:i, s:b, s:I, s:b, s:s*}", "immediate",
                      (int)retry->immediate, "initial_ms", (json_int_t)retry->initial_ms,
                      "coefficient", retry->coefficient, "max_ms", (json_int_t)retry->max_ms,
                      "max_attempts", (int)retry->max_attempts, "unlimited", retry->unlimited,
@@ -190,7 +190,7 @@ static bool read_retry(struct peal_retry *out, json_t *from)
     json_int_t initial, max, elapsed;
     int immediate, attempts, unlimited, no_jitter;
     const char *reasons = NULL;
-    if (json_unpack(from, "{s:i, s:I, s:F, s:I, s:i, s:b, s:I, s:b, s:s? !}", "immediate",
+    if (json_unpack(from, "{s:i, s:I, s:F, s:I, s:i, s:b, s:I, s:b, s?s !}", "immediate",
                     &immediate, "initial_ms", &initial, "coefficient", &out->coefficient, "max_ms",
                     &max, "max_attempts", &attempts, "unlimited", &unlimited, "max_elapsed_ms",
                     &elapsed, "no_jitter", &no_jitter, "non_retryable", &reasons)) {
