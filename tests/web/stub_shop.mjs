@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT
+//
+// A made-up shop beside a made-up training, whose events fill the stub's log: orders whose payments
+// fail now and then, with causes and effects, and subscribers of whom one cannot do all it is given.
+const TICK_MS = 50;
+
+const KINDS = [
+    ["training.step.completed", (n) => ({ step: n, loss: 2.31 / (1 + n / 500), lr: 0.0001 })],
+    ["training.epoch.completed", (n) => ({ epoch: Math.floor(n / 50), accuracy: 0.7123 })],
+    ["training.checkpoint.saved", (n) => ({ step: n, bytes: 104857600, path: `ckpt/${n}.pt` })],
+    ["sensor.temperature.read", (n) => ({ celsius: 20 + (n % 50) / 10 })],
+    ["user.page.viewed", (n) => ({ page: `/articles/${n % 91}`, ms: 12 + (n % 40) })],
+];
+const WEIGHTS = [0, 0, 0, 0, 0, 0, 3, 3, 3, 4, 4, 4, 4, 1, 2];
+
+export function makeShop(world) {
+    let number = 0;
+    let order = 0;
+    let timer = null;
+    let owed = 0;
+    let subscribers = null;
+
+    function single() {
+        const n = number++;
+        const [type, data] = KINDS[WEIGHTS[n % WEIGHTS.length]];
+        world.publish({ type, source: "/training", subject: `run-${n % 7}`, data: data(n) });
+    }
+
+    // An order and what it causes: 4 or 5 events.
+    function chain() {
+        const id = `order-${1000 + order}`;
+        const failed = order++ % 5 === 4;
+        const total = 5 + (order * 37) % 200;
+        const correlationid = `cart-${7000 + order}`;
+        const say = (type, cause, data) => world.publish({ type, source: "/shop", subject: id, correlationid,
+            ...(cause ? { causationid: cause.id } : {}), data });
+        const created = say("order.created", null, { order: id, total, currency: "EUR",
+            items: [{ sku: "A-17", count: 1 + (order % 3) }, { sku: "C-4", count: 1 }], note: "by the door" });
+        if (failed) {
+            const failure = say("payment.failed", created, { order: id, reason: "card_expired", retryable: false });
+            say("order.cancelled", failure, { order: id });
+            return 3;
+        }
+        const paid = say("payment.authorized", created, { order: id, amount: total, card: "…4242" });
+        const packed = say("shipment.packed", paid, { order: id, grams: 400 + (order % 9) * 120 });
+        say("shipment.sent", packed, { order: id, carrier: "northbound", tracking: `NB${900000 + order}` });
+        say("email.sent", paid, { to: `customer-${order}`, template: "receipt" });
+        return 5;
+    }
+
+    function tick(rate) {
+        owed += (rate * TICK_MS) / 1000;
+        while (owed >= 1) {
+            if (number % 6 === 0) {
+                number++;
+                owed -= chain();
+            } else {
+                single();
+                owed--;
+            }
+        }
+    }
+
+    // Takes what it is given and gives some of it up: the dead letters of the page.
+    function work() {
+        for (const [name, one] of world.subscriptions) {
+            if (one.members === 0) {
+                continue;
+            }
+            const settlements = world.pull(name, name === "search-index" ? 3 : 500).map(({ receipt, event }) => {
+                const bad = name === "billing" && event.type === "payment.failed" && event.data.reason;
+                return bad ? { receipt, verdict: "reject", code: "card_expired",
+                    text: `the bank refused ${event.data.order}: the card has expired (response 54)` }
+                    : { receipt, verdict: "done" };
+            });
+            world.settle(name, settlements);
+        }
+    }
+
+    return {
+        chain,
+        single,
+        rate(rate) {
+            clearInterval(timer);
+            timer = rate > 0 ? setInterval(() => tick(rate), TICK_MS) : null;
+        },
+        // Subscribers, and something to see at once.
+        furnish() {
+            for (const [name, pattern] of [["billing", "payment.*, order.*"], ["search-index", "**"],
+                ["shipping-notices", "shipment.*"], ["nightly-report", "order.*"]]) {
+                world.subscribe({ name, pattern, kind: "client", from: "beginning" });
+                world.subscription(name).members = name === "nightly-report" ? 0 : 1 + (name.length % 3);
+            }
+            world.subscribe({ name: "crm-hook", pattern: "order.created", kind: "webhook",
+                webhook: { url: "https://crm.example.com/hooks/peal" } });
+            world.subscription("crm-hook").members = 1;
+            world.subscription("nightly-report").paused = true;
+            for (let i = 0; i < 20; i++) {
+                chain();
+            }
+            work();
+            subscribers = setInterval(work, 200);
+        },
+        stop() {
+            clearInterval(timer);
+            clearInterval(subscribers);
+        },
+    };
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+//
+// What happens now: rates as a chart, the tree of types, and the events as they come.
+import { html, useEffect, useSignal } from "../html.js";
+import { count, plural } from "../format.js";
+import * as live from "../live.js";
+import { types, typesError } from "../rates.js";
+import { change, href, route } from "../route.js";
+import { Empty, Problem, Tag, origin } from "../parts/bits.js";
+import { Chart } from "../parts/chart.js";
+import { Events } from "../parts/events.js";
+import { Tree } from "../parts/tree.js";
+
+// A text that is a JSON object is asked of the service (what the data must contain); any other is
+// looked for in the page, in what is there.
+function containsOf(text) {
+    if (!text.trim().startsWith("{")) {
+        return "";
+    }
+    try {
+        JSON.parse(text);
+        return text.trim();
+    } catch {
+        return ""; // Not JSON yet: somebody is typing.
+    }
+}
+
+function applyFilter(pattern, text) {
+    change({ type: pattern.trim() || undefined, text: text || undefined }, true);
+}
+
+function Filter() {
+    const { type = "", text = "" } = route.value.params;
+    const pattern = useSignal(type);
+    const words = useSignal(text);
+    useEffect(() => {
+        pattern.value = type;
+    }, [type]);
+    useEffect(() => {
+        words.value = text;
+    }, [text]);
+    const later = useSignal(0);
+    const soon = (ms) => {
+        clearTimeout(later.peek());
+        later.value = setTimeout(() => applyFilter(pattern.peek(), words.peek()), ms);
+    };
+    useEffect(() => () => clearTimeout(later.peek()), []);
+    return html`<form class="filter" role="search" onSubmit=${(event) => {
+        event.preventDefault();
+        soon(0);
+    }}>
+        <input type="search" data-filter class="mono" aria-label="Pattern" name="pattern"
+            placeholder="Pattern: order.* or *.failed" autocomplete="off" spellcheck=${false}
+            value=${pattern} onInput=${(event) => {
+                pattern.value = event.target.value;
+                soon(400);
+            }} />
+        <input type="search" aria-label="Text" name="text" autocomplete="off" spellcheck=${false}
+            placeholder=${'Text, or JSON the data contains: {"total":5}'}
+            value=${words} onInput=${(event) => {
+                words.value = event.target.value;
+                live.text.value = containsOf(event.target.value) ? "" : event.target.value.trim();
+                soon(400);
+            }} />
+    </form>`;
+}
+
+function Status() {
+    const { state, error } = live.stream.value;
+    const sample = live.sample.value;
+    const held = live.paused.value || live.reading.value;
+    if (state === "refused") {
+        return html`<${Problem} error=${error} />`;
+    }
+    return html`<p class="stream-status">
+        ${sample && sample.seen > sample.sent && html`<${Tag} kind="info"
+            title="More come than can be read: the service sends a sample">showing ${count(sample.sent)}
+            of ${count(sample.seen)} a second<//>`}
+        ${held && html`<${Tag} kind="warn">${live.paused.value ? "paused" : "held while you read"}<//>`}
+        ${held && live.waiting.value > 0 && html`<button type="button" class="link" onClick=${live.resume}>
+            ${plural(live.waiting.value, "new event")}: show</button>`}
+        ${state === "waiting" && html`<${Tag} kind="bad">the stream broke off: trying again<//>`}
+    </p>
+    ${live.gap.value && html`<p class="gap" role="status">${plural(Number(live.gap.value.lost), "event")}
+        ${live.gap.value.lost === 1 ? "was" : "were"} forgotten before this page came back
+        (positions ${count(Number(live.gap.value.first))} to ${count(Number(live.gap.value.last))}).</p>`}`;
+}
+
+function Nothing() {
+    const { type, text } = route.value.params;
+    if (type || text) {
+        return html`<${Empty} title="Nothing that matches yet">
+            What comes from now on and matches is shown here. For what was before,
+            ${" "}<a href=${href("search", "", { type, contains: containsOf(text ?? "") })}>search</a>.
+        <//>`;
+    }
+    return html`<${Empty} title="Listening" command=${
+        `curl -d '{"total":5}' '${origin()}/v1/events/order.created?subject=order-17'`}>
+        Events appear here as they are published. Publish one:
+    <//>`;
+}
+
+function Stream() {
+    const items = live.list.value;
+    const hold = () => {
+        live.reading.value = true;
+    };
+    const release = (event) => {
+        if (!event.currentTarget.contains(event.relatedTarget)) {
+            live.reading.value = false;
+        }
+    };
+    const pause = () => (live.paused.value ? live.resume() : (live.paused.value = true));
+    return html`<section class="card stream" aria-label="Events">
+        <div class="card-head">
+            <h2>Events</h2>
+            <${Filter} />
+            <button type="button" aria-pressed=${live.paused.value} onClick=${pause}
+                title="Pause (p)">${live.paused.value ? "Resume" : "Pause"}</button>
+        </div>
+        <${Status} />
+        ${items.length ? html`<${Events} items=${items} label="Newest events first"
+            open=${route.value.params.event} onFocusIn=${hold} onFocusOut=${release} />`
+            : live.stream.value.state !== "refused" && html`<${Nothing} />`}
+    </section>`;
+}
+
+function Types() {
+    const { types: all, complete, known } = types.value;
+    const chosen = route.value.params.type;
+    const pick = (pattern) => change({ type: pattern === chosen ? undefined : pattern }, true);
+    return html`<section class="card types" aria-label="Types">
+        <div class="card-head"><h2>Types</h2>
+            ${chosen && html`<button type="button" class="link"
+                onClick=${() => change({ type: undefined }, true)}>all</button>`}
+        </div>
+        ${typesError.value && !known && html`<${Problem} error=${typesError.value} />`}
+        ${known && (all.length ? html`<${Tree} types=${all} chosen=${chosen} onPick=${pick} />`
+            : html`<p class="muted pad">No event has been published yet.</p>`)}
+        ${!complete && html`<p class="muted pad">There are more types than these.</p>`}
+    </section>`;
+}
+
+export function Live() {
+    const { type = "", text = "" } = route.value.params;
+    const contains = containsOf(text);
+    useEffect(() => {
+        live.text.value = contains ? "" : text.trim();
+    }, [text]);
+    useEffect(() => live.watch({ type, contains }), [type, contains]);
+    return html`<div class="live">
+        <section class="card" aria-label="Rates"><div class="card-head"><h2>Events a second</h2></div>
+            <${Chart} /></section>
+        <div class="columns"><${Types} /><${Stream} /></div>
+    </div>`;
+}
