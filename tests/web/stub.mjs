@@ -39,9 +39,14 @@ function problem(response, { status, code, message, more }) {
         detail: message, ...more }));
 }
 
+// Data that JavaScript cannot hold stay the text they came as, as in the service.
+export function write(value) {
+    return JSON.stringify(value).replace(/\{"\$text":("(?:\\.|[^"\\])*")\}/g, (_, text) => JSON.parse(text));
+}
+
 function json(response, value, status = 200, headers = {}) {
     response.writeHead(status, { "Content-Type": "application/json", ...headers });
-    response.end(JSON.stringify(value));
+    response.end(write(value));
 }
 
 function nothing(response, status = 204) {
@@ -79,6 +84,9 @@ async function publishFriendly({ world, request, response, query, args }) {
     const message = { type: args[0], data: text };
     try {
         message.data = JSON.parse(text);
+        if (JSON.stringify(message.data) !== text.replace(/\s/g, "") && /\d{17}|\.\d*0\b/.test(text)) {
+            message.data = { $text: text };
+        }
     } catch {
         message.datacontenttype = "text/plain";
     }
@@ -153,7 +161,7 @@ function stream({ stub, world, request, response, query }) {
         if (slice < most / 10 && sent < most && response.writableLength < 1 << 20) {
             slice++;
             sent++;
-            response.write(`id: ${Number(event.pealposition)}\ndata: ${JSON.stringify(event)}\n\n`);
+            response.write(`id: ${Number(event.pealposition)}\ndata: ${write(event)}\n\n`);
         }
     };
     if (last !== undefined) {

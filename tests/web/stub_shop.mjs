@@ -11,6 +11,17 @@ const KINDS = [
     ["sensor.temperature.read", (n) => ({ celsius: 20 + (n % 50) / 10 })],
     ["user.page.viewed", (n) => ({ page: `/articles/${n % 91}`, ms: 12 + (n % 40) })],
 ];
+// What the subscribers cannot do. Each is sure: a retry meets it again, until the data are mended.
+const FAULTS = [
+    { name: "billing", code: "card_expired", cannot: (e) => e.type === "payment.failed" && e.data.reason,
+        text: (e) => `the bank refused ${e.data.order}: the card has expired (response 54)` },
+    { name: "shipping-notices", code: "timeout", cannot: (e) => e.data.grams > 1300,
+        text: (e) => `no answer of the scale within 5 s for a parcel of ${e.data.grams} g` },
+    { name: "crm-hook", code: "http_503", cannot: (e) => e.data.total % 23 === 0,
+        text: () => "POST https://crm.example.com/hooks/peal: 503 Service Unavailable" },
+];
+
+const WORK_MS = 200;
 const WEIGHTS = [0, 0, 0, 0, 0, 0, 3, 3, 3, 4, 4, 4, 4, 1, 2];
 
 export function makeShop(world) {
@@ -19,6 +30,7 @@ export function makeShop(world) {
     let timer = null;
     let owed = 0;
     let subscribers = null;
+    let delivered = 0;
 
     function single() {
         const n = number++;
@@ -32,19 +44,21 @@ export function makeShop(world) {
         const failed = order++ % 5 === 4;
         const total = 5 + (order * 37) % 200;
         const correlationid = `cart-${7000 + order}`;
-        const say = (type, cause, data) => world.publish({ type, source: "/shop", subject: id, correlationid,
+        const begin = Date.now();
+        const say = (type, cause, data, ms = 0) => world.publish({ type, source: "/shop", subject: id,
+            correlationid, time: new Date(begin - 900 + ms).toISOString(),
             ...(cause ? { causationid: cause.id } : {}), data });
         const created = say("order.created", null, { order: id, total, currency: "EUR",
             items: [{ sku: "A-17", count: 1 + (order % 3) }, { sku: "C-4", count: 1 }], note: "by the door" });
         if (failed) {
-            const failure = say("payment.failed", created, { order: id, reason: "card_expired", retryable: false });
-            say("order.cancelled", failure, { order: id });
+            const failure = say("payment.failed", created, { order: id, reason: "card_expired", retryable: false }, 41);
+            say("order.cancelled", failure, { order: id }, 55);
             return 3;
         }
-        const paid = say("payment.authorized", created, { order: id, amount: total, card: "…4242" });
-        const packed = say("shipment.packed", paid, { order: id, grams: 400 + (order % 9) * 120 });
-        say("shipment.sent", packed, { order: id, carrier: "northbound", tracking: `NB${900000 + order}` });
-        say("email.sent", paid, { to: `customer-${order}`, template: "receipt" });
+        const paid = say("payment.authorized", created, { order: id, amount: total, card: "…4242" }, 38);
+        const packed = say("shipment.packed", paid, { order: id, grams: 400 + (order % 9) * 120 }, 412);
+        say("shipment.sent", packed, { order: id, carrier: "northbound", tracking: `NB${900000 + order}` }, 873);
+        say("email.sent", paid, { to: `customer-${order}`, template: "receipt" }, 96);
         return 5;
     }
 
@@ -68,13 +82,14 @@ export function makeShop(world) {
                 continue;
             }
             const settlements = world.pull(name, name === "search-index" ? 3 : 500).map(({ receipt, event }) => {
-                const bad = name === "billing" && event.type === "payment.failed" && event.data.reason;
-                return bad ? { receipt, verdict: "reject", code: "card_expired",
-                    text: `the bank refused ${event.data.order}: the card has expired (response 54)` }
+                const fault = FAULTS.find((one) => one.name === name && one.cannot(event));
+                return fault ? { receipt, verdict: "reject", code: fault.code, text: fault.text(event) }
                     : { receipt, verdict: "done" };
             });
             world.settle(name, settlements);
         }
+        world.deliverRate = (world.counts.delivered - delivered) * (1000 / WORK_MS);
+        delivered = world.counts.delivered;
     }
 
     return {
@@ -99,7 +114,7 @@ export function makeShop(world) {
                 chain();
             }
             work();
-            subscribers = setInterval(work, 200);
+            subscribers = setInterval(work, WORK_MS);
         },
         stop() {
             clearInterval(timer);

@@ -79,6 +79,7 @@ export class World {
         this.counts = { published: 0, delivered: 0, retried: 0, rejected: 0 };
         this.seconds = []; // published, delivered: of the last seconds
         this.nextLetter = 1;
+        this.deliverRate = 0;
     }
 
     publish(message) {
@@ -88,7 +89,7 @@ export class World {
         const event = { specversion: "1.0", source: "/stub", time: new Date().toISOString(),
             datacontenttype: "application/json", ...message, id: message.id ?? randomUUID() };
         event.pealposition = digits(++this.last);
-        event.recordedtime = event.time;
+        event.recordedtime = new Date().toISOString();
         if (event.subject) {
             const version = (this.versions.get(event.subject) ?? 0) + 1;
             this.versions.set(event.subject, version);
@@ -371,6 +372,6 @@ export class World {
             subscriptions: this.subscriptions.size, memory_bytes: process.memoryUsage().heapUsed,
             log_files: 1 + Math.floor(this.last / 100000), log_archived: 0, log_bytes: this.last * 310,
             connections: 2, streams: this.listeners.size, publish_rate: this.publishRate(),
-            deliver_rate: 0 };
+            deliver_rate: this.deliverRate };
     }
 }

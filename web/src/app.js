@@ -74,7 +74,8 @@ function Figures() {
     const tiles = [
         ["Published", rate(number("publish_rate")), "a second", "live"],
         ["Delivered", rate(number("deliver_rate")), "a second", "subscriptions"],
-        ["Events", brief(number("last_position")), "in the log so far", "search"],
+        ["Events", number("last_position") < 1e7 ? count(number("last_position")) : brief(number("last_position")),
+            "in the log so far", "search"],
         ["Subscriptions", count(number("subscriptions")), "open", "subscriptions"],
         ["Dead letters", count(dead), dead ? "to look at" : "all is well", "dead-letters", dead ? "bad" : ""],
         ["Stored", bytes(number("log_bytes")), health.value?.ready === false ? "not ready" : "healthy",
@@ -98,8 +99,8 @@ function Lost() {
     }, [down]);
     const seconds = Math.round((Date.now() - downSince.value) / 1000);
     return html`<div role="status" aria-live="polite" class="lost-place">${down && html`<div class="lost">
-        <span><strong>Connection lost.</strong> What you see is as of then.
-            <span aria-hidden="true"> ${seconds > 1 && `${duration(seconds)} ago. `}</span>Trying again by itself.</span>
+        <span><strong>Connection lost.</strong> The page tries again by itself.
+            <span aria-hidden="true">${seconds > 1 ? ` What it shows is ${duration(seconds)} old.` : ""}</span></span>
         <button type="button" onClick=${wake}>Try now</button>
     </div>`}</div>`;
 }
@@ -150,6 +151,7 @@ export function App() {
     useEffect(watchTypes, []);
     const { view, params } = route.value;
     useEffect(() => {
+        document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
         document.title = `${VIEWS.find(([name]) => name === view)[1]} · Peal`;
         window.scrollTo(0, 0);
     }, [view]);

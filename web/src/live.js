@@ -16,6 +16,7 @@ export const SHOWN_MAX = 200; // rows
 const BUFFER_MAX = 1000; // events
 const BUFFER_BYTES = 16 * 1024 * 1024; // characters of their JSON
 const SHOW_MS = 250;
+const TEXT_MS = 60; // after the last key
 const SUBJECTS_MAX = 50;
 
 export const list = signal([]); // newest first
@@ -149,13 +150,18 @@ export function watch(selectors) {
         },
     });
     const timer = setInterval(tick, SHOW_MS);
+    // A new text is asked of what is here, also while the list stands still; but not while the key
+    // is on its way to the screen.
+    let soon;
     const endText = effect(() => {
-        text.value; // A new text is asked of what is here, also while the list stands still.
-        make();
+        text.value;
+        clearTimeout(soon);
+        soon = setTimeout(make, TEXT_MS);
     });
     return () => {
         clearInterval(timer);
         endText();
+        clearTimeout(soon);
         end();
         clear();
     };

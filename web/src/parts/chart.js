@@ -44,7 +44,7 @@ function options(width, probe) {
             y: { range: (plot, min, max) => [0, Math.max(1, max * 1.1)] },
         },
         axes: [
-            { ...text, grid: { show: false }, space: 90, values: (plot, ticks) => ticks.map(clock) },
+            { ...text, grid: { show: false }, space: 90, size: 26, values: (plot, ticks) => ticks.map(clock) },
             { ...text, grid, size: 48, space: 36, values: (plot, ticks) => ticks.map(rate) },
         ],
         series: [{}, ...names.map((name) => {

@@ -63,8 +63,8 @@ export function Data({ event }) {
         <pre tabindex="0" aria-label="Data"><code>${
             kind === "json" ? coloured(shown) : shown}${shown.length < text.length ? "…" : ""}</code></pre>
         ${text.length > shown.length && html`<button type="button" class="link"
-            onClick=${() => setAll(true)}>Show all ${plural(text.split("\n").length, "line")},
-            ${" "}${count(text.length)} characters</button>`}
+            onClick=${() => setAll(true)}>${`Show all ${plural(text.split("\n").length, "line")}, ` +
+                `${count(text.length)} characters`}</button>`}
         ${all && cut(text).length < text.length && html`<button type="button" class="link"
             onClick=${() => setAll(false)}>Show less</button>`}
     </div>`;

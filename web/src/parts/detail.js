@@ -83,8 +83,8 @@ function Timeline({ trace }) {
         ${effects.map((effect) => html`<${Moment} key=${effect.event.id} event=${effect.event}
             now=${event} role="effect" depth=${effect.depth} />`)}
     </ol>
-    <p class="muted">${plural(causes.length, "cause")}, ${plural(effects.length, "effect")}.
-        ${!complete && " There are more than are shown here."}</p>`;
+    <p class="muted">${plural(causes.length, "cause")}, ${plural(effects.length, "effect")}.${
+        complete ? "" : " There are more than are shown here."}</p>`;
 }
 
 // What is at hand is shown at once; the service is asked for the rest.
@@ -130,8 +130,8 @@ export function EventPanel({ id }) {
     const close = () => change({ event: undefined });
     return html`<${Panel} label="Event" id=${id} title=${event?.type ?? "Event"} onClose=${close}>
         <p class="panel-sub">
-            ${event && html`<${Time} at=${event.time} full=${true} />`}
             <code class="id">${id}</code><${Copy} text=${() => id} label="Copy id" />
+            ${event && html`<${Time} at=${event.time} full=${true} />`}
         </p>
         ${error && html`<${Problem} error=${error} />`}
         ${event && html`<section aria-label="Data of the event"><${Data} event=${event} /></section>`}

@@ -20,9 +20,10 @@ class Row extends Component {
             <button type="button" class="row" tabindex=${first ? 0 : -1} data-id=${event.id}
                 aria-current=${open ? "true" : undefined}
                 onClick=${() => change({ event: event.id })}>
-                <time title=${`${event.time} (UTC)`}>${localTime(event.time)}</time>
                 ${version && html`<span class="version">${version}</span>`}
-                <span class="type"><i class=${`dot c-${colourOf(event.type)}`}></i>${event.type}</span>
+                <time title=${`${event.time} (UTC)`}>${localTime(event.time)}</time>
+                <span class="type" title=${event.type}><i
+                    class=${`dot c-${colourOf(event.type)}`}></i><b>${event.type}</b></span>
                 <span class="subject">${event.subject ?? ""}</span>
                 <span class="preview">${line}</span>
             </button>

@@ -27,7 +27,23 @@ export function grow(types) {
         }
         node.leaf = true;
     }
+    for (const [name, child] of root.children) {
+        root.children.set(name, join(child));
+    }
     return root;
+}
+
+// A branch with nothing but one branch on it is one line: temperature.read.
+function join(node) {
+    if (!node.leaf && node.children.size === 1) {
+        const [only] = node.children.values();
+        const child = join(only);
+        return { ...child, name: `${node.name}.${child.name}` };
+    }
+    for (const [name, child] of node.children) {
+        node.children.set(name, join(child));
+    }
+    return node;
 }
 
 // What to filter by: of a branch everything under it, of a leaf the type itself.
@@ -91,7 +107,7 @@ function Branch({ node, level, opened, chosen, onPick, first }) {
             <span class=${`twist ${branch ? (isOpen ? "open" : "closed") : ""}`} aria-hidden="true"
                 onClick=${() => branch && toggle(node, opened)}></span>
             <span class="pick" title=${pattern} onClick=${() => onPick(pattern)}>
-                ${!branch && html`<i class=${`dot c-${colourOf(node.path)}`}></i>`}${node.name}
+                ${!branch && html`<i class=${`dot c-${colourOf(node.path)}`}></i>`}<b>${node.name}</b>
             </span>
             <span class="number rate" title="events a second">${
                 node.rate >= 0.05 ? `${rate(node.rate)}/s` : ""}</span>

@@ -83,8 +83,7 @@ function Edit({ letter, onClose, onDone }) {
     }, "Tried again with what you wrote.");
     return html`<${Confirm} title="Edit and retry" verb="Retry with this" action=${action} wide=${true}
         onClose=${onClose} disabled=${Boolean(fault) || text === before}>
-        <p class="muted">The event in the log stays as it is. ${letter.subscription} is given this data
-            in its place.</p>
+        <p class="muted">The event in the log stays as it is. ${letter.subscription} is given this data instead.</p>
         <textarea class="mono" rows="16" autofocus spellcheck=${false} aria-label="Data"
             aria-invalid=${Boolean(fault)} aria-describedby="edit-fault"
             value=${text} onInput=${(event) => setText(event.target.value)}></textarea>
@@ -100,8 +99,8 @@ function Discard({ letter, onClose, onDone }) {
     }, "Discarded.");
     return html`<${Confirm} title="Discard this dead letter?" verb="Discard" danger=${true} action=${action}
         onClose=${onClose}>
-        <p>${letter.subscription} will never get <strong>${letter.event.type}</strong>
-            ${letter.event.subject && ` of ${letter.event.subject}`}. The event itself stays in the log.</p>
+        <p>${letter.subscription} will never get <strong>${letter.event.type}</strong>${
+            letter.event.subject ? ` of ${letter.event.subject}` : ""}. The event itself stays in the log.</p>
     <//>`;
 }
 
@@ -134,7 +133,8 @@ function LetterPanel({ id, refresh }) {
             <div><dt>Attempts</dt><dd>${count(Number(letter.attempts))}</dd></div>
             <div><dt>First failure</dt><dd><${Time} at=${letter.first_failure} full=${true} /></dd></div>
             <div><dt>Last failure</dt><dd><${Time} at=${letter.last_failure} full=${true} />
-                <span class="muted"> ${apart(letter.first_failure, letter.last_failure)}</span></dd></div>
+                ${letter.last_failure !== letter.first_failure && html`<span class="muted">${
+                    ` ${apart(letter.first_failure, letter.last_failure)}`}</span>`}</dd></div>
             <div><dt>Event</dt><dd><a href=${href("search", "", { event: letter.event.id })}>${letter.event.id}</a></dd></div>
         </dl>
         <section aria-label="Data of the event"><h3>Data${letter.edited ? ", edited" : ""}</h3><${Data} event=${letter.event} /></section>

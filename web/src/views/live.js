@@ -65,6 +65,11 @@ function Filter() {
     </form>`;
 }
 
+function gapSentence({ lost, first, last }) {
+    return `${plural(Number(lost), "event")} ${Number(lost) === 1 ? "was" : "were"} forgotten before ` +
+        `this page came back (positions ${count(Number(first))} to ${count(Number(last))}).`;
+}
+
 function Status() {
     const { state, error } = live.stream.value;
     const sample = live.sample.value;
@@ -72,18 +77,20 @@ function Status() {
     if (state === "refused") {
         return html`<${Problem} error=${error} />`;
     }
+    // Its line is always there: if it came and went, rows would move away under the mouse.
     return html`<p class="stream-status">
+        ${!held && state === "open" && !(sample && sample.seen > sample.sent) &&
+            html`<${Tag} kind="good">live<//>`}
+        ${state === "connecting" && html`<${Tag}>connecting<//>`}
         ${sample && sample.seen > sample.sent && html`<${Tag} kind="info"
-            title="More come than can be read: the service sends a sample">showing ${count(sample.sent)}
-            of ${count(sample.seen)} a second<//>`}
+            title="More come than can be read: the service sends a sample">${
+            `showing ${count(sample.sent)} of ${count(sample.seen)} a second`}<//>`}
         ${held && html`<${Tag} kind="warn">${live.paused.value ? "paused" : "held while you read"}<//>`}
         ${held && live.waiting.value > 0 && html`<button type="button" class="link" onClick=${live.resume}>
             ${plural(live.waiting.value, "new event")}: show</button>`}
         ${state === "waiting" && html`<${Tag} kind="bad">the stream broke off: trying again<//>`}
     </p>
-    ${live.gap.value && html`<p class="gap" role="status">${plural(Number(live.gap.value.lost), "event")}
-        ${live.gap.value.lost === 1 ? "was" : "were"} forgotten before this page came back
-        (positions ${count(Number(live.gap.value.first))} to ${count(Number(live.gap.value.last))}).</p>`}`;
+    ${live.gap.value && html`<p class="gap" role="status">${gapSentence(live.gap.value)}</p>`}`;
 }
 
 function Nothing() {
@@ -111,7 +118,7 @@ function Stream() {
         }
     };
     const pause = () => (live.paused.value ? live.resume() : (live.paused.value = true));
-    return html`<section class="card stream" aria-label="Events">
+    return html`<section class="card stream" aria-label="Events" data-state=${live.stream.value.state}>
         <div class="card-head">
             <h2>Events</h2>
             <${Filter} />

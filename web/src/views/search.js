@@ -79,7 +79,7 @@ function Question({ params, onAsk }) {
     // Made anew when the question comes from elsewhere: the fields then say what is asked.
     return html`<form class="question" role="search" onSubmit=${ask}
         key=${FIELDS.map(([name]) => params[name] ?? "").join("\n")}>
-        ${FIELDS.map(([name, label, hint, mono], i) => html`<label key=${name} class=${`field-${name}`}>
+        <div class="fields">${FIELDS.map(([name, label, hint, mono], i) => html`<label key=${name} class=${`field-${name}`}>
             <span>${label}</span>
             <input name=${name} class=${mono ? "mono" : ""} placeholder=${hint} defaultValue=${params[name] ?? ""}
                 value=${params[name] ?? ""} data-filter=${i === 0 ? "" : undefined} autocomplete="off"
@@ -89,7 +89,7 @@ function Question({ params, onAsk }) {
             <select name="order" value=${params.order ?? "desc"}>
                 <option value="desc">newest first</option>
                 <option value="asc">oldest first</option>
-            </select></label>
+            </select></label></div>
         <button type="submit" class="primary">Search</button>
     </form>`;
 }

@@ -22,8 +22,11 @@ function State({ one }) {
     if (one.paused) {
         return html`<${Tag} kind="warn">paused<//>`;
     }
-    if (Number(one.lag) === 0) {
+    if (Number(one.lag) === 0 || Number(one.lag_seconds) < 1) {
         return html`<${Tag} kind="good">up to date<//>`;
+    }
+    if (Number(one.members) === 0 && one.kind !== "webhook") {
+        return html`<${Tag} title="No program takes its events now">away<//>`;
     }
     return html`<${Tag} kind="info">behind<//>`;
 }
@@ -128,7 +131,7 @@ export function Subscriptions() {
                 onSeek=${setMoved} refresh=${refresh} />`)}</tbody>
         </table></div>`}
         ${all.length > 0 && shown.length === 0 && html`<p class="muted pad">None of ${count(all.length)}
-            has that in its name or pattern.</p>`}
+            ${" "}has that in its name or pattern.</p>`}
         ${moved && html`<${Seek} one=${moved} onClose=${() => setMoved(null)} onDone=${refresh} />`}
     </section>`;
 }
