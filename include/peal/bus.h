@@ -524,6 +524,17 @@ struct peal_bus_stats {
     uint64_t scheduled;                 // events that wait for their time
     // Of `file:`: its segment files, how many of them are archived, and the bytes they take, about.
     uint64_t log_files, log_archived, log_bytes;
+
+    // Of those dropped, by reason; of a bus that asks (`ask_owner`) all 0.
+    uint64_t dropped_overflow;  // a mailbox was full
+    uint64_t dropped_forgotten; // the log had forgotten them before they were read: back-pressure
+    uint64_t dropped_spent;     // PEAL_SPENT_DROP
+    uint64_t dropped_memory;    // no memory to hold one that had failed
+    // One in 64 publishes of a thread is timed, from the call to its return, as durable as was
+    // asked; of bytes (peal_emit, peal_topic_publish) only those that a log takes. And each sync of
+    // a file of `file:`; those that failed are among them.
+    struct peal_histogram publish_time, sync_time;
+    uint64_t sync_failures;
 };
 // PEAL_EIO, PEAL_ENOMEM: of a bus that only reads.
 PEAL_API enum peal_err peal_bus_stats(struct peal_bus_stats *out, peal_bus *bus);
@@ -551,6 +562,9 @@ struct peal_subscription_stats {
     // timed each time; how long a handler works on what it took or pulled is not known.
     struct peal_histogram handler_time;
     struct peal_histogram delivery_time; // from publish to the handler's start, or to the pull
+    uint64_t retried;                    // of those that failed, tried again
+    // Of those dropped, by reason, as in peal_bus_stats.
+    uint64_t dropped_overflow, dropped_forgotten, dropped_spent, dropped_memory;
 };
 PEAL_API enum peal_err peal_subscription_stats(struct peal_subscription_stats *out,
                                                peal_subscription *subscription);

@@ -141,6 +141,8 @@ bool pl_mailbox_rest_shared(struct pl_mailbox *mailbox);
 
 // Counts one of its events as lost. Takes the turn.
 void pl_mailbox_lose(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last);
+// The same, because the log has forgotten them.
+void pl_mailbox_miss(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last);
 bool pl_mailbox_take_loss(struct pl_mailbox *mailbox, struct pl_loss *out);
 
 // Can only one worker at a time run it? Of a durable name never: others may join at any moment.
@@ -389,9 +391,6 @@ static inline void pl_bus_view(struct peal_event *event, struct peal_bus *bus,
     event->owner = segment;
     event->owner_ops = segment ? &pl_segment_owner : NULL;
 }
-
-void pl_histogram_add(struct pl_histogram *histogram, int64_t ns);
-void pl_histogram_read(struct peal_histogram *out, const struct pl_histogram *histogram);
 
 // Says that a handler was slow, and counts it: for this event, or one of the `among` up to it.
 void pl_report_slow(struct pl_mailbox *mailbox, const struct peal_event *event, unsigned among,

@@ -23,25 +23,6 @@
 // Deliveries between two looks at the coarse clock, at most.
 #define STRIDE_MAX 8
 
-void pl_histogram_add(struct pl_histogram *histogram, int64_t ns)
-{
-    uint64_t value = ns > 0 ? (uint64_t)ns : 0;
-    size_t bucket = value ? (size_t)(64 - __builtin_clzll(value)) : 0;
-    bucket = bucket < PEAL_HISTOGRAM_BUCKETS ? bucket : PEAL_HISTOGRAM_BUCKETS - 1;
-    pl_count_shared(&histogram->buckets[bucket], 1);
-    pl_count_shared(&histogram->count, 1);
-    pl_count_shared(&histogram->sum_ns, value);
-}
-
-void pl_histogram_read(struct peal_histogram *out, const struct pl_histogram *histogram)
-{
-    for (size_t i = 0; i < PEAL_HISTOGRAM_BUCKETS; i++) {
-        out->buckets[i] = atomic_load_explicit(&histogram->buckets[i], memory_order_relaxed);
-    }
-    out->count = atomic_load_explicit(&histogram->count, memory_order_relaxed);
-    out->sum_ns = atomic_load_explicit(&histogram->sum_ns, memory_order_relaxed);
-}
-
 void pl_report_slow(struct pl_mailbox *mailbox, const struct peal_event *event, unsigned among,
                     int64_t ns)
 {

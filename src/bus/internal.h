@@ -29,6 +29,7 @@
 
 #include "base/door.h"
 #include "base/heap.h"
+#include "base/histogram.h"
 #include "base/list.h"
 #include "base/lock.h"
 #include "base/map.h"
@@ -129,6 +130,7 @@ struct pl_slot {
     const struct peal_event *current; // the event being handled, for its causal heirs
     const struct pl_batch *batch;     // whose handler runs; NULL: of none
     uint64_t number;                  // of the next event without a position
+    unsigned published;               // counts up to the next publish that is timed
     const char *last_text;            // the type it published last, and its topic: most who
     struct peal_topic *last_topic;    // publish by type say the same words again
     // The route it is in; one byte further once it is confirmed (pl_route_enter).
@@ -150,13 +152,10 @@ struct pl_settings {
 
 // Counters of one mailbox. Written by whoever runs it (one at a time, or under its lock): relaxed.
 struct pl_box_counts {
-    _Atomic uint64_t delivered, filtered, failed, retried, released, rejected, dead, dropped, slow;
-};
-
-// A histogram that several threads add to while others look.
-struct pl_histogram {
-    _Atomic uint64_t buckets[PEAL_HISTOGRAM_BUCKETS];
-    _Atomic uint64_t count, sum_ns;
+    _Atomic uint64_t delivered, filtered, failed, retried, released, rejected, dead, slow;
+    // All that was dropped and told; and for which reason, told or not, if the mailbox was not
+    // full: the log had forgotten it, its attempts were spent, no memory to hold it.
+    _Atomic uint64_t dropped, forgotten, spent, unheld;
 };
 
 struct pl_timings {
@@ -386,7 +385,8 @@ struct peal_bus {
     uint64_t folded_published; // counts of routes that are gone
     uint64_t folded_routed;    // the same, once for each inline handler they called
     struct {
-        uint64_t delivered, retried, dropped; // of subscriptions that are gone
+        uint64_t delivered, retried; // of subscriptions that are gone
+        uint64_t dropped, forgotten, spent, unheld;
     } folded;
     _Atomic(struct pl_slot *) slots; // prepended with release; read without the lock
 
@@ -418,7 +418,7 @@ struct peal_bus {
 
     _Atomic uint64_t duplicates, refused, rejected, emit_lost, parks;
     _Atomic int64_t last_complaint;
-    struct pl_histogram publish_wait;
+    struct pl_histogram publish_wait, publish_time;
 };
 
 // A test's world, where this bus lives in one: src/testing/, which stands above the bus.

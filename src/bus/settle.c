@@ -171,6 +171,7 @@ static void spend(struct pl_mailbox *mailbox, struct pl_pending *pending,
         return;
     }
     pl_count_shared(&mailbox->counts.dropped, 1);
+    pl_count_shared(&mailbox->counts.spent, 1);
     pl_hold_finish_pending(mailbox, pending);
 }
 
@@ -297,6 +298,7 @@ void pl_hold_returned(struct pl_mailbox *mailbox, struct pl_pending *pending,
 static void say_lost(struct pl_mailbox *mailbox, const struct peal_event *event)
 {
     pl_count_shared(&mailbox->counts.dropped, 1);
+    pl_count_shared(&mailbox->counts.unheld, 1);
     pl_bus_say(mailbox->bus, PEAL_LEVEL_ERROR,
                "subscription %s: no memory to hold an event of type %s that failed; it is lost",
                pl_mailbox_who(mailbox), peal_event_type(event));

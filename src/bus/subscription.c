@@ -507,6 +507,9 @@ void pl_mailbox_end(struct pl_mailbox *mailbox)
     bus->folded.delivered += atomic_load_explicit(&counts->delivered, memory_order_relaxed);
     bus->folded.retried += atomic_load_explicit(&counts->retried, memory_order_relaxed);
     bus->folded.dropped += atomic_load_explicit(&counts->dropped, memory_order_relaxed);
+    bus->folded.forgotten += atomic_load_explicit(&counts->forgotten, memory_order_relaxed);
+    bus->folded.spent += atomic_load_explicit(&counts->spent, memory_order_relaxed);
+    bus->folded.unheld += atomic_load_explicit(&counts->unheld, memory_order_relaxed);
     if (mailbox->in) {
         bus->folded.dropped += mailbox->in->loss.count; // nobody pushes, nobody is told any more
     }

@@ -380,6 +380,7 @@ static void file_holdings(struct pl_engine *engine, struct peal_bus_stats *out)
     out->log_files = holdings.files;
     out->log_archived = holdings.archived;
     out->log_bytes = holdings.bytes;
+    pl_store_syncs(&out->sync_time, &out->sync_failures, pl_local_of(engine)->store);
 }
 
 static enum peal_err file_repair(struct pl_engine *engine, const struct peal_repair *wanted,

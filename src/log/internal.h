@@ -127,6 +127,9 @@ struct pl_store {
     // told that they are safe. Stored before `written` and `durable` pass them.
     _Atomic uint64_t unknown_first, unknown_end;
 
+    struct pl_histogram syncs;      // how long each took
+    _Atomic uint64_t sync_failures; // of those
+
     struct pl_mutex lock; // of all below; a leaf
     struct pl_volume *volumes;
     size_t volume_count, volume_capacity;

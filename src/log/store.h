@@ -24,6 +24,7 @@
 #ifndef PL_LOG_STORE_H
 #define PL_LOG_STORE_H
 
+#include "base/histogram.h"
 #include "log/log.h"
 #include "log/segfile.h"
 
@@ -156,6 +157,9 @@ struct pl_holdings {
     uint64_t bytes;           // that all take, about
 };
 void pl_store_holdings(struct pl_holdings *out, struct pl_store *store);
+
+// Syncs of its files: how long they took, and how many failed. Any thread.
+void pl_store_syncs(struct peal_histogram *out, uint64_t *out_failures, struct pl_store *store);
 
 // Of a store that only reads: takes notice of what was written since; pl_store_written says how far
 // that is. One thread at a time, others may read. PEAL_EIO, PEAL_ENOMEM.
