@@ -4,6 +4,7 @@
 // then delivered.
 #include "bus/ask.h"
 #include "bus/publish.h"
+#include "bus/tracing.h"
 
 #include "base/error.h"
 
@@ -268,6 +269,24 @@ static enum peal_err publish_parcel(struct parcel *parcel, const struct peal_mes
     return err;
 }
 
+enum peal_err pl_publish_many(struct peal_bus *bus, const struct peal_message *messages,
+                              size_t count, struct peal_receipt *receipts)
+{
+    struct parcel parcel = { .bus = bus, .slot = pl_slot_mine(bus), .count = count };
+    size_t each = sizeof *parcel.passages + sizeof *parcel.requests;
+    // One allocation a batch: a batch is not the hot path, its events are.
+    char *memory = parcel.slot ? pl_new(bus->seams, count * each) : NULL;
+    if (!memory) {
+        return pl_fail(PEAL_ENOMEM, "no memory for a batch of %zu messages", count);
+    }
+    parcel.passages = (struct pl_passage *)(void *)memory;
+    parcel.requests = (struct pl_request *)(void *)(parcel.passages + count);
+    enum peal_err err = publish_parcel(&parcel, messages, receipts);
+    pl_release(bus->seams, memory);
+    return err == PEAL_EUNSUPPORTED && pl_asks(bus) ? pl_ask_publish(bus, messages, count, receipts)
+                                                    : err;
+}
+
 enum peal_err peal_publish_batch(peal_bus *bus, const struct peal_message *messages, size_t count,
                                  struct peal_receipt *receipts)
 {
@@ -289,17 +308,6 @@ enum peal_err peal_publish_batch(peal_bus *bus, const struct peal_message *messa
         }
         return PEAL_OK;
     }
-    struct parcel parcel = { .bus = bus, .slot = pl_slot_mine(bus), .count = count };
-    size_t each = sizeof *parcel.passages + sizeof *parcel.requests;
-    // One allocation a batch: a batch is not the hot path, its events are.
-    char *memory = parcel.slot ? pl_new(bus->seams, count * each) : NULL;
-    if (!memory) {
-        return pl_fail(PEAL_ENOMEM, "no memory for a batch of %zu messages", count);
-    }
-    parcel.passages = (struct pl_passage *)(void *)memory;
-    parcel.requests = (struct pl_request *)(void *)(parcel.passages + count);
-    err = publish_parcel(&parcel, messages, receipts);
-    pl_release(bus->seams, memory);
-    return err == PEAL_EUNSUPPORTED && pl_asks(bus) ? pl_ask_publish(bus, messages, count, receipts)
-                                                    : err;
+    return pl_tracing_of(bus) ? pl_tracing_publish_many(bus, messages, count, receipts)
+                              : pl_publish_many(bus, messages, count, receipts);
 }

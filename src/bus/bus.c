@@ -108,6 +108,7 @@ static enum peal_err open_engine(struct peal_bus *bus, const struct pl_url *url,
     bus->log = bus->engine->log;
     bus->kv = bus->engine->state;
     bus->silent = !(ops->capabilities & PL_CAN_DELIVER);
+    atomic_store_explicit(&bus->aside, bus->silent, memory_order_relaxed);
     bus->keeps = (ops->capabilities & PL_CAN_KEEP) && config.limits.history;
     if (bus->log) {
         memcpy(bus->origin.seed, bus->engine->origin, sizeof bus->origin.seed);
@@ -456,6 +457,7 @@ static void free_interceptors(struct peal_bus *bus)
         pl_release(bus->seams, list);
         list = older;
     }
+    pl_release(bus->seams, atomic_load_explicit(&bus->tracing, memory_order_relaxed));
 }
 
 void peal_bus_close(peal_bus *bus)

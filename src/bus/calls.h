@@ -330,6 +330,11 @@ void pl_deliver_batch(struct pl_call *call, struct pl_slot *slot,
 // Of every 64th delivery, notes how long it took from publish until now.
 void pl_time_delivery(struct pl_mailbox *mailbox, const struct peal_event *event);
 
+// Middlewares and the handler, untraced.
+enum peal_verdict pl_chain_run(const struct pl_middlewares *list,
+                               const struct peal_subscription *member,
+                               const struct peal_event *event);
+
 // The handlers of inline mailboxes that are more than a handler: filter, middleware, timing, guard.
 enum peal_verdict pl_inline_full(const peal_event *event, void *context);
 
@@ -599,7 +604,18 @@ enum peal_err pl_draft_run(struct peal_draft *draft, struct pl_slot *slot,
                            const char *type);
 void pl_draft_finish(struct peal_draft *draft); // fine on zeros
 
+// From now on the bus is traced: `tracing` is *taken* unless it fails. PEAL_ESTATE (it is traced
+// already), PEAL_ENOMEM.
+enum peal_err pl_middlewares_trace(struct peal_bus *bus, struct pl_tracing *tracing);
+
 // ---- publish.c ----------------------------------------------------------------------------------
+
+// One message, as peal_publish; `may_block` false: as peal_emit. Not traced.
+enum peal_err pl_publish_message(struct peal_bus *bus, const struct peal_message *message,
+                                 bool may_block, struct peal_receipt *receipt);
+// Many, as peal_publish_batch, which has looked at its arguments. Not traced.
+enum peal_err pl_publish_many(struct peal_bus *bus, const struct peal_message *messages,
+                              size_t count, struct peal_receipt *receipts);
 
 // Publishes an event of the system's own, of a type that begins with `$peal.`. It is because of
 // nothing: inside a handler it inherits nothing. The errors are those of peal_publish; it does not

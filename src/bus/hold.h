@@ -88,6 +88,13 @@ struct pl_hold {
     bool crowded;        // only the newest of each key wait: a newer one takes their place
 };
 
+// The span a delivery is to be settled in; zeros: it is not traced.
+struct pl_delivery_span {
+    struct peal_span_context own;
+    uint8_t parent[8];
+    int64_t pulled; // when, since the epoch; 0: it was taken by a handler
+};
+
 // What the event says of itself lies in `names`, because the delivery may outlive the bus.
 struct peal_delivery {
     struct pl_mailbox *mailbox;
@@ -96,6 +103,7 @@ struct peal_delivery {
     struct pl_call call;
     const struct peal_event *kept;
     enum peal_verdict verdict; // of one that was settled early
+    struct pl_delivery_span span;
     struct pl_origin origin;
     char names[]; // type and source; nothing if there is `kept`, which has its own
 };

@@ -40,6 +40,7 @@
 
 #include <peal/bus.h>
 #include <peal/deadletter.h>
+#include <peal/trace.h>
 
 // ---- topics and routes (topic_table.c, route.c) -------------------------------------------------
 
@@ -48,6 +49,7 @@ struct pl_batch;
 struct pl_intake;
 struct pl_mailbox;
 struct pl_route;
+struct pl_tracing;
 struct pl_upcasts;
 
 struct peal_topic {
@@ -129,6 +131,7 @@ struct pl_slot {
     unsigned handling;                // handlers of this bus running in this thread
     const struct peal_event *current; // the event being handled, for its causal heirs
     const struct pl_batch *batch;     // whose handler runs; NULL: of none
+    struct peal_span_context span;    // that the handler runs in; zeros: it is not traced
     uint64_t number;                  // of the next event without a position
     unsigned published;               // counts up to the next publish that is timed
     const char *last_text;            // the type it published last, and its topic: most who
@@ -294,7 +297,8 @@ struct pl_middleware {
 };
 
 struct pl_middlewares {
-    struct pl_middlewares *older; // kept for those who still walk it, until the bus closes
+    struct pl_middlewares *older;     // kept for those who still walk it, until the bus closes
+    const struct pl_tracing *tracing; // NULL: no spans
     size_t count;
     struct pl_middleware list[];
 };
@@ -350,6 +354,7 @@ struct peal_bus {
     struct pl_log *log; // of the engine
     struct pl_kv *kv;   // of the engine; NULL: nothing but the log survives, if that does
     bool silent;        // nothing is delivered or kept: noop
+    atomic_bool aside;  // silent or traced: publishing goes another way
     bool keeps;         // there is a history
     uint64_t id;        // no two buses of a process share one
     _Atomic(struct pl_topic_table *) table;
@@ -391,6 +396,7 @@ struct peal_bus {
     _Atomic(struct pl_slot *) slots; // prepended with release; read without the lock
 
     _Atomic(struct pl_middlewares *) middlewares; // immutable; replaced under `lock`
+    _Atomic(struct pl_tracing *) tracing;         // set once, with release; NULL: not traced
     _Atomic(struct pl_upcasts *) upcasts;         // set once, with release; NULL: none
 
     struct pl_mutex types_lock; // topics are made with it; read without a lock

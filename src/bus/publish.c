@@ -14,6 +14,7 @@
 #include "bus/publish.h"
 #include "bus/ask.h"
 #include "bus/schedule.h"
+#include "bus/tracing.h"
 
 #include "base/error.h"
 
@@ -260,6 +261,12 @@ static inline enum peal_err publish_message(struct peal_bus *bus,
                                   : publish_untimed(bus, message, may_block, receipt);
 }
 
+enum peal_err pl_publish_message(struct peal_bus *bus, const struct peal_message *message,
+                                 bool may_block, struct peal_receipt *receipt)
+{
+    return publish_message(bus, message, may_block, receipt);
+}
+
 enum peal_err pl_publish_as_it_is(struct peal_bus *bus, const struct peal_message *message,
                                   uint16_t hops)
 {
@@ -420,14 +427,22 @@ static inline __attribute__((always_inline)) enum peal_err publish_bytes(
     return PEAL_OK;
 }
 
-// Inside a handler, where there is something to inherit.
-static __attribute__((noinline)) enum peal_err publish_caused(struct peal_bus *bus,
-                                                              const peal_topic *topic,
-                                                              const void *data, size_t size,
-                                                              bool may_block)
+// Acquire: who sees that the bus is traced sees by what.
+static inline bool goes_aside(const struct peal_bus *bus)
+{
+    return __builtin_expect(atomic_load_explicit(&bus->aside, memory_order_acquire), 0);
+}
+
+// Bytes where there is more to do than to publish them: inside a handler, which they inherit from,
+// or on a bus that is traced.
+static __attribute__((noinline)) enum peal_err publish_bytes_aside(struct peal_bus *bus,
+                                                                   const peal_topic *topic,
+                                                                   const void *data, size_t size,
+                                                                   bool may_block)
 {
     struct peal_message message = { .topic = topic, .data = data, .size = size };
-    return publish_message(bus, &message, may_block, NULL);
+    return goes_aside(bus) ? pl_tracing_publish(bus, &message, may_block, NULL)
+                           : publish_message(bus, &message, may_block, NULL);
 }
 
 enum peal_err peal_publish(peal_bus *bus, const struct peal_message *message,
@@ -443,7 +458,8 @@ enum peal_err peal_publish(peal_bus *bus, const struct peal_message *message,
         }
         return err;
     }
-    enum peal_err err = publish_message(bus, message, true, receipt);
+    enum peal_err err = goes_aside(bus) ? pl_tracing_publish(bus, message, true, receipt)
+                                        : publish_message(bus, message, true, receipt);
     // Who only reads has been refused by now, if its message is one.
     return err == PEAL_EUNSUPPORTED && pl_asks(bus) ? pl_ask_publish(bus, message, 1, receipt)
                                                     : err;
@@ -479,7 +495,7 @@ static __attribute__((noinline)) enum peal_err publish_seldom(const peal_topic *
         return PEAL_ENOMEM;
     }
     if (slot->current) {
-        return publish_caused(topic->bus, topic, data, size, true);
+        return publish_bytes_aside(topic->bus, topic, data, size, true);
     }
     struct peal_topic *own = (struct peal_topic *)topic; // const only for users
     return publish_bytes(own, slot, data, size, true);
@@ -487,8 +503,9 @@ static __attribute__((noinline)) enum peal_err publish_seldom(const peal_topic *
 
 enum peal_err peal_topic_publish(const peal_topic *topic, const void *data, size_t size)
 {
-    if (__builtin_expect(topic && topic->bus->silent, 0)) {
-        return pl_bus_check_open(topic->bus);
+    if (__builtin_expect(topic && goes_aside(topic->bus), 0)) {
+        return topic->bus->silent ? pl_bus_check_open(topic->bus)
+                                  : publish_bytes_aside(topic->bus, topic, data, size, true);
     }
     struct pl_slot *slot = topic ? pl_slot_at_hand(topic->bus) : NULL;
     if (__builtin_expect(!slot || slot->current, 0)) {
@@ -527,10 +544,10 @@ void peal_emit(peal_bus *bus, const char *type, const void *data, size_t size)
             (void)pl_count_limit(bus, err); // counted; said below
         }
     }
-    if (!err && __builtin_expect(!slot->current, 1)) {
+    if (!err && __builtin_expect(!slot->current && !goes_aside(bus), 1)) {
         err = publish_bytes(topic, slot, data, size, false);
     } else if (!err) {
-        err = publish_caused(bus, topic, data, size, false);
+        err = publish_bytes_aside(bus, topic, data, size, false);
     }
     if (__builtin_expect(err != PEAL_OK, 0)) {
         complain(bus, type ? type : "(none)");
