@@ -29,7 +29,7 @@ bool service_address_read(struct service_address *out, const char *text)
     const char *colon = strrchr(text, ':');
     size_t length = colon ? (size_t)(colon - text) : 0;
     const char *host = text;
-    if (length > 1 && text[0] == '[' && text[length - 1] == ']') {
+    if (length > 2 && text[0] == '[' && text[length - 1] == ']') {
         host++;
         length -= 2;
     } else if (memchr(text, ':', length)) {

@@ -86,7 +86,13 @@ static void read_patterns(struct service_yaml *yaml, struct service_list *list, 
             return;
         }
     }
-    if (whole && used > 0 && peal_pattern_canonical(canonical, sizeof canonical, whole)) {
+    if (!whole || used == 0) {
+        return;
+    }
+    enum peal_err err = peal_pattern_canonical(canonical, sizeof canonical, whole);
+    if (err == PEAL_ENOMEM) {
+        yaml->config->starved = true;
+    } else if (err) {
         service_fault(yaml->config, place, "%s: %s", what, peal_error_sentence());
     }
 }
