@@ -200,7 +200,7 @@ static void the_man_pages_have_every_option(void **state)
         if (!strstr(file, line)) {
             fail_msg("peal.yaml(5) has no %s", option->name);
         }
-        (void)snprintf(line, sizeof line, "\n*--%s*", option->flag);
+        (void)snprintf(line, sizeof line, "*--%s*", option->flag);
         if (*option->flag && !strstr(serve, line)) {
             fail_msg("peal-serve(1) has no --%s", option->flag);
         }
