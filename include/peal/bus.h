@@ -156,6 +156,12 @@ struct peal_bus_options {
     // Of `file:` only. Complete files whose events are all older than this are compressed in the
     // background, while others are published, and read as before (peal_log_archive). Default: none.
     uint64_t archive_ms;
+
+    // Of `http:` only. Who we are: sent as `Authorization: Bearer`. *Copied*. Default: nobody.
+    const char *token;
+    // Of `http:` only. Bytes of what was published and the service has yet to answer: as much waits
+    // while it cannot be reached. Then `pressure` decides. Default 16 MiB.
+    uint64_t spool_bytes;
 };
 
 // Opens a bus. PEAL_EURL (unknown scheme or parameter), PEAL_EINVAL, PEAL_EUNSUPPORTED (an option

@@ -92,6 +92,12 @@ static struct pl_engine_config describe(struct peal_bus *bus)
         .say_context = options->log_context,
         .ahead = pl_durable_fall_back,
         .ahead_context = bus,
+        .token = options->token,
+        .spool_bytes = options->spool_bytes,
+        .pressure = options->pressure,
+        .block_ms = options->block_ms,
+        .arrive = pl_bus_arrive,
+        .arrive_context = bus,
     };
 }
 
@@ -418,6 +424,9 @@ enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms, struct peal_lef
     enum peal_err err = settle_all(bus);
     enum peal_err saved = pl_durable_save(bus, PEAL_DURABILITY_DISK, true);
     err = err ? err : saved;
+    if (bus->engine && bus->engine->ops->stop) {
+        bus->engine->ops->stop(bus->engine);
+    }
     set_state(bus, PL_BUS_STOPPED);
     pl_pulls_wake(bus);
     if (out) {

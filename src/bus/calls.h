@@ -40,6 +40,16 @@ enum peal_err pl_bus_check_writes(const struct peal_bus *bus, const char *what);
 // On a bus that only reads: what has been written since is seen. PEAL_EIO, PEAL_ENOMEM.
 enum peal_err pl_bus_refresh(struct peal_bus *bus);
 
+// ---- arrive.c -----------------------------------------------------------------------------------
+
+// As `arrive` of struct pl_engine_config, with the bus as its context.
+enum peal_err pl_bus_arrive(void *context, const struct pl_arrivals *arrivals);
+
+static inline bool pl_is_remote(const struct peal_bus *bus)
+{
+    return bus->engine->ops->publish != NULL;
+}
+
 // ---- intake.c -----------------------------------------------------------------------------------
 
 // What somebody has still to read starts here. With the turn.

@@ -191,6 +191,20 @@ static __attribute__((noinline)) enum peal_err schedule(struct peal_bus *bus,
     return pl_count_limit(bus, pl_schedule_accept(bus, &parting, receipt));
 }
 
+// To where the log is. Outside every route: it may take as long as the way there and back.
+static __attribute__((noinline)) enum peal_err depart(struct peal_bus *bus,
+                                                      const struct pl_passage *passage,
+                                                      bool may_wait, struct peal_receipt *receipt)
+{
+    const struct pl_departure departure = { passage->message, passage->topic->type,
+                                            bus->origin.source };
+    const struct pl_departures what = { .each = &departure,
+                                        .count = 1,
+                                        .may_wait = may_wait,
+                                        .durability = bus->options.durability };
+    return pl_count_limit(bus, bus->engine->ops->publish(bus->engine, &what, receipt));
+}
+
 static enum peal_err publish_untimed(struct peal_bus *bus, const struct peal_message *message,
                                      bool may_block, struct peal_receipt *receipt)
 {
@@ -214,9 +228,13 @@ static enum peal_err publish_untimed(struct peal_bus *bus, const struct peal_mes
     struct peal_receipt *filled = settles && receipt ? &own : receipt;
     struct pl_request request = { .conditional = false };
     err = pl_passage_prepare(bus, slot, &passage, &request);
-    bool later = !err && __builtin_expect(passage.message->deliver_at_ns != 0, 0) &&
+    bool remote = pl_is_remote(bus);
+    bool later = !err && !remote && __builtin_expect(passage.message->deliver_at_ns != 0, 0) &&
                  pl_schedule_wants(bus, passage.message);
-    if (later) {
+    if (remote) {
+        settles = false;
+        filled = receipt;
+    } else if (later) {
         err = schedule(bus, &passage, request.append.hops, filled);
     } else if (!err && passage.route->plain && !request.conditional) {
         err = publish_plain(bus, slot, &passage, request.append.hops, filled);
@@ -224,6 +242,9 @@ static enum peal_err publish_untimed(struct peal_bus *bus, const struct peal_mes
         err = append_and_deliver(bus, slot, &passage, &request, may_block, filled);
     }
     pl_route_leave(bus, slot);
+    if (!err && __builtin_expect(remote, 0)) {
+        err = depart(bus, &passage, may_block, receipt);
+    }
     if (!err && !later && settles) {
         // The level of who drafts last. Who must not care does not wait for a disk.
         enum peal_durability level =
@@ -315,7 +336,7 @@ static __attribute__((noinline)) enum peal_err publish_bytes_slowly(struct peal_
                                                                     bool may_block)
 {
     struct peal_bus *bus = topic->bus;
-    if (route->interceptor_count > 0) {
+    if (route->interceptor_count > 0 || pl_is_remote(bus)) {
         pl_route_leave(bus, slot);
         struct peal_message message = { .topic = topic, .data = data, .size = size };
         return publish_message(bus, &message, may_block, NULL);

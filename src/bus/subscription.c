@@ -278,7 +278,13 @@ static enum peal_err check_subscribe(struct peal_bus *bus, const char *pattern,
     if (err) {
         return err;
     }
-    if (bus->options.read_only) {
+    if (pl_is_remote(bus) && options && options->mode == PEAL_INLINE) {
+        return pl_fail(PEAL_EUNSUPPORTED,
+                       "subscription to %s: what is published on %s: comes back from the service, "
+                       "so no handler can run before publish returns; leave PEAL_INLINE out",
+                       pattern, bus->engine->ops->scheme);
+    }
+    if (bus->options.read_only && !pl_is_remote(bus)) {
         return pl_fail(PEAL_EUNSUPPORTED,
                        "subscription to %s: a bus that only reads delivers nothing; open a reader",
                        pattern);
@@ -342,7 +348,10 @@ static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mail
     struct peal_subscription *joined = NULL;
     uint64_t position = 0;
     struct pl_start start = start_of(mailbox);
-    enum peal_err err = bus->log ? pl_start_position(&position, bus, &start) : PEAL_OK; // may read
+    enum peal_err err = pl_is_remote(bus) ? bus->engine->ops->listen(bus->engine) : PEAL_OK;
+    if (!err && bus->log) {
+        err = pl_start_position(&position, bus, &start); // may read
+    }
     if (err) {
         pl_mailbox_unref(mailbox);
         return err;
@@ -415,7 +424,7 @@ enum peal_err peal_subscribe(peal_subscription **out, peal_bus *bus, const char 
         }
     }
     struct peal_subscription as = { .handler = handler, .batch = given.batch, .context = context };
-    struct peal_subscription *made;
+    struct peal_subscription *made = NULL;
     err = subscribe_on(&made, mailbox, &as);
     if (!err && out) {
         *out = made;

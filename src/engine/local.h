@@ -5,6 +5,7 @@
 //     mem.c    the log and nothing else
 //     file.c   the log, written behind into files (log/store.h)
 //     sqlite.c the log, written behind into a database
+//     http.c   a log in memory of what a service sends of its own
 #ifndef PL_ENGINE_LOCAL_H
 #define PL_ENGINE_LOCAL_H
 
@@ -12,6 +13,7 @@
 #include "log/storage.h"
 
 struct pl_store;
+struct pl_remote;
 
 // Who archives in the background (archive.c).
 struct pl_archiver {
@@ -38,6 +40,8 @@ struct pl_local {
     bool read_only;
     peal_log_callback *say;
     void *say_context;
+
+    struct pl_remote *remote; // http: only
 
     // file: only.
     struct pl_store *store;

@@ -147,6 +147,24 @@ static inline uint64_t pl_log_end(struct pl_log *log)
     return atomic_load_explicit(&log->end, memory_order_acquire);
 }
 
+// The segment that has room for a frame of so many bytes, made the tail if need be; it owns the
+// block from then on (NULL: none). With the turn. As pl_log_append.
+enum peal_err pl_log_make_ready(struct pl_segment **out, struct pl_log *log, size_t size,
+                                struct pl_outside_block *outside);
+
+// Takes an event that another log has given its position, not below our end; positions that are
+// left out have none. `frame` is *copied*, `outside` (the data it points to; NULL) is *taken* if it
+// succeeds. With the turn, not visible before pl_log_publish. PEAL_EAGAIN, PEAL_ENOMEM.
+enum peal_err pl_log_take(struct pl_log *log, const struct pl_frame *frame,
+                          struct pl_outside_block *outside);
+
+// The log goes on at a position; those below that were not taken have no event. With the turn.
+void pl_log_pass(struct pl_log *log, uint64_t end);
+
+// Has nothing in memory any more, and goes on at a position: what lies before it is for the past to
+// read. With the turn.
+void pl_log_restart(struct pl_log *log, uint64_t end);
+
 // Bytes allocated, by the log and by those who keep events of it. Any thread.
 static inline size_t pl_log_memory(const struct pl_log *log)
 {
