@@ -201,6 +201,13 @@ static enum peal_err encode_all(struct encoding *encoding, uint64_t *out_next, p
     return err == PEAL_ENOTFOUND ? PEAL_OK : err;
 }
 
+// What is published so far survives this process, if the log does at all.
+static enum peal_err make_safe(peal_bus *bus)
+{
+    enum peal_err err = peal_bus_settle(bus, PEAL_DURABILITY_OS);
+    return err == PEAL_EUNSUPPORTED ? PEAL_OK : err;
+}
+
 static enum peal_err encode(struct service_bytes **out, uint64_t *out_next, peal_bus *bus,
                             const struct peal_query *query, struct encoding *encoding,
                             size_t bytes_max)
@@ -208,6 +215,7 @@ static enum peal_err encode(struct service_bytes **out, uint64_t *out_next, peal
     peal_reader *reader = NULL;
     uint64_t next = *out_next;
     enum peal_err err = peal_reader_open(&reader, bus, query);
+    err = err ? err : make_safe(bus); // what the reader sees, and what came since
     err = err ? err : encode_all(encoding, &next, reader, bytes_max);
     peal_reader_close(reader);
     if (err) {

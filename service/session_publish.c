@@ -182,6 +182,25 @@ static void find(const struct ids *ids, struct order *order, bool *pending, cons
     }
 }
 
+// What was found is as durable as its message asks.
+static enum peal_err settle_found(struct order *order, const bool *pending)
+{
+    enum peal_err err = PEAL_OK;
+    for (unsigned i = 0; i < order->head.count && !err; i++) {
+        enum peal_durability level = order->messages[i].durability;
+        level = level ? level : PEAL_DURABILITY_OS;
+        struct pl_outcome *outcome = &order->outcomes[i];
+        if (!pending[i] && outcome->duplicate && level > outcome->durability) {
+            err = peal_bus_settle(order->session->config.bus, level);
+            err = err == PEAL_EUNSUPPORTED ? PEAL_OK : err;
+            for (unsigned j = i; j < order->head.count && !err; j++) {
+                order->outcomes[j].durability = level; // of those that are pending it is said anew
+            }
+        }
+    }
+    return err;
+}
+
 static enum peal_err look_for(struct order *order, bool *pending)
 {
     struct ids ids;
@@ -197,7 +216,7 @@ static enum peal_err look_for(struct order *order, bool *pending)
     }
     peal_reader_close(reader);
     free(ids.slots);
-    return err == PEAL_ENOTFOUND ? PEAL_OK : err;
+    return err == PEAL_ENOTFOUND ? settle_found(order, pending) : err;
 }
 
 // ---- publishing ---------------------------------------------------------------------------------

@@ -215,6 +215,12 @@ PEAL_API enum peal_err peal_publish(peal_bus *bus, const struct peal_message *me
 PEAL_API enum peal_err peal_publish_batch(peal_bus *bus, const struct peal_message *messages,
                                           size_t count, struct peal_receipt *receipts);
 
+// Returns when all that was published before the call, by anybody, is as durable as that, so also
+// what was published by who did not wait for it; PEAL_DURABILITY_DEFAULT: as the bus says. May wait
+// for a disk. PEAL_EINVAL, PEAL_ECLOSED, PEAL_EUNSUPPORTED (a durability the engine does not have,
+// or a log that is only read), PEAL_EIO, PEAL_ENOMEM.
+PEAL_API enum peal_err peal_bus_settle(peal_bus *bus, enum peal_durability level);
+
 // For code that must not care: cannot fail and does not wait, neither for readers nor for a disk:
 // on `file:` the event is PEAL_DURABILITY_MEMORY. What is lost is counted (`emit_lost`) and
 // reported to the log callback, with the reason, at most once a second.

@@ -219,7 +219,7 @@ void pl_record_write(char *out, size_t size, const struct peal_message *message,
     out[8] = (char)message->priority;
     out[9] = (char)message->durability;
     out[10] = (char)message->expect;
-    out[11] = 0;
+    out[11] = (char)(names->id != NULL);
     put32(out + 12, (size_t)(at - out) - PL_RECORD_HEAD);
     put64(out + 16, (uint64_t)message->time_ns);
     put64(out + 24, (uint64_t)message->deliver_at_ns);
@@ -280,7 +280,7 @@ bool pl_record_read(struct peal_message *out, struct peal_pair *pairs, struct pl
     while (at && at < end) {
         at = read_attribute(&message, pairs, at, end);
     }
-    if (!at || record[11] != 0) {
+    if (!at || (unsigned char)record[11] > 1) {
         unpack->bad = true;
         return false;
     }
@@ -288,6 +288,11 @@ bool pl_record_read(struct peal_message *out, struct peal_pair *pairs, struct pl
     message.size = data;
     *out = message;
     return true;
+}
+
+bool pl_record_made_id(const char *record)
+{
+    return record[11] != 0;
 }
 
 // ---- outcomes -----------------------------------------------------------------------------------

@@ -94,7 +94,8 @@ bool pl_protocol_head_read(struct pl_protocol_head *out, const void *bytes, size
 // A message record, a multiple of 8 bytes:
 //     0  u32  length of the record
 //     4  u32  length of the data
-//     8  u8   priority, u8 durability, u8 expect (as in struct peal_message), u8 0
+//     8  u8   priority, u8 durability, u8 expect (as in struct peal_message), u8 1: the id was made
+//             by who sends it, and not given by who publishes
 //    12  u32  length of the attributes: `u16 tag << 11 | length`, the bytes, a zero byte; each
 //    16  i64  time, or 0: when the service takes it
 //    24  i64  deliver_at, or 0
@@ -142,6 +143,9 @@ void pl_record_write(char *out, size_t size, const struct peal_message *message,
 // Reads the next record; its texts and data are *borrowed* from the bytes. `pairs` has room for
 // PEAL_METADATA_MAX. False: it is none.
 bool pl_record_read(struct peal_message *out, struct peal_pair *pairs, struct pl_unpack *unpack);
+
+// Was the id of the record that begins here made? Of one that was read.
+bool pl_record_made_id(const char *record);
 
 void pl_outcome_write(char out[PL_OUTCOME_SIZE], const struct pl_outcome *outcome);
 bool pl_outcome_read(struct pl_outcome *out, struct pl_unpack *unpack);

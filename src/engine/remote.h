@@ -32,7 +32,7 @@
 #define PL_REMOTE_OPEN_MS      5000  // for the first connection
 #define PL_REMOTE_CONNECT_MS   5000  // for each later one
 #define PL_REMOTE_WAIT_MS      30000 // for an answer
-#define PL_REMOTE_PAUSE_MS     50
+#define PL_REMOTE_PAUSE_MS     20
 #define PL_REMOTE_PAUSE_MAX_MS 5000
 #define PL_REMOTE_PING_MS      10000   // of silence; of twice as much more the service is gone
 #define PL_REMOTE_CREDIT       8388608 // bytes of events that may be on their way

@@ -360,6 +360,7 @@ struct parcel {
     struct pl_remote_block *block;
     unsigned index;
     char id[PEAL_ID_MAX + 1]; // of the last
+    bool made;                // by us
 };
 
 // Puts the messages into a block. With the lock.
@@ -388,17 +389,20 @@ static enum peal_err put_in(struct parcel *out, struct pl_remote *remote,
         write_record(block, what, i, &naming);
         const char *id = naming.names.id ? naming.id : what->each[i].message->id;
         memcpy(out->id, id, strlen(id) + 1); // it was checked
+        out->made = naming.names.id != NULL;
     }
     remote->spooled += block->size - before;
     return PEAL_OK;
 }
 
-static void fill(struct peal_receipt *out, const char *id, const struct pl_outcome *outcome)
+// `made`: the id is ours, so that it is a duplicate only of itself, sent before.
+static void fill(struct peal_receipt *out, const char *id, bool made,
+                 const struct pl_outcome *outcome)
 {
     *out = (struct peal_receipt){ .position = outcome->position,
                                   .stream_version = outcome->version,
                                   .durability = outcome->durability,
-                                  .duplicate = outcome->duplicate };
+                                  .duplicate = outcome->duplicate && !made };
     memcpy(out->id, id, strlen(id) + 1); // ours
 }
 
@@ -409,8 +413,11 @@ static void fill_all(const struct pl_remote_block *block, struct peal_receipt *r
                                 false };
     struct peal_pair pairs[PEAL_METADATA_MAX];
     struct peal_message message;
-    for (unsigned i = 0; i < block->count && pl_record_read(&message, pairs, &unpack); i++) {
-        fill(&receipts[i], message.id, &block->outcomes[i]);
+    for (unsigned i = 0; i < block->count; i++) {
+        const char *record = unpack.at;
+        if (pl_record_read(&message, pairs, &unpack)) { // it is: we wrote it
+            fill(&receipts[i], message.id, pl_record_made_id(record), &block->outcomes[i]);
+        }
     }
 }
 
@@ -433,7 +440,7 @@ static enum peal_err read_back(const struct pl_remote *remote, const struct parc
         }
     }
     if (receipts && count == 1) {
-        fill(receipts, parcel->id, &block->outcomes[parcel->index]);
+        fill(receipts, parcel->id, parcel->made, &block->outcomes[parcel->index]);
     } else if (receipts) {
         fill_all(block, receipts);
     }
@@ -462,7 +469,7 @@ static void fill_accepted(const struct parcel *parcel, size_t count, struct peal
 {
     static const struct pl_outcome accepted = { .durability = PEAL_DURABILITY_MEMORY };
     if (receipts && count == 1) {
-        fill(receipts, parcel->id, &accepted);
+        fill(receipts, parcel->id, true, &accepted);
     }
 }
 

@@ -26,8 +26,7 @@ struct connection {
     int socket, bell;
     struct service_session *session;
     struct pl_ws_reader reader;
-    size_t came, went; // bytes of messages
-    size_t cut_in, cut_out;
+    _Atomic size_t may_come, may_go; // bytes of messages; SIZE_MAX: any
     pthread_mutex_t lock; // guards what follows
     struct service_bytes **queue;
     size_t count, room, waiting;
@@ -123,9 +122,10 @@ static bool send_message(struct connection *connection, const struct service_byt
     char head[PL_WS_HEAD_MAX];
     size_t used = pl_ws_frame_head(head, PL_WS_BINARY, message->size, NULL);
     size_t size = message->size;
-    bool cut = connection->cut_out && connection->went + size > connection->cut_out;
-    size = cut ? connection->cut_out - connection->went : size;
-    connection->went += size;
+    size_t may = connection->may_go;
+    bool cut = size > may;
+    size = cut ? may : size;
+    connection->may_go = may == SIZE_MAX ? may : may - size;
     return send_all(connection->socket, head, used) &&
            send_all(connection->socket, message->bytes, size) && !cut;
 }
@@ -170,10 +170,11 @@ static bool take_one(struct connection *connection, const struct pl_ws_message *
     if (message->opcode != PL_WS_BINARY) {
         return message->opcode == PL_WS_PONG;
     }
-    connection->came += message->size;
-    if (connection->cut_in && connection->came > connection->cut_in) {
+    size_t may = connection->may_come;
+    if (message->size > may) {
         return false;
     }
+    connection->may_come = may == SIZE_MAX ? may : may - message->size;
     return service_session_receive(connection->session, message->bytes, message->size) !=
            SERVICE_BREACH;
 }
@@ -276,6 +277,8 @@ static void accept_one(struct stand *stand, int socket)
     (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     connection->stand = stand;
     connection->socket = socket;
+    connection->may_come = SIZE_MAX;
+    connection->may_go = SIZE_MAX;
     connection->bell = pl_bell_open();
     connection->reader = (struct pl_ws_reader){ .seams = &pl_seams_real,
                                                 .max = PL_PROTOCOL_BYTES_MAX,
@@ -283,8 +286,6 @@ static void accept_one(struct stand *stand, int socket)
     (void)pthread_mutex_init(&connection->lock, NULL);
     pthread_mutex_lock(&stand->lock);
     stand->accepted++;
-    connection->cut_in = stand->cut_in;
-    connection->cut_out = stand->cut_out;
     pl_list_add_tail(&stand->connections, &connection->link);
     pthread_mutex_unlock(&stand->lock);
     int failed = pthread_create(&connection->thread, NULL, run_connection, connection);
@@ -309,9 +310,8 @@ void stand_open(struct stand *stand, peal_bus *bus, unsigned short port)
     const int on = 1;
     const char *token = stand->token;
     struct service_rights rights = stand->rights;
-    size_t cut_in = stand->cut_in, cut_out = stand->cut_out;
     *stand = (struct stand){
-        .bus = bus, .token = token, .rights = rights, .cut_in = cut_in, .cut_out = cut_out
+        .bus = bus, .token = token, .rights = rights
     };
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     stand->socket = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
@@ -340,6 +340,17 @@ void stand_cut(struct stand *stand)
     struct connection *connection;
     PL_LIST_EACH (connection, &stand->connections, link) {
         (void)shutdown(connection->socket, SHUT_RDWR);
+    }
+    pthread_mutex_unlock(&stand->lock);
+}
+
+void stand_cut_after(struct stand *stand, size_t in, size_t out)
+{
+    pthread_mutex_lock(&stand->lock);
+    struct connection *connection;
+    PL_LIST_EACH (connection, &stand->connections, link) {
+        connection->may_come = in;
+        connection->may_go = out;
     }
     pthread_mutex_unlock(&stand->lock);
 }

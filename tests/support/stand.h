@@ -35,15 +35,15 @@ struct stand {
     pthread_t workers[2];
     bool closing;
     unsigned accepted;
-    // Each new connection ends after so many bytes from the client, or to it, of messages; 0:
-    // never.
-    size_t cut_in, cut_out;
 };
 
 // `port` 0: any. It is in stand->url.
 void stand_open(struct stand *stand, peal_bus *bus, unsigned short port);
 void stand_close(struct stand *stand);
 void stand_cut(struct stand *stand); // every connection there is
+// Those there are end when so many more bytes of messages would have come, or have gone; SIZE_MAX:
+// never. What comes is taken or not as whole messages; what goes is cut within one.
+void stand_cut_after(struct stand *stand, size_t in, size_t out);
 unsigned stand_accepted(struct stand *stand);
 
 #endif

@@ -71,7 +71,7 @@ static enum peal_verdict note(const peal_event *event, void *context)
     return PEAL_DONE;
 }
 
-static void wait_for(struct diary *diary, uint64_t count)
+static void wait_until(struct diary *diary, uint64_t count)
 {
     struct timespec until;
     (void)clock_gettime(CLOCK_REALTIME, &until);
@@ -81,8 +81,14 @@ static void wait_for(struct diary *diary, uint64_t count)
     while (diary->count < count && !late) {
         late = pthread_cond_timedwait(&diary->more, &diary->lock, &until);
     }
-    assert_int_equal(diary->count, count);
+    assert_true(diary->count >= count);
     pthread_mutex_unlock(&diary->lock);
+}
+
+static void wait_for(struct diary *diary, uint64_t count)
+{
+    wait_until(diary, count);
+    assert_int_equal(diary->count, count);
 }
 
 static void what_is_published_is_in_the_services_log(void **state)
@@ -168,12 +174,145 @@ static void the_past_is_read_over_the_connection(void **state)
     pair_close(&pair);
 }
 
+// ---- broken connections -------------------------------------------------------------------------
+
+// What the service has must be exactly the numbers 0 to count - 1, once each and in order, those of
+// one thread among those of others.
+static void check_log(peal_bus *bus, unsigned threads, unsigned count)
+{
+    unsigned next[8] = { 0 };
+    uint64_t events = 0;
+    peal_reader *reader;
+    const peal_event *event;
+    assert_int_equal(peal_reader_open(&reader, bus, NULL), PEAL_OK);
+    while (peal_reader_next(&event, reader) == PEAL_OK) {
+        unsigned thread, number;
+        char data[32] = "";
+        memcpy(data, peal_event_data(event), peal_event_size(event));
+        assert_int_equal(sscanf(data, "%u %u", &thread, &number), 2);
+        assert_true(thread < threads);
+        assert_int_equal(number, next[thread]);
+        next[thread]++;
+        events++;
+    }
+    peal_reader_close(reader);
+    assert_int_equal(events, (uint64_t)threads * count);
+}
+
+static void say_number(peal_bus *bus, unsigned thread, unsigned number,
+                       enum peal_durability durability)
+{
+    char data[32];
+    struct peal_message message = { .type = "n", .data = data, .durability = durability };
+    message.size = (size_t)snprintf(data, sizeof data, "%u %u", thread, number);
+    enum peal_err err = peal_publish(bus, &message, NULL);
+    if (err) {
+        print_error("%s\n", peal_error_sentence());
+    }
+    assert_int_equal(err, PEAL_OK);
+}
+
+static void what_is_published_is_there_once_wherever_the_connection_breaks(void **state)
+{
+    (void)state;
+    for (size_t cut = 0; cut < 60; cut++) {
+        struct pair pair;
+        struct diary diary = DIARY;
+        pair_open(&pair);
+        assert_int_equal(peal_subscribe(NULL, pair.client, "n", NULL, note, &diary), PEAL_OK);
+        bool in = cut % 2;
+        stand_cut_after(&pair.stand, in ? cut * 23 : SIZE_MAX, in ? SIZE_MAX : cut * 29);
+        for (unsigned i = 0; i < 20; i++) {
+            say_number(pair.client, 0, i,
+                       i % 5 ? PEAL_DURABILITY_MEMORY : PEAL_DURABILITY_DEFAULT);
+        }
+        assert_int_equal(peal_bus_settle(pair.client, PEAL_DURABILITY_DEFAULT), PEAL_OK);
+        wait_for(&diary, 20);
+        assert_false(diary.disordered);
+        check_log(pair.served, 1, 20);
+        pair_close(&pair);
+    }
+}
+
+struct speaker {
+    peal_bus *bus;
+    pthread_t thread;
+    unsigned number, count;
+};
+
+static void *speak(void *context)
+{
+    const struct speaker *speaker = context;
+    for (unsigned i = 0; i < speaker->count; i++) {
+        say_number(speaker->bus, speaker->number, i, PEAL_DURABILITY_DEFAULT);
+    }
+    return NULL;
+}
+
+static void a_service_that_comes_back_goes_on_where_it_was(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct diary diary = DIARY;
+    struct speaker speakers[3];
+    pair_open(&pair);
+    unsigned short port = pair.stand.port;
+    assert_int_equal(peal_subscribe(NULL, pair.client, "n", NULL, note, &diary), PEAL_OK);
+    for (unsigned i = 0; i < 3; i++) {
+        speakers[i] = (struct speaker){ .bus = pair.client, .number = i, .count = 1000 };
+        assert_int_equal(pthread_create(&speakers[i].thread, NULL, speak, &speakers[i]), 0);
+    }
+    for (unsigned i = 0; i < 5; i++) {
+        wait_until(&diary, (i + 1) * 100);
+        stand_close(&pair.stand);
+        stand_open(&pair.stand, pair.served, port);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        assert_int_equal(pthread_join(speakers[i].thread, NULL), 0);
+    }
+    wait_for(&diary, 3000);
+    assert_false(diary.disordered);
+    check_log(pair.served, 3, 1000);
+    pair_close(&pair);
+}
+
+static void what_is_published_meanwhile_waits_up_to_its_limit(void **state)
+{
+    (void)state;
+    struct pair pair = { .client = NULL };
+    char url[96], data[1000] = "";
+    assert_int_equal(peal_bus_open(&pair.served, "mem:", NULL), PEAL_OK);
+    stand_open(&pair.stand, pair.served, 0);
+    unsigned short port = pair.stand.port;
+    (void)snprintf(url, sizeof url, "%s?spool_bytes=64k&pressure=reject", pair.stand.url);
+    assert_int_equal(peal_bus_open(&pair.client, url, NULL), PEAL_OK);
+    stand_close(&pair.stand);
+    struct peal_message message = { .type = "a", .data = data, .size = sizeof data,
+                                    .durability = PEAL_DURABILITY_MEMORY };
+    unsigned taken = 0;
+    enum peal_err err;
+    while (!(err = peal_publish(pair.client, &message, NULL))) {
+        taken++;
+    }
+    assert_int_equal(err, PEAL_EAGAIN);
+    assert_in_range(taken, 50, 64);
+    stand_open(&pair.stand, pair.served, port);
+    assert_int_equal(peal_bus_settle(pair.client, PEAL_DURABILITY_DEFAULT), PEAL_OK);
+    struct peal_bus_stats stats;
+    assert_int_equal(peal_bus_stats(&stats, pair.served), PEAL_OK);
+    assert_int_equal(stats.last_position, taken);
+    pair_close(&pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_published_is_in_the_services_log),
         cmocka_unit_test(a_subscription_gets_what_anybody_publishes),
         cmocka_unit_test(the_past_is_read_over_the_connection),
+        cmocka_unit_test(what_is_published_is_there_once_wherever_the_connection_breaks),
+        cmocka_unit_test(a_service_that_comes_back_goes_on_where_it_was),
+        cmocka_unit_test(what_is_published_meanwhile_waits_up_to_its_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
