@@ -802,34 +802,22 @@ static bool add_listener(struct net_http *http, int socket, SSL_CTX *tls)
     return true;
 }
 
-bool net_http_listen(struct net_http *http, const char *host, unsigned port, struct ssl_ctx_st *tls,
+bool net_http_listen(struct net_http *http, const struct addrinfo *address, struct ssl_ctx_st *tls,
                      unsigned *out_port, char out_error[160])
 {
-    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
-                                    .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
-    struct addrinfo *addresses = NULL;
-    char number[8];
-    (void)snprintf(number, sizeof number, "%u", port);
-    int result = getaddrinfo(host, number, &hints, &addresses);
-    if (result) {
-        (void)snprintf(out_error, 160, "%s", gai_strerror(result));
+    int socket = bind_to(address);
+    if (socket < 0) {
+        (void)snprintf(out_error, 160, "%s", strerrordesc_np(errno));
         return false;
     }
-    bool done = false;
-    (void)snprintf(out_error, 160, "it has no address");
-    for (struct addrinfo *address = addresses; address && !done; address = address->ai_next) {
-        int socket = bind_to(address);
-        if (socket < 0) {
-            (void)snprintf(out_error, 160, "%s", strerrordesc_np(errno));
-            continue;
-        }
-        if (out_port) {
-            *out_port = port_of(socket);
-        }
-        done = add_listener(http, socket, tls);
+    if (out_port) {
+        *out_port = port_of(socket);
     }
-    freeaddrinfo(addresses);
-    return done;
+    if (!add_listener(http, socket, tls)) {
+        (void)snprintf(out_error, 160, "no memory");
+        return false;
+    }
+    return true;
 }
 
 // ---- the server ---------------------------------------------------------------------------------

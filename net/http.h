@@ -22,6 +22,7 @@
 #include "net/http_parse.h"
 #include "net/stream.h"
 
+struct addrinfo;
 struct net_http;
 struct net_request;
 struct ssl_ctx_st;
@@ -56,9 +57,9 @@ enum peal_err net_http_open(struct net_http **out, struct net_loop *loop,
 void net_http_close(struct net_http *http); // ends what is under way; NULL is fine
 void net_http_set_limits(struct net_http *http, const struct net_http_limits *limits);
 
-// Listens on an address and a port (0: any that is free), with TLS if `tls` is given (*borrowed*).
-// `out_port` may be NULL. False: `out_error` says why, a half sentence.
-bool net_http_listen(struct net_http *http, const char *host, unsigned port, struct ssl_ctx_st *tls,
+// Listens on an address, with TLS if `tls` is given (*borrowed*). `out_port` may be NULL. False:
+// `out_error` says why, a half sentence.
+bool net_http_listen(struct net_http *http, const struct addrinfo *address, struct ssl_ctx_st *tls,
                      unsigned *out_port, char out_error[160]);
 // Takes no connections any more, and closes each that is there when its answer is over.
 void net_http_drain(struct net_http *http);

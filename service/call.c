@@ -4,6 +4,8 @@
 #include "service/call.h"
 
 #include "net/ingest.h"
+#include "service/auth.h"
+#include "service/guard.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -158,6 +160,7 @@ static void finish(struct service_call *call)
     free(call->memory);
     free(call->body_copy);
     free(call->extra);
+    auth_identity_unref(call->identity);
     free(call);
 }
 
@@ -493,6 +496,9 @@ void service_call_begin(struct net_request *request, void *context)
     char allowed[64];
     struct net_part parts[SERVICE_PARTS_MAX] = { 0 };
     const struct net_head *head = net_request_head(request);
+    if (service_answer_preflight(request, context)) {
+        return;
+    }
     const struct service_route *route = find_route(head, allowed, parts);
     struct service_call *call = route ? calloc(1, sizeof *call) : NULL;
     if (!route && *allowed) {
@@ -510,7 +516,7 @@ void service_call_begin(struct net_request *request, void *context)
     call->request = request;
     call->route = route;
     call->head = head;
-    if (!read_request(call, parts)) {
+    if (!service_guard(call) || !read_request(call, parts)) {
         send_answer(call);
     } else if (route->body == SERVICE_BODY) {
         collect(call);

@@ -9,6 +9,7 @@
 // `sample` says each second how many there were. A comment keeps the connection when nothing else
 // does. Data has no line ends: CloudEvents JSON may have some in `data`, and each line of it gets
 // its own `data:`.
+#include "service/auth.h"
 #include "service/feed.h"
 #include "service/query.h"
 
@@ -21,7 +22,8 @@ enum { HEARTBEAT_S = 15 };
 struct live {
     struct service_feed *feed;
     struct service *service;
-    struct net_request *request; // NULL: the peer has gone
+    struct net_request *request;    // NULL: the peer has gone
+    struct auth_identity *identity; // shared; or NULL
     uint64_t max_rate;
     unsigned quiet_s;                                 // since something was sent
     char *subject, *correlation, *causation, *source; // what is wanted; NULL: any
@@ -77,6 +79,7 @@ static bool is_wanted(const peal_event *event, void *context)
            matches(live->correlation, peal_event_correlation(event)) &&
            matches(live->causation, peal_event_causation(event)) &&
            matches(live->source, peal_event_source(event)) &&
+           (!live->identity || auth_may_read(live->identity, peal_event_type(event))) &&
            (!live->to_position || position < live->to_position) &&
            (!live->from_time_ns || peal_event_time(event) >= live->from_time_ns) &&
            (!live->to_time_ns || peal_event_time(event) < live->to_time_ns);
@@ -87,6 +90,7 @@ static bool is_wanted(const peal_event *event, void *context)
 static void free_live(void *context)
 {
     struct live *live = context;
+    auth_identity_unref(live->identity);
     free(live->subject);
     free(live->correlation);
     free(live->causation);
@@ -134,7 +138,7 @@ static void on_second(void *context)
     if (!live->request) {
         return;
     }
-    if (live->service->draining) {
+    if (live->service->draining || (live->identity && auth_is_revoked(live->identity))) {
         struct net_request *request = live->request;
         net_request_on_gone(request, NULL, NULL);
         on_gone(live);
@@ -210,15 +214,17 @@ static struct live *make_live(struct service_call *call, const struct peal_query
     bool failed = false;
     struct live *live = calloc(1, sizeof *live);
     if (live) {
-        *live = (struct live){ .service = call->service,
-                               .max_rate = max_rate,
-                               .subject = copy(query->subject, &failed),
-                               .correlation = copy(query->correlation, &failed),
-                               .causation = copy(query->causation, &failed),
-                               .source = copy(query->source, &failed),
-                               .to_position = query->to_position,
-                               .from_time_ns = query->from_time_ns,
-                               .to_time_ns = query->to_time_ns };
+        *live =
+            (struct live){ .service = call->service,
+                           .max_rate = max_rate,
+                           .identity = call->identity ? auth_identity_ref(call->identity) : NULL,
+                           .subject = copy(query->subject, &failed),
+                           .correlation = copy(query->correlation, &failed),
+                           .causation = copy(query->causation, &failed),
+                           .source = copy(query->source, &failed),
+                           .to_position = query->to_position,
+                           .from_time_ns = query->from_time_ns,
+                           .to_time_ns = query->to_time_ns };
     }
     if (live && failed) {
         free_live(live);

@@ -186,6 +186,9 @@ static enum peal_err publish_and_answer(struct service_call *call,
                                         bool patient)
 {
     struct peal_receipt one;
+    if (!service_may_publish(call, messages, count)) {
+        return PEAL_EREFUSED;
+    }
     struct peal_receipt *receipts = count > 1 ? calloc(count, sizeof *receipts) : &one;
     if (!receipts) {
         service_refuse(call, 503, "nomem", "no memory for the answer; try again later");

@@ -29,9 +29,14 @@ void service_say(struct service *service, enum peal_level level, const char *for
     service->options.log(level, text, service->options.log_context);
 }
 
+static bool may_read(void *context, const char *type)
+{
+    return service_may_read(context, type);
+}
+
 void service_get_types(struct service_call *call)
 {
-    service_types_put(call->service->types, &call->text);
+    service_types_put(call->service->types, &call->text, may_read, call);
     service_answer(call, 200);
 }
 

@@ -21,7 +21,10 @@
 
 struct ingest;
 struct service;
+struct auth_table;
+struct service_config;
 struct service_feed;
+struct service_webhooks;
 struct service_pulls;
 struct service_types;
 
@@ -44,7 +47,10 @@ struct service {
     struct net_loop *loop; // borrowed
     struct net_http *http;
     struct service_options options;
-    struct ingest *ingest; // the loop's
+    struct ingest *ingest;               // the loop's
+    struct auth_table *auth;             // borrowed; NULL: nobody is asked who they are
+    const struct service_config *config; // borrowed; NULL: defaults. The loop's
+    struct service_webhooks *webhooks;   // borrowed; NULL: there are none
     struct service_types *types;
     struct service_feed *feeds;
     struct service_pulls *pulls;
