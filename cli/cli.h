@@ -36,7 +36,7 @@ enum cli_kind {
     CLI_LIST,     // struct cli_list, one more each time
 };
 
-enum { CLI_LIST_MAX = 64, CLI_OPTIONS_MAX = 40 };
+enum { CLI_LIST_MAX = 64, CLI_OPTIONS_MAX = 80 };
 
 struct cli_list {
     const char *items[CLI_LIST_MAX];

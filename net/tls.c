@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// OpenSSL's defaults, without what is old: no TLS below 1.2, no renegotiation, no compression, and no
-// tickets, whose key would live as long as the process.
+// OpenSSL's defaults, without what is old: no TLS below 1.2, no renegotiation, no compression, and
+// no tickets, whose key would live as long as the process.
 #include "net/tls.h"
 
 #include <openssl/err.h>

@@ -9,8 +9,8 @@
 struct ssl_ctx_st;
 
 // Files in PEM: the certificate with its chain, its key, and who signs the certificates of clients
-// (NULL or "": none is asked for; else each must have one). *Given*: net_tls_close. False: `out_error`
-// is a sentence.
+// (NULL or "": none is asked for; else each must have one). *Given*: net_tls_close. False:
+// `out_error` is a sentence.
 bool net_tls_open(struct ssl_ctx_st **out, const char *certificate, const char *key,
                   const char *client_ca, char out_error[256]);
 void net_tls_close(struct ssl_ctx_st *tls); // NULL is fine

@@ -101,6 +101,14 @@ enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop 
     return PEAL_OK;
 }
 
+void service_set_limits(struct service *service, const struct service_options *options)
+{
+    service->options.limits = options->limits;
+    service->options.body_max = options->body_max;
+    service->options.live_max = options->live_max;
+    net_http_set_limits(service->http, &options->limits);
+}
+
 void service_drain(struct service *service)
 {
     service->draining = true;

@@ -24,6 +24,7 @@ struct service;
 struct auth_table;
 struct service_config;
 struct service_feed;
+struct service_otlp;
 struct service_webhooks;
 struct service_pulls;
 struct service_types;
@@ -51,6 +52,7 @@ struct service {
     struct auth_table *auth;             // borrowed; NULL: nobody is asked who they are
     const struct service_config *config; // borrowed; NULL: defaults. The loop's
     struct service_webhooks *webhooks;   // borrowed; NULL: there are none
+    struct service_otlp *otlp;           // borrowed; NULL: nothing is traced
     struct service_types *types;
     struct service_feed *feeds;
     struct service_pulls *pulls;
@@ -71,6 +73,9 @@ enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop 
                            const struct service_options *options);
 // When the loop does not run any more. NULL is fine.
 void service_close(struct service *service);
+
+// What of the options can be changed while it runs: limits.
+void service_set_limits(struct service *service, const struct service_options *options);
 
 // Takes no more connections, and ends those that are there as their answers do; live ones now.
 void service_drain(struct service *service);
