@@ -488,21 +488,30 @@ static void put_held(struct net_text *out, const struct rows *rows)
 }
 
 // Lag is known of all: of a durable one by its place in the log.
+static uint64_t lag_of(const struct row *row)
+{
+    return row->info ? row->info->lag : row->stats ? row->stats->lag : 0;
+}
+
+static uint64_t lag_ns_of(const struct row *row)
+{
+    return row->info ? row->info->lag_ns : row->stats ? row->stats->lag_ns : 0;
+}
+
 static void put_lag(struct net_text *out, const struct rows *rows)
 {
     static const char events[] = "peal_subscription_lag_events";
     static const char seconds[] = "peal_subscription_lag_seconds";
     begin(out, events, gauge, "Events of the log that the subscription has not looked at.");
     for (size_t i = 0; i < rows->count; i++) {
-        const struct row *row = &rows->rows[i];
-        put_number(out, events, &(struct labels){ subscription, row->name, NULL, NULL },
-                   row->info ? row->info->lag : row->stats->lag);
+        put_number(out, events, &(struct labels){ subscription, rows->rows[i].name, NULL, NULL },
+                   lag_of(&rows->rows[i]));
     }
     begin(out, seconds, gauge, "Age of the oldest event that the subscription is not done with.");
     for (size_t i = 0; i < rows->count; i++) {
-        const struct row *row = &rows->rows[i];
-        put_seconds(out, seconds, "", &(struct labels){ subscription, row->name, NULL, NULL },
-                    row->info ? row->info->lag_ns : row->stats->lag_ns);
+        put_seconds(out, seconds, "",
+                    &(struct labels){ subscription, rows->rows[i].name, NULL, NULL },
+                    lag_ns_of(&rows->rows[i]));
     }
 }
 

@@ -55,7 +55,7 @@ static void write_hex(char *out, const uint8_t *bytes, size_t size)
 
 static void write_text(char out[TEXT_SIZE], const struct peal_span_context *context)
 {
-    memcpy(out, "00-", 3);
+    memcpy(out, "00-", sizeof "00-");
     write_hex(out + TRACE_AT, context->trace, sizeof context->trace);
     out[SPAN_AT - 1] = '-';
     write_hex(out + SPAN_AT, context->span, sizeof context->span);
