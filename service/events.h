@@ -72,6 +72,7 @@ void service_discard_dead_one(struct service_call *call);
 void service_list_schedule(struct service_call *call);
 void service_cancel_schedule(struct service_call *call);
 void service_get_stats(struct service_call *call);
+void service_get_metrics(struct service_call *call); // metrics_call.c
 void service_get_health(struct service_call *call);
 void service_get_ready(struct service_call *call);
 void service_get_dashboard(struct service_call *call);

@@ -59,6 +59,8 @@ const struct service_route service_routes[] = {
     { "DELETE", "/v1/schedule/{}", "source", SERVICE_CHANGE, SERVICE_NO_BODY, false,
       service_cancel_schedule },
     { "GET", "/v1/stats", "", SERVICE_READ, SERVICE_NO_BODY, false, service_get_stats },
+    { "GET", "/v1/metrics", "", SERVICE_READ, SERVICE_NO_BODY, false, service_get_metrics },
+    { "GET", "/metrics", "", SERVICE_READ, SERVICE_NO_BODY, false, service_get_metrics },
     { "GET", "/v1/healthz", "", SERVICE_ANYBODY, SERVICE_NO_BODY, true, service_get_health },
     { "GET", "/healthz", "", SERVICE_ANYBODY, SERVICE_NO_BODY, true, service_get_health },
     { "GET", "/v1/readyz", "", SERVICE_ANYBODY, SERVICE_NO_BODY, false, service_get_ready },
