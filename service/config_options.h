@@ -34,10 +34,8 @@
 
 // One row a line, as long as it is: a table is to be read down its columns.
 // clang-format off
-// The first is a common option of the command line, and has no flag of `peal serve` of its own.
-#define SERVICE_OPTIONS(X) SERVICE_OPTION_URL(X) SERVICE_OPTIONS_BUT_URL(X)
-#define SERVICE_OPTION_URL(X) X(url, "url", "url", TEXT, "URL", "file:./events", 0, 0, RESTART, "where the events live")
-#define SERVICE_OPTIONS_BUT_URL(X)  \
+#define SERVICE_OPTIONS(X)                                                                                                                             \
+    X(url, "url", "url", TEXT, "URL", "file:./events", 0, 0, RESTART, "where the events live")                                                         \
     X(listen, "listen", "listen", LIST, "HOST:PORT", "127.0.0.1:7325", 0, 0, RESTART, "where to listen; may be given more than once")                  \
     X(insecure, "insecure", "insecure", FLAG, NULL, "false", 0, 0, RESTART, "listen beyond this machine without authentication")                       \
     X(tls_certificate, "tls.certificate", "tls-certificate", FILE, "FILE", "", 0, 0, RESTART, "the certificate and its chain, PEM")                    \
