@@ -294,7 +294,7 @@ static struct auth_identity **make_all(const struct service_token_list *tokens, 
 {
     static const struct service_token anybody = { .name = "anybody", .admin = true };
     size_t count = tokens->count ? tokens->count : 1;
-    struct auth_identity **identities = calloc(count, sizeof *identities);
+    struct auth_identity **identities = calloc(count, sizeof(void *));
     for (size_t i = 0; identities && i < count; i++) {
         identities[i] = identity_create(tokens->count ? &tokens->items[i] : &anybody);
         if (!identities[i]) {
@@ -349,7 +349,7 @@ static void keep_same(struct auth_identity **old, size_t old_count, struct auth_
                       size_t fresh_count)
 {
     for (size_t i = 0; i < old_count; i++) {
-        struct auth_identity **twin = bsearch(&old[i], fresh, fresh_count, sizeof *fresh, by_hash);
+        struct auth_identity **twin = bsearch(&old[i], fresh, fresh_count, sizeof(void *), by_hash);
         if (twin && same(old[i], *twin)) {
             struct auth_identity *kept = old[i];
             old[i] = *twin;
@@ -365,7 +365,7 @@ enum peal_err auth_table_reload(struct auth_table *table, const struct service_c
     if (!fresh) {
         return PEAL_ENOMEM;
     }
-    qsort(fresh, count, sizeof *fresh, by_hash);
+    qsort(fresh, count, sizeof(void *), by_hash);
     (void)pthread_rwlock_wrlock(&table->lock);
     keep_same(table->identities, table->count, fresh, count);
     struct auth_identity **old = table->identities;

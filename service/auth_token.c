@@ -31,8 +31,8 @@ enum peal_err auth_token_new(char token[AUTH_TOKEN_SIZE], char hash[AUTH_HASH_SI
     if (RAND_bytes(chance, sizeof chance) != 1) {
         return PEAL_EIO;
     }
-    memcpy(token, "pt_", 3);
-    base64url(token + 3, chance, sizeof chance); // 3 + 43 letters and an end: it fits
+    size_t prefix = (size_t)snprintf(token, AUTH_TOKEN_SIZE, "pt_");
+    base64url(token + prefix, chance, sizeof chance); // 43 letters and an end: it fits
     OPENSSL_cleanse(chance, sizeof chance);
     (void)SHA256((const unsigned char *)token, strlen(token), digest); // returns its argument
     size_t used = (size_t)snprintf(hash, AUTH_HASH_SIZE, "sha256:");

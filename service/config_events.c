@@ -124,15 +124,22 @@ yaml_event_type_t service_yaml_next(struct service_yaml *yaml)
 
 bool service_yaml_open(struct service_yaml *yaml)
 {
-    return service_yaml_next(yaml) == YAML_STREAM_START_EVENT &&
-           service_yaml_next(yaml) == YAML_DOCUMENT_START_EVENT &&
-           service_yaml_next(yaml) != YAML_NO_EVENT && !service_yaml_nothing(yaml);
+    static const yaml_event_type_t begin[] = { YAML_STREAM_START_EVENT, YAML_DOCUMENT_START_EVENT };
+    for (size_t i = 0; i < sizeof begin / sizeof begin[0]; i++) {
+        if (service_yaml_next(yaml) != begin[i]) {
+            return false;
+        }
+    }
+    return service_yaml_next(yaml) != YAML_NO_EVENT && !service_yaml_nothing(yaml);
 }
 
 void service_yaml_shut(struct service_yaml *yaml)
 {
-    if (service_yaml_next(yaml) == YAML_DOCUMENT_END_EVENT &&
-        service_yaml_next(yaml) == YAML_DOCUMENT_START_EVENT) {
+    if (service_yaml_next(yaml) != YAML_DOCUMENT_END_EVENT) {
+        return;
+    }
+    (void)service_yaml_next(yaml);
+    if (yaml->event.type == YAML_DOCUMENT_START_EVENT) {
         service_fault(yaml->config, service_yaml_place(yaml),
                       "a second document begins here: one file has one");
     }

@@ -44,7 +44,7 @@ static bool hash_of(unsigned char out[HASH_SIZE], const char *text)
 {
     static const char digits[] = "0123456789abcdef";
     size_t prefix = strlen(HASH_PREFIX);
-    if (strncmp(text, HASH_PREFIX, prefix) != 0 || strlen(text) != prefix + 2 * HASH_SIZE) {
+    if (strncmp(text, HASH_PREFIX, prefix) != 0 || strlen(text) != prefix + 2 * (size_t)HASH_SIZE) {
         return false;
     }
     for (size_t i = 0; i < HASH_SIZE; i++) {
@@ -280,12 +280,12 @@ void service_tokens_check(struct service_config *config)
         const char *what;
     } unique[] = { { by_name, "name" }, { by_hash, "hash" } };
     size_t count = config->auth_tokens.count;
-    const struct service_token **sorted = service_room(config, count * sizeof *sorted);
+    const struct service_token **sorted = service_room(config, count * sizeof(void *));
     for (size_t i = 0; i < 2 && sorted && count; i++) {
         for (size_t j = 0; j < count; j++) {
             sorted[j] = &config->auth_tokens.items[j];
         }
-        qsort(sorted, count, sizeof *sorted, unique[i].compare);
+        qsort(sorted, count, sizeof(void *), unique[i].compare);
         for (size_t j = 1; j < count; j++) {
             if (unique[i].compare(&sorted[j - 1], &sorted[j]) == 0) {
                 service_fault(config, sorted[j]->from, "two tokens have the same %s: at %s as well",

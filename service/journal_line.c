@@ -67,7 +67,7 @@ static size_t password_of(const char *text, size_t size, size_t *shown)
     if (size < at || memcmp(text, "://", at) != 0) {
         return 0;
     }
-    while (at < size && !memchr("@/?# \"'", text[at], 7)) {
+    while (at < size && text[at] && !strchr("@/?# \"'", text[at])) {
         at++;
     }
     const char *colon = at < size && text[at] == '@' ? memchr(text + 3, ':', at - 3) : NULL;
