@@ -17,7 +17,10 @@ static char capital(char letter)
     static const char small[] = "abcdefghijklmnopqrstuvwxyz.";
     static const char large[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ_";
     const char *place = strchr(small, letter);
-    return place ? large[place - small] : letter;
+    if (place) {
+        letter = large[place - small];
+    }
+    return letter;
 }
 
 void service_option_environment(char out[64], const struct service_option *option)
