@@ -19,14 +19,14 @@
     { name,  flag, SERVICE_##kind, value, usual,                                                   \
       least, most, live,           help,  offsetof(struct service_config, member) },
 
-const struct service_option service_options[SERVICE_OPTION_COUNT] = { SERVICE_OPTIONS(ROW) };
+const struct service_option service_config_options[SERVICE_OPTION_COUNT] = { SERVICE_OPTIONS(ROW) };
 
 struct service_kept {
     struct service_kept *next;
     _Alignas(max_align_t) char bytes[];
 };
 
-void *service_room(struct service_config *config, size_t size)
+void *config_room(struct service_config *config, size_t size)
 {
     struct service_kept *kept = calloc(1, sizeof *kept + size);
     if (!kept) {
@@ -38,9 +38,9 @@ void *service_room(struct service_config *config, size_t size)
     return kept->bytes;
 }
 
-const char *service_keep(struct service_config *config, const char *text, size_t size)
+const char *config_keep(struct service_config *config, const char *text, size_t size)
 {
-    char *copy = service_room(config, size + 1);
+    char *copy = config_room(config, size + 1);
     if (!copy) {
         return "";
     }
@@ -48,14 +48,14 @@ const char *service_keep(struct service_config *config, const char *text, size_t
     return copy;
 }
 
-const char *service_keep_format(struct service_config *config, const char *format, ...)
+const char *config_keep_format(struct service_config *config, const char *format, ...)
 {
     char text[SERVICE_SENTENCE_MAX];
     va_list arguments;
     va_start(arguments, format);
     (void)vsnprintf(text, sizeof text, format, arguments); // what is longer is cut
     va_end(arguments);
-    return service_keep(config, text, strlen(text));
+    return config_keep(config, text, strlen(text));
 }
 
 // Nothing in a fault can command a terminal.
@@ -68,14 +68,14 @@ static void soften(char *text)
     }
 }
 
-void service_fault(struct service_config *config, const char *place, const char *format, ...)
+void config_fault(struct service_config *config, const char *place, const char *format, ...)
 {
     char text[SERVICE_SENTENCE_MAX];
     if (config->fault_count == SERVICE_FAULTS_MAX) {
         return;
     }
     if (!config->faults) {
-        config->faults = service_room(config, SERVICE_FAULTS_MAX * sizeof *config->faults);
+        config->faults = config_room(config, SERVICE_FAULTS_MAX * sizeof *config->faults);
     }
     if (!config->faults) {
         return;
@@ -86,25 +86,27 @@ void service_fault(struct service_config *config, const char *place, const char 
     va_end(arguments);
     soften(text);
     config->faults[config->fault_count++] =
-        (struct service_fault){ place, service_keep(config, text, strlen(text)) };
+        (struct service_fault){ place, config_keep(config, text, strlen(text)) };
 }
 
 // ---- rows ---------------------------------------------------------------------------------------
 
-size_t service_row(const char *name, size_t length)
+size_t config_row(const char *name, size_t length)
 {
     size_t row = 0;
-    while (row < SERVICE_OPTION_COUNT && (strncmp(service_options[row].name, name, length) != 0 ||
-                                          service_options[row].name[length])) {
+    while (row < SERVICE_OPTION_COUNT &&
+           (strncmp(service_config_options[row].name, name, length) != 0 ||
+            service_config_options[row].name[length])) {
         row++;
     }
     return row;
 }
 
-size_t service_row_of_flag(const char *flag)
+size_t config_row_of_flag(const char *flag)
 {
     size_t row = 0;
-    while (row < SERVICE_OPTION_COUNT && (!*flag || strcmp(service_options[row].flag, flag) != 0)) {
+    while (row < SERVICE_OPTION_COUNT &&
+           (!*flag || strcmp(service_config_options[row].flag, flag) != 0)) {
         row++;
     }
     return row;
@@ -112,32 +114,32 @@ size_t service_row_of_flag(const char *flag)
 
 const struct service_option *service_option_find(const char *name)
 {
-    size_t row = service_row(name, strlen(name));
-    return row < SERVICE_OPTION_COUNT ? &service_options[row] : NULL;
+    size_t row = config_row(name, strlen(name));
+    return row < SERVICE_OPTION_COUNT ? &service_config_options[row] : NULL;
 }
 
-void *service_value(struct service_config *config, size_t row)
+void *config_value(struct service_config *config, size_t row)
 {
-    return (char *)config + service_options[row].place;
+    return (char *)config + service_config_options[row].place;
 }
 
-const void *service_value_of(const struct service_config *config, size_t row)
+const void *config_value_of(const struct service_config *config, size_t row)
 {
-    return (const char *)config + service_options[row].place;
+    return (const char *)config + service_config_options[row].place;
 }
 
 // ---- setting ------------------------------------------------------------------------------------
 
-void service_list_add(struct service_config *config, struct service_list *list, const char *place,
-                      const char *text)
+void config_list_add(struct service_config *config, struct service_list *list, const char *place,
+                     const char *text)
 {
     if (list->count == SERVICE_LIST_MAX) {
-        service_fault(config, place, "a list has at most %d items", SERVICE_LIST_MAX);
+        config_fault(config, place, "a list has at most %d items", SERVICE_LIST_MAX);
         return;
     }
     if ((list->count & (list->count - 1)) == 0) { // full, at 0, 1, 2, 4, ...
         const char **items =
-            service_room(config, (list->count ? 2 * list->count : 1) * sizeof *items);
+            config_room(config, (list->count ? 2 * list->count : 1) * sizeof *items);
         if (!items) {
             return;
         }
@@ -146,7 +148,7 @@ void service_list_add(struct service_config *config, struct service_list *list, 
         }
         list->items = items;
     }
-    list->items[list->count++] = service_keep(config, text, strlen(text));
+    list->items[list->count++] = config_keep(config, text, strlen(text));
 }
 
 // Items between commas, without the spaces around them.
@@ -161,7 +163,7 @@ static void add_items(struct service_config *config, struct service_list *list, 
             used--;
         }
         if (used > 0) {
-            service_list_add(config, list, place, service_keep(config, text, used));
+            config_list_add(config, list, place, config_keep(config, text, used));
         }
         text += length;
     }
@@ -170,37 +172,37 @@ static void add_items(struct service_config *config, struct service_list *list, 
 static void set_list(struct service_config *config, size_t row, struct service_origin origin,
                      const char *text)
 {
-    struct service_list *list = service_value(config, row);
+    struct service_list *list = config_value(config, row);
     if (origin.source != config->origins[row].source) {
         *list = (struct service_list){ 0 };
     }
     if (origin.source == SERVICE_IN_FILE) {
-        service_list_add(config, list, origin.place, text);
+        config_list_add(config, list, origin.place, text);
     } else {
         add_items(config, list, origin.place, text);
     }
 }
 
-void service_set(struct service_config *config, size_t row, struct service_origin origin,
-                 const char *text)
+void config_set(struct service_config *config, size_t row, struct service_origin origin,
+                const char *text)
 {
-    const struct service_option *option = &service_options[row];
+    const struct service_option *option = &service_config_options[row];
     char wrong[SERVICE_SENTENCE_MAX];
     switch (option->kind) {
     case SERVICE_TOKENS:
-        service_fault(config, origin.place, "%s stands in a file only: there, or in the file of %s",
-                      option->name, "auth.tokens_file");
+        config_fault(config, origin.place, "%s stands in a file only: there, or in the file of %s",
+                     option->name, "auth.tokens_file");
         return;
     case SERVICE_LIST:
         set_list(config, row, origin, text);
         break;
     case SERVICE_TEXT:
     case SERVICE_FILE:
-        *(const char **)service_value(config, row) = service_keep(config, text, strlen(text));
+        *(const char **)config_value(config, row) = config_keep(config, text, strlen(text));
         break;
     default:
-        if (!service_value_read(service_value(config, row), option, text, wrong)) {
-            service_fault(config, origin.place, "%s: %s", option->name, wrong);
+        if (!config_value_read(config_value(config, row), option, text, wrong)) {
+            config_fault(config, origin.place, "%s: %s", option->name, wrong);
         }
         break;
     }
@@ -211,36 +213,36 @@ static void set_usual(struct service_config *config)
 {
     const struct service_origin origin = { SERVICE_DEFAULT, "default" };
     for (size_t row = 0; row < SERVICE_OPTION_COUNT; row++) {
-        const struct service_option *option = &service_options[row];
+        const struct service_option *option = &service_config_options[row];
         bool number = option->kind == SERVICE_COUNT || option->kind == SERVICE_BYTES ||
                       option->kind == SERVICE_TIME;
         config->origins[row] = origin;
         if (number && !*option->usual) {
-            *(uint64_t *)service_value(config, row) = SERVICE_UNSET;
+            *(uint64_t *)config_value(config, row) = SERVICE_UNSET;
         } else if (option->kind == SERVICE_TEXT || option->kind == SERVICE_FILE) {
-            *(const char **)service_value(config, row) = option->usual;
+            *(const char **)config_value(config, row) = option->usual;
         } else if (*option->usual) {
-            service_set(config, row, origin, option->usual);
+            config_set(config, row, origin, option->usual);
         }
     }
 }
 
 static void set_given(struct service_config *config, const struct service_setting *setting)
 {
-    const char *place = service_keep_format(config, "--%s", setting->flag);
-    size_t row = service_row_of_flag(setting->flag);
+    const char *place = config_keep_format(config, "--%s", setting->flag);
+    size_t row = config_row_of_flag(setting->flag);
     if (row == SERVICE_OPTION_COUNT) {
         const char *names[SERVICE_OPTION_COUNT];
         for (size_t i = 0; i < SERVICE_OPTION_COUNT; i++) {
-            names[i] = service_options[i].flag;
+            names[i] = service_config_options[i].flag;
         }
         const char *near = words_nearest(setting->flag, names, SERVICE_OPTION_COUNT);
-        service_fault(config, place, "there is no such option%s%s%s",
-                      near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
+        config_fault(config, place, "there is no such option%s%s%s",
+                     near ? "; did you mean --" : "", near ? near : "", near ? "?" : "");
         return;
     }
-    service_set(config, row, (struct service_origin){ SERVICE_GIVEN, place },
-                setting->text ? setting->text : "true");
+    config_set(config, row, (struct service_origin){ SERVICE_GIVEN, place },
+               setting->text ? setting->text : "true");
 }
 
 // ---- reading ------------------------------------------------------------------------------------
@@ -248,15 +250,15 @@ static void set_given(struct service_config *config, const struct service_settin
 static void read_file(struct service_config *config, const struct service_sources *sources)
 {
     const char *file = sources->file ? sources->file : SERVICE_CONFIG_FILE;
-    const char *name = service_keep(config, file, strlen(file));
+    const char *name = config_keep(config, file, strlen(file));
     const char *text = sources->text;
     size_t size = sources->text_size;
     if (!text) {
-        text = service_file_read(config, name, !sources->file, &size);
+        text = config_file_read(config, name, !sources->file, &size);
     }
     if (text) {
         config->file = name;
-        service_config_yaml(config, name, text, size);
+        config_read_yaml(config, name, text, size);
     }
 }
 
@@ -270,13 +272,13 @@ enum peal_err service_config_read(struct service_config **out,
     set_usual(config);
     read_file(config, sources);
     if (sources->environment) {
-        service_config_environment(config, sources->environment);
+        config_read_environment(config, sources->environment);
     }
     for (size_t i = 0; i < sources->flag_count; i++) {
         set_given(config, &sources->flags[i]);
     }
-    service_tokens_file(config);
-    service_config_check(config);
+    config_tokens_file(config);
+    config_check(config);
     if (config->starved) {
         service_config_close(config);
         return PEAL_ENOMEM;

@@ -97,7 +97,7 @@ struct service_option {
 enum { SERVICE_OPTION_COUNT = 0 SERVICE_OPTIONS(SERVICE_OPTION_ONE) };
 #undef SERVICE_OPTION_ONE
 
-extern const struct service_option service_options[SERVICE_OPTION_COUNT];
+extern const struct service_option service_config_options[SERVICE_OPTION_COUNT];
 
 enum { SERVICE_LOG_AUTO = 1, SERVICE_LOG_TEXT, SERVICE_LOG_JSON }; // log_format; level - 1 is ours
 
@@ -121,7 +121,7 @@ struct service_config {
 #define SERVICE_MEMBER(member, name, flag, kind, ...) SERVICE_TYPE_##kind member;
     SERVICE_OPTIONS(SERVICE_MEMBER)
 #undef SERVICE_MEMBER
-    struct service_origin origins[SERVICE_OPTION_COUNT]; // by the rows of service_options
+    struct service_origin origins[SERVICE_OPTION_COUNT]; // by the rows of service_config_options
     struct service_fault *faults;
     size_t fault_count;          // 0: it is sound. What is beyond SERVICE_FAULTS_MAX is not told
     const char *file;            // that was read; NULL: none

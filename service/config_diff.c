@@ -38,8 +38,8 @@ static bool same_tokens(const struct service_token_list *left,
 
 static bool same(const struct service_config *left, const struct service_config *right, size_t row)
 {
-    const void *a = service_value_of(left, row), *b = service_value_of(right, row);
-    switch (service_options[row].kind) {
+    const void *a = config_value_of(left, row), *b = config_value_of(right, row);
+    switch (service_config_options[row].kind) {
     case SERVICE_TEXT:
     case SERVICE_FILE:
         return strcmp(*(const char *const *)a, *(const char *const *)b) == 0;
@@ -64,7 +64,7 @@ size_t service_config_diff(struct service_change out[SERVICE_OPTION_COUNT],
 {
     size_t count = 0;
     for (size_t row = 0; row < SERVICE_OPTION_COUNT; row++) {
-        const struct service_option *option = &service_options[row];
+        const struct service_option *option = &service_config_options[row];
         if (!same(old, fresh, row)) {
             out[count++] = (struct service_change){ option, option->live };
         }
@@ -74,23 +74,23 @@ size_t service_config_diff(struct service_change out[SERVICE_OPTION_COUNT],
 
 static void carry(struct service_config *fresh, const struct service_config *old, size_t row)
 {
-    const void *from = service_value_of(old, row);
-    void *to = service_value(fresh, row);
+    const void *from = config_value_of(old, row);
+    void *to = config_value(fresh, row);
     const char *place = old->origins[row].place;
     fresh->origins[row] = (struct service_origin){ old->origins[row].source,
-                                                   service_keep(fresh, place, strlen(place)) };
-    switch (service_options[row].kind) {
+                                                   config_keep(fresh, place, strlen(place)) };
+    switch (service_config_options[row].kind) {
     case SERVICE_TEXT:
     case SERVICE_FILE: {
         const char *text = *(const char *const *)from;
-        *(const char **)to = service_keep(fresh, text, strlen(text));
+        *(const char **)to = config_keep(fresh, text, strlen(text));
         break;
     }
     case SERVICE_LIST: {
         const struct service_list *list = from;
         *(struct service_list *)to = (struct service_list){ 0 };
         for (size_t i = 0; i < list->count; i++) {
-            service_list_add(fresh, to, fresh->origins[row].place, list->items[i]);
+            config_list_add(fresh, to, fresh->origins[row].place, list->items[i]);
         }
         break;
     }
@@ -113,7 +113,7 @@ static void carry(struct service_config *fresh, const struct service_config *old
 enum peal_err service_config_carry(struct service_config *fresh, const struct service_config *old)
 {
     for (size_t row = 0; row < SERVICE_OPTION_COUNT; row++) {
-        if (!service_options[row].live) {
+        if (!service_config_options[row].live) {
             carry(fresh, old, row);
         }
     }

@@ -35,9 +35,10 @@ void service_option_environment(char out[64], const struct service_option *optio
 static bool of_section(const char *name, size_t row)
 {
     char whole[NAME_SIZE];
-    const char *dot = strchr(service_options[row].name, '.');
-    service_option_environment(whole, &service_options[row]);
-    size_t length = dot ? strlen("PEAL_") + (size_t)(dot - service_options[row].name) + 1 : 0;
+    const char *dot = strchr(service_config_options[row].name, '.');
+    service_option_environment(whole, &service_config_options[row]);
+    size_t length =
+        dot ? strlen("PEAL_") + (size_t)(dot - service_config_options[row].name) + 1 : 0;
     return length > 0 && strncmp(name, whole, length) == 0;
 }
 
@@ -47,14 +48,14 @@ static void refuse(struct service_config *config, const char *name)
     const char *candidates[SERVICE_OPTION_COUNT];
     bool ours = false;
     for (size_t row = 0; row < SERVICE_OPTION_COUNT; row++) {
-        service_option_environment(names[row], &service_options[row]);
+        service_option_environment(names[row], &service_config_options[row]);
         candidates[row] = names[row];
         ours = ours || of_section(name, row);
     }
     if (ours) {
         const char *near = words_nearest(name, candidates, SERVICE_OPTION_COUNT);
-        service_fault(config, name, "there is no such option%s%s%s", near ? "; did you mean " : "",
-                      near ? near : "", near ? "?" : "");
+        config_fault(config, name, "there is no such option%s%s%s", near ? "; did you mean " : "",
+                     near ? near : "", near ? "?" : "");
     }
 }
 
@@ -62,22 +63,22 @@ static void read_variable(struct service_config *config, const char *name, const
 {
     for (size_t row = 0; row < SERVICE_OPTION_COUNT; row++) {
         char known[NAME_SIZE];
-        service_option_environment(known, &service_options[row]);
+        service_option_environment(known, &service_config_options[row]);
         if (strcmp(known, name) == 0) {
-            service_set(config, row, (struct service_origin){ SERVICE_ENVIRONMENT, name }, value);
+            config_set(config, row, (struct service_origin){ SERVICE_ENVIRONMENT, name }, value);
             return;
         }
     }
     refuse(config, name);
 }
 
-void service_config_environment(struct service_config *config, char *const *environment)
+void config_read_environment(struct service_config *config, char *const *environment)
 {
     for (; *environment; environment++) {
         const char *equals = strchr(*environment, '=');
         if (equals && equals[1] && strncmp(*environment, "PEAL_", 5) == 0) {
             size_t length = (size_t)(equals - *environment);
-            read_variable(config, service_keep(config, *environment, length), equals + 1);
+            read_variable(config, config_keep(config, *environment, length), equals + 1);
         }
     }
 }

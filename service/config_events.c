@@ -16,43 +16,42 @@
 
 static char *read_all(struct service_config *config, FILE *in, const char *path, size_t *out_size)
 {
-    char *text = service_room(config, SERVICE_FILE_MAX + 1);
+    char *text = config_room(config, SERVICE_FILE_MAX + 1);
     if (!text) {
         return NULL;
     }
     size_t size = fread(text, 1, SERVICE_FILE_MAX + 1, in);
     if (ferror(in)) {
-        service_fault(config, path, "cannot be read: it is a directory, or the disk fails");
+        config_fault(config, path, "cannot be read: it is a directory, or the disk fails");
         return NULL;
     }
     if (size > SERVICE_FILE_MAX) {
-        service_fault(config, path, "larger than %d bytes: is it the right file?",
-                      SERVICE_FILE_MAX);
+        config_fault(config, path, "larger than %d bytes: is it the right file?", SERVICE_FILE_MAX);
         return NULL;
     }
     *out_size = size;
     return text;
 }
 
-char *service_file_read(struct service_config *config, const char *path, bool may_miss,
-                        size_t *out_size)
+char *config_file_read(struct service_config *config, const char *path, bool may_miss,
+                       size_t *out_size)
 {
     FILE *in = fopen(path, "rbe");
     if (!in) {
         int reason = errno;
         char text[128];
         if (reason != ENOENT || !may_miss) {
-            service_fault(config, path, "cannot be opened: %s",
-                          strerror_r(reason, text, sizeof text));
+            config_fault(config, path, "cannot be opened: %s",
+                         strerror_r(reason, text, sizeof text));
         }
         return NULL;
     }
     struct stat info;
     char *text = NULL;
     if (fstat(fileno(in), &info) == 0 && (info.st_mode & S_IWOTH)) {
-        service_fault(config, path,
-                      "everybody may write to it, and so decide who may do what: "
-                      "chmod o-w takes that away");
+        config_fault(config, path,
+                     "everybody may write to it, and so decide who may do what: "
+                     "chmod o-w takes that away");
     } else {
         text = read_all(config, in, path, out_size);
     }
@@ -62,20 +61,20 @@ char *service_file_read(struct service_config *config, const char *path, bool ma
 
 // ---- events -------------------------------------------------------------------------------------
 
-static const char *place_of(struct service_yaml *yaml, yaml_mark_t mark)
+static const char *place_of(struct config_yaml *yaml, yaml_mark_t mark)
 {
-    return service_keep_format(yaml->config, "%s:%zu:%zu", yaml->file, mark.line + 1,
-                               mark.column + 1);
+    return config_keep_format(yaml->config, "%s:%zu:%zu", yaml->file, mark.line + 1,
+                              mark.column + 1);
 }
 
-const char *service_yaml_place(struct service_yaml *yaml)
+const char *config_yaml_place(struct config_yaml *yaml)
 {
     return place_of(yaml, yaml->event.start_mark);
 }
 
-bool service_yaml_begin(struct service_yaml *yaml, struct service_config *config, const char *file)
+bool config_yaml_begin(struct config_yaml *yaml, struct service_config *config, const char *file)
 {
-    *yaml = (struct service_yaml){ .config = config, .file = file };
+    *yaml = (struct config_yaml){ .config = config, .file = file };
     if (!yaml_parser_initialize(&yaml->parser)) {
         config->starved = true;
         yaml->ended = true;
@@ -84,13 +83,13 @@ bool service_yaml_begin(struct service_yaml *yaml, struct service_config *config
     return true;
 }
 
-void service_yaml_end(struct service_yaml *yaml)
+void config_yaml_end(struct config_yaml *yaml)
 {
     yaml_event_delete(&yaml->event);
     yaml_parser_delete(&yaml->parser);
 }
 
-static void no_yaml(struct service_yaml *yaml)
+static void no_yaml(struct config_yaml *yaml)
 {
     const yaml_parser_t *parser = &yaml->parser;
     yaml_mark_t mark = parser->problem_mark;
@@ -101,13 +100,13 @@ static void no_yaml(struct service_yaml *yaml)
     if (parser->error == YAML_READER_ERROR) {
         mark = parser->mark;
     }
-    service_fault(yaml->config, place_of(yaml, mark),
-                  "not YAML: %s%s%s; what follows has not been read",
-                  parser->context ? parser->context : "", parser->context ? ", " : "",
-                  parser->problem ? parser->problem : "it cannot be understood");
+    config_fault(yaml->config, place_of(yaml, mark),
+                 "not YAML: %s%s%s; what follows has not been read",
+                 parser->context ? parser->context : "", parser->context ? ", " : "",
+                 parser->problem ? parser->problem : "it cannot be understood");
 }
 
-yaml_event_type_t service_yaml_next(struct service_yaml *yaml)
+yaml_event_type_t config_yaml_next(struct config_yaml *yaml)
 {
     yaml_event_delete(&yaml->event);
     yaml->event = (yaml_event_t){ 0 };
@@ -122,33 +121,33 @@ yaml_event_type_t service_yaml_next(struct service_yaml *yaml)
     return yaml->event.type;
 }
 
-bool service_yaml_open(struct service_yaml *yaml)
+bool config_yaml_open(struct config_yaml *yaml)
 {
     static const yaml_event_type_t begin[] = { YAML_STREAM_START_EVENT, YAML_DOCUMENT_START_EVENT };
     for (size_t i = 0; i < sizeof begin / sizeof begin[0]; i++) {
-        if (service_yaml_next(yaml) != begin[i]) {
+        if (config_yaml_next(yaml) != begin[i]) {
             return false;
         }
     }
-    return service_yaml_next(yaml) != YAML_NO_EVENT && !service_yaml_nothing(yaml);
+    return config_yaml_next(yaml) != YAML_NO_EVENT && !config_yaml_nothing(yaml);
 }
 
-void service_yaml_shut(struct service_yaml *yaml)
+void config_yaml_shut(struct config_yaml *yaml)
 {
-    if (service_yaml_next(yaml) != YAML_DOCUMENT_END_EVENT) {
+    if (config_yaml_next(yaml) != YAML_DOCUMENT_END_EVENT) {
         return;
     }
-    (void)service_yaml_next(yaml);
+    (void)config_yaml_next(yaml);
     if (yaml->event.type == YAML_DOCUMENT_START_EVENT) {
-        service_fault(yaml->config, service_yaml_place(yaml),
-                      "a second document begins here: one file has one");
+        config_fault(yaml->config, config_yaml_place(yaml),
+                     "a second document begins here: one file has one");
     }
 }
 
-void service_yaml_skip(struct service_yaml *yaml)
+void config_yaml_skip(struct config_yaml *yaml)
 {
     size_t depth = 0;
-    for (;; (void)service_yaml_next(yaml)) {
+    for (;; (void)config_yaml_next(yaml)) {
         switch (yaml->event.type) {
         case YAML_MAPPING_START_EVENT:
         case YAML_SEQUENCE_START_EVENT:
@@ -172,7 +171,7 @@ void service_yaml_skip(struct service_yaml *yaml)
 
 // ---- texts --------------------------------------------------------------------------------------
 
-bool service_yaml_nothing(const struct service_yaml *yaml)
+bool config_yaml_nothing(const struct config_yaml *yaml)
 {
     static const char *const words[] = { "", "~", "null", "Null", "NULL" };
     const yaml_event_t *event = &yaml->event;
@@ -195,46 +194,45 @@ static const char *form(yaml_event_type_t type)
                                                : "nothing";
 }
 
-const char *service_yaml_text(struct service_yaml *yaml, const char *what)
+const char *config_yaml_text(struct config_yaml *yaml, const char *what)
 {
     const yaml_event_t *event = &yaml->event;
     if (event->type == YAML_NO_EVENT) {
         return NULL; // that has been said
     }
     if (event->type != YAML_SCALAR_EVENT) {
-        service_fault(yaml->config, service_yaml_place(yaml),
-                      "%s: one value is wanted, and this is %s", what, form(event->type));
-        service_yaml_skip(yaml);
+        config_fault(yaml->config, config_yaml_place(yaml),
+                     "%s: one value is wanted, and this is %s", what, form(event->type));
+        config_yaml_skip(yaml);
         return NULL;
     }
     const char *text = (const char *)event->data.scalar.value;
     size_t size = event->data.scalar.length;
-    if (service_yaml_nothing(yaml)) {
-        service_fault(yaml->config, service_yaml_place(yaml),
-                      "%s has no value: give it one, or leave it out for its default", what);
+    if (config_yaml_nothing(yaml)) {
+        config_fault(yaml->config, config_yaml_place(yaml),
+                     "%s has no value: give it one, or leave it out for its default", what);
         return NULL;
     }
     if (memchr(text, 0, size)) {
-        service_fault(yaml->config, service_yaml_place(yaml), "%s: there is a zero byte in it",
-                      what);
+        config_fault(yaml->config, config_yaml_place(yaml), "%s: there is a zero byte in it", what);
         return NULL;
     }
-    return service_keep(yaml->config, text, size);
+    return config_keep(yaml->config, text, size);
 }
 
-void service_yaml_list(struct service_yaml *yaml, struct service_list *list, const char *what)
+void config_yaml_list(struct config_yaml *yaml, struct service_list *list, const char *what)
 {
     if (yaml->event.type != YAML_SEQUENCE_START_EVENT) {
-        const char *text = service_yaml_text(yaml, what);
+        const char *text = config_yaml_text(yaml, what);
         if (text) { // a list of one
-            service_list_add(yaml->config, list, service_yaml_place(yaml), text);
+            config_list_add(yaml->config, list, config_yaml_place(yaml), text);
         }
         return;
     }
-    while (service_yaml_next(yaml) != YAML_SEQUENCE_END_EVENT && !yaml->ended) {
-        const char *text = service_yaml_text(yaml, what);
+    while (config_yaml_next(yaml) != YAML_SEQUENCE_END_EVENT && !yaml->ended) {
+        const char *text = config_yaml_text(yaml, what);
         if (text) {
-            service_list_add(yaml->config, list, service_yaml_place(yaml), text);
+            config_list_add(yaml->config, list, config_yaml_place(yaml), text);
         }
     }
 }

@@ -21,40 +21,39 @@ enum {
 };
 
 // Memory that the config gives back when it is closed; zeros. NULL: starved.
-void *service_room(struct service_config *config, size_t size);
+void *config_room(struct service_config *config, size_t size);
 // A text of `size` bytes, copied; "" if there is no memory.
-const char *service_keep(struct service_config *config, const char *text, size_t size);
-__attribute__((format(printf, 2, 3))) const char *service_keep_format(struct service_config *config,
-                                                                      const char *format, ...);
+const char *config_keep(struct service_config *config, const char *text, size_t size);
+__attribute__((format(printf, 2, 3))) const char *config_keep_format(struct service_config *config,
+                                                                     const char *format, ...);
 
 // Notes what is wrong at a place, which lives as long as the config.
-__attribute__((format(printf, 3, 4))) void service_fault(struct service_config *config,
-                                                         const char *place, const char *format,
-                                                         ...);
+__attribute__((format(printf, 3, 4))) void config_fault(struct service_config *config,
+                                                        const char *place, const char *format, ...);
 
 // The value of a row.
-void *service_value(struct service_config *config, size_t row);
-const void *service_value_of(const struct service_config *config, size_t row);
+void *config_value(struct service_config *config, size_t row);
+const void *config_value_of(const struct service_config *config, size_t row);
 
 // Sets a row from a text. A list is replaced if `origin` is another source than it has, else added
 // to, item by item where there are commas; in a file an item may have commas.
-void service_set(struct service_config *config, size_t row, struct service_origin origin,
-                 const char *text);
-void service_list_add(struct service_config *config, struct service_list *list, const char *place,
-                      const char *text);
+void config_set(struct service_config *config, size_t row, struct service_origin origin,
+                const char *text);
+void config_list_add(struct service_config *config, struct service_list *list, const char *place,
+                     const char *text);
 
 // Reads a value of a kind that is one number or word; a sentence's end says what is wrong, or NULL.
 // `size` is the room at `wrong`.
-bool service_value_read(void *out, const struct service_option *option, const char *text,
-                        char wrong[SERVICE_SENTENCE_MAX]);
+bool config_value_read(void *out, const struct service_option *option, const char *text,
+                       char wrong[SERVICE_SENTENCE_MAX]);
 // Writes a number with the largest unit that divides it.
-void service_number_write(char out[SERVICE_VALUE_SIZE], enum service_kind kind, uint64_t number);
+void config_number_write(char out[SERVICE_VALUE_SIZE], enum service_kind kind, uint64_t number);
 
 // ---- YAML, event by event -----------------------------------------------------------------------
 
 // A node begins with an event and ends with one. Who reads a node finds its first event here, and
 // leaves its last.
-struct service_yaml {
+struct config_yaml {
     struct service_config *config;
     const char *file; // lives as long as the config
     yaml_parser_t parser;
@@ -62,36 +61,36 @@ struct service_yaml {
     bool ended; // at its end, or at what is no YAML
 };
 
-bool service_yaml_begin(struct service_yaml *yaml, struct service_config *config, const char *file);
-void service_yaml_end(struct service_yaml *yaml);
-yaml_event_type_t service_yaml_next(struct service_yaml *yaml); // YAML_NO_EVENT: it has ended
+bool config_yaml_begin(struct config_yaml *yaml, struct service_config *config, const char *file);
+void config_yaml_end(struct config_yaml *yaml);
+yaml_event_type_t config_yaml_next(struct config_yaml *yaml); // YAML_NO_EVENT: it has ended
 // To the first event of the document's only node; false: there is none.
-bool service_yaml_open(struct service_yaml *yaml);
+bool config_yaml_open(struct config_yaml *yaml);
 // Behind it, where nothing else may be.
-void service_yaml_shut(struct service_yaml *yaml);
-void service_yaml_skip(struct service_yaml *yaml);
-const char *service_yaml_place(struct service_yaml *yaml);
+void config_yaml_shut(struct config_yaml *yaml);
+void config_yaml_skip(struct config_yaml *yaml);
+const char *config_yaml_place(struct config_yaml *yaml);
 // The text of a scalar, kept; NULL if it is no text, and `what` is told so.
-const char *service_yaml_text(struct service_yaml *yaml, const char *what);
-bool service_yaml_nothing(const struct service_yaml *yaml); // a value that was left out
-void service_yaml_list(struct service_yaml *yaml, struct service_list *list, const char *what);
+const char *config_yaml_text(struct config_yaml *yaml, const char *what);
+bool config_yaml_nothing(const struct config_yaml *yaml); // a value that was left out
+void config_yaml_list(struct config_yaml *yaml, struct service_list *list, const char *what);
 
-// A file's content, with service_room; NULL: a fault says why, unless it may be missing and is.
-char *service_file_read(struct service_config *config, const char *path, bool may_miss,
-                        size_t *out_size);
+// A file's content, with config_room; NULL: a fault says why, unless it may be missing and is.
+char *config_file_read(struct service_config *config, const char *path, bool may_miss,
+                       size_t *out_size);
 
 // ---- the steps of reading -----------------------------------------------------------------------
 
-void service_config_yaml(struct service_config *config, const char *file, const char *text,
-                         size_t size);
-void service_config_environment(struct service_config *config, char *const *environment);
-void service_tokens_yaml(struct service_yaml *yaml, bool apart); // at the list of them
-void service_tokens_file(struct service_config *config);
-void service_tokens_check(struct service_config *config);
-void service_config_check(struct service_config *config);
+void config_read_yaml(struct service_config *config, const char *file, const char *text,
+                      size_t size);
+void config_read_environment(struct service_config *config, char *const *environment);
+void config_tokens_yaml(struct config_yaml *yaml, bool apart); // at the list of them
+void config_tokens_file(struct service_config *config);
+void config_tokens_check(struct service_config *config);
+void config_check(struct service_config *config);
 
 // The row of a name, its length given; SERVICE_OPTION_COUNT: none.
-size_t service_row(const char *name, size_t length);
-size_t service_row_of_flag(const char *flag);
+size_t config_row(const char *name, size_t length);
+size_t config_row_of_flag(const char *flag);
 
 #endif

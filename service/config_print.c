@@ -105,8 +105,8 @@ static bool is_number(enum service_kind kind)
 
 static bool is_set(const struct service_config *config, size_t row)
 {
-    const void *value = service_value_of(config, row);
-    enum service_kind kind = service_options[row].kind;
+    const void *value = config_value_of(config, row);
+    enum service_kind kind = service_config_options[row].kind;
     if (is_number(kind)) {
         return *(const uint64_t *)value != SERVICE_UNSET;
     }
@@ -129,8 +129,8 @@ static void put_choice(FILE *out, const char *choices, int number)
 
 static void put_value(FILE *out, const struct service_config *config, size_t row)
 {
-    const struct service_option *option = &service_options[row];
-    const void *value = service_value_of(config, row);
+    const struct service_option *option = &service_config_options[row];
+    const void *value = config_value_of(config, row);
     char text[SERVICE_VALUE_SIZE];
     switch (option->kind) {
     case SERVICE_TEXT:
@@ -153,7 +153,7 @@ static void put_value(FILE *out, const struct service_config *config, size_t row
         put_list(out, value);
         break;
     default:
-        service_number_write(text, option->kind, *(const uint64_t *)value);
+        config_number_write(text, option->kind, *(const uint64_t *)value);
         (void)fputs(text, out);
         break;
     }
@@ -161,7 +161,7 @@ static void put_value(FILE *out, const struct service_config *config, size_t row
 
 static void put_row(FILE *out, const struct service_config *config, size_t row)
 {
-    const struct service_option *option = &service_options[row];
+    const struct service_option *option = &service_config_options[row];
     const char *dot = strchr(option->name, '.');
     const char *name = dot ? dot + 1 : option->name;
     const char *indent = dot ? "  " : "";
@@ -180,7 +180,7 @@ void service_config_print(const struct service_config *config, FILE *out)
 {
     const char *section = "";
     for (size_t row = 0; row < SERVICE_OPTION_COUNT; row++) {
-        const char *name = service_options[row].name;
+        const char *name = service_config_options[row].name;
         size_t length = strchr(name, '.') ? strcspn(name, ".") : 0;
         if (length > 0 && strncmp(name, section, length + 1) != 0) {
             (void)fprintf(out, "%.*s:\n", (int)length, name);

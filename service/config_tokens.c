@@ -26,15 +26,15 @@ struct reading {
     bool named, hashed, publishes, subscribes, decided;
 };
 
-static void read_name(struct service_yaml *yaml, struct reading *reading)
+static void read_name(struct config_yaml *yaml, struct reading *reading)
 {
     static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
-    const char *text = service_yaml_text(yaml, "name");
+    const char *text = config_yaml_text(yaml, "name");
     size_t length = text ? strlen(text) : 0;
     reading->named = true;
     if (text && (length == 0 || length > TOKEN_NAME_MAX || text[strspn(text, good)])) {
-        service_fault(yaml->config, service_yaml_place(yaml),
-                      "name: 1 to %d letters, digits, '.', '_' and '-' are wanted", TOKEN_NAME_MAX);
+        config_fault(yaml->config, config_yaml_place(yaml),
+                     "name: 1 to %d letters, digits, '.', '_' and '-' are wanted", TOKEN_NAME_MAX);
     } else if (text) {
         reading->token.name = text;
     }
@@ -58,31 +58,31 @@ static bool hash_of(unsigned char out[HASH_SIZE], const char *text)
     return true;
 }
 
-static void read_hash(struct service_yaml *yaml, struct reading *reading)
+static void read_hash(struct config_yaml *yaml, struct reading *reading)
 {
-    const char *text = service_yaml_text(yaml, "hash");
+    const char *text = config_yaml_text(yaml, "hash");
     reading->hashed = true;
     if (text && !hash_of(reading->token.hash, text)) {
-        service_fault(
-            yaml->config, service_yaml_place(yaml),
+        config_fault(
+            yaml->config, config_yaml_place(yaml),
             "hash: sha256: and 64 digits 0 to f are wanted, as `peal token new` prints them");
     }
 }
 
 // A list of patterns, each good on its own but for those that only exclude.
-static void read_patterns(struct service_yaml *yaml, struct service_list *list, const char *what)
+static void read_patterns(struct config_yaml *yaml, struct service_list *list, const char *what)
 {
     char canonical[PEAL_PATTERN_SIZE];
-    const char *place = service_yaml_place(yaml);
+    const char *place = config_yaml_place(yaml);
     size_t used = 0;
-    service_yaml_list(yaml, list, what);
-    char *whole = service_room(yaml->config, PEAL_PATTERN_SIZE);
+    config_yaml_list(yaml, list, what);
+    char *whole = config_room(yaml->config, PEAL_PATTERN_SIZE);
     for (size_t i = 0; whole && i < list->count; i++) {
         int more =
             snprintf(whole + used, PEAL_PATTERN_SIZE - used, "%s%s", i ? "," : "", list->items[i]);
         used += (size_t)more;
         if (used >= PEAL_PATTERN_SIZE) {
-            service_fault(yaml->config, place, "%s: all patterns together are too long", what);
+            config_fault(yaml->config, place, "%s: all patterns together are too long", what);
             return;
         }
     }
@@ -93,36 +93,36 @@ static void read_patterns(struct service_yaml *yaml, struct service_list *list, 
     if (err == PEAL_ENOMEM) {
         yaml->config->starved = true;
     } else if (err) {
-        service_fault(yaml->config, place, "%s: %s", what, peal_error_sentence());
+        config_fault(yaml->config, place, "%s: %s", what, peal_error_sentence());
     }
 }
 
-static void read_publish(struct service_yaml *yaml, struct reading *reading)
+static void read_publish(struct config_yaml *yaml, struct reading *reading)
 {
     reading->publishes = true;
     read_patterns(yaml, &reading->token.publish, "publish");
 }
 
-static void read_subscribe(struct service_yaml *yaml, struct reading *reading)
+static void read_subscribe(struct config_yaml *yaml, struct reading *reading)
 {
     reading->subscribes = true;
     read_patterns(yaml, &reading->token.subscribe, "subscribe");
 }
 
-static void read_admin(struct service_yaml *yaml, struct reading *reading)
+static void read_admin(struct config_yaml *yaml, struct reading *reading)
 {
     static const struct service_option admin = { .kind = SERVICE_FLAG };
     char wrong[SERVICE_SENTENCE_MAX];
-    const char *text = service_yaml_text(yaml, "admin");
+    const char *text = config_yaml_text(yaml, "admin");
     reading->decided = true;
-    if (text && !service_value_read(&reading->token.admin, &admin, text, wrong)) {
-        service_fault(yaml->config, service_yaml_place(yaml), "admin: %s", wrong);
+    if (text && !config_value_read(&reading->token.admin, &admin, text, wrong)) {
+        config_fault(yaml->config, config_yaml_place(yaml), "admin: %s", wrong);
     }
 }
 
 static const struct {
     const char *name;
-    void (*read)(struct service_yaml *yaml, struct reading *reading);
+    void (*read)(struct config_yaml *yaml, struct reading *reading);
     size_t seen;
 } keys[] = {
     { "name", read_name, offsetof(struct reading, named) },
@@ -133,20 +133,20 @@ static const struct {
 };
 enum { KEYS = sizeof keys / sizeof keys[0] };
 
-static void refuse_key(struct service_yaml *yaml, const char *key)
+static void refuse_key(struct config_yaml *yaml, const char *key)
 {
     const char *names[KEYS];
     for (size_t i = 0; i < KEYS; i++) {
         names[i] = keys[i].name;
     }
     if (strcmp(key, "token") == 0) {
-        service_fault(yaml->config, service_yaml_place(yaml),
-                      "a token itself is not written down: its hash is, by the name hash");
+        config_fault(yaml->config, config_yaml_place(yaml),
+                     "a token itself is not written down: its hash is, by the name hash");
         return;
     }
     const char *near = words_nearest(key, names, KEYS);
-    service_fault(yaml->config, service_yaml_place(yaml), "a token has no \"%.60s\"%s%s%s", key,
-                  near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+    config_fault(yaml->config, config_yaml_place(yaml), "a token has no \"%.60s\"%s%s%s", key,
+                 near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
 }
 
 // The row of a key; KEYS: none.
@@ -159,34 +159,34 @@ static size_t key_of(const char *key)
     return i;
 }
 
-static void read_key(struct service_yaml *yaml, struct reading *reading, const char *key)
+static void read_key(struct config_yaml *yaml, struct reading *reading, const char *key)
 {
     size_t i = key_of(key);
     bool seen = i < KEYS && *((const bool *)(const void *)reading + keys[i].seen);
     if (i < KEYS && !seen) {
-        (void)service_yaml_next(yaml);
+        (void)config_yaml_next(yaml);
         keys[i].read(yaml, reading);
         return;
     }
     if (seen) {
-        service_fault(yaml->config, service_yaml_place(yaml), "%s is given twice", key);
+        config_fault(yaml->config, config_yaml_place(yaml), "%s is given twice", key);
     } else {
         refuse_key(yaml, key);
     }
-    (void)service_yaml_next(yaml);
-    service_yaml_skip(yaml);
+    (void)config_yaml_next(yaml);
+    config_yaml_skip(yaml);
 }
 
 static void add(struct service_config *config, const struct service_token *token)
 {
     struct service_token_list *list = &config->auth_tokens;
     if (list->count == SERVICE_TOKENS_MAX) {
-        service_fault(config, token->from, "there are more than %d tokens", SERVICE_TOKENS_MAX);
+        config_fault(config, token->from, "there are more than %d tokens", SERVICE_TOKENS_MAX);
         return;
     }
     if ((list->count & (list->count - 1)) == 0) { // full, at 0, 1, 2, 4, ...
         struct service_token *items =
-            service_room(config, (list->count ? 2 * list->count : 1) * sizeof *items);
+            config_room(config, (list->count ? 2 * list->count : 1) * sizeof *items);
         if (!items) {
             return;
         }
@@ -198,65 +198,65 @@ static void add(struct service_config *config, const struct service_token *token
     list->items[list->count++] = *token;
 }
 
-static void read_token(struct service_yaml *yaml, bool apart)
+static void read_token(struct config_yaml *yaml, bool apart)
 {
     struct service_config *config = yaml->config;
-    struct reading reading = { .token = { .apart = apart, .from = service_yaml_place(yaml) } };
+    struct reading reading = { .token = { .apart = apart, .from = config_yaml_place(yaml) } };
     if (yaml->event.type != YAML_MAPPING_START_EVENT) {
-        service_fault(config, reading.token.from,
-                      "a token is a mapping: name, hash, publish, subscribe, admin");
-        service_yaml_skip(yaml);
+        config_fault(config, reading.token.from,
+                     "a token is a mapping: name, hash, publish, subscribe, admin");
+        config_yaml_skip(yaml);
         return;
     }
-    while (service_yaml_next(yaml) != YAML_MAPPING_END_EVENT && !yaml->ended) {
-        const char *key = service_yaml_text(yaml, "what is said of a token");
+    while (config_yaml_next(yaml) != YAML_MAPPING_END_EVENT && !yaml->ended) {
+        const char *key = config_yaml_text(yaml, "what is said of a token");
         if (key) {
             read_key(yaml, &reading, key);
         } else {
-            (void)service_yaml_next(yaml);
-            service_yaml_skip(yaml);
+            (void)config_yaml_next(yaml);
+            config_yaml_skip(yaml);
         }
     }
     if (yaml->ended) {
         return;
     }
     if (!reading.named || !reading.hashed) {
-        service_fault(config, reading.token.from, "a token needs a name and a hash");
+        config_fault(config, reading.token.from, "a token needs a name and a hash");
     } else if (reading.token.name) {
         add(config, &reading.token);
     }
 }
 
-void service_tokens_yaml(struct service_yaml *yaml, bool apart)
+void config_tokens_yaml(struct config_yaml *yaml, bool apart)
 {
-    if (service_yaml_nothing(yaml)) {
+    if (config_yaml_nothing(yaml)) {
         return;
     }
     if (yaml->event.type != YAML_SEQUENCE_START_EVENT) {
-        service_fault(yaml->config, service_yaml_place(yaml), "a list of tokens is wanted");
-        service_yaml_skip(yaml);
+        config_fault(yaml->config, config_yaml_place(yaml), "a list of tokens is wanted");
+        config_yaml_skip(yaml);
         return;
     }
-    while (service_yaml_next(yaml) != YAML_SEQUENCE_END_EVENT && !yaml->ended) {
+    while (config_yaml_next(yaml) != YAML_SEQUENCE_END_EVENT && !yaml->ended) {
         read_token(yaml, apart);
     }
 }
 
-void service_tokens_file(struct service_config *config)
+void config_tokens_file(struct service_config *config)
 {
-    struct service_yaml yaml;
+    struct config_yaml yaml;
     size_t size = 0;
     const char *file = config->auth_tokens_file;
-    const char *text = *file ? service_file_read(config, file, false, &size) : NULL;
-    if (!text || !service_yaml_begin(&yaml, config, file)) {
+    const char *text = *file ? config_file_read(config, file, false, &size) : NULL;
+    if (!text || !config_yaml_begin(&yaml, config, file)) {
         return;
     }
     yaml_parser_set_input_string(&yaml.parser, (const unsigned char *)text, size);
-    if (service_yaml_open(&yaml)) {
-        service_tokens_yaml(&yaml, true);
+    if (config_yaml_open(&yaml)) {
+        config_tokens_yaml(&yaml, true);
     }
-    service_yaml_shut(&yaml);
-    service_yaml_end(&yaml);
+    config_yaml_shut(&yaml);
+    config_yaml_end(&yaml);
 }
 
 // ---- no two alike -------------------------------------------------------------------------------
@@ -273,14 +273,14 @@ static int by_hash(const void *left, const void *right)
     return memcmp((*a)->hash, (*b)->hash, HASH_SIZE);
 }
 
-void service_tokens_check(struct service_config *config)
+void config_tokens_check(struct service_config *config)
 {
     static const struct {
         int (*compare)(const void *left, const void *right);
         const char *what;
     } unique[] = { { by_name, "name" }, { by_hash, "hash" } };
     size_t count = config->auth_tokens.count;
-    const struct service_token **sorted = service_room(config, count * sizeof(void *));
+    const struct service_token **sorted = config_room(config, count * sizeof(void *));
     for (size_t i = 0; i < 2 && sorted && count; i++) {
         for (size_t j = 0; j < count; j++) {
             sorted[j] = &config->auth_tokens.items[j];
@@ -288,8 +288,8 @@ void service_tokens_check(struct service_config *config)
         qsort(sorted, count, sizeof(void *), unique[i].compare);
         for (size_t j = 1; j < count; j++) {
             if (unique[i].compare(&sorted[j - 1], &sorted[j]) == 0) {
-                service_fault(config, sorted[j]->from, "two tokens have the same %s: at %s as well",
-                              unique[i].what, sorted[j - 1]->from);
+                config_fault(config, sorted[j]->from, "two tokens have the same %s: at %s as well",
+                             unique[i].what, sorted[j - 1]->from);
             }
         }
     }

@@ -57,7 +57,7 @@ static const struct unit *units_of(enum service_kind kind)
     return kind == SERVICE_BYTES ? sizes : kind == SERVICE_TIME ? times : counts;
 }
 
-void service_number_write(char out[SERVICE_VALUE_SIZE], enum service_kind kind, uint64_t number)
+void config_number_write(char out[SERVICE_VALUE_SIZE], enum service_kind kind, uint64_t number)
 {
     const struct unit *best = NULL;
     for (const struct unit *unit = units_of(kind); unit->name; unit++) {
@@ -118,8 +118,8 @@ static bool number_read(void *out, const struct service_option *option, const ch
     }
     if (number < option->least || number > option->most) {
         char least[SERVICE_VALUE_SIZE], most[SERVICE_VALUE_SIZE];
-        service_number_write(least, option->kind, option->least);
-        service_number_write(most, option->kind, option->most);
+        config_number_write(least, option->kind, option->least);
+        config_number_write(most, option->kind, option->most);
         (void)snprintf(wrong, SERVICE_SENTENCE_MAX, "\"%.*s\" is beyond the limits: %s to %s",
                        SHOWN_MAX, text, least, most); // a long text is cut
         return false;
@@ -173,8 +173,8 @@ static bool choice_read(void *out, const struct service_option *option, const ch
     return false;
 }
 
-bool service_value_read(void *out, const struct service_option *option, const char *text,
-                        char wrong[SERVICE_SENTENCE_MAX])
+bool config_value_read(void *out, const struct service_option *option, const char *text,
+                       char wrong[SERVICE_SENTENCE_MAX])
 {
     switch (option->kind) {
     case SERVICE_FLAG:

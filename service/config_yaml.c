@@ -13,7 +13,7 @@ enum { NAMES_MAX = 2 * SERVICE_OPTION_COUNT, SECTION_MAX = 32, KEY_MAX = 64 };
 
 // A file as it is read.
 struct reading {
-    struct service_yaml yaml;
+    struct config_yaml yaml;
     const char *sections[SECTION_MAX]; // those read, to see one that comes twice
     size_t section_count;
 };
@@ -39,7 +39,7 @@ static bool in_section(const struct service_option *option, const char *section)
 static bool is_section(const char *name)
 {
     for (size_t row = 0; *name && row < SERVICE_OPTION_COUNT; row++) {
-        if (in_section(&service_options[row], name)) {
+        if (in_section(&service_config_options[row], name)) {
             return true;
         }
     }
@@ -55,8 +55,8 @@ static const char *behind_section(const struct service_option *option)
 static void collect(struct names *names, const char *section)
 {
     for (size_t row = 0; row < SERVICE_OPTION_COUNT; row++) {
-        if (in_section(&service_options[row], section)) {
-            names->items[names->count++] = behind_section(&service_options[row]);
+        if (in_section(&service_config_options[row], section)) {
+            names->items[names->count++] = behind_section(&service_config_options[row]);
         }
     }
 }
@@ -65,8 +65,8 @@ static void collect(struct names *names, const char *section)
 static const char *elsewhere(const char *key)
 {
     for (size_t row = 0; row < SERVICE_OPTION_COUNT; row++) {
-        if (strcmp(behind_section(&service_options[row]), key) == 0) {
-            return service_options[row].name;
+        if (strcmp(behind_section(&service_config_options[row]), key) == 0) {
+            return service_config_options[row].name;
         }
     }
     return NULL;
@@ -79,7 +79,8 @@ static void refuse_key(struct reading *reading, const char *section, const char 
     collect(&names, section);
     for (size_t row = 0; !*section && row < SERVICE_OPTION_COUNT; row++) {
         (void)snprintf(sections[row], SECTION_MAX, "%.*s", // it fits
-                       (int)section_length(service_options[row].name), service_options[row].name);
+                       (int)section_length(service_config_options[row].name),
+                       service_config_options[row].name);
         if (*sections[row]) {
             names.items[names.count++] = sections[row];
         }
@@ -87,48 +88,48 @@ static void refuse_key(struct reading *reading, const char *section, const char 
     const char *near = elsewhere(key);
     bool outside = *section && near && !strchr(near, '.');
     near = near ? near : words_nearest(key, names.items, names.count);
-    service_fault(reading->yaml.config, service_yaml_place(&reading->yaml),
-                  "%s%sthere is no option \"%.60s\"%s%s%s%s%s", section, *section ? ": " : "", key,
-                  near ? "; did you mean " : "", near ? near : "",
-                  outside ? ", which stands outside of " : "", outside ? section : "",
-                  near ? "?" : "");
+    config_fault(reading->yaml.config, config_yaml_place(&reading->yaml),
+                 "%s%sthere is no option \"%.60s\"%s%s%s%s%s", section, *section ? ": " : "", key,
+                 near ? "; did you mean " : "", near ? near : "",
+                 outside ? ", which stands outside of " : "", outside ? section : "",
+                 near ? "?" : "");
 }
 
 // ---- values -------------------------------------------------------------------------------------
 
 static void read_value(struct reading *reading, size_t row, struct service_origin origin)
 {
-    struct service_yaml *yaml = &reading->yaml;
+    struct config_yaml *yaml = &reading->yaml;
     struct service_config *config = yaml->config;
-    const struct service_option *option = &service_options[row];
+    const struct service_option *option = &service_config_options[row];
     if (option->kind == SERVICE_LIST && yaml->event.type == YAML_SEQUENCE_START_EVENT) {
         struct service_list list = { 0 };
-        service_yaml_list(yaml, &list, option->name);
-        *(struct service_list *)service_value(config, row) = list;
+        config_yaml_list(yaml, &list, option->name);
+        *(struct service_list *)config_value(config, row) = list;
         config->origins[row] = origin;
         return;
     }
     if (option->kind == SERVICE_TOKENS) {
-        service_tokens_yaml(yaml, false);
+        config_tokens_yaml(yaml, false);
         config->origins[row] = origin;
         return;
     }
-    const char *text = service_yaml_text(yaml, option->name);
+    const char *text = config_yaml_text(yaml, option->name);
     if (text) {
-        service_set(config, row, origin, text);
+        config_set(config, row, origin, text);
     }
 }
 
 static void read_option(struct reading *reading, size_t row)
 {
-    struct service_yaml *yaml = &reading->yaml;
+    struct config_yaml *yaml = &reading->yaml;
     const struct service_origin before = yaml->config->origins[row];
-    struct service_origin origin = { SERVICE_IN_FILE, service_yaml_place(yaml) };
-    (void)service_yaml_next(yaml);
+    struct service_origin origin = { SERVICE_IN_FILE, config_yaml_place(yaml) };
+    (void)config_yaml_next(yaml);
     if (before.source == SERVICE_IN_FILE) {
-        service_fault(yaml->config, origin.place, "%s is given twice: at %s as well",
-                      service_options[row].name, before.place);
-        service_yaml_skip(yaml);
+        config_fault(yaml->config, origin.place, "%s is given twice: at %s as well",
+                     service_config_options[row].name, before.place);
+        config_yaml_skip(yaml);
         return;
     }
     read_value(reading, row, origin);
@@ -138,14 +139,14 @@ static void read_option(struct reading *reading, size_t row)
 static void read_keys(struct reading *reading, const char *section,
                       void (*each)(struct reading *reading, const char *section, const char *key))
 {
-    struct service_yaml *yaml = &reading->yaml;
-    while (service_yaml_next(yaml) != YAML_MAPPING_END_EVENT && !yaml->ended) {
-        const char *key = service_yaml_text(yaml, "the name of an option");
+    struct config_yaml *yaml = &reading->yaml;
+    while (config_yaml_next(yaml) != YAML_MAPPING_END_EVENT && !yaml->ended) {
+        const char *key = config_yaml_text(yaml, "the name of an option");
         if (key) {
             each(reading, section, key);
         } else {
-            (void)service_yaml_next(yaml);
-            service_yaml_skip(yaml);
+            (void)config_yaml_next(yaml);
+            config_yaml_skip(yaml);
         }
     }
 }
@@ -154,71 +155,71 @@ static void read_in_section(struct reading *reading, const char *section, const 
 {
     char name[SECTION_MAX + KEY_MAX];
     int length = snprintf(name, sizeof name, "%s.%s", section, key);
-    size_t row = length < (int)sizeof name ? service_row(name, (size_t)length)
-                                           : (size_t)SERVICE_OPTION_COUNT;
+    size_t row =
+        length < (int)sizeof name ? config_row(name, (size_t)length) : (size_t)SERVICE_OPTION_COUNT;
     if (row < SERVICE_OPTION_COUNT) {
         read_option(reading, row);
         return;
     }
     refuse_key(reading, section, key);
-    (void)service_yaml_next(&reading->yaml);
-    service_yaml_skip(&reading->yaml);
+    (void)config_yaml_next(&reading->yaml);
+    config_yaml_skip(&reading->yaml);
 }
 
 static void read_section(struct reading *reading, const char *section)
 {
-    struct service_yaml *yaml = &reading->yaml;
+    struct config_yaml *yaml = &reading->yaml;
     for (size_t i = 0; i < reading->section_count; i++) {
         if (strcmp(reading->sections[i], section) == 0) {
-            service_fault(yaml->config, service_yaml_place(yaml), "the section %s begins twice",
-                          section);
+            config_fault(yaml->config, config_yaml_place(yaml), "the section %s begins twice",
+                         section);
         }
     }
     if (reading->section_count < SECTION_MAX) {
         reading->sections[reading->section_count++] = section;
     }
-    (void)service_yaml_next(yaml);
+    (void)config_yaml_next(yaml);
     if (yaml->event.type == YAML_MAPPING_START_EVENT) {
         read_keys(reading, section, read_in_section);
-    } else if (!service_yaml_nothing(yaml)) { // one whose options are all commented out is fine
-        service_fault(yaml->config, service_yaml_place(yaml),
-                      "%s is a section: its options stand below it, indented", section);
-        service_yaml_skip(yaml);
+    } else if (!config_yaml_nothing(yaml)) { // one whose options are all commented out is fine
+        config_fault(yaml->config, config_yaml_place(yaml),
+                     "%s is a section: its options stand below it, indented", section);
+        config_yaml_skip(yaml);
     }
 }
 
 static void read_outside(struct reading *reading, const char *section, const char *key)
 {
-    size_t row = strchr(key, '.') ? (size_t)SERVICE_OPTION_COUNT : service_row(key, strlen(key));
+    size_t row = strchr(key, '.') ? (size_t)SERVICE_OPTION_COUNT : config_row(key, strlen(key));
     if (row < SERVICE_OPTION_COUNT) {
         read_option(reading, row);
     } else if (is_section(key)) {
         read_section(reading, key);
     } else {
         refuse_key(reading, section, key);
-        (void)service_yaml_next(&reading->yaml);
-        service_yaml_skip(&reading->yaml);
+        (void)config_yaml_next(&reading->yaml);
+        config_yaml_skip(&reading->yaml);
     }
 }
 
-void service_config_yaml(struct service_config *config, const char *file, const char *text,
-                         size_t size)
+void config_read_yaml(struct service_config *config, const char *file, const char *text,
+                      size_t size)
 {
     struct reading reading = { 0 };
-    struct service_yaml *yaml = &reading.yaml;
-    if (!service_yaml_begin(yaml, config, file)) {
+    struct config_yaml *yaml = &reading.yaml;
+    if (!config_yaml_begin(yaml, config, file)) {
         return;
     }
     yaml_parser_set_input_string(&yaml->parser, (const unsigned char *)text, size);
-    if (service_yaml_open(yaml)) {
+    if (config_yaml_open(yaml)) {
         if (yaml->event.type == YAML_MAPPING_START_EVENT) {
             read_keys(&reading, "", read_outside);
         } else {
-            service_fault(config, service_yaml_place(yaml),
-                          "options are wanted, each as name: value");
-            service_yaml_skip(yaml);
+            config_fault(config, config_yaml_place(yaml),
+                         "options are wanted, each as name: value");
+            config_yaml_skip(yaml);
         }
     }
-    service_yaml_shut(yaml);
-    service_yaml_end(yaml);
+    config_yaml_shut(yaml);
+    config_yaml_end(yaml);
 }

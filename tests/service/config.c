@@ -55,7 +55,8 @@ static void a_stronger_source_wins(void **state)
     assert_int_equal(config->drain_ms, 2000);
     assert_int_equal(config->limits_streams, 3);
     const struct service_option *streams = service_option_find("limits.streams");
-    assert_string_equal(config->origins[streams - service_options].place, "--limits-streams");
+    assert_string_equal(config->origins[streams - service_config_options].place,
+                        "--limits-streams");
     assert_string_equal(config->origins[0].place, "peal.yaml:1:1");
     service_config_close(config);
 }
