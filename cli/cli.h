@@ -86,6 +86,7 @@ struct cli {
     FILE *in, *out, *err;
     peal_bus *bus; // borrowed, instead of opening one
     const char *url;
+    const char *named; // by --url; NULL: the URL is of the environment, or the default
 
     const struct cli_verb *verb; // NULL before it is known
     char *const *arguments;

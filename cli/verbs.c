@@ -204,6 +204,7 @@ static int run_verb(struct cli *cli, int argc, char **argv)
     cli->url = common.url                    ? common.url
                : environment && *environment ? environment
                                              : "file:./events";
+    cli->named = common.url;
     cli->wait_ms = common.wait_ms;
     cli_signals(!only_reads(cli));
     return run_buffered(cli, given);

@@ -118,6 +118,11 @@ const struct service_option *service_option_find(const char *name)
     return row < SERVICE_OPTION_COUNT ? &service_config_options[row] : NULL;
 }
 
+bool config_is_text(enum service_kind kind)
+{
+    return kind == SERVICE_TEXT || kind == SERVICE_FILE || kind == SERVICE_URL;
+}
+
 void *config_value(struct service_config *config, size_t row)
 {
     return (char *)config + service_config_options[row].place;
@@ -198,6 +203,7 @@ void config_set(struct service_config *config, size_t row, struct service_origin
         break;
     case SERVICE_TEXT:
     case SERVICE_FILE:
+    case SERVICE_URL:
         *(const char **)config_value(config, row) = config_keep(config, text, strlen(text));
         break;
     default:
@@ -219,7 +225,7 @@ static void set_usual(struct service_config *config)
         config->origins[row] = origin;
         if (number && !*option->usual) {
             *(uint64_t *)config_value(config, row) = SERVICE_UNSET;
-        } else if (option->kind == SERVICE_TEXT || option->kind == SERVICE_FILE) {
+        } else if (config_is_text(option->kind)) {
             *(const char **)config_value(config, row) = option->usual;
         } else if (*option->usual) {
             config_set(config, row, origin, option->usual);

@@ -42,6 +42,7 @@ enum { SERVICE_SENTENCE_MAX = 512, SERVICE_FAULTS_MAX = 100 };
 enum service_kind {
     SERVICE_TEXT,   // const char *, "" if it is not set, never NULL
     SERVICE_FILE,   // the same: the path of a file
+    SERVICE_URL,    // the same; on the command line an option of every verb
     SERVICE_FLAG,   // bool, usually false; as a flag it has no value
     SERVICE_SWITCH, // bool
     SERVICE_COUNT,  // uint64_t, SERVICE_UNSET if it is not set
@@ -109,6 +110,7 @@ struct service_fault {
 struct service_config {
 #define SERVICE_TYPE_TEXT                             const char *
 #define SERVICE_TYPE_FILE                             const char *
+#define SERVICE_TYPE_URL                              const char *
 #define SERVICE_TYPE_FLAG                             bool
 #define SERVICE_TYPE_SWITCH                           bool
 #define SERVICE_TYPE_COUNT                            uint64_t

@@ -42,6 +42,7 @@ static bool same(const struct service_config *left, const struct service_config 
     switch (service_config_options[row].kind) {
     case SERVICE_TEXT:
     case SERVICE_FILE:
+    case SERVICE_URL:
         return strcmp(*(const char *const *)a, *(const char *const *)b) == 0;
     case SERVICE_FLAG:
     case SERVICE_SWITCH:
@@ -81,7 +82,8 @@ static void carry(struct service_config *fresh, const struct service_config *old
                                                    config_keep(fresh, place, strlen(place)) };
     switch (service_config_options[row].kind) {
     case SERVICE_TEXT:
-    case SERVICE_FILE: {
+    case SERVICE_FILE:
+    case SERVICE_URL: {
         const char *text = *(const char *const *)from;
         *(const char **)to = config_keep(fresh, text, strlen(text));
         break;

@@ -31,6 +31,7 @@ __attribute__((format(printf, 2, 3))) const char *config_keep_format(struct serv
 __attribute__((format(printf, 3, 4))) void config_fault(struct service_config *config,
                                                         const char *place, const char *format, ...);
 
+bool config_is_text(enum service_kind kind);
 // The value of a row.
 void *config_value(struct service_config *config, size_t row);
 const void *config_value_of(const struct service_config *config, size_t row);

@@ -34,7 +34,7 @@
 
 // clang-format off: a row stays a row.
 #define SERVICE_OPTIONS(X)                                                                         \
-    X(url, "url", "url", TEXT, "URL", "file:./events", 0, 0, RESTART, "where the events live")     \
+    X(url, "url", "url", URL, "URL", "file:./events", 0, 0, RESTART, "where the events live")      \
     X(listen, "listen", "listen", LIST, "HOST:PORT", "127.0.0.1:7325", 0, 0, RESTART,              \
       "where to listen; may be given more than once")                                              \
     X(insecure, "insecure", "insecure", FLAG, NULL, "false", 0, 0, RESTART,                        \

@@ -113,7 +113,7 @@ static bool is_set(const struct service_config *config, size_t row)
     if (kind == SERVICE_CHOICE) {
         return *(const int *)value > 0;
     }
-    if (kind == SERVICE_TEXT || kind == SERVICE_FILE) {
+    if (config_is_text(kind)) {
         return **(const char *const *)value;
     }
     return kind != SERVICE_LIST || ((const struct service_list *)value)->count > 0;
@@ -135,6 +135,7 @@ static void put_value(FILE *out, const struct service_config *config, size_t row
     switch (option->kind) {
     case SERVICE_TEXT:
     case SERVICE_FILE:
+    case SERVICE_URL:
         put_quoted(out, *(const char *const *)value);
         break;
     case SERVICE_FLAG:

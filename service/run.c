@@ -38,6 +38,7 @@ struct run {
     struct service *service;
     struct service_options setup;
     char folder[FOLDER_SIZE];
+    char *url; // the configuration may be another one later
     FILE *ports;
 
     pthread_t signals;
@@ -99,12 +100,14 @@ static void set_limits(struct run *run)
     run->setup.live_max = (unsigned)config->limits_streams;
 }
 
-static void say_changes(struct run *run, const struct service_change *changes, size_t count)
+static void say_changes(struct run *run, const struct service_config *fresh)
 {
+    struct service_change changes[SERVICE_OPTION_COUNT];
+    size_t count = service_config_diff(changes, run->config, fresh);
     for (size_t i = 0; i < count; i++) {
         journal_say(run->journal, changes[i].live ? PEAL_LEVEL_INFO : PEAL_LEVEL_WARNING,
-                    changes[i].live ? "takes a changed option"
-                                    : "has a changed option that needs a restart",
+                    changes[i].live ? "an option has changed"
+                                    : "an option has changed that waits for a restart",
                     JOURNAL_FIELDS(journal_text("option", changes[i].option->name)));
     }
 }
@@ -112,9 +115,8 @@ static void say_changes(struct run *run, const struct service_change *changes, s
 static void say_faults(struct run *run, const struct service_config *config)
 {
     for (size_t i = 0; i < config->fault_count; i++) {
-        journal_say(run->journal, PEAL_LEVEL_ERROR, "stays as it is: the configuration is wrong",
-                    JOURNAL_FIELDS(journal_text("place", config->faults[i].place),
-                                   journal_text("fault", config->faults[i].text)));
+        journal_say(run->journal, PEAL_LEVEL_ERROR, config->faults[i].text,
+                    JOURNAL_FIELDS(journal_text("place", config->faults[i].place)));
     }
 }
 
@@ -140,28 +142,32 @@ static enum peal_err apply(struct run *run, struct service_config *fresh)
     return PEAL_OK;
 }
 
+static bool take_config(struct run *run)
+{
+    struct service_config *fresh = NULL;
+    if (!run->options->read(&fresh, run->options->context)) {
+        return false;
+    }
+    say_faults(run, fresh);
+    if (fresh->fault_count == 0) {
+        say_changes(run, fresh);
+    }
+    if (fresh->fault_count > 0 || apply(run, fresh)) {
+        service_config_close(fresh);
+        return false;
+    }
+    return true;
+}
+
 static void reload(struct net_task *task)
 {
     struct run *run = (struct run *)(void *)((char *)task - offsetof(struct run, reload));
-    struct service_change changes[SERVICE_OPTION_COUNT];
-    struct service_config *fresh = NULL;
     (void)notify_reloading(&run->notify);
-    enum peal_err err = service_config_read(&fresh, run->options->sources);
-    if (!err && fresh->fault_count > 0) {
-        say_faults(run, fresh);
-        service_config_close(fresh);
-    } else if (!err) {
-        size_t count = service_config_diff(changes, run->config, fresh);
-        say_changes(run, changes, count);
-        err = apply(run, fresh);
-        if (err) {
-            service_config_close(fresh);
-        }
+    if (!take_config(run)) {
+        journal_say(run->journal, PEAL_LEVEL_ERROR,
+                    "the configuration is wrong, and stays as it was", NULL);
     }
-    if (err) {
-        (void)fail(run, "cannot take the configuration", peal_error_sentence());
-    }
-    (void)notify_ready(&run->notify, "reloaded");
+    (void)notify_ready(&run->notify, NULL);
 }
 
 // ---- signals ------------------------------------------------------------------------------------
@@ -295,7 +301,8 @@ static int open_webhooks(struct run *run)
 
 static int open_service(struct run *run)
 {
-    run->setup.url = run->config->url;
+    run->url = strdup(run->config->url);
+    run->setup.url = run->url;
     run->setup.folder = find_folder(run);
     run->setup.log = journal_from_bus;
     run->setup.log_context = run->journal;
@@ -337,11 +344,12 @@ static int listen_at(struct run *run, const struct service_address *wanted,
         journal_say(run->journal, PEAL_LEVEL_WARNING, "is open to others",
                     JOURNAL_FIELDS(journal_text("why", why)));
     }
-    char url[320];
-    (void)snprintf(url, sizeof url, "%s://%s%s%s:%u", run->tls ? "https" : "http",
-                   strchr(wanted->host, ':') ? "[" : "", *wanted->host ? wanted->host : "0.0.0.0",
-                   strchr(wanted->host, ':') ? "]" : "", port);
-    journal_say(run->journal, PEAL_LEVEL_INFO, "listens", JOURNAL_FIELDS(journal_text("url", url)));
+    char host[NI_MAXHOST] = "";
+    (void)getnameinfo(address->ai_addr, address->ai_addrlen, host, sizeof host, NULL, 0,
+                      NI_NUMERICHOST); // an address always has its numbers
+    journal_say(run->journal, PEAL_LEVEL_INFO, "listens",
+                JOURNAL_FIELDS(journal_text("host", host), journal_number("port", port),
+                               journal_bool("tls", run->tls != NULL)));
     if (run->ports) {
         (void)fprintf(run->ports, "%u\n", port); // looked at when it is closed
     }
@@ -428,6 +436,7 @@ static void finish(struct run *run)
     net_tls_close(run->tls);
     journal_close(run->journal);
     service_config_close(run->config);
+    free(run->url);
 }
 
 int service_run(struct service_config *config, const struct service_run_options *options)

@@ -15,7 +15,9 @@
 #include "service/config.h"
 
 struct service_run_options {
-    const struct service_sources *sources; // to read the configuration again. *Borrowed*
+    // Reads the configuration again, with its faults; false: it cannot be read at all.
+    bool (*read)(struct service_config **out, void *context);
+    void *context;         // *borrowed*
     const char *port_file; // the ports, one a line, when it listens; NULL: nobody asks
     int log_fd;            // what is said goes there
     bool terminal;         // it is one
