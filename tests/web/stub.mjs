@@ -220,6 +220,17 @@ function ready({ stub, response }) {
     json(response, { ready: reasons.length === 0, reasons }, reasons.length ? 503 : 200);
 }
 
+function metrics({ response }) {
+    response.writeHead(200, { "Content-Type": "text/plain; version=0.0.4" });
+    response.end(`# TYPE peal_sync_duration_seconds histogram
+peal_sync_duration_seconds_bucket{le="0.001"} 700
+peal_sync_duration_seconds_bucket{le="0.004"} 995
+peal_sync_duration_seconds_bucket{le="+Inf"} 1000
+peal_sync_duration_seconds_sum 1.2
+peal_sync_duration_seconds_count 1000
+`);
+}
+
 const ROUTES = [
     ["POST", /^\/v1\/events$/, publish],
     ["POST", /^\/v1\/events\/([^/]+)$/, publishFriendly],
@@ -274,6 +285,7 @@ const ROUTES = [
     }],
     ["GET", /^\/v1\/stats$/, ({ world, response }) => json(response, world.stats())],
     ["GET", /^(?:\/v1)?\/readyz$/, ready],
+    ["GET", /^(?:\/v1)?\/metrics$/, metrics],
 ];
 
 function page(stub, response) {

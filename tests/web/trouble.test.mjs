@@ -251,7 +251,8 @@ test("long_data_are_cut_and_can_be_seen_whole", async () => {
     await until("all of it", async () => (await data.innerText()).includes("line 499"));
     assert.ok((await data.innerText()).includes("x".repeat(9000)));
     await page.getByRole("button", { name: "all 900 characters" }).click();
-    await page.getByText("s".repeat(900)).last().waitFor();
+    await page.getByRole("complementary", { name: "Event" }).getByTitle("Its stream")
+        .filter({ hasText: "s".repeat(900) }).waitFor();
 });
 
 test("data_that_are_no_json_are_shown_as_what_they_are", async () => {
@@ -294,4 +295,9 @@ test("a_slow_service_is_not_asked_faster_than_it_answers", async () => {
     await new Promise((done) => setTimeout(done, 3000));
     const asked = stub.requests.filter((line) => line.endsWith("/v1/stats")).length - begin;
     assert.ok(asked >= 1 && asked <= 4, `${asked} times in 3 s`);
+});
+
+test("syncs_to_disk_say_how_long_they_take_where_the_metrics_do", async () => {
+    const page = await open("/#/store");
+    await page.getByText("at most 4 ms").waitFor();
 });

@@ -4,7 +4,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Exact, pretty, preview } from "../../web/src/exact.js";
-import { apart, bytes, count, duration, localTime, plural, position, rate } from "../../web/src/format.js";
+import { syncTime } from "../../web/src/metrics.js";
+import { ago, apart, bytes, count, duration, localTime, plural, position, rate } from "../../web/src/format.js";
 
 test("numbers_are_grouped_and_what_is_unknown_is_a_dash", () => {
     assert.equal(count(1234567), "1,234,567");
@@ -42,6 +43,15 @@ test("moments_apart_have_a_sign", () => {
     assert.equal(apart("?", "2026-11-21T10:00:00Z"), "");
 });
 
+test("how_long_ago_has_one_unit", () => {
+    const before = (seconds) => ago(new Date(Date.now() - seconds * 1000).toISOString());
+    assert.equal(before(0), "1 s ago");
+    assert.equal(before(80), "1 min ago");
+    assert.equal(before(3 * 3600 + 5), "3 h ago");
+    assert.equal(before(100 * 86400), "100 d ago");
+    assert.equal(ago("never"), "–");
+});
+
 test("a_time_of_another_day_has_its_date_and_no_time_stays_what_it_is", () => {
     assert.match(localTime("2001-02-03T12:00:00.004Z"), /^2001-02-0[34] \d\d:\d\d:00\.004$/);
     assert.match(localTime(new Date().toISOString()), /^\d\d:\d\d:\d\d\.\d\d\d$/);
@@ -61,4 +71,14 @@ test("a_preview_looks_at_no_more_than_it_shows", () => {
     assert.ok(line.endsWith("…"));
     assert.equal(preview({ a: 1, b: ["x", null] }, 40), '{a: 1, b: ["x", null]}');
     assert.equal(preview("text", 40), '"text"');
+});
+
+test("the_time_of_syncs_is_read_from_the_buckets_of_their_histogram", () => {
+    const bucket = (le, number) => `peal_sync_duration_seconds_bucket{le="${le}"} ${number}`;
+    const text = ["# HELP peal_sync_duration_seconds x", bucket("0.004", 995), bucket("0.001", 700),
+        bucket("+Inf", 1000), "peal_sync_duration_seconds_count 1000"].join("\n");
+    assert.deepEqual(syncTime(text), { count: 1000, median: 0.001, most: 0.004 });
+    assert.equal(syncTime([bucket("0.001", 1), bucket("+Inf", 100)].join("\n")).median, Infinity);
+    assert.equal(syncTime(bucket("+Inf", 0)), null);
+    assert.equal(syncTime("peal_other_bucket{le=\"1\"} 5"), null);
 });

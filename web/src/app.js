@@ -75,7 +75,7 @@ function Figures() {
         ["Published", rate(number("publish_rate")), "a second", "live"],
         ["Delivered", rate(number("deliver_rate")), "a second", "subscriptions"],
         ["Events", number("last_position") < 1e7 ? count(number("last_position")) : brief(number("last_position")),
-            "in the log so far", "search"],
+            "in the log", "search"],
         ["Subscriptions", count(number("subscriptions")), "open", "subscriptions"],
         ["Dead letters", count(dead), dead ? "to look at" : "all is well", "dead-letters", dead ? "bad" : ""],
         ["Stored", bytes(number("log_bytes")), health.value?.ready === false ? "not ready" : "healthy",

@@ -91,9 +91,15 @@ export function apart(from, to) {
     return (difference > 0 ? "+" : "−") + duration(Math.abs(difference));
 }
 
+// 12 s ago, 3 min ago, 5 h ago: one unit, as it only says how long about.
 export function ago(text) {
     const seconds = (Date.now() - new Date(text)) / 1000;
-    return Number.isNaN(seconds) ? "–" : `${duration(Math.max(1, Math.round(seconds)))} ago`;
+    if (Number.isNaN(seconds)) {
+        return "–";
+    }
+    const steps = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+    const [size, unit] = steps.find(([step]) => seconds >= step) ?? steps.at(-1);
+    return `${whole.format(Math.max(1, Math.floor(seconds / size)))} ${unit} ago`;
 }
 
 // 00000000000000000041 is position 41. 20 digits are more than a number holds, so it stays a text.

@@ -53,14 +53,15 @@ export function Copy({ text, label = "Copy" }) {
     return html`<button type="button" class="small" onClick=${copy}>${done || label}</button>`;
 }
 
-// A text that may be long: cut, with a way to see all of it.
-export function Long({ text, max = 120 }) {
+// A text that may be long: cut, with a way to see all of it. `wrap` makes something of what is shown,
+// such as a link; the way to see all stays outside of it.
+export function Long({ text, max = 120, wrap = (shown) => shown }) {
     const [all, setAll] = useState(false);
     const value = String(text ?? "");
     if (value.length <= max) {
-        return value;
+        return wrap(value);
     }
-    return html`${all ? value : `${value.slice(0, max)}… `}
+    return html`${wrap(all ? value : `${value.slice(0, max)}…`)}${" "}
         <button type="button" class="link" aria-expanded=${all} onClick=${() => setAll(!all)}>
             ${all ? "less" : `all ${value.length} characters`}
         </button>`;

@@ -36,7 +36,7 @@ function options(width, probe) {
     return {
         width,
         height: HEIGHT,
-        padding: [8, 8, 0, 0],
+        padding: [8, 26, 0, 0],
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
         scales: {
@@ -67,14 +67,18 @@ export function Chart() {
     const probe = useRef(null);
     useEffect(() => {
         const element = place.current;
+        const colours = probe.current;
         let plot;
+        let frame;
         const make = () => {
             plot?.destroy();
-            plot = new uPlot(options(element.clientWidth, probe.current),
+            plot = new uPlot(options(element.clientWidth, colours),
                 stack(history.peek()), element);
         };
         make();
-        const stopTheme = theme.subscribe(() => requestAnimationFrame(make));
+        const stopTheme = theme.subscribe(() => {
+            frame = requestAnimationFrame(make);
+        });
         const stopData = history.subscribe((value) => plot.setData(stack(value)));
         const size = new ResizeObserver(() => {
             plot.setSize({ width: element.clientWidth, height: HEIGHT });
@@ -82,6 +86,7 @@ export function Chart() {
         size.observe(element);
         return () => {
             stopTheme();
+            cancelAnimationFrame(frame);
             stopData();
             size.disconnect();
             plot.destroy();

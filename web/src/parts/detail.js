@@ -30,10 +30,11 @@ function Value({ name, value }) {
     const text = String(value);
     switch (name) {
     case "subject":
-        return html`<a href=${href("streams", text)} title="Its stream"><${Long} text=${text} /></a>`;
+        return html`<${Long} text=${text} wrap=${(shown) => html`<a href=${href("streams", text)}
+            title="Its stream">${shown}</a>`} />`;
     case "correlationid":
-        return html`<a href=${href("search", "", { correlation: text })} title="All of this correlation">
-            <${Long} text=${text} /></a>`;
+        return html`<${Long} text=${text} wrap=${(shown) => html`<a title="All of this correlation"
+            href=${href("search", "", { correlation: text })}>${shown}</a>`} />`;
     case "causationid":
         return html`<button type="button" class="link" onClick=${() => change({ event: text })}>
             ${text}</button>`;

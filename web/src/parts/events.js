@@ -51,7 +51,10 @@ function move(event) {
 
 // items: { number, event, line }, the key of a row being its number.
 export function Events({ items, open, label, versionOf, onFocusIn, onFocusOut }) {
-    return html`<ol class=${`events ${versionOf ? "with-version" : ""}`} aria-label=${label}
+    // Times of another day have their date, and need the room.
+    const dated = items.some((item) => localTime(item.event.time).length > 12);
+    return html`<ol class=${`events ${versionOf ? "with-version" : ""} ${dated ? "with-date" : ""}`}
+        aria-label=${label}
         onKeyDown=${move} onFocusIn=${onFocusIn} onFocusOut=${onFocusOut}>
         ${items.map((item, i) => html`<${Row} key=${item.number} item=${item} first=${i === 0}
             open=${item.event.id === open} version=${versionOf?.(item.event)} />`)}

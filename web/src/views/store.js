@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
 // The store and the service around it: is it well, how much does it hold, what has it done.
-import { html } from "../html.js";
+import { html, useEffect, useState } from "../html.js";
 import { bytes, count, duration, rate } from "../format.js";
+import { syncTime } from "../metrics.js";
 import { usePoll } from "../poll.js";
 import { health, stats, statsError } from "../stats.js";
 import { attempt, Problem, Tag, Time } from "../parts/bits.js";
-import { remove } from "../api.js";
+import { remove, request } from "../api.js";
 
 const GROUPS = [
     ["Stored", [
@@ -54,6 +55,27 @@ function Health() {
         <ul>${value.reasons.map((reason) => html`<li key=${reason}>${reason}</li>`)}</ul></div>`;
 }
 
+function atMost(seconds) {
+    return seconds === Infinity ? "longer than is counted" : `at most ${duration(seconds)}`;
+}
+
+// How long syncs have taken since the service began. Without /metrics nothing is said of it.
+function Syncs() {
+    const [value, setValue] = useState(null);
+    useEffect(() => {
+        const ask = () => request("/metrics").then((answer) => answer.text())
+            .then((text) => setValue(syncTime(text)), () => setValue(null));
+        ask();
+        const timer = setInterval(() => document.visibilityState === "visible" && ask(), 5000);
+        return () => clearInterval(timer);
+    }, []);
+    return value && html`<section class="group wide"><h3>Syncs to disk</h3><dl class="numbers across">
+        <div><dt>Done</dt><dd>${count(value.count)}</dd></div>
+        <div><dt>Half of them took</dt><dd>${atMost(value.median)}</dd></div>
+        <div><dt>99 of 100 took</dt><dd>${atMost(value.most)}</dd></div>
+    </dl></section>`;
+}
+
 function Scheduled() {
     const { value, error, refresh } = usePoll("/v1/schedule", 2000);
     const entries = value?.scheduled ?? [];
@@ -86,6 +108,7 @@ export function Store() {
                     ([name, label, format]) => html`<div key=${name}><dt>${label}</dt>
                         <dd>${format(name === "version" ? value[name] : Number(value[name]))}</dd></div>`)}</dl>
             </section>`)}
+            <${Syncs} />
             <${Scheduled} />
         </div>
     </section>`;

@@ -93,7 +93,7 @@ function Subscription({ one, onSeek, refresh }) {
         <td data-label="State"><${State} one=${one} /> <span class="muted">${one.kind}</span></td>
         <td data-label="Position" class="num"><${Progress} one=${one} /></td>
         <td data-label="Behind" class="num">${Number(one.lag) === 0 ? html`<span class="muted">0</span>`
-            : html`${plural(Number(one.lag), "event")}<br /><span class="muted">${duration(Number(one.lag_seconds))}</span>`}</td>
+            : html`${plural(Number(one.lag), "event")} <br /><span class="muted">${duration(Number(one.lag_seconds))}</span>`}</td>
         <td data-label="In flight" class="num">${count(Number(one.unsettled))}</td>
         <td data-label="Failures" class="num">${dead ? html`<a class="bad"
             href=${href("dead-letters", "", { subscription: one.name })}>${count(dead)}</a>` : html`<span class="muted">0</span>`}</td>
