@@ -7,8 +7,6 @@
 #
 # npm is asked only when the lock has changed. Without node or npm, or with PEAL_DASHBOARD=OFF, the
 # library is there all the same and its page is empty.
-option(PEAL_DASHBOARD "The dashboard in the service, if node and npm are there" ON)
-
 set(PEAL_HAS_DASHBOARD OFF)
 if(PEAL_DASHBOARD)
     find_program(PEAL_NODE node)

@@ -94,8 +94,11 @@ try {
 }
 if (process.argv[3] === "--watch") {
     let waiting;
-    watch(join(here, "src"), { recursive: true }, () => {
+    const again = () => {
         clearTimeout(waiting);
         waiting = setTimeout(() => build(resolve(folder)).catch((e) => console.error(e.message)), 50);
-    });
+    };
+    for (const part of ["src", "src/parts", "src/views"]) {
+        watch(join(here, part), again);
+    }
 }

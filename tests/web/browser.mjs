@@ -56,13 +56,13 @@ export async function openPage(browser, url, where = "/", { init, ...emulated } 
     if (init) {
         await page.addInitScript(init);
     }
-    page.setDefaultTimeout(10000);
+    page.setDefaultTimeout(20000);
     await page.goto(url + where);
     return page;
 }
 
 // Waits until it holds; says what it was when the time is over.
-export async function until(what, holds, ms = 10000) {
+export async function until(what, holds, ms = 20000) {
     const end = Date.now() + ms;
     let last;
     while (Date.now() < end) {

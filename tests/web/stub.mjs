@@ -7,7 +7,8 @@
 //     node tests/web/stub.mjs --page build/web --port 7326 --rate 40
 //
 // In a test: const stub = await startStub({ page }); stub.url, stub.world, stub.rate(10000),
-// stub.fault = (request) => { status, detail } or "cut"; await stub.close().
+// stub.fault = (request, url) => { status, detail } or "cut", stub.delay = (request, url) => ms,
+// stub.down(), stub.up(); await stub.close().
 import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { join } from "node:path";
@@ -140,7 +141,7 @@ async function append({ world, request, response, args }) {
 // Server-Sent Events, with the sampling of max_rate: evenly over each tenth of a second.
 function stream({ stub, world, request, response, query }) {
     const wanted = world.selector(allow(query, [...SELECTORS, "after", "max_rate"]));
-    const most = Number(query.max_rate ?? Infinity);
+    const most = stub.samples ? Number(query.max_rate ?? Infinity) : Infinity;
     const last = request.headers["last-event-id"] ?? query.after;
     response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
     response.write(": here we are\n\n");
@@ -158,9 +159,10 @@ function stream({ stub, world, request, response, query }) {
             tenth = now;
             slice = 0;
         }
-        if (slice < most / 10 && sent < most && response.writableLength < 1 << 20) {
+        if (slice < most / 10 && sent < most && response.writableLength < 8 << 20) {
             slice++;
             sent++;
+            stub.sent++;
             response.write(`id: ${Number(event.pealposition)}\ndata: ${write(event)}\n\n`);
         }
     };
@@ -301,6 +303,10 @@ async function answer(stub, request, response) {
         page(stub, response);
         return;
     }
+    const ms = stub.delay?.(request, url);
+    if (ms) {
+        await new Promise((done) => setTimeout(done, ms));
+    }
     const fault = stub.fault?.(request, url);
     if (fault === "cut") {
         request.socket.destroy();
@@ -334,7 +340,8 @@ function makeSwitch(stub, server, sockets) {
 
 export async function startStub({ page: folder, port = 0, rate = 0, token = null } = {}) {
     const world = new World();
-    const stub = { world, page: folder, token, fault: null, requests: [], resumed: [], notReady: [] };
+    const stub = { world, page: folder, token, fault: null, delay: null, requests: [],
+        resumed: [], notReady: [], sent: 0, samples: true };
     const server = createServer((request, response) => {
         answer(stub, request, response).catch((error) => {
             if (response.headersSent) {

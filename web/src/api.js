@@ -4,7 +4,7 @@
 // a 401 asks for one and tries again, a refusal becomes an ApiError with the service's own words,
 // and whether the service can be reached at all is told to connection.js.
 import { parse } from "./exact.js";
-import { reached, lost } from "./connection.js";
+import { lost, reached, wake } from "./connection.js";
 import { signal } from "./html.js";
 
 const TOKEN = "peal-token";
@@ -20,6 +20,8 @@ export class ApiError extends Error {
 
 // Set while a token is asked for: { refused, give(token or null) }. The dialog shows it.
 export const question = signal(null);
+// Somebody was asked for a token and gave none: nothing is asked again until they want to.
+export const signedOut = signal(false);
 let asking = null;
 
 function askToken(refused) {
@@ -29,6 +31,7 @@ function askToken(refused) {
             give(token) {
                 question.value = null;
                 asking = null;
+                signedOut.value = !token;
                 if (token) {
                     sessionStorage.setItem(TOKEN, token);
                 }
@@ -37,6 +40,12 @@ function askToken(refused) {
         };
     });
     return asking;
+}
+
+export async function signIn() {
+    if (await askToken(false)) {
+        wake();
+    }
 }
 
 export function address(path, query) {
@@ -87,7 +96,7 @@ export async function request(path, options = {}) {
         // Another call may have got a token since this one was sent.
         if (sessionStorage.getItem(TOKEN) === token) {
             sessionStorage.removeItem(TOKEN);
-            if (!(await askToken(Boolean(token)))) {
+            if (signedOut.value || !(await askToken(Boolean(token)))) {
                 throw await refusal(answer);
             }
         }

@@ -3,7 +3,7 @@
 // The frame of every view: where one can go, the few numbers that matter most, and what has to be
 // said to all (the connection, a token, what has just been done).
 import { html, useEffect, useState } from "./html.js";
-import { question } from "./api.js";
+import { question, signedOut, signIn } from "./api.js";
 import { connection, downSince, wake } from "./connection.js";
 import { brief, bytes, count, duration, rate } from "./format.js";
 import { helpOpen, KEYS } from "./keys.js";
@@ -102,6 +102,9 @@ function Lost() {
         <span><strong>Connection lost.</strong> The page tries again by itself.
             <span aria-hidden="true">${seconds > 1 ? ` What it shows is ${duration(seconds)} old.` : ""}</span></span>
         <button type="button" onClick=${wake}>Try now</button>
+    </div>`}${signedOut.value && html`<div class="lost">
+        <span>This service asks for a token. Without one the page cannot show what it does.</span>
+        <button type="button" onClick=${signIn}>Sign in</button>
     </div>`}</div>`;
 }
 

@@ -76,9 +76,17 @@ export function show() {
     });
 }
 
+// Reads who has the focus in the list, or in the event that was opened from it.
+export function isReading(element) {
+    return Boolean(element?.closest(".events, .panel"));
+}
+
 function tick() {
     if (fresh === 0) {
         return;
+    }
+    if (reading.value && !isReading(document.activeElement)) {
+        reading.value = false; // What had the focus is gone, and said nothing.
     }
     if (paused.value || reading.value) {
         waiting.value = fresh;

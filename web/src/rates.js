@@ -10,13 +10,14 @@ import { batch, signal } from "./html.js";
 
 export const POINTS = 180; // seconds the chart remembers
 export const COLOURS = 6;
+const BUSY_MAX = 200; // types a point remembers; the others are a sum
 
 export const types = signal({ types: [], complete: true, known: false });
 export const history = signal({ times: [], areas: [], other: [] });
 export const typesError = signal(null);
 
 let last = null; // { at, counts }
-let points = []; // { time, rates: Map of type to rate }
+let points = []; // { time, rates: Map of type to rate, rest: of all other types }
 let coloured = new Array(COLOURS).fill(null); // which type has the colour of that number
 
 export function colourOf(type) {
@@ -35,8 +36,12 @@ function ratesSince(list, now) {
             rates.set(type, since);
         }
     }
+    const all = [...rates].sort((a, b) => b[1] - a[1]);
     last = { at: now, counts: new Map(list.map(({ type, count }) => [type, Number(count)])) };
-    return rates;
+    return {
+        rates: new Map(all.slice(0, BUSY_MAX)),
+        rest: all.slice(BUSY_MAX).reduce((sum, [, one]) => sum + one, 0),
+    };
 }
 
 // The busiest of the time shown; whoever has a colour keeps it.
@@ -62,7 +67,7 @@ function draw() {
         rates: points.map((point) => (type ? point.rates.get(type) ?? 0 : 0)),
     }));
     const other = points.map((point) => {
-        let sum = 0;
+        let sum = point.rest;
         for (const [type, rate] of point.rates) {
             sum += coloured.includes(type) ? 0 : rate;
         }
@@ -72,7 +77,7 @@ function draw() {
 }
 
 export function takeTypes(answer, now = Date.now()) {
-    points.push({ time: now / 1000, rates: ratesSince(answer.types, now) });
+    points.push({ time: now / 1000, ...ratesSince(answer.types, now) });
     points = points.slice(-POINTS);
     giveColours();
     batch(() => {

@@ -9,6 +9,7 @@ import { Copy } from "./bits.js";
 
 const LINES_MAX = 60;
 const CHARACTERS_MAX = 6000;
+const COLOURED_MAX = 100000; // characters: a span for each word of more would take seconds
 
 const TOKEN = /("(?:\\.|[^"\\])*")(:)?|\b(true|false|null)\b|-?\d[\d.eE+-]*/g;
 
@@ -61,7 +62,7 @@ export function Data({ event }) {
             <span class="muted">${type}</span><${Copy} text=${() => text} label="Copy data" />
         </div>
         <pre tabindex="0" aria-label="Data"><code>${
-            kind === "json" ? coloured(shown) : shown}${shown.length < text.length ? "…" : ""}</code></pre>
+            kind === "json" && shown.length <= COLOURED_MAX ? coloured(shown) : shown}${shown.length < text.length ? "…" : ""}</code></pre>
         ${text.length > shown.length && html`<button type="button" class="link"
             onClick=${() => setAll(true)}>${`Show all ${plural(text.split("\n").length, "line")}, ` +
                 `${count(text.length)} characters`}</button>`}

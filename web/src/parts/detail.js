@@ -10,7 +10,8 @@ import { Copy, Long, Problem, Time } from "./bits.js";
 import { Data } from "./data.js";
 import { list } from "../live.js";
 
-// What the head of the page shows otherwise, or every event has.
+const EFFECTS_MAX = 200; // shown
+// What the head of the panel shows already, or every event has.
 const SHOWN = new Set(["specversion", "id", "type", "time", "data", "data_base64", "datacontenttype"]);
 const NAMES = {
     subject: "Subject",
@@ -81,11 +82,11 @@ function Timeline({ trace }) {
     return html`<ol class="timeline" aria-label="Causes and effects">
         ${causes.map((cause) => html`<${Moment} key=${cause.id} event=${cause} now=${event} role="cause" />`)}
         <${Moment} key=${event.id} event=${event} now=${event} role="this" />
-        ${effects.map((effect) => html`<${Moment} key=${effect.event.id} event=${effect.event}
+        ${effects.slice(0, EFFECTS_MAX).map((effect) => html`<${Moment} key=${effect.event.id} event=${effect.event}
             now=${event} role="effect" depth=${effect.depth} />`)}
     </ol>
     <p class="muted">${plural(causes.length, "cause")}, ${plural(effects.length, "effect")}.${
-        complete ? "" : " There are more than are shown here."}</p>`;
+        complete && effects.length <= EFFECTS_MAX ? "" : " There are more than are shown here."}</p>`;
 }
 
 // What is at hand is shown at once; the service is asked for the rest.

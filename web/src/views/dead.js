@@ -202,7 +202,7 @@ export function DeadLetters() {
     return html`<section class="card dead" aria-label="Dead letters">
         <div class="card-head"><h2>Dead letters</h2>
             <input type="search" class="mono" data-filter aria-label="Pattern" placeholder="Pattern: order.*"
-                value=${query.type ?? ""} onChange=${(event) => change({ type: event.target.value.trim() || undefined })} />
+                key=${query.type} defaultValue=${query.type ?? ""} onChange=${(event) => change({ type: event.target.value.trim() || undefined })} />
             ${filtered && html`<button type="button" class="link" onClick=${clear}>all</button>`}
         </div>
         ${error && html`<${Problem} error=${error} />`}

@@ -2,6 +2,7 @@
 //
 // What happens now: rates as a chart, the tree of types, and the events as they come.
 import { html, useEffect, useSignal } from "../html.js";
+import { signedOut } from "../api.js";
 import { count, plural } from "../format.js";
 import * as live from "../live.js";
 import { types, typesError } from "../rates.js";
@@ -113,9 +114,7 @@ function Stream() {
         live.reading.value = true;
     };
     const release = (event) => {
-        if (!event.currentTarget.contains(event.relatedTarget)) {
-            live.reading.value = false;
-        }
+        live.reading.value = live.isReading(event.relatedTarget);
     };
     const pause = () => (live.paused.value ? live.resume() : (live.paused.value = true));
     return html`<section class="card stream" aria-label="Events" data-state=${live.stream.value.state}>
@@ -154,7 +153,7 @@ export function Live() {
     useEffect(() => {
         live.text.value = contains ? "" : text.trim();
     }, [text]);
-    useEffect(() => live.watch({ type, contains }), [type, contains]);
+    useEffect(() => live.watch({ type, contains }), [type, contains, signedOut.value]);
     return html`<div class="live">
         <section class="card" aria-label="Rates"><div class="card-head"><h2>Events a second</h2></div>
             <${Chart} /></section>

@@ -76,19 +76,20 @@ function Question({ params, onAsk }) {
         }
         onAsk(data);
     };
-    // Made anew when the question comes from elsewhere: the fields then say what is asked.
+    // Made anew when the question comes from elsewhere: the fields then say what is asked. Until
+    // then they are left alone (defaultValue), whatever else is drawn again.
     return html`<form class="question" role="search" onSubmit=${ask}
         key=${FIELDS.map(([name]) => params[name] ?? "").join("\n")}>
         <div class="fields">${FIELDS.map(([name, label, hint, mono], i) => html`<label key=${name} class=${`field-${name}`}>
             <span>${label}</span>
             <input name=${name} class=${mono ? "mono" : ""} placeholder=${hint} defaultValue=${params[name] ?? ""}
-                value=${params[name] ?? ""} data-filter=${i === 0 ? "" : undefined} autocomplete="off"
+                data-filter=${i === 0 ? "" : undefined} autocomplete="off"
                 spellcheck=${false} />
         </label>`)}
         <label><span>Order</span>
-            <select name="order" value=${params.order ?? "desc"}>
-                <option value="desc">newest first</option>
-                <option value="asc">oldest first</option>
+            <select name="order">
+                <option value="desc" selected=${params.order !== "asc"}>newest first</option>
+                <option value="asc" selected=${params.order === "asc"}>oldest first</option>
             </select></label></div>
         <button type="submit" class="primary">Search</button>
     </form>`;

@@ -21,7 +21,7 @@ function Choose({ subject }) {
     return html`<form class="question" role="search" onSubmit=${open} key=${subject}>
         <label class="field-subject"><span>Subject</span>
             <input name="subject" class="mono" data-filter placeholder="order-17" autocomplete="off"
-                spellcheck=${false} value=${subject} /></label>
+                spellcheck=${false} defaultValue=${subject} /></label>
         <button type="submit" class="primary">Open</button>
     </form>`;
 }

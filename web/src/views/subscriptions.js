@@ -72,7 +72,7 @@ function Seek({ one, onClose, onDone }) {
                     autofocus=${start === name} onChange=${() => setStart(name)} />
                 <span><strong>${label}</strong> <span class="muted">${hint}</span></span></label>
                 ${name === start && name === "position" && html`<input type="number" name="position" min="0"
-                    step="1" required aria-label="Position" value=${String(one.position)} />`}
+                    step="1" required aria-label="Position" defaultValue=${String(one.position)} />`}
                 ${name === start && name === "time" && html`<input type="datetime-local" name="time"
                     step="1" required aria-label="Time" />`}
             </div>`)}
