@@ -52,8 +52,9 @@ static inline bool hooked_was_said(struct hooked *hooked, const char *text)
 static inline void hooked_start(struct hooked *hooked)
 {
     struct peal_bus_options options = { .workers = 2, .log = hooked_hear, .log_context = hooked };
-    assert_int_equal(peal_bus_open(&hooked->bus, hooked->folder.url, &options), PEAL_OK);
-    enum peal_err err = service_webhooks_open(&hooked->webhooks, hooked->bus, &hooked->options);
+    enum peal_err err = peal_bus_open(&hooked->bus, hooked->folder.url, &options);
+    assert_string_equal(err ? peal_error_sentence() : "", "");
+    err = service_webhooks_open(&hooked->webhooks, hooked->bus, &hooked->options);
     assert_string_equal(err ? peal_error_sentence() : "", "");
 }
 

@@ -293,14 +293,14 @@ static inline void receiver_open_at(struct receiver *receiver, const char *addre
     receiver->listener = socket(AF_INET, SOCK_STREAM, 0);
     assert_int_equal(inet_pton(AF_INET, address, &in.sin_addr), 1);
     assert_int_equal(bind(receiver->listener, (struct sockaddr *)&in, sizeof in), 0);
-    assert_int_equal(listen(receiver->listener, 64), 0);
     assert_int_equal(getsockname(receiver->listener, (struct sockaddr *)&in, &length), 0);
     receiver->port = ntohs(in.sin_port);
 }
 
-// After receiver_open_at, and what the test changes of it.
+// After receiver_open_at, and what the test changes of it: nobody can connect before.
 static inline void receiver_start(struct receiver *receiver)
 {
+    assert_int_equal(listen(receiver->listener, 64), 0);
     assert_int_equal(pthread_create(&receiver->thread, NULL, receiver_listen, receiver), 0);
 }
 
