@@ -173,17 +173,21 @@ static const struct row {
     { PL_PROTOCOL_CALL + PL_CALL_LOOK, call_look, true },
 };
 
+static size_t page_size(uint64_t wanted)
+{
+    return wanted < 4096 ? 4096 : wanted < (4U << 20) ? (size_t)wanted : 4U << 20;
+}
+
 // Events that follow each other, from a position on.
 static void stretch(struct service_session *session, const struct pl_protocol_head *head,
                     struct pl_unpack *unpack)
 {
     uint64_t position = pl_unpack_number(unpack), most = pl_unpack_number(unpack);
-    most = most < 4096 ? 4096 : most < (4U << 20) ? most : (4U << 20);
     struct peal_query query = { .from_position = position ? position : 1 };
     struct service_bytes *message = NULL;
     uint64_t next = query.from_position;
     enum peal_err err =
-        unpack->bad ? PEAL_EINVAL : session_encode(&message, &next, session, &query, (size_t)most);
+        unpack->bad ? PEAL_EINVAL : session_encode(&message, &next, session, &query, page_size(most));
     if (err) {
         session_refuse(session, head->number, err,
                        unpack->bad ? "a stretch that makes no sense" : peal_error_sentence());
@@ -199,11 +203,41 @@ static void stretch(struct service_session *session, const struct pl_protocol_he
     session_send(session, message);
 }
 
+// Events that match, a page of them.
+static void find(struct service_session *session, const struct pl_protocol_head *head,
+                 struct pl_unpack *unpack)
+{
+    const struct peal_query query = pl_unpack_query(unpack);
+    size_t most = page_size(pl_unpack_number(unpack));
+    struct service_bytes *message = NULL;
+    uint64_t cursor = 0;
+    bool more = false;
+    enum peal_err err = unpack->bad
+                            ? say_bad()
+                            : session_find(&message, session, &query, most, &cursor, &more);
+    if (err) {
+        session_refuse(session, head->number, err, peal_error_sentence());
+        return;
+    }
+    message = message ? message : service_bytes_create(PL_EVENTS_HEAD);
+    if (message) {
+        const struct pl_events_head found = { more, cursor };
+        pl_protocol_head_write(message->bytes,
+                               &(struct pl_protocol_head){ PL_PROTOCOL_ANSWER, 0, head->number });
+        pl_events_head_write(message->bytes + PL_PROTOCOL_HEAD, &found);
+    }
+    session_send(session, message);
+}
+
 bool session_call(struct service_session *session, const struct pl_protocol_head *head,
                   struct pl_unpack *unpack)
 {
     if (head->kind == PL_PROTOCOL_STRETCH) {
         stretch(session, head, unpack);
+        return true;
+    }
+    if (head->kind == PL_PROTOCOL_QUERY) {
+        find(session, head, unpack);
         return true;
     }
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

@@ -241,6 +241,31 @@ enum peal_err session_encode(struct service_bytes **out, uint64_t *out_next,
     return encode(out, out_next, session->config.bus, query, &encoding, bytes_max);
 }
 
+enum peal_err session_find(struct service_bytes **out, struct service_session *session,
+                           const struct peal_query *query, size_t bytes_max, uint64_t *out_cursor,
+                           bool *out_more)
+{
+    struct encoding encoding = { .session = session };
+    peal_reader *reader = NULL;
+    const peal_event *event;
+    enum peal_err err = peal_reader_open(&reader, session->config.bus, query);
+    while (!err && (!encoding.message || encoding.message->size < bytes_max)) {
+        err = peal_reader_next(&event, reader);
+        if (!err && session_may_read(session, peal_event_type(event))) {
+            err = encode_one(&encoding, event);
+        }
+    }
+    *out_more = !err;
+    *out_cursor = peal_reader_cursor(reader);
+    peal_reader_close(reader);
+    if (err && err != PEAL_ENOTFOUND) {
+        free(encoding.message);
+        return err;
+    }
+    *out = encoding.message;
+    return PEAL_OK;
+}
+
 // ---- chunks -------------------------------------------------------------------------------------
 
 static struct chunk *chunk_at(struct service_feed *feed, size_t back)

@@ -10,6 +10,7 @@
 #include "base/protocol.h"
 #include "base/wire_calls.h"
 
+#include <peal/log.h>
 #include <pthread.h>
 
 // A message that came.
@@ -90,6 +91,11 @@ void session_nudge(struct service_session *session);
 enum peal_err session_encode(struct service_bytes **out, uint64_t *out_next,
                              struct service_session *session, struct peal_query *query,
                              size_t bytes_max);
+
+// As session_encode of a page: *out_cursor is `after` of the next page, *out_more: there may be one.
+enum peal_err session_find(struct service_bytes **out, struct service_session *session,
+                           const struct peal_query *query, size_t bytes_max, uint64_t *out_cursor,
+                           bool *out_more);
 
 enum peal_err session_ends(peal_bus *bus, uint64_t *out_first, uint64_t *out_end);
 

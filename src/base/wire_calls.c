@@ -191,6 +191,43 @@ struct peal_schedule_filter pl_unpack_schedule(struct pl_unpack *unpack, bool *o
     return filter;
 }
 
+void pl_pack_query(struct pl_pack *pack, const struct peal_query *query)
+{
+    pl_pack_text(pack, query->pattern);
+    pl_pack_text(pack, query->correlation);
+    pl_pack_text(pack, query->causation);
+    pl_pack_text(pack, query->subject);
+    pl_pack_text(pack, query->source);
+    pl_pack_text(pack, query->id);
+    pl_pack_text(pack, query->contains);
+    pl_pack_number(pack, query->from_position);
+    pl_pack_number(pack, query->to_position);
+    pl_pack_number(pack, (uint64_t)query->from_time_ns);
+    pl_pack_number(pack, (uint64_t)query->to_time_ns);
+    pl_pack_number(pack, query->backwards);
+    pl_pack_number(pack, query->limit);
+    pl_pack_number(pack, query->after);
+}
+
+struct peal_query pl_unpack_query(struct pl_unpack *unpack)
+{
+    struct peal_query query = { .pattern = pl_unpack_text(unpack) };
+    query.correlation = pl_unpack_text(unpack);
+    query.causation = pl_unpack_text(unpack);
+    query.subject = pl_unpack_text(unpack);
+    query.source = pl_unpack_text(unpack);
+    query.id = pl_unpack_text(unpack);
+    query.contains = pl_unpack_text(unpack);
+    query.from_position = pl_unpack_number(unpack);
+    query.to_position = pl_unpack_number(unpack);
+    query.from_time_ns = (int64_t)pl_unpack_number(unpack);
+    query.to_time_ns = (int64_t)pl_unpack_number(unpack);
+    query.backwards = pl_unpack_number(unpack) != 0;
+    query.limit = pl_unpack_number(unpack);
+    query.after = pl_unpack_number(unpack);
+    return query;
+}
+
 // ---- names and numbers --------------------------------------------------------------------------
 
 void pl_pack_names(struct pl_pack *pack, const struct peal_subscription_list *list)

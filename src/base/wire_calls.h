@@ -10,6 +10,7 @@
 #include "base/wire.h"
 
 #include <peal/deadletter.h>
+#include <peal/log.h>
 #include <peal/schedule.h>
 
 // Of those that are read the array is *given* (one pl_release), NULL: bad, or no memory.
@@ -24,6 +25,9 @@ struct peal_dead_filter pl_unpack_dead(struct pl_unpack *unpack, bool *out_dry_r
 void pl_pack_schedule(struct pl_pack *pack, const struct peal_schedule_filter *filter,
                       bool dry_run);
 struct peal_schedule_filter pl_unpack_schedule(struct pl_unpack *unpack, bool *out_dry_run);
+// Without the filter.
+void pl_pack_query(struct pl_pack *pack, const struct peal_query *query);
+struct peal_query pl_unpack_query(struct pl_unpack *unpack);
 void pl_pack_names(struct pl_pack *pack, const struct peal_subscription_list *list);
 struct peal_subscription_info pl_unpack_name(struct pl_unpack *unpack);
 void pl_pack_stats(struct pl_pack *pack, const struct peal_bus_stats *stats);

@@ -20,6 +20,8 @@ struct peal_reader {
     uint64_t again;           // a position that could not be read; 0: none
     struct pl_need need;      // what of the log must stay
     struct pl_cursor place;
+    struct pl_findings found; // where a service has the log: what it found last; place holds it
+    uint32_t found_next;
     struct peal_event event;
     const struct peal_event *newer; // its newest form, where the log has an old one; a reference
     struct pl_call call;            // of a replay
@@ -250,11 +252,55 @@ static const struct pl_frame *step_found(struct peal_reader *reader)
     }
 }
 
+// The next page of what a service finds. False: it cannot be had (the error is the place's).
+static bool find_more(struct peal_reader *reader)
+{
+    const struct peal_query *asked = &reader->query.asked;
+    struct peal_query query = *asked;
+    query.pattern = reader->query.pattern ? pl_pattern_text(reader->query.pattern) : NULL;
+    query.from_position = reader->first;
+    query.to_position = reader->end;
+    query.after = reader->found.cursor ? reader->found.cursor : asked->after;
+    query.limit = asked->limit && !asked->filter ? asked->limit - reader->given : 0;
+    struct pl_findings found = { .cursor = query.after };
+    pl_cursor_rest(&reader->place);
+    reader->place.err = reader->bus->engine->ops->find(reader->bus->engine, &query, &found);
+    if (reader->place.err) {
+        return false;
+    }
+    reader->place.segment = found.segment; // given
+    found.is_last = found.is_last || found.count == 0;
+    reader->found = found;
+    reader->found_next = 0;
+    return true;
+}
+
+// What a service found.
+static const struct pl_frame *step_there(struct peal_reader *reader)
+{
+    struct pl_findings *found = &reader->found;
+    while (reader->found_next >= found->count) {
+        if (found->is_last || reader->first >= reader->end) {
+            reader->at = reader->query.asked.backwards ? reader->first : reader->end;
+            return NULL;
+        }
+        if (!find_more(reader)) {
+            return NULL;
+        }
+    }
+    const struct pl_frame *frame = pl_segment_frame(reader->place.segment, reader->found_next++);
+    reader->at = reader->query.asked.backwards ? frame->position : frame->position + 1;
+    return frame;
+}
+
 // The next frame in the reader's direction. NULL: the end or, if its place has an error, that.
 static const struct pl_frame *step(struct peal_reader *reader)
 {
     struct pl_log *log = reader->bus->log;
     reader->place.err = PEAL_OK;
+    if (pl_is_remote(reader->bus)) {
+        return step_there(reader);
+    }
     if (reader->lookup) {
         return step_found(reader);
     }

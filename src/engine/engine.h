@@ -81,6 +81,14 @@ struct pl_departures {
     enum peal_durability durability; // of those that do not say
 };
 
+// Events that were found where the log is, a page of them.
+struct pl_findings {
+    struct pl_segment *segment; // *given*, one reference: a frame for each, from 0 on; NULL: none
+    uint32_t count;
+    uint64_t cursor; // of the last one: `after` of the next page
+    bool is_last;    // there is no next page
+};
+
 // A call of ask.h and its answer.
 struct pl_engine_call {
     unsigned kind;
@@ -224,6 +232,10 @@ struct pl_engine_ops {
     // From now on what is published arrives. As above. Returns when the log ends where it did when
     // it was called, or behind. NULL with `publish` NULL.
     enum peal_err (*listen)(struct pl_engine *engine);
+
+    // Looks for events where the log is: the query without its filter. As above.
+    enum peal_err (*find)(struct pl_engine *engine, const struct peal_query *query,
+                          struct pl_findings *out);
 
     // Makes a call where the log is. The code is the call's own. As above.
     enum peal_err (*call)(struct pl_engine *engine, struct pl_engine_call *call);

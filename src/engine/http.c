@@ -318,6 +318,7 @@ const struct pl_engine_ops pl_engine_http = {
     .refresh = http_refresh,
     .publish = pl_remote_publish,
     .listen = http_listen,
+    .find = pl_remote_find,
     .call = http_call,
     .stop = http_stop,
     .close = http_close,

@@ -175,4 +175,8 @@ void pl_remote_break_calls(struct pl_remote *remote, bool closing);
 enum peal_err pl_remote_read(void *context, struct pl_segment **out, uint64_t position);
 uint64_t pl_remote_first(void *context);
 
+// As `find` of an engine.
+enum peal_err pl_remote_find(struct pl_engine *engine, const struct peal_query *query,
+                             struct pl_findings *out);
+
 #endif

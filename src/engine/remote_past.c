@@ -5,6 +5,7 @@
 #include "engine/remote.h"
 
 #include "base/error.h"
+#include "base/wire_calls.h"
 
 #include <string.h>
 
@@ -15,6 +16,7 @@ struct stretch {
     struct pl_remote *remote;
     struct pl_segment *segment;
     char *scratch; // one frame, where it is aligned
+    bool loose;    // its positions do not matter: the frames stand side by side
 };
 
 // The attributes of a frame that came, without its type: where they begin, and their bytes.
@@ -43,16 +45,17 @@ static bool adopt(struct stretch *stretch, const struct pl_frame *given)
     const char *attributes = take_type(given, &type, &rest);
     uint32_t number =
         type ? stretch->remote->types.number(stretch->remote->types.context, type) : PL_TYPE_INSIDE;
-    if (number == PL_TYPE_INSIDE || given->position < pl_segment_end(segment)) {
+    if (number == PL_TYPE_INSIDE) {
         return false;
     }
-    while (pl_segment_end(segment) < given->position && pl_segment_fits(segment, 0)) {
+    while (!stretch->loose && pl_segment_end(segment) < given->position &&
+           pl_segment_fits(segment, 0)) {
         pl_segment_commit_erased(segment);
     }
     const void *data = pl_frame_data(given, &size);
     size_t room = pl_round8(rest), padded = pl_round8(size);
     if (!pl_segment_fits(segment, sizeof *given + room + padded) ||
-        pl_segment_end(segment) != given->position) {
+        (!stretch->loose && pl_segment_end(segment) != given->position)) {
         return false;
     }
     struct pl_frame *frame = pl_segment_next(segment);
@@ -83,7 +86,7 @@ static enum peal_err adopt_all(struct stretch *stretch, struct pl_unpack *unpack
         }
         memcpy(stretch->scratch, bytes, size);
         const struct pl_frame *given = (const struct pl_frame *)(void *)stretch->scratch;
-        if (pl_segment_end(stretch->segment) == stretch->segment->first) {
+        if (!stretch->loose && pl_segment_end(stretch->segment) == stretch->segment->first) {
             pl_segment_reset(stretch->segment, given->position);
         }
         if (!adopt(stretch, given)) {
@@ -96,12 +99,13 @@ static enum peal_err adopt_all(struct stretch *stretch, struct pl_unpack *unpack
 }
 
 static enum peal_err make_segment(struct pl_segment **out, struct pl_remote *remote, char *answer,
-                                  size_t size)
+                                  size_t size, bool loose)
 {
     struct pl_unpack unpack = { answer + PL_EVENTS_HEAD, size - PL_EVENTS_HEAD, false };
     size_t room =
         unpack.left > PL_SEGMENT_MIN ? (unpack.left + 127) & ~(size_t)127 : PL_SEGMENT_MIN;
-    struct stretch stretch = { .remote = remote, .scratch = pl_alloc(remote->seams, unpack.left) };
+    struct stretch stretch = { .remote = remote, .loose = loose };
+    stretch.scratch = pl_alloc(remote->seams, unpack.left);
     stretch.segment = pl_segment_create(remote->seams, remote->local->log.budget, room);
     if (!stretch.scratch || !stretch.segment) {
         pl_release(remote->seams, stretch.scratch);
@@ -134,10 +138,41 @@ enum peal_err pl_remote_read(void *context, struct pl_segment **out, uint64_t po
         err = pl_fail(PEAL_EIO, "%s answered with something that is no stretch", remote->name);
     }
     if (!err && size > PL_EVENTS_HEAD) {
-        err = make_segment(out, remote, answer, size);
+        err = make_segment(out, remote, answer, size, false);
     }
     pl_release(remote->seams, answer);
     pl_pack_finish(&pack);
+    return err;
+}
+
+enum peal_err pl_remote_find(struct pl_engine *engine, const struct peal_query *query,
+                             struct pl_findings *out)
+{
+    struct pl_remote *remote = pl_local_of(engine)->remote;
+    struct pl_pack pack;
+    char *answer = NULL;
+    size_t size = 0;
+    pl_pack_begin(&pack, remote->seams);
+    pl_pack_query(&pack, query);
+    pl_pack_number(&pack, STRETCH_BYTES);
+    enum peal_err err = pl_remote_call(remote, PL_PROTOCOL_QUERY, &pack, &answer, &size);
+    pl_pack_finish(&pack);
+    struct pl_events_head head = { 0 };
+    if (!err && !pl_events_head_read(&head, answer, size)) {
+        err = pl_fail(PEAL_EIO, "%s answered with something that is no page of events",
+                      remote->name);
+    }
+    struct pl_segment *segment = NULL;
+    if (!err && size > PL_EVENTS_HEAD) {
+        err = make_segment(&segment, remote, answer, size, true);
+    }
+    pl_release(remote->seams, answer);
+    if (!err) {
+        *out = (struct pl_findings){ .segment = segment,
+                                     .count = segment ? (uint32_t)pl_segment_end(segment) : 0,
+                                     .cursor = head.next,
+                                     .is_last = head.end == 0 };
+    }
     return err;
 }
 

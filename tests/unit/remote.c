@@ -174,6 +174,57 @@ static void the_past_is_read_over_the_connection(void **state)
     pair_close(&pair);
 }
 
+static void a_query_is_answered_where_the_log_is(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair);
+    for (int i = 0; i < 20000; i++) {
+        char subject[16];
+        (void)snprintf(subject, sizeof subject, "s%d", i % 100);
+        struct peal_message message = { .type = i % 2 ? "a" : "b", .subject = subject };
+        assert_int_equal(peal_publish(pair.served, &message, NULL), PEAL_OK);
+    }
+    struct peal_query query = { .subject = "s7" };
+    peal_reader *reader;
+    const peal_event *event, *kept = NULL;
+    assert_int_equal(peal_reader_open(&reader, pair.client, &query), PEAL_OK);
+    for (uint64_t i = 0; i < 200; i++) {
+        assert_int_equal(peal_reader_next(&event, reader), PEAL_OK);
+        assert_int_equal(peal_event_position(event), 8 + 100 * i);
+        assert_int_equal(peal_event_stream_version(event), i + 1);
+        if (i == 3) {
+            assert_int_equal(peal_event_ref(&kept, event), PEAL_OK);
+        }
+    }
+    assert_int_equal(peal_reader_next(&event, reader), PEAL_ENOTFOUND);
+    assert_int_equal(peal_reader_skipped(reader), 0);
+    peal_reader_close(reader);
+
+    uint64_t seen = 0;
+    query = (struct peal_query){ .pattern = "b", .backwards = true };
+    assert_int_equal(peal_reader_open(&reader, pair.client, &query), PEAL_OK);
+    while (peal_reader_next(&event, reader) == PEAL_OK) {
+        assert_int_equal(peal_event_position(event), 19999 - 2 * seen);
+        seen++;
+    }
+    assert_int_equal(seen, 10000);
+    peal_reader_close(reader);
+
+    uint64_t version = 0;
+    assert_int_equal(peal_stream_version(&version, pair.client, "s7"), PEAL_OK);
+    assert_int_equal(version, 200);
+    struct peal_message message = { .type = "a", .subject = "s7", .expect = PEAL_EXPECT_VERSION,
+                                    .expected_version = 199 };
+    assert_int_equal(peal_publish(pair.client, &message, NULL), PEAL_ECONFLICT);
+    assert_non_null(strstr(peal_error_sentence(), "version 200"));
+    message.expected_version = 200;
+    assert_int_equal(peal_publish(pair.client, &message, NULL), PEAL_OK);
+    pair_close(&pair);
+    assert_int_equal(peal_event_position(kept), 308);
+    peal_event_unref(kept);
+}
+
 // ---- broken connections -------------------------------------------------------------------------
 
 // What the service has must be exactly the numbers 0 to count - 1, once each and in order, those of
@@ -310,6 +361,7 @@ int main(void)
         cmocka_unit_test(what_is_published_is_in_the_services_log),
         cmocka_unit_test(a_subscription_gets_what_anybody_publishes),
         cmocka_unit_test(the_past_is_read_over_the_connection),
+        cmocka_unit_test(a_query_is_answered_where_the_log_is),
         cmocka_unit_test(what_is_published_is_there_once_wherever_the_connection_breaks),
         cmocka_unit_test(a_service_that_comes_back_goes_on_where_it_was),
         cmocka_unit_test(what_is_published_meanwhile_waits_up_to_its_limit),
