@@ -206,6 +206,15 @@ static void do_request(struct service_session *session, const struct session_req
     case PL_PROTOCOL_CREDIT:
         session_credit(session, (int64_t)(pl_unpack_number(&unpack) & INT32_MAX));
         break;
+    case PL_PROTOCOL_SUBSCRIBE:
+        session_subscribe(session, &head, &unpack);
+        break;
+    case PL_PROTOCOL_UNSUBSCRIBE:
+        session_unsubscribe(session, &head, &unpack);
+        break;
+    case PL_PROTOCOL_SETTLE:
+        session_settle(session, &unpack);
+        break;
     case PL_PROTOCOL_ENDS:
         tell_ends(session, &head);
         break;
@@ -270,6 +279,7 @@ enum peal_err service_session_open(struct service_session **out,
     }
     atomic_init(&session->refs, 1);
     pl_list_init(&session->queue);
+    pl_list_init(&session->names);
     (void)pthread_mutex_init(&session->lock, NULL);
     (void)pthread_mutex_init(&session->sending, NULL);
     *out = session;
@@ -324,5 +334,6 @@ void service_session_close(struct service_session *session)
     session->closed = true;
     pthread_mutex_unlock(&session->lock);
     session_unfollow(session);
+    session_leave_names(session);
     session_unref(session);
 }

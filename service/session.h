@@ -73,6 +73,7 @@ struct service_session_config {
     size_t waiting_max; // 0: SERVICE_WAITING_MAX
 };
 
+// Closing waits, a quarter of a second at most, for threads that serve durable names.
 enum peal_err service_feed_open(struct service_feed **out, peal_bus *bus);
 void service_feed_close(struct service_feed *feed); // NULL is fine
 

@@ -186,8 +186,9 @@ static void stretch(struct service_session *session, const struct pl_protocol_he
     struct peal_query query = { .from_position = position ? position : 1 };
     struct service_bytes *message = NULL;
     uint64_t next = query.from_position;
-    enum peal_err err =
-        unpack->bad ? PEAL_EINVAL : session_encode(&message, &next, session, &query, page_size(most));
+    enum peal_err err = unpack->bad
+                            ? PEAL_EINVAL
+                            : session_encode(&message, &next, session, &query, page_size(most));
     if (err) {
         session_refuse(session, head->number, err,
                        unpack->bad ? "a stretch that makes no sense" : peal_error_sentence());
@@ -212,9 +213,8 @@ static void find(struct service_session *session, const struct pl_protocol_head 
     struct service_bytes *message = NULL;
     uint64_t cursor = 0;
     bool more = false;
-    enum peal_err err = unpack->bad
-                            ? say_bad()
-                            : session_find(&message, session, &query, most, &cursor, &more);
+    enum peal_err err =
+        unpack->bad ? say_bad() : session_find(&message, session, &query, most, &cursor, &more);
     if (err) {
         session_refuse(session, head->number, err, peal_error_sentence());
         return;

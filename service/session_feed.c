@@ -18,6 +18,7 @@
 
 #include "base/error.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,10 +34,13 @@ struct service_feed {
     peal_bus *bus;
     peal_subscription *bell;
     _Atomic uint64_t rung;
-    atomic_uint idle; // sessions that want to be woken
+    atomic_uint idle;            // sessions that want to be woken
+    _Atomic uint64_t deliveries; // the number of the last one given to a client
 
     pthread_mutex_t lock; // guards `followers`, and that nobody leaves while they are woken
     struct pl_list followers;
+    unsigned threads; // of durable names
+    pthread_cond_t thread_ended;
 
     pthread_mutex_t encoding; // guards the chunks; held while one is encoded
     struct chunk chunks[CHUNKS];
@@ -95,8 +99,12 @@ enum peal_err service_feed_open(struct service_feed **out, peal_bus *bus)
         return pl_fail(PEAL_ENOMEM, "no memory for those who follow");
     }
     feed->bus = bus;
+    // A number of an earlier service means nothing to this one: it begins where that cannot have
+    // come.
+    atomic_init(&feed->deliveries, (uint64_t)pl_seams_real.realtime(NULL));
     pl_list_init(&feed->followers);
     (void)pthread_mutex_init(&feed->lock, NULL);
+    (void)pthread_cond_init(&feed->thread_ended, NULL);
     (void)pthread_mutex_init(&feed->encoding, NULL);
     const struct peal_subscribe_options options = { .mode = PEAL_INLINE, .label = "peal.v1" };
     enum peal_err err = peal_subscribe(&feed->bell, bus, "*, $peal.*", &options, ring, feed);
@@ -113,13 +121,32 @@ void service_feed_close(struct service_feed *feed)
     if (!feed) {
         return;
     }
+    pthread_mutex_lock(&feed->lock);
+    while (feed->threads > 0) {
+        pthread_cond_wait(&feed->thread_ended, &feed->lock);
+    }
+    pthread_mutex_unlock(&feed->lock);
     peal_unsubscribe(feed->bell);
     for (size_t i = 0; i < CHUNKS; i++) {
         service_bytes_unref(feed->chunks[i].message);
     }
     (void)pthread_mutex_destroy(&feed->lock);
+    (void)pthread_cond_destroy(&feed->thread_ended);
     (void)pthread_mutex_destroy(&feed->encoding);
     free(feed);
+}
+
+void session_count_thread(struct service_feed *feed, bool begins)
+{
+    pthread_mutex_lock(&feed->lock);
+    feed->threads += begins ? 1U : UINT_MAX; // minus one
+    pthread_cond_broadcast(&feed->thread_ended);
+    pthread_mutex_unlock(&feed->lock);
+}
+
+uint64_t session_next_delivery(struct service_feed *feed)
+{
+    return atomic_fetch_add_explicit(&feed->deliveries, 1, memory_order_relaxed) + 1;
 }
 
 // ---- encoding -----------------------------------------------------------------------------------

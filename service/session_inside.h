@@ -44,6 +44,7 @@ struct service_session {
     uint64_t owed;  // the client waits until it was told of all below
     size_t waiting; // bytes, as the last send said
     char *pattern;  // NULL: everything
+    struct pl_list names;
 
     pthread_mutex_t sending; // held around `send` and `drained`; guards `gone`
     bool gone;
@@ -92,7 +93,8 @@ enum peal_err session_encode(struct service_bytes **out, uint64_t *out_next,
                              struct service_session *session, struct peal_query *query,
                              size_t bytes_max);
 
-// As session_encode of a page: *out_cursor is `after` of the next page, *out_more: there may be one.
+// As session_encode of a page: *out_cursor is `after` of the next page, *out_more: there may be
+// one.
 enum peal_err session_find(struct service_bytes **out, struct service_session *session,
                            const struct peal_query *query, size_t bytes_max, uint64_t *out_cursor,
                            bool *out_more);
@@ -103,6 +105,24 @@ enum peal_err session_ends(peal_bus *bus, uint64_t *out_first, uint64_t *out_end
 
 void session_publish(struct service_session *session, const struct pl_protocol_head *head,
                      const struct session_request *request);
+
+// ---- session_named.c ----------------------------------------------------------------------------
+
+struct session_named; // a durable name that the client has taken
+
+void session_subscribe(struct service_session *session, const struct pl_protocol_head *head,
+                       struct pl_unpack *unpack);
+void session_unsubscribe(struct service_session *session, const struct pl_protocol_head *head,
+                         struct pl_unpack *unpack);
+void session_settle(struct service_session *session, struct pl_unpack *unpack);
+
+// The client has gone: what it has is given to others.
+void session_leave_names(struct service_session *session);
+
+uint64_t session_next_delivery(struct service_feed *feed);
+
+// A thread that uses the bus begins, or ends: the feed is not closed before.
+void session_count_thread(struct service_feed *feed, bool begins);
 
 // ---- session_calls.c ----------------------------------------------------------------------------
 

@@ -247,8 +247,8 @@ static enum peal_err depart(struct parcel *parcel, struct peal_receipt *receipts
     }
     for (size_t i = 0; i < parcel->count; i++) {
         const struct pl_passage *passage = &parcel->passages[i];
-        each[i] = (struct pl_departure){ passage->message, passage->topic->type,
-                                         bus->origin.source };
+        each[i] =
+            (struct pl_departure){ passage->message, passage->topic->type, bus->origin.source };
     }
     const struct pl_departures what = { .each = each,
                                         .count = parcel->count,

@@ -98,6 +98,8 @@ static struct pl_engine_config describe(struct peal_bus *bus)
         .block_ms = options->block_ms,
         .arrive = pl_bus_arrive,
         .arrive_context = bus,
+        .deliver = pl_bus_deliver,
+        .void_deliveries = pl_bus_void_deliveries,
     };
 }
 

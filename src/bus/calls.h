@@ -45,6 +45,18 @@ enum peal_err pl_bus_refresh(struct peal_bus *bus);
 // As `arrive` of struct pl_engine_config, with the bus as its context.
 enum peal_err pl_bus_arrive(void *context, const struct pl_arrivals *arrivals);
 
+// ---- afar.c -------------------------------------------------------------------------------------
+
+uint64_t pl_afar_next(struct peal_bus *bus);
+
+// The service keeps the name of this mailbox from now on, and sends its events. No lock. As
+// peal_subscribe.
+enum peal_err pl_afar_take(struct pl_mailbox *mailbox);
+
+// As `deliver` and `void_deliveries` of struct pl_engine_config, with the bus as their context.
+void pl_bus_deliver(void *context, const struct pl_afar_delivery *delivery);
+void pl_bus_void_deliveries(void *context, uint64_t subscription);
+
 static inline bool pl_is_remote(const struct peal_bus *bus)
 {
     return bus->engine->ops->publish != NULL;

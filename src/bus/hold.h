@@ -68,9 +68,10 @@ struct pl_pending {
     const struct peal_event *kept; // instead of a frame; a reference
     uint32_t attempt;              // runs so far
     int64_t first_failure, last_failure;
-    uint64_t dead;                  // its dead letter; 0: none
-    struct peal_delivery *delivery; // given away; NULL: not, or settled
-    struct peal_delivery *early;    // settled before its handler returned, with that verdict
+    uint64_t dead;                    // its dead letter; 0: none
+    struct pl_settlement *settlement; // where a service waits to hear of it; NULL: none does
+    struct peal_delivery *delivery;   // given away; NULL: not, or settled
+    struct peal_delivery *early;      // settled before its handler returned, with that verdict
     int64_t extended; // until then its settling may take, said before the handler returned; or 0
 };
 
@@ -274,6 +275,13 @@ static inline bool pl_hold_die_again(struct pl_mailbox *mailbox, struct pl_pendi
     pl_hold_die(mailbox, pending, NULL, pending->code);
     return true;
 }
+
+// ---- afar.c -------------------------------------------------------------------------------------
+
+// Says to the service what became of an event of its, and has done with it. In no heap but the
+// ready ones. `call` NULL: no handler said it.
+void pl_afar_settle(struct pl_mailbox *mailbox, struct pl_pending *pending,
+                    const struct pl_call *call, enum peal_verdict verdict);
 
 // ---- draw.c -------------------------------------------------------------------------------------
 

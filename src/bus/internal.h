@@ -260,6 +260,7 @@ struct pl_mailbox {
     const struct pl_seams *seams; // also when the bus is gone and a delivery is not
     struct pl_pattern *pattern;
     uint64_t serial;         // age
+    uint64_t afar;           // a service keeps its name, and knows it by this; 0: none does
     union {                  // with bus->lock
         struct pl_list link; // bus->mailboxes
         struct {
@@ -382,6 +383,7 @@ struct peal_bus {
     uint64_t changes; // counts everything below being changed
     uint64_t subscription_count;
     uint64_t next_serial;
+    uint64_t afar_last; // the last number of a name that a service keeps
     struct pl_route *retired_routes;
     struct pl_mailbox *retired_boxes;
     uint32_t *free_counters;

@@ -198,10 +198,9 @@ static __attribute__((noinline)) enum peal_err depart(struct peal_bus *bus,
 {
     const struct pl_departure departure = { passage->message, passage->topic->type,
                                             bus->origin.source };
-    const struct pl_departures what = { .each = &departure,
-                                        .count = 1,
-                                        .may_wait = may_wait,
-                                        .durability = bus->options.durability };
+    const struct pl_departures what = {
+        .each = &departure, .count = 1, .may_wait = may_wait, .durability = bus->options.durability
+    };
     return pl_count_limit(bus, bus->engine->ops->publish(bus->engine, &what, receipt));
 }
 

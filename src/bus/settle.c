@@ -211,6 +211,10 @@ void pl_hold_crashed(struct pl_mailbox *mailbox, struct pl_pending *pending)
 void pl_hold_apply(struct pl_mailbox *mailbox, struct pl_pending *pending,
                    const struct pl_call *call, enum peal_verdict verdict)
 {
+    if (pending->settlement && verdict != PEAL_LATER) {
+        pl_afar_settle(mailbox, pending, call, verdict);
+        return;
+    }
     if (pending->erased && verdict != PEAL_LATER) {
         verdict = PEAL_DONE; // there is nothing left to try again, or to bury
     }
@@ -260,6 +264,12 @@ void pl_hold_out_of_time(struct pl_mailbox *mailbox, struct pl_pending *pending)
     }
     if (pending->erased) {
         pl_hold_apply(mailbox, pending, NULL, PEAL_DONE);
+        return;
+    }
+    if (pending->settlement) {
+        pl_count_shared(&mailbox->counts.failed, 1);
+        memcpy(pending->settlement->code, "ack_wait", sizeof "ack_wait");
+        pl_afar_settle(mailbox, pending, NULL, PEAL_RETRY);
         return;
     }
     fail(mailbox, pending, NULL, "ack_wait");

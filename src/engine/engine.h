@@ -76,8 +76,8 @@ struct pl_departure {
 struct pl_departures {
     const struct pl_departure *each;
     size_t count;
-    bool together; // all or none
-    bool may_wait; // for room, and to be told what came of it
+    bool together;                   // all or none
+    bool may_wait;                   // for room, and to be told what came of it
     enum peal_durability durability; // of those that do not say
 };
 
@@ -87,6 +87,30 @@ struct pl_findings {
     uint32_t count;
     uint64_t cursor; // of the last one: `after` of the next page
     bool is_last;    // there is no next page
+};
+
+// A durable name that a service keeps: who takes it here, and how.
+struct pl_afar {
+    uint64_t id; // of the subscription, unique on this bus
+    const char *name, *pattern;
+    const struct peal_subscribe_options *options;
+    uint64_t window; // deliveries that may be out at a time
+};
+
+// An event for such a name.
+struct pl_afar_delivery {
+    uint64_t subscription, number;
+    unsigned attempt;
+    const char *bytes; // as peal_event_encode writes it; nobody has looked at it
+    size_t size;
+};
+
+// What became of it: *given* to who sends it (pl_release).
+struct pl_settlement {
+    struct pl_settlement *next;
+    uint64_t subscription, number;
+    enum peal_verdict verdict;
+    char code[32], text[256];
 };
 
 // A call of ask.h and its answer.
@@ -121,14 +145,19 @@ struct pl_engine_config {
                            const struct pl_kv_entry *entry, uint64_t log_end);
     void *ahead_context;
     // For engines whose log a service has:
-    const char *token;     // who we are; NULL: nobody. Borrowed for the call
-    uint64_t spool_bytes;  // of what was published and has yet to be answered
+    const char *token;    // who we are; NULL: nobody. Borrowed for the call
+    uint64_t spool_bytes; // of what was published and has yet to be answered
     enum peal_pressure pressure;
     uint64_t block_ms;
     // Takes events into the log, and hands them to who wants them. PEAL_ECLOSED, PEAL_ECORRUPT,
     // PEAL_ENOMEM. One thread at a time, no lock.
     enum peal_err (*arrive)(void *context, const struct pl_arrivals *arrivals);
     void *arrive_context;
+    // Hands an event to who has the name. And: what was handed over and nobody has begun with is
+    // void, because it will be handed over again. The context is that of `arrive`, and so are the
+    // threads.
+    void (*deliver)(void *context, const struct pl_afar_delivery *delivery);
+    void (*void_deliveries)(void *context, uint64_t subscription);
 };
 
 // One message of a batch, and what became of it.
@@ -239,6 +268,14 @@ struct pl_engine_ops {
 
     // Makes a call where the log is. The code is the call's own. As above.
     enum peal_err (*call)(struct pl_engine *engine, struct pl_engine_call *call);
+
+    // Takes a durable name, and gives it back: deliveries that are out are given to others then. As
+    // above; the codes are those of peal_subscribe.
+    enum peal_err (*take_name)(struct pl_engine *engine, const struct pl_afar *afar);
+    void (*give_name)(struct pl_engine *engine, uint64_t subscription);
+
+    // Says what became of a delivery. Any thread, with any lock.
+    void (*settle_afar)(struct pl_engine *engine, struct pl_settlement *settlement);
 
     // Nothing arrives any more, and no call is made. The bus stops. NULL: there is nothing to stop.
     void (*stop)(struct pl_engine *engine);

@@ -16,6 +16,7 @@ static void destroy(struct pl_remote *remote)
     const struct pl_seams *seams = remote->seams;
     pl_ws_reader_finish(&remote->reader);
     pl_socket_close(remote->bell);
+    pl_remote_drop_names(remote);
     pl_release(seams, remote->out);
     pl_release(seams, remote->host);
     pl_release(seams, remote->path);
@@ -91,6 +92,8 @@ static enum peal_err create(struct pl_remote **out, const struct pl_url *url,
     remote->pressure = config->pressure;
     remote->block_ms = config->block_ms;
     remote->arrive = config->arrive;
+    remote->deliver = config->deliver;
+    remote->void_deliveries = config->void_deliveries;
     remote->arrive_context = config->arrive_context;
     remote->types = config->types;
     remote->say = config->say;
@@ -100,6 +103,7 @@ static enum peal_err create(struct pl_remote **out, const struct pl_url *url,
     pl_list_init(&remote->calls);
     pl_list_init(&remote->waiting);
     pl_list_init(&remote->sent);
+    pl_list_init(&remote->names);
     bool fine = copy_texts(remote, url, config->token);
     remote->bell = fine ? pl_bell_open() : -1;
     if (remote->bell < 0) {
@@ -320,6 +324,9 @@ const struct pl_engine_ops pl_engine_http = {
     .listen = http_listen,
     .find = pl_remote_find,
     .call = http_call,
+    .take_name = pl_remote_take_name,
+    .give_name = pl_remote_give_name,
+    .settle_afar = pl_remote_settle,
     .stop = http_stop,
     .close = http_close,
 };

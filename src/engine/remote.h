@@ -84,7 +84,7 @@ struct pl_remote {
 
     struct pl_mutex lock;
     bool connected;
-    bool asleep; // the link looks at nothing until the bell rings
+    atomic_bool asleep; // the link looks at nothing until the bell rings
     uint64_t next_number;
     struct pl_list calls;         // in order of their numbers
     struct pl_list waiting, sent; // blocks
@@ -97,11 +97,21 @@ struct pl_remote {
     enum peal_pressure pressure;
     uint64_t block_ms;
 
+    struct pl_list names; // durable names that are taken
+    uint64_t epoch;       // of the connection: how many there were
+
+    // What became of deliveries, newest first: any thread pushes (release), the link takes all
+    // (acquire).
+    _Atomic(struct pl_settlement *) settlements;
+    _Atomic uint64_t settling; // of them, those that are not in `out` yet
+
     // Of the service's log, as was last heard.
     _Atomic uint64_t first, end;
     atomic_uint arrived; // changes when something has
 
     enum peal_err (*arrive)(void *context, const struct pl_arrivals *arrivals);
+    void (*deliver)(void *context, const struct pl_afar_delivery *delivery);
+    void (*void_deliveries)(void *context, uint64_t subscription);
     void *arrive_context;
     struct pl_types types;
     peal_log_callback *say;
@@ -132,6 +142,27 @@ void pl_remote_wake(struct pl_remote *remote);
 
 void pl_remote_say(const struct pl_remote *remote, enum peal_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+// ---- remote_names.c -----------------------------------------------------------------------------
+
+// A durable name that is taken.
+struct pl_remote_name {
+    struct pl_list link;
+    uint64_t id;
+    uint64_t epoch;      // of the connection on which it was last taken
+    bool ready;          // it was taken once, and is taken again by the link
+    struct pl_pack pack; // SUBSCRIBE
+};
+
+// The members `take_name`, `give_name` and `settle_afar` of an engine.
+enum peal_err pl_remote_take_name(struct pl_engine *engine, const struct pl_afar *afar);
+void pl_remote_give_name(struct pl_engine *engine, uint64_t subscription);
+void pl_remote_settle(struct pl_engine *engine, struct pl_settlement *settlement);
+
+// All that is to be said of deliveries, oldest first: *given*, a chain.
+struct pl_settlement *pl_remote_settlements(struct pl_remote *remote);
+void pl_remote_free_settlements(struct pl_remote *remote, struct pl_settlement *chain);
+void pl_remote_drop_names(struct pl_remote *remote); // nobody uses it any more
 
 // ---- remote_spool.c -----------------------------------------------------------------------------
 

@@ -51,8 +51,8 @@ void pl_remote_say(const struct pl_remote *remote, enum peal_level level, const 
 
 void pl_remote_wake(struct pl_remote *remote)
 {
-    if (remote->asleep) {
-        remote->asleep = false;
+    // Sequentially consistent: the link says that it sleeps, and then looks for what there is.
+    if (atomic_exchange(&remote->asleep, false)) {
         pl_bell_ring(remote->bell);
     }
 }
@@ -130,6 +130,23 @@ static bool put_follow(struct pl_remote *remote)
     return put_numbers(remote, PL_PROTOCOL_FOLLOW, remote->follow_number, numbers, 3);
 }
 
+// Names that were taken on a connection that is gone are taken again.
+static bool put_names(struct pl_remote *remote)
+{
+    struct pl_remote_name *name;
+    bool fine = true;
+    PL_LIST_EACH (name, &remote->names, link) {
+        if (name->ready && name->epoch != remote->epoch && fine) {
+            const struct pl_protocol_head head = { PL_PROTOCOL_SUBSCRIBE, 0,
+                                                   ++remote->next_number };
+            name->epoch = remote->epoch;
+            pl_protocol_head_write(name->pack.bytes, &head);
+            fine = put_frame(remote, PL_WS_BINARY, name->pack.bytes, name->pack.size);
+        }
+    }
+    return fine;
+}
+
 // Takes what others have left, as much as is to wait here. With the lock. False: no memory.
 static bool fill_out_locked(struct pl_remote *remote)
 {
@@ -137,6 +154,7 @@ static bool fill_out_locked(struct pl_remote *remote)
     if (remote->wants_follow && !remote->following) {
         fine = put_follow(remote);
     }
+    fine = fine && put_names(remote);
     while (fine && remote->out_end - remote->out_begin < PL_REMOTE_OUT) {
         struct pl_remote_call *call = next_call(remote);
         struct pl_remote_block *block = call ? NULL : pl_remote_next_block(remote);
@@ -152,13 +170,43 @@ static bool fill_out_locked(struct pl_remote *remote)
     return fine;
 }
 
+static bool put_settlement(struct pl_remote *remote, const struct pl_settlement *settlement)
+{
+    struct pl_pack pack;
+    pl_pack_begin(&pack, remote->seams);
+    pl_pack_number(&pack, settlement->subscription);
+    pl_pack_number(&pack, settlement->number);
+    pl_pack_number(&pack, settlement->verdict);
+    pl_pack_text(&pack, settlement->code);
+    pl_pack_text(&pack, settlement->text);
+    bool fine = !pack.failed;
+    if (fine) {
+        pl_protocol_head_write(pack.bytes, &(struct pl_protocol_head){ PL_PROTOCOL_SETTLE, 0, 0 });
+        fine = put_frame(remote, PL_WS_BINARY, pack.bytes, pack.size);
+    }
+    pl_pack_finish(&pack);
+    return fine;
+}
+
+// What became of deliveries. Those of a connection that broke mean nothing to the next one.
+static bool put_settlements(struct pl_remote *remote)
+{
+    struct pl_settlement *chain = pl_remote_settlements(remote);
+    bool fine = true;
+    for (struct pl_settlement *at = chain; at && fine; at = at->next) {
+        fine = put_settlement(remote, at);
+    }
+    pl_remote_free_settlements(remote, chain);
+    return fine;
+}
+
 static bool fill_out(struct pl_remote *remote)
 {
+    atomic_store(&remote->asleep, true); // as in pl_remote_wake
     pl_mutex_lock(&remote->lock, remote->seams);
     bool fine = fill_out_locked(remote);
-    remote->asleep = true;
     pl_mutex_unlock(&remote->lock, remote->seams);
-    return fine;
+    return fine && put_settlements(remote);
 }
 
 // 0, or minus an errno.
@@ -233,6 +281,22 @@ static int take_answer(struct pl_remote *remote, const struct pl_protocol_head *
     return 0;
 }
 
+static int take_delivery(struct pl_remote *remote, const struct pl_ws_message *message)
+{
+    struct pl_unpack unpack = { message->bytes + PL_PROTOCOL_HEAD, message->size - PL_PROTOCOL_HEAD,
+                                false };
+    struct pl_afar_delivery delivery = { .subscription = pl_unpack_number(&unpack) };
+    delivery.number = pl_unpack_number(&unpack);
+    delivery.attempt = (unsigned)pl_unpack_number(&unpack);
+    if (unpack.bad) {
+        return -EPROTO;
+    }
+    delivery.bytes = unpack.at;
+    delivery.size = unpack.left;
+    remote->deliver(remote->arrive_context, &delivery);
+    return 0;
+}
+
 static void take_say(const struct pl_remote *remote, const struct pl_ws_message *message)
 {
     struct pl_unpack unpack = { message->bytes + PL_PROTOCOL_HEAD, message->size - PL_PROTOCOL_HEAD,
@@ -265,6 +329,8 @@ static int take_message(struct pl_remote *remote, const struct pl_ws_message *me
         return take_answer(remote, &head, message);
     case PL_PROTOCOL_EVENTS:
         return take_events(remote, message);
+    case PL_PROTOCOL_DELIVERY:
+        return take_delivery(remote, message);
     case PL_PROTOCOL_SAY:
         take_say(remote, message);
         return 0;
@@ -535,12 +601,48 @@ static void set_connected(struct pl_remote *remote, bool connected)
 {
     pl_mutex_lock(&remote->lock, remote->seams);
     remote->connected = connected;
+    remote->epoch += connected;
     remote->following = false;
     if (!connected) {
         pl_remote_repeat(remote);
         pl_remote_break_calls(remote, false);
     }
     pl_mutex_unlock(&remote->lock, remote->seams);
+}
+
+// What was delivered over the connection that broke will be again.
+static void void_deliveries(struct pl_remote *remote)
+{
+    for (uint64_t after = 0;;) {
+        uint64_t id = UINT64_MAX;
+        struct pl_remote_name *name;
+        pl_mutex_lock(&remote->lock, remote->seams);
+        PL_LIST_EACH (name, &remote->names, link) {
+            id = name->id > after && name->id < id ? name->id : id;
+        }
+        pl_mutex_unlock(&remote->lock, remote->seams);
+        if (id == UINT64_MAX) {
+            break;
+        }
+        remote->void_deliveries(remote->arrive_context, id);
+        after = id;
+    }
+    pl_remote_free_settlements(remote, pl_remote_settlements(remote));
+}
+
+// The last words, when the bus stops: as long as they are taken.
+static void linger(struct pl_remote *remote)
+{
+    int64_t until = ticks(remote) + PL_NS_PER_S;
+    int result = fill_out(remote) ? 0 : -ENOMEM;
+    while (!result && remote->out_begin < remote->out_end && ticks(remote) < until) {
+        result = send_out(remote);
+        if (!result && remote->out_begin < remote->out_end) {
+            int found = pl_socket_wait(remote->socket, remote->bell, true, until);
+            result = found < 0 ? found : 0;
+            pl_bell_quiet(remote->bell);
+        }
+    }
 }
 
 static void rest(struct pl_remote *remote, unsigned attempt)
@@ -595,7 +697,11 @@ static void run(void *context)
             attempt = 0;
             set_connected(remote, true);
             int result = serve(remote);
+            if (!result) {
+                linger(remote);
+            }
             set_connected(remote, false);
+            void_deliveries(remote);
             err = result ? say_result(remote, result) : PEAL_OK;
         }
         pl_socket_close(remote->socket);

@@ -159,8 +159,8 @@ enum peal_err pl_remote_find(struct pl_engine *engine, const struct peal_query *
     pl_pack_finish(&pack);
     struct pl_events_head head = { 0 };
     if (!err && !pl_events_head_read(&head, answer, size)) {
-        err = pl_fail(PEAL_EIO, "%s answered with something that is no page of events",
-                      remote->name);
+        err =
+            pl_fail(PEAL_EIO, "%s answered with something that is no page of events", remote->name);
     }
     struct pl_segment *segment = NULL;
     if (!err && size > PL_EVENTS_HEAD) {

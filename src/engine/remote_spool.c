@@ -220,7 +220,16 @@ enum peal_err pl_remote_flush(struct pl_remote *remote, int64_t deadline)
         pl_mutex_lock(&remote->lock, seams);
         size_t left = remote->spooled;
         uint64_t lost = remote->lost;
+        bool connected = remote->connected;
         pl_mutex_unlock(&remote->lock, seams);
+        // Those of no connection mean nothing.
+        if (left == 0 && connected &&
+            atomic_load_explicit(&remote->settling, memory_order_relaxed) > 0 &&
+            seams->monotonic(seams->world) < deadline) {
+            int64_t soon = seams->monotonic(seams->world) + PL_NS_PER_MS;
+            seams->wait(seams->world, &remote->room_word, word, soon);
+            continue;
+        }
         if (left == 0 && lost > 0) {
             return pl_fail(PEAL_EIO, "%llu events that nobody waited for may not have reached %s",
                            (unsigned long long)lost, remote->name);

@@ -27,7 +27,7 @@ struct connection {
     struct service_session *session;
     struct pl_ws_reader reader;
     _Atomic size_t may_come, may_go; // bytes of messages; SIZE_MAX: any
-    pthread_mutex_t lock; // guards what follows
+    pthread_mutex_t lock;            // guards what follows
     struct service_bytes **queue;
     size_t count, room, waiting;
     bool was_full;
@@ -310,9 +310,7 @@ void stand_open(struct stand *stand, peal_bus *bus, unsigned short port)
     const int on = 1;
     const char *token = stand->token;
     struct service_rights rights = stand->rights;
-    *stand = (struct stand){
-        .bus = bus, .token = token, .rights = rights
-    };
+    *stand = (struct stand){ .bus = bus, .token = token, .rights = rights };
     at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     stand->socket = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     (void)setsockopt(stand->socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);

@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 #include <peal/peal.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -214,8 +215,9 @@ static void a_query_is_answered_where_the_log_is(void **state)
     uint64_t version = 0;
     assert_int_equal(peal_stream_version(&version, pair.client, "s7"), PEAL_OK);
     assert_int_equal(version, 200);
-    struct peal_message message = { .type = "a", .subject = "s7", .expect = PEAL_EXPECT_VERSION,
-                                    .expected_version = 199 };
+    struct peal_message message = {
+        .type = "a", .subject = "s7", .expect = PEAL_EXPECT_VERSION, .expected_version = 199
+    };
     assert_int_equal(peal_publish(pair.client, &message, NULL), PEAL_ECONFLICT);
     assert_non_null(strstr(peal_error_sentence(), "version 200"));
     message.expected_version = 200;
@@ -223,6 +225,129 @@ static void a_query_is_answered_where_the_log_is(void **state)
     pair_close(&pair);
     assert_int_equal(peal_event_position(kept), 308);
     peal_event_unref(kept);
+}
+
+static void say_number(peal_bus *bus, unsigned thread, unsigned number,
+                       enum peal_durability durability)
+{
+    char data[32];
+    struct peal_message message = { .type = "n", .data = data, .durability = durability };
+    message.size = (size_t)snprintf(data, sizeof data, "%u %u", thread, number);
+    enum peal_err err = peal_publish(bus, &message, NULL);
+    if (err) {
+        print_error("%s\n", peal_error_sentence());
+    }
+    assert_int_equal(err, PEAL_OK);
+}
+
+// ---- durable names ------------------------------------------------------------------------------
+
+// Fails the first attempts at each event.
+struct doer {
+    struct diary diary;
+    unsigned failures; // per event
+    unsigned attempts;
+};
+
+static enum peal_verdict try_it(const peal_event *event, void *context)
+{
+    struct doer *doer = context;
+    pthread_mutex_lock(&doer->diary.lock);
+    doer->attempts++;
+    pthread_mutex_unlock(&doer->diary.lock);
+    if (peal_event_attempt(event) <= doer->failures) {
+        peal_fail(event, "timeout", "it took too long");
+        return PEAL_RETRY;
+    }
+    return note(event, &doer->diary);
+}
+
+static void wait_for_name(peal_bus *bus, const char *name, uint64_t position)
+{
+    for (int i = 0; i < 2000; i++) {
+        struct peal_subscription_list list;
+        assert_int_equal(peal_subscription_list(&list, bus), PEAL_OK);
+        bool there = false;
+        for (size_t j = 0; j < list.count; j++) {
+            there = there || (strcmp(list.subscriptions[j].name, name) == 0 &&
+                              list.subscriptions[j].position >= position);
+        }
+        peal_subscription_list_finish(&list);
+        if (there) {
+            return;
+        }
+        (void)poll(NULL, 0, 5);
+    }
+    fail_msg("%s did not get to %llu", name, (unsigned long long)position);
+}
+
+static void a_durable_name_is_kept_by_the_service(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct doer doer = { .diary = DIARY, .failures = 1 };
+    peal_subscription *subscription;
+    pair_open(&pair);
+    struct peal_subscribe_options options = { .name = "billing",
+                                              .retry = { .immediate = 1, .max_attempts = 3 } };
+    assert_int_equal(peal_subscribe(&subscription, pair.client, "n", &options, try_it, &doer),
+                     PEAL_OK);
+    for (unsigned i = 0; i < 50; i++) {
+        say_number(pair.client, 0, i, PEAL_DURABILITY_DEFAULT);
+    }
+    wait_for(&doer.diary, 50);
+    assert_int_equal(doer.attempts, 100);
+    wait_for_name(pair.served, "billing", 51);
+    peal_unsubscribe(subscription);
+    for (unsigned i = 50; i < 60; i++) {
+        say_number(pair.served, 0, i, PEAL_DURABILITY_DEFAULT);
+    }
+    doer.failures = 0;
+    assert_int_equal(peal_subscribe(&subscription, pair.client, "n", &options, try_it, &doer),
+                     PEAL_OK);
+    wait_for(&doer.diary, 60);
+    wait_for_name(pair.client, "billing", 61);
+    doer.failures = 100;
+    say_number(pair.client, 0, 60, PEAL_DURABILITY_DEFAULT);
+    struct peal_bus_stats stats = { .dead_letters = 0 };
+    for (int i = 0; i < 2000 && stats.dead_letters == 0; i++) {
+        (void)poll(NULL, 0, 5);
+        assert_int_equal(peal_bus_stats(&stats, pair.client), PEAL_OK);
+    }
+    assert_int_equal(stats.dead_letters, 1);
+    struct peal_dead_list list;
+    assert_int_equal(peal_dead_list(&list, pair.served, NULL), PEAL_OK);
+    assert_int_equal(list.count, 1);
+    assert_string_equal(list.letters[0].reason, "timeout");
+    assert_string_equal(list.letters[0].text, "it took too long");
+    peal_dead_list_finish(&list);
+    doer.failures = 0;
+    uint64_t affected = 0;
+    assert_int_equal(peal_dead_retry(pair.client, NULL, false, &affected), PEAL_OK);
+    assert_int_equal(affected, 1);
+    wait_for(&doer.diary, 61);
+    pair_close(&pair);
+}
+
+static void a_durable_name_survives_broken_connections(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct doer doer = { .diary = DIARY };
+    pair_open(&pair);
+    struct peal_subscribe_options options = { .name = "billing" };
+    assert_int_equal(peal_subscribe(NULL, pair.client, "n", &options, try_it, &doer), PEAL_OK);
+    for (unsigned i = 0; i < 1000; i++) {
+        say_number(pair.client, 0, i, PEAL_DURABILITY_DEFAULT);
+        if (i % 200 == 100) {
+            stand_cut(&pair.stand);
+        }
+    }
+    wait_for_name(pair.served, "billing", 1001);
+    pthread_mutex_lock(&doer.diary.lock);
+    assert_true(doer.diary.count >= 1000); // those that were out when it broke come twice
+    pthread_mutex_unlock(&doer.diary.lock);
+    pair_close(&pair);
 }
 
 // ---- broken connections -------------------------------------------------------------------------
@@ -250,19 +375,6 @@ static void check_log(peal_bus *bus, unsigned threads, unsigned count)
     assert_int_equal(events, (uint64_t)threads * count);
 }
 
-static void say_number(peal_bus *bus, unsigned thread, unsigned number,
-                       enum peal_durability durability)
-{
-    char data[32];
-    struct peal_message message = { .type = "n", .data = data, .durability = durability };
-    message.size = (size_t)snprintf(data, sizeof data, "%u %u", thread, number);
-    enum peal_err err = peal_publish(bus, &message, NULL);
-    if (err) {
-        print_error("%s\n", peal_error_sentence());
-    }
-    assert_int_equal(err, PEAL_OK);
-}
-
 static void what_is_published_is_there_once_wherever_the_connection_breaks(void **state)
 {
     (void)state;
@@ -274,8 +386,7 @@ static void what_is_published_is_there_once_wherever_the_connection_breaks(void 
         bool in = cut % 2;
         stand_cut_after(&pair.stand, in ? cut * 23 : SIZE_MAX, in ? SIZE_MAX : cut * 29);
         for (unsigned i = 0; i < 20; i++) {
-            say_number(pair.client, 0, i,
-                       i % 5 ? PEAL_DURABILITY_MEMORY : PEAL_DURABILITY_DEFAULT);
+            say_number(pair.client, 0, i, i % 5 ? PEAL_DURABILITY_MEMORY : PEAL_DURABILITY_DEFAULT);
         }
         assert_int_equal(peal_bus_settle(pair.client, PEAL_DURABILITY_DEFAULT), PEAL_OK);
         wait_for(&diary, 20);
@@ -338,8 +449,9 @@ static void what_is_published_meanwhile_waits_up_to_its_limit(void **state)
     (void)snprintf(url, sizeof url, "%s?spool_bytes=64k&pressure=reject", pair.stand.url);
     assert_int_equal(peal_bus_open(&pair.client, url, NULL), PEAL_OK);
     stand_close(&pair.stand);
-    struct peal_message message = { .type = "a", .data = data, .size = sizeof data,
-                                    .durability = PEAL_DURABILITY_MEMORY };
+    struct peal_message message = {
+        .type = "a", .data = data, .size = sizeof data, .durability = PEAL_DURABILITY_MEMORY
+    };
     unsigned taken = 0;
     enum peal_err err;
     while (!(err = peal_publish(pair.client, &message, NULL))) {
@@ -362,6 +474,8 @@ int main(void)
         cmocka_unit_test(a_subscription_gets_what_anybody_publishes),
         cmocka_unit_test(the_past_is_read_over_the_connection),
         cmocka_unit_test(a_query_is_answered_where_the_log_is),
+        cmocka_unit_test(a_durable_name_is_kept_by_the_service),
+        cmocka_unit_test(a_durable_name_survives_broken_connections),
         cmocka_unit_test(what_is_published_is_there_once_wherever_the_connection_breaks),
         cmocka_unit_test(a_service_that_comes_back_goes_on_where_it_was),
         cmocka_unit_test(what_is_published_meanwhile_waits_up_to_its_limit),
