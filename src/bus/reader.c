@@ -18,6 +18,7 @@ struct peal_reader {
     struct pl_lookup *lookup; // where there are indexes and they can help; else NULL
     bool by_time;             // the lookup is for an id that was made, by the time in it
     uint64_t again;           // a position that could not be read; 0: none
+    struct pl_coming coming;  // what is picked next
     struct pl_need need;      // what of the log must stay
     struct pl_cursor place;
     struct pl_findings found; // where a service has the log: what it found last; place holds it
@@ -146,6 +147,21 @@ static inline void say_need(struct peal_reader *reader)
     atomic_store_explicit(&reader->need.position, position, memory_order_relaxed);
 }
 
+// So far it is looked ahead at first, since who asks without a limit may stop; then further.
+#define AHEAD_FIRST 16
+
+// Positions that are picked after the one that is picked now; never more than the limit has use
+// for.
+static size_t tell_coming(const void *context, uint64_t *out, size_t max)
+{
+    const struct peal_reader *reader = context;
+    uint64_t most = reader->given > 0 ? UINT64_MAX : AHEAD_FIRST;
+    if (reader->query.asked.limit) {
+        most = reader->query.asked.limit - reader->given - 1; // behind this one
+    }
+    return pl_lookup_ahead(reader->lookup, out, most < max ? (size_t)most : max);
+}
+
 enum peal_err peal_reader_open(peal_reader **out, peal_bus *bus, const struct peal_query *query)
 {
     if (!out || !bus) {
@@ -168,6 +184,8 @@ enum peal_err peal_reader_open(peal_reader **out, peal_bus *bus, const struct pe
         return pl_fail(PEAL_ENOMEM, "no memory for a reader");
     }
     reader->bus = bus;
+    reader->coming = (struct pl_coming){ .tell = tell_coming, .context = reader };
+    reader->place.coming = &reader->coming;
     err = pl_query_init(&reader->query, bus, query);
     if (err) {
         peal_reader_close(reader);

@@ -89,7 +89,8 @@ static void keep_picked(struct pl_local *local, struct pl_segment *segment)
 }
 
 // One event, in a segment of its own.
-static enum peal_err pick_from_past(void *context, struct pl_segment **out, uint64_t position)
+static enum peal_err pick_from_past(void *context, struct pl_segment **out, uint64_t position,
+                                    struct pl_coming *coming)
 {
     struct pl_local *local = context;
     size_t size = PL_STORE_GET_LEAST;
@@ -102,7 +103,8 @@ static enum peal_err pick_from_past(void *context, struct pl_segment **out, uint
         }
         pl_segment_reset(segment, position);
         const struct pl_frame *frame = NULL;
-        err = pl_store_get(&frame, local->store, position, segment->bytes, &size);
+        const struct pl_get get = { position, segment->bytes, coming };
+        err = pl_store_get_of(&frame, local->store, &get, &size);
         bool erased = !err && !frame && size == 0;
         if (!err && (frame || erased)) {
             if (erased) {

@@ -419,6 +419,18 @@ void pl_place_leave(struct pl_place *place, struct pl_store *store)
     *place = (struct pl_place){ 0 };
 }
 
+bool pl_place_guess(const struct pl_place *place, uint64_t position, uint64_t *out_offset,
+                    uint64_t *out_length)
+{
+    uint64_t bytes = place->until - place->offset;
+    if (!place->until || !place->between || bytes % (place->between * 8) != 0) {
+        return false;
+    }
+    *out_length = bytes / place->between;
+    *out_offset = place->offset + (position - place->position) * *out_length;
+    return true;
+}
+
 struct pl_scan pl_place_scan(const struct pl_place *place, const struct pl_store *store,
                              const char *path)
 {

@@ -186,6 +186,17 @@ enum peal_err pl_store_read(struct pl_segment **out, struct pl_store *store,
 enum peal_err pl_store_get(const struct pl_frame **out, struct pl_store *store, uint64_t position,
                            void *room, size_t *size);
 
+// The same for who looks up many: `coming` says what he gets next. If this one waits for the disk,
+// those are asked for as well, up to 1 MiB of them; for that no more is read than the guides of
+// their files. One in some is looked at, so that it costs nothing where nothing waits.
+struct pl_get {
+    uint64_t position;
+    void *room;
+    struct pl_coming *coming; // NULL: nobody says
+};
+enum peal_err pl_store_get_of(const struct pl_frame **out, struct pl_store *store,
+                              const struct pl_get *get, size_t *size);
+
 // Erases events in the files that are durable (log/erasure.h), and counts them. Returns when that
 // would survive a power cut; if it fails, or is stopped, some may be gone, and another call does
 // the rest. Others may write, read and verify meanwhile; one at a time, and no pl_store_forget.
