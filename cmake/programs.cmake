@@ -54,7 +54,7 @@ add_library(peal_service STATIC ${sources})
 target_include_directories(peal_service SYSTEM PRIVATE ${PEAL_YAML_INCLUDE} ${PEAL_JANSSON_INCLUDE})
 target_include_directories(peal_service PRIVATE ${PROJECT_SOURCE_DIR}/src)
 target_link_libraries(peal_service PUBLIC peal_net
-    PRIVATE peal_flags ${PEAL_YAML} ${PEAL_JANSSON} OpenSSL::Crypto CURL::libcurl)
+    PRIVATE peal_dashboard peal_flags ${PEAL_YAML} ${PEAL_JANSSON} OpenSSL::Crypto CURL::libcurl)
 
 file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/*.c)
 list(REMOVE_ITEM sources ${PROJECT_SOURCE_DIR}/cli/main.c)

@@ -607,6 +607,7 @@ static size_t take_head(struct connection *connection, const char *bytes, size_t
 static size_t on_bytes(void *context, const char *bytes, size_t size)
 {
     struct connection *connection = context;
+    struct net_http *http = connection->http;
     struct net_request *request = connection->request;
     size_t taken = 0;
     if (connection->state == STATE_HEAD) {
@@ -617,7 +618,7 @@ static size_t on_bytes(void *context, const char *bytes, size_t size)
     } else {
         net_stream_pause(connection->stream); // until it is answered, or wants the body
     }
-    connection->http->counts.bytes_in += taken;
+    http->counts.bytes_in += taken; // the connection may be another's by now
     return taken;
 }
 

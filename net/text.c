@@ -133,6 +133,28 @@ static size_t character(const unsigned char *bytes, size_t size)
     return too_long || no_character ? 0 : length;
 }
 
+bool net_text_is_utf8(const char *bytes, size_t size)
+{
+    const unsigned char *at = (const unsigned char *)bytes;
+    const unsigned char *end = at + size;
+    while (at < end) {
+        uint64_t eight;
+        size_t length = 8;
+        bool many = (size_t)(end - at) >= sizeof eight;
+        if (many) {
+            memcpy(&eight, at, sizeof eight);
+        }
+        if (!many || eight & UINT64_C(0x8080808080808080)) {
+            length = character(at, (size_t)(end - at));
+        }
+        if (length == 0) {
+            return false;
+        }
+        at += length;
+    }
+    return true;
+}
+
 static void escape(struct net_text *text, unsigned char byte)
 {
     static const char *const known[] = {

@@ -55,6 +55,7 @@ void service_get_types(struct service_call *call);
 void service_list_subscriptions(struct service_call *call);
 void service_get_subscription(struct service_call *call);
 void service_create_subscription(struct service_call *call);
+void service_change_webhook(struct service_call *call);
 void service_delete_subscription(struct service_call *call);
 void service_pause_subscription(struct service_call *call);
 void service_resume_subscription(struct service_call *call);

@@ -8,6 +8,7 @@
 #include "service/events.h"
 #include "service/feed.h"
 #include "service/pulls.h"
+#include "service/socket.h"
 #include "service/types.h"
 
 #include <stdarg.h>
@@ -63,6 +64,7 @@ static void on_second(void *context)
     service_types_tick(service->types);
     service->feed_count = service_feeds_count(service);
     service_feeds_tick(service);
+    service_sockets_tick(service->sockets);
     (void)net_timer_set(&service->second, service->loop, SECOND_MS); // it has its memory
 }
 
@@ -91,6 +93,7 @@ enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop 
     enum peal_err err = ingest_open(&service->ingest);
     err = err ? err : service_types_open(&service->types, bus);
     err = err ? err : service_pulls_open(&service->pulls, service, service->options.folder);
+    err = err ? err : service_sockets_open(&service->sockets);
     err = err ? err : net_http_open(&service->http, loop, &service->options.limits, &ops, service);
     err = err ? err : net_timer_set(&service->second, loop, SECOND_MS);
     if (err) {
@@ -114,13 +117,14 @@ void service_drain(struct service *service)
     service->draining = true;
     net_http_drain(service->http);
     service_feeds_tick(service);
+    service_sockets_drain(service->sockets);
 }
 
 bool service_is_idle(const struct service *service)
 {
     struct net_http_counts counts;
     net_http_counts(service->http, &counts);
-    return counts.open == 0 && !service->feeds;
+    return counts.open == 0 && !service->feeds && !service_sockets_count(service->sockets);
 }
 
 void service_close(struct service *service)
@@ -131,6 +135,7 @@ void service_close(struct service *service)
     net_timer_finish(&service->second);
     net_http_close(service->http); // feeds and calls lose their peers
     net_loop_settle(service->loop);
+    service_sockets_close(service->sockets);
     service_pulls_close(service->pulls);
     service_types_close(service->types);
     ingest_close(service->ingest);

@@ -27,6 +27,7 @@ struct service_feed;
 struct service_otlp;
 struct service_webhooks;
 struct service_pulls;
+struct service_sockets;
 struct service_types;
 
 // What a service is made with. Zero is the default everywhere.
@@ -56,6 +57,7 @@ struct service {
     struct service_types *types;
     struct service_feed *feeds;
     struct service_pulls *pulls;
+    struct service_sockets *sockets;
     int64_t started_ns;
     bool draining;
     bool failing;      // the log takes nothing: the last publish said so
