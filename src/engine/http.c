@@ -122,6 +122,14 @@ static uint64_t no_floor(void *context)
     return UINT64_MAX;
 }
 
+// A stretch around it is what comes, so that the next ones are there as well.
+static enum peal_err pick(void *context, struct pl_segment **out, uint64_t position,
+                          struct pl_coming *coming)
+{
+    (void)coming; // the service waits for the disk
+    return pl_remote_read(context, out, position);
+}
+
 static enum peal_err http_open(struct pl_engine **out, const struct pl_url *url,
                                const struct pl_engine_config *config)
 {
@@ -133,7 +141,7 @@ static enum peal_err http_open(struct pl_engine **out, const struct pl_url *url,
     }
     local->engine.ops = &pl_engine_http;
     local->log.past = (struct pl_log_past){ .read = pl_remote_read,
-                                            .pick = pl_remote_read,
+                                            .pick = pick,
                                             .first = pl_remote_first };
     local->log.find_floor = no_floor;
     err = create(&local->remote, url, config);
