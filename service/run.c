@@ -236,7 +236,7 @@ static int open_tls(struct run *run)
 
 static int open_bus(struct run *run)
 {
-    struct peal_bus_options options;
+    struct peal_bus_options options = { 0 };
     service_config_bus(&options, run->config);
     options.pressure = PEAL_PRESSURE_REJECT; // a publisher is made to wait, the loop is not
     options.log = journal_from_bus;
