@@ -126,7 +126,7 @@ bool service_hooks_put(struct service_webhooks *webhooks, struct service_hook *h
     if (webhooks->count == webhooks->room) {
         size_t room = webhooks->room ? 2 * webhooks->room : 16;
         struct service_hook **larger =
-            reallocarray(webhooks->hooks, room, sizeof webhooks->hooks[0]);
+            reallocarray(webhooks->hooks, room, sizeof(struct service_hook *));
         if (!larger) {
             return false;
         }
@@ -135,7 +135,7 @@ bool service_hooks_put(struct service_webhooks *webhooks, struct service_hook *h
     }
     size_t at = place_of(webhooks, hook->plan->name);
     memmove(&webhooks->hooks[at + 1], &webhooks->hooks[at],
-            (webhooks->count - at) * sizeof webhooks->hooks[0]);
+            (webhooks->count - at) * sizeof(struct service_hook *));
     webhooks->hooks[at] = hook;
     webhooks->count++;
     return true;
@@ -146,7 +146,7 @@ void service_hooks_take_out(struct service_webhooks *webhooks, const struct serv
     size_t at = place_of(webhooks, hook->plan->name);
     webhooks->count--;
     memmove(&webhooks->hooks[at], &webhooks->hooks[at + 1],
-            (webhooks->count - at) * sizeof webhooks->hooks[0]);
+            (webhooks->count - at) * sizeof(struct service_hook *));
 }
 
 // The options that a durable name remembers are always the same, but for the retries, which stay as
@@ -437,7 +437,7 @@ static struct texts *texts_create(size_t count)
         return NULL;
     }
     texts->infos = calloc(count + 1, sizeof texts->infos[0]);
-    texts->plans = calloc(count + 1, sizeof texts->plans[0]);
+    texts->plans = calloc(count + 1, sizeof(struct service_plan *));
     texts->names = calloc(count + 1, sizeof texts->names[0]);
     if (!texts->infos || !texts->plans || !texts->names) {
         texts_free(texts);

@@ -137,7 +137,7 @@ struct service_webhook_change {
     unsigned concurrency;
 };
 enum peal_err service_webhook_change(struct service_webhooks *webhooks, const char *name,
-                                     const struct service_webhook_change *change);
+                                     const struct service_webhook_change *wanted);
 
 // Another secret (NULL: one is made). The ones before sign as well for `keep_ms` more.
 // PEAL_ELIMIT: SERVICE_SECRETS_MAX are valid.
@@ -189,7 +189,7 @@ struct service_webhook_info {
     uint64_t failed[SERVICE_FAILED_REASONS];
     struct peal_histogram time;               // of requests that were answered
     int64_t last_success_ns, last_failure_ns; // since the epoch; 0: never
-    char last_error[256];                     // "" : none since it was opened
+    char last_error[320];                     // "" : none since it was opened
 };
 
 struct service_webhook_list {

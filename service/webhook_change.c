@@ -25,7 +25,7 @@ static enum peal_err keep(struct service_webhooks *webhooks, const struct servic
     if (!webhooks->directory) {
         return PEAL_OK;
     }
-    struct service_plan **plans = calloc(webhooks->count + 1, sizeof plans[0]);
+    struct service_plan **plans = calloc(webhooks->count + 1, sizeof(struct service_plan *));
     if (!plans) {
         return pl_fail(PEAL_ENOMEM, "no memory to keep webhooks");
     }

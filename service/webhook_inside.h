@@ -48,7 +48,7 @@ struct service_hook_counts {
     uint64_t failed[SERVICE_FAILED_REASONS];
     struct peal_histogram time;
     int64_t last_success_ns, last_failure_ns;
-    char last_error[256];
+    char last_error[320];
     bool failing; // the last one did
 };
 
@@ -58,18 +58,18 @@ struct service_hook {
     unsigned holders;                // lock
     struct service_plan *plan;       // changed with both locks, read with either
     peal_subscription *subscription; // change; NULL: it could not be subscribed, or it is stopped
-    struct pl_list queue;            // of shipments; lock
-    struct pl_list active;           // in webhooks->active while the queue has some; lock
-    unsigned waiting, under_way;     // lock
-    int64_t not_before_ms;           // monotonic; the receiver asked to be left alone; lock
-    bool deleted;                    // lock
+    struct service_shipment *first, *last; // the queue; lock
+    struct pl_list active;                 // in webhooks->active while the queue has some; lock
+    unsigned waiting, under_way;           // lock
+    int64_t not_before_ms;                 // monotonic; the receiver asked to be left alone; lock
+    bool deleted;                          // lock
     struct service_hook_counts counts;
     struct service_place place; // the sender's
     bool asked;                 // the sender's: nothing to do for it in this turn
 };
 
 struct service_shipment {
-    struct pl_list link;
+    struct service_shipment *next; // in the queue
     peal_delivery *delivery;
 };
 
@@ -128,8 +128,9 @@ void service_hook_disable(struct service_hook *hook);
 // ---- webhook_send.c -----------------------------------------------------------------------------
 
 peal_handler service_hook_hear;
-void *service_hooks_send(void *webhooks); // the thread; ends when it has drained
-void service_hooks_wake(void *webhooks);  // any thread, also with the lock
+void *service_hooks_send(
+    void *context); // the thread of `context`, which are webhooks; ends when they are drained
+void service_hooks_wake(void *context); // any thread, also with the lock
 // Gives back what waits to be sent. Without the lock.
 void service_hook_give_back(struct service_hook *hook);
 

@@ -275,11 +275,11 @@ static enum peal_err read_secret(struct service_plan *plan, const char *secret)
 static void plan_free(struct service_plan *plan)
 {
     for (size_t i = 0; i < plan->header_count; i++) {
-        free((void *)(uintptr_t)plan->headers[i].name);
-        free((void *)(uintptr_t)plan->headers[i].value);
+        free((char *)plan->headers[i].name);
+        free((char *)plan->headers[i].value);
     }
     free(plan->headers);
-    free((void *)(uintptr_t)plan->retry.non_retryable);
+    free((char *)plan->retry.non_retryable);
     free(plan->host);
     free(plan->url);
     free(plan->label);

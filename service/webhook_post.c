@@ -98,6 +98,7 @@ void service_post_escape(char *out, size_t size, const char *text, size_t length
 // ---- what libcurl calls -------------------------------------------------------------------------
 
 // A head that never ends is as much of an answer as a body.
+// NOLINTNEXTLINE(readability-non-const-parameter): libcurl has its own idea of it
 static size_t take_head(char *bytes, size_t size, size_t count, void *context)
 {
     (void)bytes;

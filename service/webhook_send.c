@@ -38,6 +38,19 @@ void service_hooks_wake(void *context)
     (void)curl_multi_wakeup(webhooks->multi); // fails if it cannot be woken more than it is
 }
 
+// With the lock.
+static void push(struct service_hook *hook, struct service_shipment *shipment)
+{
+    if (hook->first) {
+        hook->last->next = shipment;
+    } else {
+        hook->first = shipment;
+        pl_list_add_tail(&hook->webhooks->active, &hook->active);
+    }
+    hook->last = shipment;
+    hook->waiting++;
+}
+
 enum peal_verdict service_hook_hear(const peal_event *event, void *context)
 {
     struct service_hook *hook = context;
@@ -51,11 +64,7 @@ enum peal_verdict service_hook_hear(const peal_event *event, void *context)
     bool taken = webhooks->stage != SERVICE_STOPPED && !hook->deleted;
     bool wake = false;
     if (taken) {
-        pl_list_add_tail(&hook->queue, &shipment->link);
-        hook->waiting++;
-        if (pl_list_empty(&hook->active)) {
-            pl_list_add_tail(&webhooks->active, &hook->active);
-        }
+        push(hook, shipment);
         wake = !webhooks->told;
         webhooks->told = true;
     }
@@ -73,26 +82,26 @@ enum peal_verdict service_hook_hear(const peal_event *event, void *context)
 // With the lock.
 static struct service_shipment *pop(struct service_hook *hook)
 {
-    struct pl_list *link = pl_list_pop_head(&hook->queue);
-    hook->waiting -= link != NULL;
-    if (pl_list_empty(&hook->queue)) {
+    struct service_shipment *shipment = hook->first;
+    if (shipment) {
+        hook->first = shipment->next;
+        hook->waiting--;
+    }
+    if (!hook->first) {
         pl_list_remove(&hook->active);
     }
-    return link ? pl_container_of(link, struct service_shipment, link) : NULL;
+    return shipment;
 }
 
 void service_hook_give_back(struct service_hook *hook)
 {
-    struct pl_list back = { 0 };
-    struct service_shipment *shipment;
-    pthread_mutex_lock(&hook->webhooks->lock);
-    while ((shipment = pop(hook))) {
-        pl_list_add_tail(&back, &shipment->link);
-    }
-    pthread_mutex_unlock(&hook->webhooks->lock);
-    struct pl_list *link;
-    while ((link = pl_list_pop_head(&back))) {
-        shipment = pl_container_of(link, struct service_shipment, link);
+    for (;;) {
+        pthread_mutex_lock(&hook->webhooks->lock);
+        struct service_shipment *shipment = pop(hook);
+        pthread_mutex_unlock(&hook->webhooks->lock);
+        if (!shipment) {
+            return;
+        }
         // PEAL_ETIMEDOUT: the subscription is gone, and its name has the event still.
         (void)peal_delivery_settle(shipment->delivery, PEAL_RELEASE);
         free(shipment);
@@ -125,7 +134,7 @@ static bool count(struct service_hook *hook, const struct service_outcome *outco
     if (failed) {
         counts->failed[outcome->reason]++;
         counts->last_failure_ns = now;
-        (void)snprintf(counts->last_error, sizeof counts->last_error, "%s: %.200s", outcome->code,
+        (void)snprintf(counts->last_error, sizeof counts->last_error, "%s: %s", outcome->code,
                        outcome->text);
     } else {
         counts->done++;

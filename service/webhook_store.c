@@ -271,7 +271,7 @@ static enum peal_err read_plans(struct service_plan ***out, size_t *out_count, j
         return damaged(directory, "is of no version we know");
     }
     size_t count = json_array_size(list), read = 0;
-    struct service_plan **plans = calloc(count + 1, sizeof plans[0]);
+    struct service_plan **plans = calloc(count + 1, sizeof(struct service_plan *));
     if (!plans) {
         return pl_fail(PEAL_ENOMEM, "no memory for webhooks");
     }
@@ -327,7 +327,7 @@ enum peal_err service_store_read(struct service_plan ***out, size_t *out_count,
     size_t size = 0;
     char *text = read_text(path, &size);
     if (!text && errno == ENOENT) {
-        struct service_plan **none = calloc(1, sizeof none[0]);
+        struct service_plan **none = calloc(1, sizeof(struct service_plan *));
         if (!none) {
             return pl_fail(PEAL_ENOMEM, "no memory for webhooks");
         }

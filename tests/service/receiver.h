@@ -6,7 +6,7 @@
 //     receiver_open(&receiver, answer, context);     answer says what to do with each request
 //     ... receiver.port ...
 //     receiver_wait(&receiver, 3);                   until three requests have come
-//     assert_string_equal(receiver.requests[0].body, "...");
+//     assert_string_equal(receiver_get(&receiver, 0)->body, "...");
 //     receiver_close(&receiver);
 //
 // Each connection has a thread, and is kept until the sender or the answer ends it. `answer` runs
@@ -65,7 +65,7 @@ struct receiver {
     int listener;
     unsigned port;
     pthread_t thread;
-    struct request *requests;
+    struct request **requests; // each stays where it is until closed
     size_t count, room;
     int sockets[RECEIVER_CONNECTIONS]; // -1: ended
     unsigned connections, running;
@@ -155,15 +155,17 @@ static inline bool receiver_take(struct receiver_line *line, struct request *out
 }
 
 // With the lock. Keeps the request, asks what to do, and waits if it is to be held.
-static inline struct reply receiver_decide(struct receiver *receiver, struct request *request)
+static inline struct reply receiver_decide(struct receiver *receiver, const struct request *came)
 {
     struct reply reply = { 0 };
+    struct request *request = malloc(sizeof *request);
+    *request = *came;
     if (receiver->count == receiver->room) {
         receiver->room = receiver->room ? 2 * receiver->room : 64;
         receiver->requests =
-            reallocarray(receiver->requests, receiver->room, sizeof receiver->requests[0]);
+            reallocarray(receiver->requests, receiver->room, sizeof(struct request *));
     }
-    receiver->requests[receiver->count++] = *request;
+    receiver->requests[receiver->count++] = request;
     if (receiver->answer) {
         receiver->answer(&reply, receiver, request, receiver->context);
     }
@@ -355,6 +357,33 @@ static inline size_t receiver_count(struct receiver *receiver)
     return count;
 }
 
+// One that has come.
+static inline const struct request *receiver_get(struct receiver *receiver, size_t index)
+{
+    pthread_mutex_lock(&receiver->lock);
+    const struct request *request = index < receiver->count ? receiver->requests[index] : NULL;
+    pthread_mutex_unlock(&receiver->lock);
+    assert_non_null(request);
+    return request;
+}
+
+// How many connections there have been, and how many answers waited at a time.
+static inline unsigned receiver_connections(struct receiver *receiver)
+{
+    pthread_mutex_lock(&receiver->lock);
+    unsigned connections = receiver->connections;
+    pthread_mutex_unlock(&receiver->lock);
+    return connections;
+}
+
+static inline unsigned receiver_most_held(struct receiver *receiver)
+{
+    pthread_mutex_lock(&receiver->lock);
+    unsigned held = receiver->most_held;
+    pthread_mutex_unlock(&receiver->lock);
+    return held;
+}
+
 static inline void receiver_release(struct receiver *receiver)
 {
     pthread_mutex_lock(&receiver->lock);
@@ -383,8 +412,9 @@ static inline void receiver_close(struct receiver *receiver)
     }
     pthread_mutex_unlock(&receiver->lock);
     for (size_t i = 0; i < receiver->count; i++) {
-        free(receiver->requests[i].head);
-        free(receiver->requests[i].body);
+        free(receiver->requests[i]->head);
+        free(receiver->requests[i]->body);
+        free(receiver->requests[i]);
     }
     free(receiver->requests);
     SSL_CTX_free(receiver->tls);

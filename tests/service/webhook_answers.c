@@ -43,7 +43,7 @@ static void an_event_is_posted_as_cloudevents_json_and_signed(void **state)
     hooked_say(&hooked, "else", NULL, "2");
     receiver_wait(&hooked.receiver, 1);
 
-    const struct request *request = &hooked.receiver.requests[0];
+    const struct request *request = receiver_get(&hooked.receiver, 0);
     assert_memory_equal(request->head, "POST /hook HTTP/1.1\r\n", 21);
     assert_string_equal(request_header(request, "content-type", text, sizeof text),
                         "application/cloudevents+json");
@@ -78,7 +78,7 @@ static void the_headers_of_a_user_are_sent_and_the_proxy_of_the_environment_is_n
     hooked_say(&hooked, "a", NULL, "1");
     receiver_wait(&hooked.receiver, 1);
 
-    const struct request *request = &hooked.receiver.requests[0];
+    const struct request *request = receiver_get(&hooked.receiver, 0);
     assert_string_equal(request_header(request, "authorization", text, sizeof text), "Bearer t-1");
     assert_string_equal(request_header(request, "x-from", text, sizeof text), "Peal, here");
     hooked_close(&hooked);

@@ -53,14 +53,15 @@ static unsigned number_in(const struct request *request)
 }
 
 // Of each key in order, none missing. One that came again came right after itself.
-static unsigned count_in_order(const struct receiver *receiver, unsigned events)
+static unsigned count_in_order(struct receiver *receiver, unsigned events)
 {
     unsigned next[KEYS], again = 0;
     for (unsigned key = 0; key < KEYS; key++) {
         next[key] = key;
     }
-    for (size_t i = 0; i < receiver->count; i++) {
-        unsigned number = number_in(&receiver->requests[i]), key = number % KEYS;
+    size_t count = receiver_count(receiver);
+    for (size_t i = 0; i < count; i++) {
+        unsigned number = number_in(receiver_get(receiver, i)), key = number % KEYS;
         if (next[key] == number + KEYS) {
             again++;
             continue;
@@ -96,7 +97,7 @@ static void ten_thousand_events_arrive_in_order_per_key(void **state)
     assert_int_equal(info.done, events);
     assert_int_equal(info.failed[SERVICE_FAILED_SERVER], events / 97 > 0 ? info.sent - events : 0);
     assert_int_equal(count_in_order(&hooked.receiver, events), info.sent - events);
-    assert_true(hooked.receiver.connections <= 8); // they are used again
+    assert_true(receiver_connections(&hooked.receiver) <= 8); // they are used again
     assert_int_equal(info.waiting + info.under_way, 0);
     assert_int_equal(service_webhooks_stop(hooked.webhooks, 0), 0);
     hooked_close(&hooked);
@@ -150,7 +151,7 @@ static void what_webhooks_may_send_at_a_time_is_limited_for_each_and_in_all(void
     assert_true(one.under_way <= 3 && two.under_way <= 3);
     receiver_release(&hooked.receiver);
     hooked_until(&hooked, hooked_has_delivered, 100);
-    assert_int_equal(hooked.receiver.most_held, 5);
+    assert_int_equal(receiver_most_held(&hooked.receiver), 5);
     hooked_close(&hooked);
 }
 
@@ -172,7 +173,7 @@ static void while_a_secret_is_rotated_both_sign_and_then_the_new_one_alone(void 
     hooked_create(&hooked, "sale", "*", NULL);
     hooked_say(&hooked, "a", NULL, "1");
     hooked_until(&hooked, hooked_has_delivered, 1);
-    assert_true(has_one_signature(&hooked.receiver.requests[0]));
+    assert_true(has_one_signature(receiver_get(&hooked.receiver, 0)));
 
     assert_int_equal(service_webhook_rotate(fresh, hooked.webhooks, "sale", NULL, 60000), PEAL_OK);
     assert_string_not_equal(fresh, hooked.secret);
@@ -181,7 +182,7 @@ static void while_a_secret_is_rotated_both_sign_and_then_the_new_one_alone(void 
     hooked_start(&hooked);
     hooked_say(&hooked, "a", NULL, "2");
     hooked_until(&hooked, hooked_has_delivered, 1);
-    assert_false(has_one_signature(&hooked.receiver.requests[1]));
+    assert_false(has_one_signature(receiver_get(&hooked.receiver, 1)));
 
     // An old one that is to end at once ends, and so does the one before.
     assert_int_equal(service_webhook_rotate(fresh, hooked.webhooks, "sale", NULL, 1), PEAL_OK);
@@ -190,7 +191,7 @@ static void while_a_secret_is_rotated_both_sign_and_then_the_new_one_alone(void 
         hooked_say(&hooked, "a", NULL, "3");
         receiver_wait(&hooked.receiver, last + 2);
         last++;
-    } while (!has_one_signature(&hooked.receiver.requests[last]));
+    } while (!has_one_signature(receiver_get(&hooked.receiver, last)));
     assert_int_equal(hooked_look(&hooked, "sale").secrets, 1);
 
     assert_int_equal(service_webhook_rotate(NULL, hooked.webhooks, "sale", hooked.secret, 0),
@@ -230,7 +231,7 @@ static void a_change_is_in_force_for_what_is_sent_next_and_after_a_restart(void 
     assert_int_equal(service_webhook_change(hooked.webhooks, "sale", &change), PEAL_OK);
     hooked_say(&hooked, "a", NULL, "2");
     receiver_wait(&other, 1);
-    assert_string_equal(request_header(&other.requests[0], "x-key", text, sizeof text), "1");
+    assert_string_equal(request_header(receiver_get(&other, 0), "x-key", text, sizeof text), "1");
     hooked_until(&hooked, hooked_has_delivered, 2);
 
     hooked_end(&hooked);
@@ -249,7 +250,7 @@ static void a_change_is_in_force_for_what_is_sent_next_and_after_a_restart(void 
     assert_int_equal(service_webhook_change(hooked.webhooks, "sale", &none), PEAL_OK);
     hooked_say(&hooked, "a", NULL, "3");
     receiver_wait(&other, 2);
-    assert_string_equal(request_header(&other.requests[1], "x-key", text, sizeof text), "");
+    assert_string_equal(request_header(receiver_get(&other, 1), "x-key", text, sizeof text), "");
     assert_int_equal(receiver_count(&hooked.receiver), 1);
 
     const struct service_webhook_change bad = { .url = "ftp://127.0.0.1/" };

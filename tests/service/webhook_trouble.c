@@ -99,7 +99,7 @@ static void an_answer_of_64_kib_with_its_head_leaves_the_connection_open(void **
         hooked_say(&hooked, "a", "k", "1");
         hooked_until(&hooked, hooked_has_delivered, i);
     }
-    assert_int_equal(hooked.receiver.connections, 1);
+    assert_int_equal(receiver_connections(&hooked.receiver), 1);
     hooked_close(&hooked);
 }
 
@@ -151,7 +151,7 @@ static void a_slow_receiver_does_not_hold_up_another(void **state)
     assert_int_equal(info.done, 0);
     receiver_release(&hooked.receiver);
     hooked_until(&hooked, hooked_has_delivered, 200);
-    assert_int_equal(hooked.receiver.most_held, 8);
+    assert_int_equal(receiver_most_held(&hooked.receiver), 8);
     hooked_close(&hooked);
     receiver_close(&quick);
 }
@@ -241,7 +241,7 @@ static void what_is_only_the_machines_own_is_not_reached_in_whatever_form(void *
         }
         begins_with(info.last_error, "address: the address ");
     }
-    assert_int_equal(hooked.receiver.connections, 0);
+    assert_int_equal(receiver_connections(&hooked.receiver), 0);
     hooked_close(&hooked);
 }
 
@@ -340,8 +340,8 @@ static void a_name_that_changes_its_address_between_checks_does_not_get_through(
     hooked_until(&hooked, hooked_has_delivered, 1);
     char host[100], expected[100];
     (void)snprintf(expected, sizeof expected, "games.test:%u", hooked.receiver.port);
-    assert_string_equal(request_header(&hooked.receiver.requests[0], "host", host, sizeof host),
-                        expected);
+    assert_string_equal(
+        request_header(receiver_get(&hooked.receiver, 0), "host", host, sizeof host), expected);
     while (hooked_look(&hooked, "sale").failed[SERVICE_FAILED_ADDRESS] == 0) {
         hooked_say(&hooked, "a", NULL, "2");
         (void)poll(NULL, 0, 2);
@@ -366,7 +366,7 @@ static void of_several_addresses_only_those_that_may_be_reached_are(void **state
         hooked_until(&hooked, hooked_has_delivered, i);
     }
     assert_int_equal(atomic_load(&zone.asked), 1);
-    assert_int_equal(hooked.receiver.connections, 1);
+    assert_int_equal(receiver_connections(&hooked.receiver), 1);
     hooked_close(&hooked);
 }
 
