@@ -11,6 +11,7 @@
 
 #include <netdb.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -96,6 +97,9 @@ static struct service_lookup *take(struct service_lookups *lookups)
 static void *resolve(void *context)
 {
     struct service_lookups *lookups = context;
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, NULL); // signals are for others
     pthread_mutex_lock(&lookups->lock);
     struct service_lookup *lookup;
     while ((lookup = take(lookups))) {

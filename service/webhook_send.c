@@ -16,6 +16,7 @@
 #include "service/webhook_post.h"
 
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -251,10 +252,15 @@ static void end(struct shipped *shipped)
     pl_list_remove(&shipped->link);
     webhooks->post_count--;
     free(shipped);
-    pthread_mutex_lock(&webhooks->lock);
-    hook->under_way--;
-    pthread_mutex_unlock(&webhooks->lock);
     service_hook_unref(hook);
+}
+
+// Before it is settled: who sees that it is finds nothing under way.
+static void arrive(struct service_hook *hook)
+{
+    pthread_mutex_lock(&hook->webhooks->lock);
+    hook->under_way--;
+    pthread_mutex_unlock(&hook->webhooks->lock);
 }
 
 // Sends one event. Without memory it fails as one that could not be sent.
@@ -290,15 +296,13 @@ static void send_one(struct service_hook *hook, const struct service_place_quest
     static const struct service_outcome starved = {
         .verdict = PEAL_RETRY, .reason = SERVICE_FAILED_OURS, .code = "memory", .text = "no memory"
     };
+    arrive(hook);
     settle(hook, delivery, &starved);
     if (shipped) {
         end(shipped);
-        return;
+    } else {
+        service_hook_unref(hook);
     }
-    pthread_mutex_lock(&webhooks->lock);
-    hook->under_way--;
-    pthread_mutex_unlock(&webhooks->lock);
-    service_hook_unref(hook);
 }
 
 static void begin(struct service_webhooks *webhooks)
@@ -336,6 +340,7 @@ static void cut(struct shipped *shipped)
 {
     (void)curl_multi_remove_handle(shipped->hook->webhooks->multi,
                                    service_post_handle(shipped->post));
+    arrive(shipped->hook);
     (void)peal_delivery_settle(shipped->delivery, PEAL_RELEASE); // or its subscription is gone
     end(shipped);
 }
@@ -349,6 +354,7 @@ static void finish(struct shipped *shipped, CURLcode code)
     if (outcome.unreached) {
         service_place_pass_over(&hook->place);
     }
+    arrive(hook);
     settle(hook, shipped->delivery, &outcome);
     end(shipped);
 }
@@ -459,9 +465,19 @@ static bool begin_turn(struct service_webhooks *webhooks)
     return true;
 }
 
+// Signals are for the threads of whoever handles them; SIGPIPE, which a write of OpenSSL may raise,
+// is for nobody.
+static void hear_no_signals(void)
+{
+    sigset_t all;
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_BLOCK, &all, NULL); // cannot fail with these
+}
+
 void *service_hooks_send(void *context)
 {
     struct service_webhooks *webhooks = context;
+    hear_no_signals();
     while (begin_turn(webhooks)) {
         int running;
         CURLMcode code = curl_multi_perform(webhooks->multi, &running);

@@ -218,8 +218,8 @@ static bool read_start(struct service_webhook_options *out, const char *text)
     return false;
 }
 
-// NULL: it is damaged, or there is no memory.
-static struct service_plan *read_plan(json_t *from)
+// PEAL_ECORRUPT, PEAL_ENOMEM.
+static enum peal_err read_plan(struct service_plan **out, json_t *from)
 {
     struct service_webhook_options options = { 0 };
     struct service_header headers[SERVICE_WEBHOOK_HEADERS_MAX];
@@ -234,7 +234,7 @@ static struct service_plan *read_plan(json_t *from)
                     "position", &position, "time_ns", &time, "disabled", &disabled) ||
         !read_headers(headers, list) || !read_retry(&options.retry, retry) ||
         !read_start(&options, start)) {
-        return NULL;
+        return PEAL_ECORRUPT;
     }
     options.headers = headers;
     options.header_count = json_array_size(list);
@@ -243,15 +243,17 @@ static struct service_plan *read_plan(json_t *from)
     options.from_position = (uint64_t)position;
     options.from_time_ns = time;
     struct service_plan *plan;
-    if (service_plan_create(&plan, &options)) {
-        return NULL;
+    enum peal_err err = service_plan_create(&plan, &options);
+    if (err) {
+        return err == PEAL_ENOMEM ? err : PEAL_ECORRUPT;
     }
     plan->disabled = disabled;
     if (!read_secrets(plan, secrets)) {
         service_plan_unref(plan);
-        return NULL;
+        return PEAL_ECORRUPT;
     }
-    return plan;
+    *out = plan;
+    return PEAL_OK;
 }
 
 static enum peal_err damaged(const char *directory, const char *why)
@@ -275,15 +277,18 @@ static enum peal_err read_plans(struct service_plan ***out, size_t *out_count, j
     if (!plans) {
         return pl_fail(PEAL_ENOMEM, "no memory for webhooks");
     }
-    while (read < count && (plans[read] = read_plan(json_array_get(list, read)))) {
-        read++;
+    enum peal_err err = PEAL_OK;
+    while (read < count && !err) {
+        err = read_plan(&plans[read], json_array_get(list, read));
+        read += !err;
     }
-    if (read < count) {
+    if (err) {
         for (size_t i = 0; i < read; i++) {
             service_plan_unref(plans[i]);
         }
         free(plans);
-        return damaged(directory, "has a webhook that cannot be read");
+        return err == PEAL_ENOMEM ? pl_fail(err, "no memory for webhooks")
+                                  : damaged(directory, "has a webhook that cannot be read");
     }
     *out = plans;
     *out_count = count;
@@ -334,6 +339,9 @@ enum peal_err service_store_read(struct service_plan ***out, size_t *out_count,
         *out = none;
         *out_count = 0;
         return PEAL_OK;
+    }
+    if (!text && errno == ENOMEM) {
+        return pl_fail(PEAL_ENOMEM, "no memory to read %s", path);
     }
     if (!text) {
         return pl_fail(PEAL_EIO, "%s could not be read: %s", path,

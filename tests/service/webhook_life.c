@@ -155,6 +155,33 @@ static void what_webhooks_may_send_at_a_time_is_limited_for_each_and_in_all(void
     hooked_close(&hooked);
 }
 
+// What the log has forgotten meanwhile is told, like to any other.
+static void a_gap_is_sent_too(void **state)
+{
+    (void)state;
+    struct hooked hooked;
+    hooked_prepare(&hooked, NULL, NULL);
+    (void)snprintf(hooked.folder.url, sizeof hooked.folder.url,
+                   "mem:?memory_max=1M&history_bytes=256k&data_max=100000&pressure=drop_oldest");
+    hooked_start(&hooked);
+    const struct service_webhook_options more = { .retry = { .max_attempts = 1 } };
+    hooked_create(&hooked, "sale", "*", &more);
+    assert_int_equal(service_webhook_pause(hooked.webhooks, "sale"), PEAL_OK);
+    static char data[65536];
+    memset(data, '1', sizeof data);
+    for (unsigned i = 0; i < 64; i++) {
+        const struct peal_message message = { .type = "a", .data = data, .size = sizeof data };
+        assert_int_equal(peal_publish(hooked.bus, &message, NULL), PEAL_OK);
+    }
+    assert_int_equal(service_webhook_resume(hooked.webhooks, "sale"), PEAL_OK);
+    bool told = false;
+    for (size_t i = 0; !told; i++) {
+        receiver_wait(&hooked.receiver, i + 1);
+        told = strstr(receiver_get(&hooked.receiver, i)->body, "\"type\":\"$peal.gap\"") != NULL;
+    }
+    hooked_close(&hooked);
+}
+
 // ---- changes ------------------------------------------------------------------------------------
 
 static bool has_one_signature(const struct request *request)
@@ -533,6 +560,7 @@ int main(void)
         cmocka_unit_test(ten_thousand_events_arrive_in_order_per_key),
         cmocka_unit_test(it_goes_on_where_it_was_after_restarts_in_the_middle),
         cmocka_unit_test(what_webhooks_may_send_at_a_time_is_limited_for_each_and_in_all),
+        cmocka_unit_test(a_gap_is_sent_too),
         cmocka_unit_test(while_a_secret_is_rotated_both_sign_and_then_the_new_one_alone),
         cmocka_unit_test(a_change_is_in_force_for_what_is_sent_next_and_after_a_restart),
         cmocka_unit_test(pausing_gives_back_what_waits_and_resuming_goes_on),
