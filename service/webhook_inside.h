@@ -68,9 +68,13 @@ struct service_hook {
     bool asked;                 // the sender's: nothing to do for it in this turn
 };
 
+// An event on its way: one that will be settled, or a `$peal.gap`, which nobody can settle and the
+// library tells only once.
 struct service_shipment {
     struct service_shipment *next; // in the queue
-    peal_delivery *delivery;
+    peal_delivery *delivery;       // NULL: a gap
+    const peal_event *gap;         // shared
+    unsigned attempts;             // of a gap
 };
 
 struct service_webhooks {

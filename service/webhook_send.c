@@ -24,11 +24,14 @@
 #define TROUBLE_MS 100
 #define IDLE_MS    60000 // nothing waits for time: look round all the same
 
+#define GAP_ATTEMPTS 5
+#define GAP_AFTER_MS 200 // and twice as long each time
+
 struct shipped {
     struct pl_list link; // webhooks->posts
     struct service_hook *hook;
     struct service_post *post;
-    peal_delivery *delivery;
+    struct service_shipment *shipment;
 };
 
 // ---- from the bus -------------------------------------------------------------------------------
@@ -37,6 +40,28 @@ void service_hooks_wake(void *context)
 {
     struct service_webhooks *webhooks = context;
     (void)curl_multi_wakeup(webhooks->multi); // fails if it cannot be woken more than it is
+}
+
+static const peal_event *event_of(const struct service_shipment *shipment)
+{
+    return shipment->gap ? shipment->gap : peal_delivery_event(shipment->delivery);
+}
+
+// Without the lock. The shipment is gone after that.
+static void release(struct service_hook *hook, struct service_shipment *shipment)
+{
+    if (shipment->gap) {
+        service_hooks_say(hook->webhooks, PEAL_LEVEL_WARNING,
+                          "a webhook was not told that events were forgotten before it could send "
+                          "them: %.*s",
+                          (int)peal_event_size(shipment->gap),
+                          (const char *)peal_event_data(shipment->gap));
+        peal_event_unref(shipment->gap);
+    } else {
+        // PEAL_ETIMEDOUT: the subscription is gone, and its name has the event still.
+        (void)peal_delivery_settle(shipment->delivery, PEAL_RELEASE);
+    }
+    free(shipment);
 }
 
 // With the lock.
@@ -57,7 +82,11 @@ enum peal_verdict service_hook_hear(const peal_event *event, void *context)
     struct service_hook *hook = context;
     struct service_webhooks *webhooks = hook->webhooks;
     struct service_shipment *shipment = calloc(1, sizeof *shipment);
-    if (!shipment || peal_delivery_take(&shipment->delivery, event)) {
+    enum peal_err err = shipment ? peal_delivery_take(&shipment->delivery, event) : PEAL_ENOMEM;
+    if (err == PEAL_ESTATE) {
+        err = peal_event_ref(&shipment->gap, event);
+    }
+    if (err) {
         free(shipment);
         return PEAL_RELEASE; // there is no memory
     }
@@ -71,8 +100,7 @@ enum peal_verdict service_hook_hear(const peal_event *event, void *context)
     }
     pthread_mutex_unlock(&webhooks->lock);
     if (!taken) {
-        (void)peal_delivery_settle(shipment->delivery, PEAL_RELEASE); // before we return: it counts
-        free(shipment);
+        release(hook, shipment); // before we return: it counts
     }
     if (wake) {
         service_hooks_wake(webhooks);
@@ -103,9 +131,7 @@ void service_hook_give_back(struct service_hook *hook)
         if (!shipment) {
             return;
         }
-        // PEAL_ETIMEDOUT: the subscription is gone, and its name has the event still.
-        (void)peal_delivery_settle(shipment->delivery, PEAL_RELEASE);
-        free(shipment);
+        release(hook, shipment);
     }
 }
 
@@ -160,8 +186,33 @@ static void say_change(const struct service_hook *hook, const struct service_out
     }
 }
 
-// What came of an event, whether it was sent or not. The delivery is gone after that.
-static void settle(struct service_hook *hook, peal_delivery *delivery,
+// A gap that failed and may pass goes into the queue again, after a while.
+static void settle_gap(struct service_hook *hook, struct service_shipment *shipment,
+                       enum peal_verdict verdict)
+{
+    struct service_webhooks *webhooks = hook->webhooks;
+    if (verdict == PEAL_DONE) {
+        peal_event_unref(shipment->gap);
+        free(shipment);
+        return;
+    }
+    bool again = verdict == PEAL_RETRY && ++shipment->attempts < GAP_ATTEMPTS;
+    int64_t until = service_hooks_now_ms() + (GAP_AFTER_MS << shipment->attempts);
+    pthread_mutex_lock(&webhooks->lock);
+    again = again && webhooks->stage != SERVICE_STOPPED && !hook->deleted;
+    if (again) {
+        shipment->next = NULL;
+        push(hook, shipment);
+        hook->not_before_ms = until > hook->not_before_ms ? until : hook->not_before_ms;
+    }
+    pthread_mutex_unlock(&webhooks->lock);
+    if (!again) {
+        release(hook, shipment);
+    }
+}
+
+// What came of an event, whether it was sent or not. The shipment is gone after that.
+static void settle(struct service_hook *hook, struct service_shipment *shipment,
                    const struct service_outcome *outcome)
 {
     struct service_webhooks *webhooks = hook->webhooks;
@@ -181,11 +232,16 @@ static void settle(struct service_hook *hook, peal_delivery *delivery,
         service_hook_disable(hook); // before it is given back, or it would come again at once
         service_hook_give_back(hook);
     }
+    if (shipment->gap) {
+        settle_gap(hook, shipment, outcome->verdict);
+        return;
+    }
     if (outcome->verdict != PEAL_DONE) {
-        peal_fail(peal_delivery_event(delivery), outcome->code, outcome->text);
+        peal_fail(peal_delivery_event(shipment->delivery), outcome->code, outcome->text);
     }
     // PEAL_ETIMEDOUT: the subscription is gone, and whoever has its name next gets the event again.
-    (void)peal_delivery_settle(delivery, outcome->verdict);
+    (void)peal_delivery_settle(shipment->delivery, outcome->verdict);
+    free(shipment);
 }
 
 // ---- beginning ----------------------------------------------------------------------------------
@@ -216,7 +272,7 @@ static struct service_hook *pick(struct service_webhooks *webhooks,
 }
 
 // An event of the hook. NULL: somebody has given back what waited.
-static peal_delivery *take(struct service_hook *hook, bool to_send)
+static struct service_shipment *take(struct service_hook *hook, bool to_send)
 {
     pthread_mutex_lock(&hook->webhooks->lock);
     struct service_shipment *shipment = pop(hook);
@@ -226,9 +282,7 @@ static peal_delivery *take(struct service_hook *hook, bool to_send)
         hook->counts.sent++;
     }
     pthread_mutex_unlock(&hook->webhooks->lock);
-    peal_delivery *delivery = shipment ? shipment->delivery : NULL;
-    free(shipment);
-    return delivery;
+    return shipment;
 }
 
 static void fail_unsent(struct service_hook *hook)
@@ -238,9 +292,9 @@ static void fail_unsent(struct service_hook *hook)
                    service_webhook_reason_name(outcome.reason));
     service_post_escape(outcome.text, sizeof outcome.text, hook->place.why,
                         strlen(hook->place.why));
-    peal_delivery *delivery = take(hook, false);
-    if (delivery) {
-        settle(hook, delivery, &outcome);
+    struct service_shipment *shipment = take(hook, false);
+    if (shipment) {
+        settle(hook, shipment, &outcome);
     }
 }
 
@@ -267,13 +321,13 @@ static void arrive(struct service_hook *hook)
 static void send_one(struct service_hook *hook, const struct service_place_question *question)
 {
     struct service_webhooks *webhooks = hook->webhooks;
-    peal_delivery *delivery = take(hook, true);
-    if (!delivery) {
+    struct service_shipment *shipment = take(hook, true);
+    if (!shipment) {
         return;
     }
     uint64_t timeout = question->plan->timeout_ms;
     struct service_post_options options = {
-        .event = peal_delivery_event(delivery),
+        .event = event_of(shipment),
         .plan = question->plan,
         .address = &hook->place.addresses[hook->place.chosen],
         .connect_ms = webhooks->options.connect_ms,
@@ -283,7 +337,7 @@ static void send_one(struct service_hook *hook, const struct service_place_quest
     };
     struct shipped *shipped = calloc(1, sizeof *shipped);
     if (shipped) {
-        *shipped = (struct shipped){ .hook = hook, .delivery = delivery };
+        *shipped = (struct shipped){ .hook = hook, .shipment = shipment };
         pl_list_add_tail(&webhooks->posts, &shipped->link);
         webhooks->post_count++;
     }
@@ -297,7 +351,7 @@ static void send_one(struct service_hook *hook, const struct service_place_quest
         .verdict = PEAL_RETRY, .reason = SERVICE_FAILED_OURS, .code = "memory", .text = "no memory"
     };
     arrive(hook);
-    settle(hook, delivery, &starved);
+    settle(hook, shipment, &starved);
     if (shipped) {
         end(shipped);
     } else {
@@ -341,7 +395,7 @@ static void cut(struct shipped *shipped)
     (void)curl_multi_remove_handle(shipped->hook->webhooks->multi,
                                    service_post_handle(shipped->post));
     arrive(shipped->hook);
-    (void)peal_delivery_settle(shipped->delivery, PEAL_RELEASE); // or its subscription is gone
+    release(shipped->hook, shipped->shipment);
     end(shipped);
 }
 
@@ -355,7 +409,7 @@ static void finish(struct shipped *shipped, CURLcode code)
         service_place_pass_over(&hook->place);
     }
     arrive(hook);
-    settle(hook, shipped->delivery, &outcome);
+    settle(hook, shipped->shipment, &outcome);
     end(shipped);
 }
 
