@@ -94,6 +94,7 @@ struct pl_delivery_span {
     struct peal_span_context own;
     uint8_t parent[8];
     int64_t pulled; // when, since the epoch; 0: it was taken by a handler
+    int64_t failed; // when its event did, last; 0: it has not
 };
 
 // What the event says of itself lies in `names`, because the delivery may outlive the bus.

@@ -44,6 +44,7 @@ void pl_delivery_give(struct peal_delivery *delivery, struct pl_mailbox *mailbox
         delivery->event.type = delivery->names;
         delivery->event.origin = &delivery->origin;
     }
+    delivery->span.failed = pending->last_failure; // while we have the lock
     pl_call_start(&delivery->call, mailbox, NULL, pending);
     delivery->event.delivery = &delivery->call;
 }

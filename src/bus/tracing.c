@@ -139,26 +139,35 @@ static struct peal_span describe(enum peal_span_kind kind, const struct peal_eve
     };
 }
 
-// Since when an event waits for its handler: since it came, or since it has failed.
-static int64_t waits_since(const struct peal_event *event)
+struct wait {
+    int64_t since, until;
+};
+
+// Of an event that waited for a handler: since it came, or since it has failed.
+static struct wait wait_of(const struct peal_event *event, int64_t last_failure, int64_t now)
 {
-    const struct pl_call *call = event->delivery;
-    const struct pl_pending *pending = call ? call->pending : NULL;
-    return event->attempt > 1 && pending && pending->last_failure ? pending->last_failure
-                                                                  : peal_event_recorded_time(event);
+    bool again = event->attempt > 1 && last_failure != 0;
+    return (struct wait){ again ? last_failure : peal_event_recorded_time(event), now };
 }
 
-// The span of the wait that ends `now`; `context` is the event's, and that of the span after.
+// When it failed last. Of one that is being run: nobody else has its pending event.
+static int64_t failed_at(const struct peal_event *event)
+{
+    const struct pl_call *call = event->delivery;
+    return event->attempt > 1 && call && call->pending ? call->pending->last_failure : 0;
+}
+
+// The span of a wait; `context` is the event's, and becomes the span's own.
 static void deliver_span(struct peal_span_context *context, const struct pl_tracing *tracing,
                          const struct pl_mailbox *mailbox, const struct peal_event *event,
-                         int64_t now)
+                         struct wait wait)
 {
     struct peal_span span = describe(PEAL_SPAN_DELIVER, event, mailbox);
     span.own = *context;
     make_span(span.own.span, mailbox->bus);
     memcpy(span.parent, context->span, sizeof span.parent);
-    span.start_ns = waits_since(event);
-    span.end_ns = now;
+    span.start_ns = wait.since;
+    span.end_ns = wait.until;
     *context = span.own;
     finish(tracing, &span);
 }
@@ -301,7 +310,8 @@ enum peal_verdict pl_tracing_run(const struct pl_middlewares *list,
     }
     int64_t now = pl_bus_now(bus), ticks = pl_bus_ticks(bus);
     if (is_waited_for(mailbox, event)) {
-        deliver_span(&context, list->tracing, mailbox, event, now);
+        deliver_span(&context, list->tracing, mailbox, event,
+                     wait_of(event, failed_at(event), now));
     }
     struct peal_span span = describe(PEAL_SPAN_PROCESS, event, mailbox);
     span.own = context;
@@ -339,7 +349,8 @@ void pl_tracing_batch_begins(struct pl_batch_span *batch, struct pl_mailbox *mai
         if (!read_text(&context, peal_event_traceparent(events[i]))) {
             continue;
         }
-        deliver_span(&context, tracing, mailbox, events[i], now);
+        deliver_span(&context, tracing, mailbox, events[i],
+                     wait_of(events[i], failed_at(events[i]), now));
         if (!batch->tracing) {
             batch->tracing = tracing;
             batch->span = describe(PEAL_SPAN_PROCESS, events[i], mailbox);
@@ -395,7 +406,8 @@ void pl_tracing_pulled(struct peal_bus *bus, peal_delivery *const *deliveries, s
         struct peal_delivery *delivery = deliveries[i];
         struct peal_span_context context;
         if (read_text(&context, peal_event_traceparent(&delivery->event))) {
-            deliver_span(&context, tracing, delivery->mailbox, &delivery->event, now);
+            struct wait wait = wait_of(&delivery->event, delivery->span.failed, now);
+            deliver_span(&context, tracing, delivery->mailbox, &delivery->event, wait);
             delivery->span.own = context;
             memcpy(delivery->span.parent, context.span, sizeof delivery->span.parent);
             make_span(delivery->span.own.span, bus);

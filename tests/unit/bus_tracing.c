@@ -477,6 +477,32 @@ static void what_was_pulled_is_processed_until_it_is_settled(void **state)
     scene_close(&scene);
 }
 
+static void what_is_pulled_again_has_waited_since_it_failed(void **state)
+{
+    (void)state;
+    struct scene scene;
+    open_traced(&scene);
+    struct peal_subscribe_options options = { .mode = PEAL_PULL,
+                                              .retry = { .initial_ms = 100, .no_jitter = true } };
+    peal_subscription *box = subscribe(&scene, "a", options, NULL, NULL);
+    scene_publish(&scene, "a", NULL, "x");
+    for (size_t i = 0; i < 2; i++) {
+        peal_delivery *delivery;
+        size_t count;
+        assert_int_equal(peal_subscription_pull(&delivery, &count, box, 1, 0), PEAL_OK);
+        peal_world_advance(scene.world, 1000);
+        assert_int_equal(peal_delivery_settle(delivery, i == 0 ? PEAL_RETRY : PEAL_DONE), PEAL_OK);
+        peal_world_advance(scene.world, 100);
+    }
+
+    const struct kept *deliver = find(PEAL_SPAN_DELIVER, "a", 1);
+    assert_int_equal(deliver->span.end_ns - deliver->span.start_ns, 100 * SCENE_MS);
+    assert_int_equal(deliver->span.attempt, 2);
+    assert_int_equal(find(PEAL_SPAN_SETTLE, "a", 0)->span.verdict, PEAL_RETRY);
+    assert_child(find(PEAL_SPAN_SETTLE, "a", 1), find(PEAL_SPAN_PROCESS, "a", 1));
+    scene_close(&scene);
+}
+
 static enum peal_verdict take_it(const peal_event *event, void *context)
 {
     assert_int_equal(peal_delivery_take(context, event), PEAL_OK);
@@ -629,6 +655,7 @@ int main(void)
         cmocka_unit_test(what_a_filter_leaves_out_and_a_replay_have_no_spans),
         cmocka_unit_test(a_batch_is_one_span_with_links_and_its_heirs_keep_their_traces),
         cmocka_unit_test(what_was_pulled_is_processed_until_it_is_settled),
+        cmocka_unit_test(what_is_pulled_again_has_waited_since_it_failed),
         cmocka_unit_test(settling_later_is_a_child_of_the_handler_that_took_it),
         cmocka_unit_test(a_delivery_that_comes_back_too_late_has_no_span),
         cmocka_unit_test(middlewares_added_before_and_after_still_run),
