@@ -14,7 +14,8 @@ if(PEAL_DASHBOARD)
     if(PEAL_NODE AND PEAL_NPM)
         set(PEAL_HAS_DASHBOARD ON)
     else()
-        message(STATUS "No dashboard: node or npm is missing. Run `make deps`, or install nodejs and npm.")
+        message(STATUS "No dashboard: node or npm is missing. Run `make deps`, or install "
+                       "nodejs and npm.")
     endif()
 endif()
 
@@ -32,7 +33,8 @@ if(PEAL_HAS_DASHBOARD)
     add_custom_command(OUTPUT ${installed}
         COMMAND ${PEAL_NODE} ${source}/install.mjs ${PEAL_WEB_FOLDER} ${PEAL_NPM}
         COMMAND ${CMAKE_COMMAND} -E touch ${installed}
-        DEPENDS ${source}/install.mjs ${source}/package.json ${source}/package-lock.json ${source}/.npmrc
+        DEPENDS ${source}/install.mjs ${source}/package.json ${source}/package-lock.json
+            ${source}/.npmrc
         COMMENT "Bringing what the dashboard is built with" VERBATIM)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${source}/src/*)
     add_custom_command(OUTPUT ${page} ${policy}

@@ -96,7 +96,10 @@ if (process.argv[3] === "--watch") {
     let waiting;
     const again = () => {
         clearTimeout(waiting);
-        waiting = setTimeout(() => build(resolve(folder)).catch((e) => console.error(e.message)), 50);
+        waiting = setTimeout(
+            () => build(resolve(folder)).catch((e) => console.error(e.message)),
+            50,
+        );
     };
     for (const part of ["src", "src/parts", "src/views"]) {
         watch(join(here, part), again);

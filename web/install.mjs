@@ -32,12 +32,24 @@ for (const name of FILES) {
     copyFileSync(join(here, name), join(folder, name));
 }
 try {
-    execFileSync(process.argv[3] ?? "npm", ["ci", "--ignore-scripts", "--prefer-offline",
-        "--no-audit", "--no-fund", "--loglevel=error"], { cwd: folder, stdio: "inherit" });
+    execFileSync(
+        process.argv[3] ?? "npm",
+        [
+            "ci",
+            "--ignore-scripts",
+            "--prefer-offline",
+            "--no-audit",
+            "--no-fund",
+            "--loglevel=error",
+        ],
+        { cwd: folder, stdio: "inherit" },
+    );
 } catch {
-    console.error("dashboard: npm could not bring what the dashboard is built with. Is there a " +
-        "network, or a registry in your npm configuration? Without the dashboard the service is " +
-        "built with -DPEAL_DASHBOARD=OFF.");
+    console.error(
+        "dashboard: npm could not bring what the dashboard is built with. Is there a " +
+            "network, or a registry in your npm configuration? Without the dashboard the service " +
+            "is built with -DPEAL_DASHBOARD=OFF.",
+    );
     process.exit(1);
 }
 writeFileSync(done, wanted);

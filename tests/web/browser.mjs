@@ -14,8 +14,16 @@ import { join, resolve } from "node:path";
 export const folder = resolve(process.env.PEAL_WEB ?? "build/web");
 const { chromium } = createRequire(join(folder, "package.json"))("playwright-core");
 
-const FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync"];
+const FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+];
 
 export async function startBrowser() {
     const profile = mkdtempSync(join(tmpdir(), "peal-web."));

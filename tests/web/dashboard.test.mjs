@@ -34,9 +34,11 @@ function fresh(word) {
 }
 
 async function call(method, path, body, headers = {}) {
-    const answer = await fetch(url + path, { method,
+    const answer = await fetch(url + path, {
+        method,
         headers: body === undefined ? headers : { "Content-Type": "application/json", ...headers },
-        body: body === undefined ? undefined : JSON.stringify(body) });
+        body: body === undefined ? undefined : JSON.stringify(body),
+    });
     const text = await answer.text();
     assert.ok(answer.ok, `${method} ${path}: ${answer.status} ${text}`);
     return text ? JSON.parse(text) : null;
@@ -55,7 +57,11 @@ function dashboard(name, where, body, { refusals, ...options } = {}) {
         try {
             await body(page);
             assert.deepEqual(page.strayed, [], "requests off its origin");
-            assert.deepEqual(page.errors.filter((text) => !refusals?.test(text)), [], "the console");
+            assert.deepEqual(
+                page.errors.filter((text) => !refusals?.test(text)),
+                [],
+                "the console",
+            );
         } finally {
             await page.close();
         }
@@ -80,8 +86,14 @@ function panel(page, label = "Event") {
 
 // The page listens: events from now on will be shown.
 async function listening(page, query = "") {
-    await until("the stream is open", () => page.evaluate((wanted) =>
-        document.querySelector(".stream")?.dataset.state === "open" && location.hash.includes(wanted), query));
+    await until("the stream is open", () =>
+        page.evaluate(
+            (wanted) =>
+                document.querySelector(".stream")?.dataset.state === "open" &&
+                location.hash.includes(wanted),
+            query,
+        ),
+    );
 }
 
 dashboard("a_published_event_appears_by_itself", "/", async (page) => {
@@ -112,18 +124,23 @@ dashboard("a_pattern_lets_only_its_types_through", "/", async (page) => {
     assert.match(page.url(), new RegExp(wanted), "the address says what is shown");
 });
 
-dashboard("a_pattern_that_is_none_is_explained_and_mended", "/", async (page) => {
-    await pattern(page).fill("a..b");
-    await page.locator(".stream .problem").waitFor();
+dashboard(
+    "a_pattern_that_is_none_is_explained_and_mended",
+    "/",
+    async (page) => {
+        await pattern(page).fill("a..b");
+        await page.locator(".stream .problem").waitFor();
 
-    const type = fresh("mended");
-    await pattern(page).fill(type);
-    await listening(page, type);
-    await publish(type, {});
+        const type = fresh("mended");
+        await pattern(page).fill(type);
+        await listening(page, type);
+        await publish(type, {});
 
-    await row(page, type).waitFor();
-    assert.equal(await page.locator(".stream .problem").count(), 0);
-}, { refusals: /400/ });
+        await row(page, type).waitFor();
+        assert.equal(await page.locator(".stream .problem").count(), 0);
+    },
+    { refusals: /400/ },
+);
 
 dashboard("a_text_is_looked_for_in_what_is_shown", "/", async (page) => {
     await listening(page);
@@ -143,8 +160,10 @@ dashboard("a_text_is_looked_for_in_what_is_shown", "/", async (page) => {
 
 dashboard("json_is_asked_of_the_service_as_what_the_data_contain", "/", async (page) => {
     const mark = fresh("mark");
-    const asked = page.waitForRequest((request) => new URL(request.url()).searchParams
-        .get("contains") === JSON.stringify({ mark }));
+    const asked = page.waitForRequest(
+        (request) =>
+            new URL(request.url()).searchParams.get("contains") === JSON.stringify({ mark }),
+    );
     await words(page).fill(JSON.stringify({ mark }));
     await asked;
     await listening(page, mark);
@@ -176,7 +195,11 @@ async function chain(type) {
     const correlation = fresh("correlation");
     const ids = [fresh("cause"), fresh("event"), fresh("effect")];
     await publish(`${type}.cause`, { n: 0 }, { id: ids[0], correlation });
-    await publish(`${type}.event`, { total: 12, name: "a thing" }, { id: ids[1], correlation, causation: ids[0] });
+    await publish(
+        `${type}.event`,
+        { total: 12, name: "a thing" },
+        { id: ids[1], correlation, causation: ids[0] },
+    );
     await publish(`${type}.effect`, { n: 2 }, { id: ids[2], correlation, causation: ids[1] });
     return { correlation, ids };
 }
@@ -190,16 +213,26 @@ dashboard("a_click_opens_an_event_with_its_data_its_cause_and_its_effect", "/", 
 
     const line = panel(page).getByRole("list", { name: "Causes and effects" });
     await line.getByRole("listitem").nth(2).waitFor();
-    assert.deepEqual((await line.locator(".moment-type").allInnerTexts()),
-        [`${type}.cause`, `${type}.event`, `${type}.effect`]);
-    assert.match(await panel(page).locator("pre").innerText(), /"total": 12,\n\s+"name": "a thing"/);
+    assert.deepEqual(await line.locator(".moment-type").allInnerTexts(), [
+        `${type}.cause`,
+        `${type}.event`,
+        `${type}.effect`,
+    ]);
+    assert.match(
+        await panel(page).locator("pre").innerText(),
+        /"total": 12,\n\s+"name": "a thing"/,
+    );
     assert.match(await panel(page).innerText(), new RegExp(correlation));
 
     await line.getByText(`${type}.effect`).click();
-    await panel(page).getByRole("heading", { name: `${type}.effect` }).waitFor();
+    await panel(page)
+        .getByRole("heading", { name: `${type}.effect` })
+        .waitFor();
     assert.match(page.url(), new RegExp(ids[2]), "the address leads to the event");
     await page.reload();
-    await panel(page).getByRole("heading", { name: `${type}.effect` }).waitFor();
+    await panel(page)
+        .getByRole("heading", { name: `${type}.effect` })
+        .waitFor();
 });
 
 dashboard("the_keyboard_alone_opens_and_closes_an_event", "/", async (page) => {
@@ -215,21 +248,33 @@ dashboard("the_keyboard_alone_opens_and_closes_an_event", "/", async (page) => {
     await page.keyboard.press("ArrowDown");
     await page.keyboard.press("ArrowDown");
     assert.match(await page.locator(":focus").innerText(), new RegExp(`${type}\\.event`));
-    assert.notEqual(await page.locator(":focus").evaluate((element) => getComputedStyle(element).outlineStyle),
-        "none", "the focus can be seen");
+    assert.notEqual(
+        await page.locator(":focus").evaluate((element) => getComputedStyle(element).outlineStyle),
+        "none",
+        "the focus can be seen",
+    );
     await page.keyboard.press("Enter");
-    await panel(page).getByRole("heading", { name: `${type}.event` }).waitFor();
+    await panel(page)
+        .getByRole("heading", { name: `${type}.event` })
+        .waitFor();
 
     await page.keyboard.press("Escape");
     await panel(page).waitFor({ state: "detached" });
-    assert.match(await page.locator(":focus").innerText(), new RegExp(`${type}\\.event`), "the focus is back");
+    assert.match(
+        await page.locator(":focus").innerText(),
+        new RegExp(`${type}\\.event`),
+        "the focus is back",
+    );
 });
 
 dashboard("numbers_that_javascript_cannot_hold_are_shown_as_they_came", "/", async (page) => {
     await listening(page);
     const type = fresh("exact");
-    const answer = await fetch(`${url}/v1/events/${type}`, { method: "POST",
-        headers: { "Content-Type": "application/json" }, body: '{"big":12345678901234567890,"price":1.50}' });
+    const answer = await fetch(`${url}/v1/events/${type}`, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: '{"big":12345678901234567890,"price":1.50}',
+    });
     assert.equal(answer.status, 201);
 
     await row(page, type).click();
@@ -243,7 +288,11 @@ dashboard("numbers_that_javascript_cannot_hold_are_shown_as_they_came", "/", asy
 dashboard("what_an_event_says_never_becomes_part_of_the_page", "/", async (page) => {
     await listening(page);
     const subject = `<img src=x onerror="window.broken=1">${fresh("s")}`;
-    await publish("script.attempted", { html: "<script>window.broken=1</script><b id=bold>x</b>" }, { subject });
+    await publish(
+        "script.attempted",
+        { html: "<script>window.broken=1</script><b id=bold>x</b>" },
+        { subject },
+    );
 
     await row(page, "script.attempted").first().click();
 
@@ -262,7 +311,7 @@ dashboard("the_tree_of_types_counts_and_filters", "/", async (page) => {
     const branch = tree.getByRole("treeitem", { name: `${root}.leaf, 3 events`, exact: true });
     await branch.waitFor();
     await branch.focus();
-    if (await branch.getAttribute("aria-expanded") === "false") {
+    if ((await branch.getAttribute("aria-expanded")) === "false") {
         await page.keyboard.press("ArrowRight");
     }
     const leaf = tree.getByRole("treeitem", { name: `${root}.leaf.two, 2 events`, exact: true });
@@ -272,11 +321,15 @@ dashboard("the_tree_of_types_counts_and_filters", "/", async (page) => {
     await page.keyboard.press("ArrowDown");
     await page.keyboard.press("Enter");
 
-    await until("the pattern is the leaf's", async () =>
-        await pattern(page).inputValue() === `${root}.leaf.two`);
+    await until(
+        "the pattern is the leaf's",
+        async () => (await pattern(page).inputValue()) === `${root}.leaf.two`,
+    );
     await branch.locator(".pick").first().click();
-    await until("the pattern is the branch's", async () =>
-        await pattern(page).inputValue() === `${root}.leaf.**`);
+    await until(
+        "the pattern is the branch's",
+        async () => (await pattern(page).inputValue()) === `${root}.leaf.**`,
+    );
 });
 
 dashboard("rates_per_type_are_drawn_and_told_in_words", "/", async (page) => {
@@ -294,39 +347,54 @@ dashboard("rates_per_type_are_drawn_and_told_in_words", "/", async (page) => {
     assert.ok(drawn);
 });
 
-dashboard("a_subscription_shows_its_place_and_is_paused_resumed_and_moved", "/#/subscriptions", async (page) => {
-    const [name, type] = [fresh("place"), fresh("counted")];
-    await call("POST", "/v1/subscriptions", { name, pattern: type });
-    for (let i = 0; i < 3; i++) {
-        await publish(type, { i });
-    }
-    const line = page.getByRole("row", { name: new RegExp(name) });
-    await line.getByText("3 events").waitFor();
+dashboard(
+    "a_subscription_shows_its_place_and_is_paused_resumed_and_moved",
+    "/#/subscriptions",
+    async (page) => {
+        const [name, type] = [fresh("place"), fresh("counted")];
+        await call("POST", "/v1/subscriptions", { name, pattern: type });
+        for (let i = 0; i < 3; i++) {
+            await publish(type, { i });
+        }
+        const line = page.getByRole("row", { name: new RegExp(name) });
+        await line.getByText("3 events").waitFor();
 
-    const { deliveries } = await call("POST", `/v1/subscriptions/${name}/pull`, { max: 1, wait_ms: 1000 });
-    assert.equal(deliveries.length, 1);
-    await until("one is in flight", async () =>
-        await line.locator("[data-label='In flight']").innerText() === "1");
+        const { deliveries } = await call("POST", `/v1/subscriptions/${name}/pull`, {
+            max: 1,
+            wait_ms: 1000,
+        });
+        assert.equal(deliveries.length, 1);
+        await until(
+            "one is in flight",
+            async () => (await line.locator("[data-label='In flight']").innerText()) === "1",
+        );
 
-    await line.getByRole("button", { name: `Pause ${name}` }).click();
-    await line.getByText("paused").waitFor();
-    assert.equal((await call("GET", `/v1/subscriptions/${name}`)).paused, true);
-    await line.getByRole("button", { name: `Resume ${name}` }).click();
-    await line.getByText("paused").waitFor({ state: "detached" });
-    assert.equal((await call("GET", `/v1/subscriptions/${name}`)).paused, false);
+        await line.getByRole("button", { name: `Pause ${name}` }).click();
+        await line.getByText("paused").waitFor();
+        assert.equal((await call("GET", `/v1/subscriptions/${name}`)).paused, true);
+        await line.getByRole("button", { name: `Resume ${name}` }).click();
+        await line.getByText("paused").waitFor({ state: "detached" });
+        assert.equal((await call("GET", `/v1/subscriptions/${name}`)).paused, false);
 
-    await line.getByRole("button", { name: `Move ${name}` }).click();
-    await page.getByRole("radio", { name: /^Now/ }).check();
-    await page.getByRole("button", { name: "Move", exact: true }).click();
-    await until("nothing is before it", async () => (await call("GET", `/v1/subscriptions/${name}`)).lag === 0);
+        await line.getByRole("button", { name: `Move ${name}` }).click();
+        await page.getByRole("radio", { name: /^Now/ }).check();
+        await page.getByRole("button", { name: "Move", exact: true }).click();
+        await until(
+            "nothing is before it",
+            async () => (await call("GET", `/v1/subscriptions/${name}`)).lag === 0,
+        );
 
-    await line.getByRole("button", { name: `Move ${name}` }).click();
-    await page.getByRole("radio", { name: /^A position/ }).check();
-    await page.getByLabel("Position", { exact: true }).fill("1");
-    await page.getByRole("button", { name: "Move", exact: true }).click();
-    await until("all of it is before it", async () => (await call("GET", `/v1/subscriptions/${name}`)).lag >= 3);
-    await call("DELETE", `/v1/subscriptions/${name}`);
-});
+        await line.getByRole("button", { name: `Move ${name}` }).click();
+        await page.getByRole("radio", { name: /^A position/ }).check();
+        await page.getByLabel("Position", { exact: true }).fill("1");
+        await page.getByRole("button", { name: "Move", exact: true }).click();
+        await until(
+            "all of it is before it",
+            async () => (await call("GET", `/v1/subscriptions/${name}`)).lag >= 3,
+        );
+        await call("DELETE", `/v1/subscriptions/${name}`);
+    },
+);
 
 // A subscription that gives up `number` events, and so has as many dead letters.
 async function graveyard(number, code = "unpayable") {
@@ -336,88 +404,123 @@ async function graveyard(number, code = "unpayable") {
         await publish(type, { amount: i, note: "as it was" }, { subject: `${name}-${i}` });
     }
     const deliveries = await pull(name, number);
-    await call("POST", `/v1/subscriptions/${name}/settle`, { settlements: deliveries.map(({ receipt }) =>
-        ({ receipt, verdict: "reject", code, text: "the account has nothing in it" })) });
+    await call("POST", `/v1/subscriptions/${name}/settle`, {
+        settlements: deliveries.map(({ receipt }) => ({
+            receipt,
+            verdict: "reject",
+            code,
+            text: "the account has nothing in it",
+        })),
+    });
     return { name, type };
 }
 
 async function pull(name, number) {
     const all = [];
     await until(`${number} deliveries`, async () => {
-        const { deliveries } = await call("POST", `/v1/subscriptions/${name}/pull`, { max: number, wait_ms: 200 });
+        const { deliveries } = await call("POST", `/v1/subscriptions/${name}/pull`, {
+            max: number,
+            wait_ms: 200,
+        });
         all.push(...deliveries);
         return all.length >= number;
     });
     return all;
 }
 
-dashboard("a_dead_letter_says_why_and_is_mended_and_tried_again", "/#/dead-letters", async (page) => {
-    const { name, type } = await graveyard(1);
-    const line = page.getByRole("row", { name: new RegExp(name) });
-    await line.waitFor();
-    assert.match(await line.innerText(), /unpayable/);
-    assert.match(await line.innerText(), /the account has nothing in it/);
-    assert.match(await line.locator("[data-label='Since']").innerText(), /ago$/);
-    assert.equal(await line.locator("[data-label='Attempts']").innerText(), "1");
+dashboard(
+    "a_dead_letter_says_why_and_is_mended_and_tried_again",
+    "/#/dead-letters",
+    async (page) => {
+        const { name, type } = await graveyard(1);
+        const line = page.getByRole("row", { name: new RegExp(name) });
+        await line.waitFor();
+        assert.match(await line.innerText(), /unpayable/);
+        assert.match(await line.innerText(), /the account has nothing in it/);
+        assert.match(await line.locator("[data-label='Since']").innerText(), /ago$/);
+        assert.equal(await line.locator("[data-label='Attempts']").innerText(), "1");
 
-    await line.getByRole("button", { name: type }).click();
-    await panel(page, "Dead letter").getByRole("button", { name: "Edit and retry…" }).click();
-    const field = page.getByLabel("Data", { exact: true }).and(page.locator("textarea"));
-    const go = page.getByRole("button", { name: "Retry with this" });
-    assert.match(await field.inputValue(), /"note": "as it was"/);
-    await field.fill('{"amount": ');
-    await page.getByText(/Not JSON/).waitFor();
-    assert.ok(await go.isDisabled());
-    await field.fill('{"amount": 7, "note": "mended"}');
-    await go.click();
+        await line.getByRole("button", { name: type }).click();
+        await panel(page, "Dead letter").getByRole("button", { name: "Edit and retry…" }).click();
+        const field = page.getByLabel("Data", { exact: true }).and(page.locator("textarea"));
+        const go = page.getByRole("button", { name: "Retry with this" });
+        assert.match(await field.inputValue(), /"note": "as it was"/);
+        await field.fill('{"amount": ');
+        await page.getByText(/Not JSON/).waitFor();
+        assert.ok(await go.isDisabled());
+        await field.fill('{"amount": 7, "note": "mended"}');
+        await go.click();
 
-    const [delivery] = await pull(name, 1);
-    assert.deepEqual(delivery.event.data, { amount: 7, note: "mended" });
-    await call("POST", `/v1/subscriptions/${name}/settle`,
-        { settlements: [{ receipt: delivery.receipt, verdict: "done" }] });
-    await line.waitFor({ state: "detached" });
-    await call("DELETE", `/v1/subscriptions/${name}`);
-});
+        const [delivery] = await pull(name, 1);
+        assert.deepEqual(delivery.event.data, { amount: 7, note: "mended" });
+        await call("POST", `/v1/subscriptions/${name}/settle`, {
+            settlements: [{ receipt: delivery.receipt, verdict: "done" }],
+        });
+        await line.waitFor({ state: "detached" });
+        await call("DELETE", `/v1/subscriptions/${name}`);
+    },
+);
 
-dashboard("one_dead_letter_is_retried_and_another_discarded_after_a_question", "/#/dead-letters", async (page) => {
-    const { name } = await graveyard(2);
-    await page.getByRole("region", { name: "By Subscription" }).getByText(name).click();
-    await until("only these two", async () => await page.locator("tbody tr").count() === 2);
+dashboard(
+    "one_dead_letter_is_retried_and_another_discarded_after_a_question",
+    "/#/dead-letters",
+    async (page) => {
+        const { name } = await graveyard(2);
+        await page.getByRole("region", { name: "By Subscription" }).getByText(name).click();
+        await until("only these two", async () => (await page.locator("tbody tr").count()) === 2);
 
-    await page.locator("tbody tr").first().getByRole("button").first().click();
-    await panel(page, "Dead letter").getByRole("button", { name: "Retry", exact: true }).click();
-    const [delivery] = await pull(name, 1);
-    assert.equal(delivery.event.data.note, "as it was");
-    await call("POST", `/v1/subscriptions/${name}/settle`,
-        { settlements: [{ receipt: delivery.receipt, verdict: "done" }] });
-    await until("one is left", async () => await page.locator("tbody tr").count() === 1);
+        await page.locator("tbody tr").first().getByRole("button").first().click();
+        await panel(page, "Dead letter")
+            .getByRole("button", { name: "Retry", exact: true })
+            .click();
+        const [delivery] = await pull(name, 1);
+        assert.equal(delivery.event.data.note, "as it was");
+        await call("POST", `/v1/subscriptions/${name}/settle`, {
+            settlements: [{ receipt: delivery.receipt, verdict: "done" }],
+        });
+        await until("one is left", async () => (await page.locator("tbody tr").count()) === 1);
 
-    await page.locator("tbody tr").first().getByRole("button").first().click();
-    await panel(page, "Dead letter").getByRole("button", { name: "Discard…" }).click();
-    await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
-    assert.equal((await call("GET", `/v1/dead-letters?subscription=${name}`)).dead_letters.length, 1);
-    await panel(page, "Dead letter").getByRole("button", { name: "Discard…" }).click();
-    await page.getByRole("dialog").getByRole("button", { name: "Discard" }).click();
-    await until("none is left", async () =>
-        (await call("GET", `/v1/dead-letters?subscription=${name}`)).dead_letters.length === 0);
-    await call("DELETE", `/v1/subscriptions/${name}`);
-}, { refusals: /404/ });
+        await page.locator("tbody tr").first().getByRole("button").first().click();
+        await panel(page, "Dead letter").getByRole("button", { name: "Discard…" }).click();
+        await page.getByRole("dialog").getByRole("button", { name: "Cancel" }).click();
+        assert.equal(
+            (await call("GET", `/v1/dead-letters?subscription=${name}`)).dead_letters.length,
+            1,
+        );
+        await panel(page, "Dead letter").getByRole("button", { name: "Discard…" }).click();
+        await page.getByRole("dialog").getByRole("button", { name: "Discard" }).click();
+        await until(
+            "none is left",
+            async () =>
+                (await call("GET", `/v1/dead-letters?subscription=${name}`)).dead_letters.length ===
+                0,
+        );
+        await call("DELETE", `/v1/subscriptions/${name}`);
+    },
+    { refusals: /404/ },
+);
 
 dashboard("all_that_match_are_counted_before_they_are_retried", "/#/dead-letters", async (page) => {
     const { name } = await graveyard(3);
     const { name: spared } = await graveyard(1);
     await page.getByRole("region", { name: "By Subscription" }).getByText(name).click();
-    await until("only these three", async () => await page.locator("tbody tr").count() === 3);
+    await until("only these three", async () => (await page.locator("tbody tr").count()) === 3);
 
     await page.getByRole("button", { name: "Retry all matching…" }).click();
     await page.getByRole("dialog").getByText("3 dead letters").waitFor();
-    const { deliveries } = await call("POST", `/v1/subscriptions/${name}/pull`, { max: 3, wait_ms: 50 });
+    const { deliveries } = await call("POST", `/v1/subscriptions/${name}/pull`, {
+        max: 3,
+        wait_ms: 50,
+    });
     assert.equal(deliveries.length, 0, "the dry run has done nothing");
     await page.getByRole("dialog").getByRole("button", { name: "Retry 3" }).click();
 
     const retried = await pull(name, 3);
     assert.deepEqual(retried.map(({ event }) => event.data.amount).sort(), [0, 1, 2]);
-    assert.equal((await call("GET", `/v1/dead-letters?subscription=${spared}`)).dead_letters.length, 1);
+    assert.equal(
+        (await call("GET", `/v1/dead-letters?subscription=${spared}`)).dead_letters.length,
+        1,
+    );
     await page.getByText("3 dead letters tried again.").waitFor();
     await call("DELETE", `/v1/subscriptions/${name}`);
     await call("DELETE", `/v1/subscriptions/${spared}`);
@@ -432,18 +535,21 @@ dashboard("history_is_searched_page_by_page", "/#/search", async (page) => {
     await page.getByLabel("Order").selectOption("asc");
     await page.getByRole("button", { name: "Search" }).click();
 
-    await until("the first page", async () => await page.locator("button.row").count() === 50);
+    await until("the first page", async () => (await page.locator("button.row").count()) === 50);
     assert.match(await page.locator("button.row").first().innerText(), /\{i: 0\}/);
     await page.getByRole("button", { name: "Next" }).click();
-    await until("the second page", async () => await page.locator("button.row").count() === 10);
+    await until("the second page", async () => (await page.locator("button.row").count()) === 10);
     assert.match(await page.locator("button.row").last().innerText(), /\{i: 59\}/);
     assert.ok(await page.getByRole("button", { name: "Next" }).isDisabled());
     await page.getByRole("button", { name: "Previous" }).click();
-    await until("the first page again", async () => await page.locator("button.row").count() === 50);
+    await until(
+        "the first page again",
+        async () => (await page.locator("button.row").count()) === 50,
+    );
 
     await page.getByLabel("Data contains").fill('{"i":41}');
     await page.keyboard.press("Enter");
-    await until("the one", async () => await page.locator("button.row").count() === 1);
+    await until("the one", async () => (await page.locator("button.row").count()) === 1);
     assert.match(await page.locator("button.row").innerText(), /\{i: 41\}/);
 });
 
@@ -461,12 +567,14 @@ dashboard("a_stream_shows_its_events_with_their_versions", "/#/streams", async (
     await page.getByLabel("Subject").fill(subject);
     await page.keyboard.press("Enter");
 
-    await until("three events", async () => await page.locator("button.row").count() === 3);
+    await until("three events", async () => (await page.locator("button.row").count()) === 3);
     assert.deepEqual(await page.locator(".row .version").allInnerTexts(), ["1", "2", "3"]);
     await page.getByText("version 3").waitFor();
     await page.getByRole("button", { name: "newest first" }).click();
-    await until("the newest first", async () =>
-        (await page.locator(".row .version").allInnerTexts()).join() === "3,2,1");
+    await until(
+        "the newest first",
+        async () => (await page.locator(".row .version").allInnerTexts()).join() === "3,2,1",
+    );
 });
 
 dashboard("the_store_says_how_much_it_holds_and_how_it_is", "/#/store", async (page) => {
@@ -476,29 +584,39 @@ dashboard("the_store_says_how_much_it_holds_and_how_it_is", "/#/store", async (p
     await page.getByText(stats.url, { exact: true }).waitFor();
     const group = page.getByRole("region", { name: "Store", exact: true });
     assert.match(await group.innerText(), /On disk\n.*(B|KiB|MiB)/);
-    assert.match(await group.innerText(), new RegExp(`Version\\n${stats.version.replaceAll(".", "\\.")}`));
+    assert.match(
+        await group.innerText(),
+        new RegExp(`Version\\n${stats.version.replaceAll(".", "\\.")}`),
+    );
 });
 
 function brightness(page) {
     return page.evaluate(() => {
-        const [r, g, b] = getComputedStyle(document.body).backgroundColor.match(/[\d.]+/g).map(Number);
+        const [r, g, b] = getComputedStyle(document.body)
+            .backgroundColor.match(/[\d.]+/g)
+            .map(Number);
         return (r + g + b) / 765;
     });
 }
 
-dashboard("it_is_dark_where_the_system_is_and_as_somebody_chooses", "/", async (page) => {
-    await page.locator(".figures").waitFor();
-    assert.ok(await brightness(page) < 0.2, "dark as the system");
-    await page.getByRole("button", { name: "Light" }).click();
-    assert.ok(await brightness(page) > 0.8, "light as chosen");
-    await page.reload();
-    await page.locator(".figures").waitFor();
-    assert.ok(await brightness(page) > 0.8, "remembered");
-    await page.keyboard.press("d");
-    assert.ok(await brightness(page) < 0.2, "dark by a key");
-    await page.emulateMedia({ colorScheme: "light" });
-    await until("it follows the system again", async () => await brightness(page) > 0.8);
-}, { colorScheme: "dark" });
+dashboard(
+    "it_is_dark_where_the_system_is_and_as_somebody_chooses",
+    "/",
+    async (page) => {
+        await page.locator(".figures").waitFor();
+        assert.ok((await brightness(page)) < 0.2, "dark as the system");
+        await page.getByRole("button", { name: "Light" }).click();
+        assert.ok((await brightness(page)) > 0.8, "light as chosen");
+        await page.reload();
+        await page.locator(".figures").waitFor();
+        assert.ok((await brightness(page)) > 0.8, "remembered");
+        await page.keyboard.press("d");
+        assert.ok((await brightness(page)) < 0.2, "dark by a key");
+        await page.emulateMedia({ colorScheme: "light" });
+        await until("it follows the system again", async () => (await brightness(page)) > 0.8);
+    },
+    { colorScheme: "dark" },
+);
 
 dashboard("keys_lead_everywhere_and_a_question_mark_names_them", "/", async (page) => {
     await page.locator(".figures").waitFor();
@@ -527,13 +645,20 @@ dashboard("keys_lead_everywhere_and_a_question_mark_names_them", "/", async (pag
 dashboard("one_request_brings_all_of_the_page", "/", async (page) => {
     await page.locator(".figures").waitFor();
     const loaded = [];
-    page.on("request", (request) => loaded.push([request.resourceType(), new URL(request.url()).pathname]));
+    page.on("request", (request) =>
+        loaded.push([request.resourceType(), new URL(request.url()).pathname]),
+    );
     const answer = await page.reload();
     await page.locator(".figures").waitFor();
     await listening(page);
 
-    const others = loaded.filter(([kind, path]) => !path.startsWith("/v1/") && path !== "/readyz" &&
-        !(kind === "document" && path === "/") && kind !== "other");
+    const others = loaded.filter(
+        ([kind, path]) =>
+            !path.startsWith("/v1/") &&
+            path !== "/readyz" &&
+            !(kind === "document" && path === "/") &&
+            kind !== "other",
+    );
     assert.deepEqual(others, []);
     assert.equal(loaded.filter(([kind]) => kind === "document").length, 1);
     const policy = answer.headers()["content-security-policy"];
@@ -542,20 +667,25 @@ dashboard("one_request_brings_all_of_the_page", "/", async (page) => {
     assert.doesNotMatch(policy, /unsafe|\*|https?:/);
 });
 
-dashboard("the_policy_stops_what_is_not_of_the_page", "/", async (page) => {
-    await page.locator(".figures").waitFor();
-    const ran = await page.evaluate(() => {
-        const script = document.createElement("script");
-        try {
-            script.textContent = "window.intruder = 1";
-        } catch {
-            return "refused as text";
-        }
-        document.body.append(script);
-        return window.intruder;
-    });
-    assert.notEqual(ran, 1);
-}, { refusals: /Content Security Policy|TrustedScript|Trusted/ });
+dashboard(
+    "the_policy_stops_what_is_not_of_the_page",
+    "/",
+    async (page) => {
+        await page.locator(".figures").waitFor();
+        const ran = await page.evaluate(() => {
+            const script = document.createElement("script");
+            try {
+                script.textContent = "window.intruder = 1";
+            } catch {
+                return "refused as text";
+            }
+            document.body.append(script);
+            return window.intruder;
+        });
+        assert.notEqual(ran, 1);
+    },
+    { refusals: /Content Security Policy|TrustedScript|Trusted/ },
+);
 
 dashboard("every_part_has_a_name_for_who_cannot_see_it", "/", async (page) => {
     const { type } = await graveyard(1);
@@ -563,11 +693,16 @@ dashboard("every_part_has_a_name_for_who_cannot_see_it", "/", async (page) => {
         await page.goto(`${url}/#/${view}`);
         await page.getByRole("main").getByRole("heading", { level: 2 }).first().waitFor();
         for (const landmark of ["banner", "main", "navigation"]) {
-            assert.ok(await page.getByRole(landmark).count() >= 1, `${landmark} of ${view}`);
+            assert.ok((await page.getByRole(landmark).count()) >= 1, `${landmark} of ${view}`);
         }
-        const nameless = await page.evaluate(() => [...document.querySelectorAll("button, a, input, select, textarea")]
-            .filter((element) => !(element.innerText?.trim() || element.ariaLabel || element.labels?.length))
-            .map((element) => element.outerHTML));
+        const nameless = await page.evaluate(() =>
+            [...document.querySelectorAll("button, a, input, select, textarea")]
+                .filter(
+                    (element) =>
+                        !(element.innerText?.trim() || element.ariaLabel || element.labels?.length),
+                )
+                .map((element) => element.outerHTML),
+        );
         assert.deepEqual(nameless, [], view);
         assert.equal(await page.locator("nav [aria-current=page]").count(), 1);
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The dashboard under far more events than anybody can read: 10,000 a second, of which the stub sends
-// a sample as the service does. What is measured is told by the test.
+// The dashboard under far more events than anybody can read: 10,000 a second, of which the stub
+// sends a sample as the service does. What is measured is told by the test.
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { folder, openPage, startBrowser, until } from "./browser.mjs";
@@ -36,14 +36,18 @@ function listening(page) {
 // From the key to the frame that shows it: the event's own time stamp to the task after the paint.
 function measureKeys() {
     window.delays = [];
-    window.addEventListener("keydown", (event) => {
-        const begin = event.timeStamp;
-        requestAnimationFrame(() => {
-            const channel = new MessageChannel();
-            channel.port1.onmessage = () => window.delays.push(performance.now() - begin);
-            channel.port2.postMessage(0);
-        });
-    }, true);
+    window.addEventListener(
+        "keydown",
+        (event) => {
+            const begin = event.timeStamp;
+            requestAnimationFrame(() => {
+                const channel = new MessageChannel();
+                channel.port1.onmessage = () => window.delays.push(performance.now() - begin);
+                channel.port2.postMessage(0);
+            });
+        },
+        true,
+    );
 }
 
 async function heap(session) {
@@ -66,14 +70,16 @@ test("at_ten_thousand_events_a_second_it_samples_says_so_and_answers_keys_at_onc
     await page.locator("input[name=text]").fill("");
 
     const delays = (await page.evaluate(() => window.delays)).sort((a, b) => a - b);
-    t.diagnostic(`key to paint: median ${delays[delays.length >> 1].toFixed(1)} ms, ` +
-        `longest ${delays.at(-1).toFixed(1)} ms of ${delays.length}`);
+    t.diagnostic(
+        `key to paint: median ${delays[delays.length >> 1].toFixed(1)} ms, ` +
+            `longest ${delays.at(-1).toFixed(1)} ms of ${delays.length}`,
+    );
     assert.ok(delays.length >= 40);
     // Of 44 keys two may meet a machine that has other work to do than this page.
     assert.ok(delays.at(-3) < 100, `keys took ${delays.slice(-3).map(Math.round)} ms`);
     const [, shown] = /showing (\d+) of/.exec(await page.locator(".stream-status").innerText());
     assert.ok(Number(shown) <= 200);
-    assert.ok(await page.locator("button.row").count() <= 200);
+    assert.ok((await page.locator("button.row").count()) <= 200);
     assert.deepEqual(page.errors, []);
 });
 
@@ -99,7 +105,10 @@ test("however_many_events_come_memory_stays_where_it_is", async (t) => {
         await until("more than as many again", () => stub.sent > 1000, 60000);
         const late = await heap(session);
 
-        t.diagnostic(`heap: ${(early / 1e6).toFixed(1)} MB, and 36 MB of events later ${(late / 1e6).toFixed(1)} MB`);
+        t.diagnostic(
+            `heap: ${(early / 1e6).toFixed(1)} MB, and 36 MB of events later ` +
+                `${(late / 1e6).toFixed(1)} MB`,
+        );
         assert.ok(late < 60e6, `${late} bytes`);
         assert.ok(late - early < 8e6, `grew by ${late - early} bytes`);
     } finally {
@@ -123,7 +132,7 @@ test("should_the_service_not_sample_the_page_does", async () => {
     await until("all have come", async () => {
         const before = await waiting.innerText();
         await page.waitForTimeout(500);
-        return before === await waiting.innerText();
+        return before === (await waiting.innerText());
     });
     const number = Number((await waiting.innerText()).replace(/[^0-9]/g, ""));
     assert.ok(number >= 100 && number <= 1200, `${number} were taken`);

@@ -12,7 +12,8 @@ function parse(...pieces) {
     return messages;
 }
 
-const STREAM = ": hello\n\nid: 41\ndata: {\"a\":1}\n\nevent: sample\ndata: {\"seen\":2}\n\n" +
+const STREAM =
+    ': hello\n\nid: 41\ndata: {"a":1}\n\nevent: sample\ndata: {"seen":2}\n\n' +
     "event: gap\ndata: {\ndata: }\n\nid: 42\ndata: last\n\n";
 const MESSAGES = [
     { event: "message", id: "41", data: '{"a":1}' },
@@ -25,7 +26,11 @@ test("messages_are_the_same_wherever_the_stream_is_cut_in_two", () => {
     for (const end of ["\n", "\r\n", "\r"]) {
         const stream = STREAM.replaceAll("\n", end);
         for (let cut = 0; cut <= stream.length; cut++) {
-            assert.deepEqual(parse(stream.slice(0, cut), stream.slice(cut)), MESSAGES, `${end} at ${cut}`);
+            assert.deepEqual(
+                parse(stream.slice(0, cut), stream.slice(cut)),
+                MESSAGES,
+                `${end} at ${cut}`,
+            );
         }
     }
 });
@@ -42,7 +47,9 @@ test("a_message_without_its_empty_line_is_not_given", () => {
 });
 
 test("a_message_without_data_is_none_and_leaves_its_name_to_no_other", () => {
-    assert.deepEqual(parse("event: gap\n\ndata: x\n\n"), [{ event: "message", id: null, data: "x" }]);
+    assert.deepEqual(parse("event: gap\n\ndata: x\n\n"), [
+        { event: "message", id: null, data: "x" },
+    ]);
 });
 
 test("one_space_behind_the_colon_is_not_of_the_value_and_a_second_is", () => {
@@ -81,28 +88,39 @@ test("letters_whose_bytes_are_cut_apart_come_out_whole", async () => {
             controller.close();
         },
     });
-    await readStream(body, (message) => messages.push(message.data), () => pieces++);
+    await readStream(
+        body,
+        (message) => messages.push(message.data),
+        () => pieces++,
+    );
     assert.deepEqual(messages, ["Grüße, 鐘 🔔"]);
     assert.ok(pieces > 10);
 });
 
 test("what_a_reader_has_not_taken_is_not_asked_for", async () => {
     let asked = 0;
-    const body = new ReadableStream({
-        pull(controller) {
-            asked++;
-            controller.enqueue(new TextEncoder().encode("data: x\n\n"));
-            if (asked === 1000) {
-                controller.close();
-            }
+    const body = new ReadableStream(
+        {
+            pull(controller) {
+                asked++;
+                controller.enqueue(new TextEncoder().encode("data: x\n\n"));
+                if (asked === 1000) {
+                    controller.close();
+                }
+            },
         },
-    }, { highWaterMark: 0 });
+        { highWaterMark: 0 },
+    );
     let most = 0;
     let taken = 0;
-    await readStream(body, () => {
-        taken++;
-        most = Math.max(most, asked - taken);
-    }, () => {});
+    await readStream(
+        body,
+        () => {
+            taken++;
+            most = Math.max(most, asked - taken);
+        },
+        () => {},
+    );
     assert.equal(taken, 1000);
     assert.ok(most < 16, `${most} pieces were read ahead`);
 });

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // A made-up shop beside a made-up training, whose events fill the stub's log: orders whose payments
-// fail now and then, with causes and effects, and subscribers of whom one cannot do all it is given.
+// fail now and then, with causes and effects, and subscribers who cannot do all they are given.
 const TICK_MS = 50;
 
 const KINDS = [
@@ -13,12 +13,24 @@ const KINDS = [
 ];
 // What the subscribers cannot do. Each is sure: a retry meets it again, until the data are mended.
 const FAULTS = [
-    { name: "billing", code: "card_expired", cannot: (e) => e.type === "payment.failed" && e.data.reason,
-        text: (e) => `the bank refused ${e.data.order}: the card has expired (response 54)` },
-    { name: "shipping-notices", code: "timeout", cannot: (e) => e.data.grams > 1300,
-        text: (e) => `no answer of the scale within 5 s for a parcel of ${e.data.grams} g` },
-    { name: "crm-hook", code: "http_503", cannot: (e) => e.data.total % 23 === 0,
-        text: () => "POST https://crm.example.com/hooks/peal: 503 Service Unavailable" },
+    {
+        name: "billing",
+        code: "card_expired",
+        cannot: (e) => e.type === "payment.failed" && e.data.reason,
+        text: (e) => `the bank refused ${e.data.order}: the card has expired (response 54)`,
+    },
+    {
+        name: "shipping-notices",
+        code: "timeout",
+        cannot: (e) => e.data.grams > 1300,
+        text: (e) => `no answer of the scale within 5 s for a parcel of ${e.data.grams} g`,
+    },
+    {
+        name: "crm-hook",
+        code: "http_503",
+        cannot: (e) => e.data.total % 23 === 0,
+        text: () => "POST https://crm.example.com/hooks/peal: 503 Service Unavailable",
+    },
 ];
 
 const WORK_MS = 200;
@@ -43,22 +55,57 @@ export function makeShop(world) {
     function chain() {
         const id = `order-${1000 + order}`;
         const failed = order++ % 5 === 4;
-        const total = 5 + (order * 37) % 200;
+        const total = 5 + ((order * 37) % 200);
         const correlationid = `cart-${7000 + order}`;
         const begin = Date.now();
-        const say = (type, cause, data, ms = 0) => world.publish({ type, source: "/shop", subject: id,
-            correlationid, time: new Date(begin - 900 + ms).toISOString(),
-            ...(cause ? { causationid: cause.id } : {}), data });
-        const created = say("order.created", null, { order: id, total, currency: "EUR",
-            items: [{ sku: "A-17", count: 1 + (order % 3) }, { sku: "C-4", count: 1 }], note: "by the door" });
+        const say = (type, cause, data, ms = 0) =>
+            world.publish({
+                type,
+                source: "/shop",
+                subject: id,
+                correlationid,
+                time: new Date(begin - 900 + ms).toISOString(),
+                ...(cause ? { causationid: cause.id } : {}),
+                data,
+            });
+        const created = say("order.created", null, {
+            order: id,
+            total,
+            currency: "EUR",
+            items: [
+                { sku: "A-17", count: 1 + (order % 3) },
+                { sku: "C-4", count: 1 },
+            ],
+            note: "by the door",
+        });
         if (failed) {
-            const failure = say("payment.failed", created, { order: id, reason: "card_expired", retryable: false }, 41);
+            const failure = say(
+                "payment.failed",
+                created,
+                { order: id, reason: "card_expired", retryable: false },
+                41,
+            );
             say("order.cancelled", failure, { order: id }, 55);
             return 3;
         }
-        const paid = say("payment.authorized", created, { order: id, amount: total, card: "…4242" }, 38);
-        const packed = say("shipment.packed", paid, { order: id, grams: 400 + (order % 9) * 120 }, 412);
-        say("shipment.sent", packed, { order: id, carrier: "northbound", tracking: `NB${900000 + order}` }, 873);
+        const paid = say(
+            "payment.authorized",
+            created,
+            { order: id, amount: total, card: "…4242" },
+            38,
+        );
+        const packed = say(
+            "shipment.packed",
+            paid,
+            { order: id, grams: 400 + (order % 9) * 120 },
+            412,
+        );
+        say(
+            "shipment.sent",
+            packed,
+            { order: id, carrier: "northbound", tracking: `NB${900000 + order}` },
+            873,
+        );
         say("email.sent", paid, { to: `customer-${order}`, template: "receipt" }, 96);
         return 5;
     }
@@ -85,11 +132,14 @@ export function makeShop(world) {
             if (one.members === 0) {
                 continue;
             }
-            const settlements = world.pull(name, name === "search-index" ? 3 : 500).map(({ receipt, event }) => {
-                const fault = FAULTS.find((one) => one.name === name && one.cannot(event));
-                return fault ? { receipt, verdict: "reject", code: fault.code, text: fault.text(event) }
-                    : { receipt, verdict: "done" };
-            });
+            const settlements = world
+                .pull(name, name === "search-index" ? 3 : 500)
+                .map(({ receipt, event }) => {
+                    const fault = FAULTS.find((one) => one.name === name && one.cannot(event));
+                    return fault
+                        ? { receipt, verdict: "reject", code: fault.code, text: fault.text(event) }
+                        : { receipt, verdict: "done" };
+                });
             world.settle(name, settlements);
         }
         world.deliverRate = (world.counts.delivered - delivered) * (1000 / WORK_MS);
@@ -106,13 +156,22 @@ export function makeShop(world) {
         },
         // Subscribers, and something to see at once.
         furnish() {
-            for (const [name, pattern] of [["billing", "payment.*, order.*"], ["search-index", "**"],
-                ["shipping-notices", "shipment.*"], ["nightly-report", "order.*"]]) {
+            for (const [name, pattern] of [
+                ["billing", "payment.*, order.*"],
+                ["search-index", "**"],
+                ["shipping-notices", "shipment.*"],
+                ["nightly-report", "order.*"],
+            ]) {
                 world.subscribe({ name, pattern, kind: "client", from: "beginning" });
-                world.subscription(name).members = name === "nightly-report" ? 0 : 1 + (name.length % 3);
+                world.subscription(name).members =
+                    name === "nightly-report" ? 0 : 1 + (name.length % 3);
             }
-            world.subscribe({ name: "crm-hook", pattern: "order.created", kind: "webhook",
-                webhook: { url: "https://crm.example.com/hooks/peal" } });
+            world.subscribe({
+                name: "crm-hook",
+                pattern: "order.created",
+                kind: "webhook",
+                webhook: { url: "https://crm.example.com/hooks/peal" },
+            });
             world.subscription("crm-hook").members = 1;
             world.subscription("nightly-report").paused = true;
             for (let i = 0; i < 20; i++) {

@@ -23,15 +23,22 @@ function segment(text) {
     if (text === "**") {
         return "(?:[^.]+(?:\\.|$))*";
     }
-    const glob = text.replace(/[^A-Za-z0-9_$-]/g, (c) => ({ "*": "[^.]*", "?": "[^.]" })[c] ?? `\\${c}`);
+    const glob = text.replace(
+        /[^A-Za-z0-9_$-]/g,
+        (c) => ({ "*": "[^.]*", "?": "[^.]" })[c] ?? `\\${c}`,
+    );
     const body = text === "+" ? "[^.]+" : text === "*" ? "[^.]+(?:\\.[^.]+)*" : glob;
     return `${body}(?:\\.|$)`;
 }
 
 function single(pattern) {
     if (!/^[A-Za-z0-9_$*?+-]+(\.[A-Za-z0-9_*?+-]+)*$/.test(pattern)) {
-        throw new Refusal(400, "pattern", `'${pattern}' is no pattern: segments of letters, digits, ` +
-            "_ and -, or +, * and **, with dots between them.");
+        throw new Refusal(
+            400,
+            "pattern",
+            `'${pattern}' is no pattern: segments of letters, digits, ` +
+                "_ and -, or +, * and **, with dots between them.",
+        );
     }
     const expression = new RegExp(`^${pattern.split(".").map(segment).join("")}$`);
     const wild = /^[*+?]/.test(pattern);
@@ -42,11 +49,16 @@ function single(pattern) {
 export function matcher(text) {
     const parts = text.split(",").map((part) => part.trim());
     const wanted = parts.filter((part) => !part.startsWith("!")).map(single);
-    const unwanted = parts.filter((part) => part.startsWith("!")).map((part) => single(part.slice(1)));
+    const unwanted = parts
+        .filter((part) => part.startsWith("!"))
+        .map((part) => single(part.slice(1)));
     const known = new Map();
     return (type) => {
         if (!known.has(type)) {
-            known.set(type, wanted.some((match) => match(type)) && !unwanted.some((match) => match(type)));
+            known.set(
+                type,
+                wanted.some((match) => match(type)) && !unwanted.some((match) => match(type)),
+            );
         }
         return known.get(type);
     };
@@ -57,8 +69,12 @@ export function containsJson(whole, part) {
         return Array.isArray(whole) && part.every((p) => whole.some((w) => containsJson(w, p)));
     }
     if (part && typeof part === "object") {
-        return whole && typeof whole === "object" && !Array.isArray(whole) &&
-            Object.keys(part).every((key) => key in whole && containsJson(whole[key], part[key]));
+        return (
+            whole &&
+            typeof whole === "object" &&
+            !Array.isArray(whole) &&
+            Object.keys(part).every((key) => key in whole && containsJson(whole[key], part[key]))
+        );
     }
     return whole === part;
 }
@@ -86,8 +102,14 @@ export class World {
         if (!message.type || !/^[$A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$/.test(message.type)) {
             throw new Refusal(400, "type", `'${message.type}' is no type of an event.`);
         }
-        const event = { specversion: "1.0", source: "/stub", time: new Date().toISOString(),
-            datacontenttype: "application/json", ...message, id: message.id ?? randomUUID() };
+        const event = {
+            specversion: "1.0",
+            source: "/stub",
+            time: new Date().toISOString(),
+            datacontenttype: "application/json",
+            ...message,
+            id: message.id ?? randomUUID(),
+        };
         event.pealposition = digits(++this.last);
         event.recordedtime = new Date().toISOString();
         if (event.subject) {
@@ -138,9 +160,15 @@ export class World {
 
     typeList() {
         const now = Math.floor(Date.now() / 1000);
-        return [...this.types.values()].map(({ type, count, last_seen, recent }) => ({ type, count,
-            rate: recent.filter(({ second }) => second >= now - 10 && second < now)
-                .reduce((sum, one) => sum + one.count, 0) / 10, last_seen }));
+        return [...this.types.values()].map(({ type, count, last_seen, recent }) => ({
+            type,
+            count,
+            rate:
+                recent
+                    .filter(({ second }) => second >= now - 10 && second < now)
+                    .reduce((sum, one) => sum + one.count, 0) / 10,
+            last_seen,
+        }));
     }
 
     publishRate() {
@@ -159,21 +187,33 @@ export class World {
                 throw new Refusal(400, "json", `contains: '${query.contains}' is not JSON.`);
             }
         }
-        const bound = (text) => (/^\d+$/.test(text) ? (e) => Number(e.pealposition) - Number(text)
-            : (e) => new Date(e.time) - new Date(text));
+        const bound = (text) =>
+            /^\d+$/.test(text)
+                ? (e) => Number(e.pealposition) - Number(text)
+                : (e) => new Date(e.time) - new Date(text);
         for (const name of ["from", "to"]) {
-            if (query[name] && !/^\d+$/.test(query[name]) && Number.isNaN(Date.parse(query[name]))) {
-                throw new Refusal(400, "time", `${name}: '${query[name]}' is neither a time nor a position.`);
+            if (
+                query[name] &&
+                !/^\d+$/.test(query[name]) &&
+                Number.isNaN(Date.parse(query[name]))
+            ) {
+                throw new Refusal(
+                    400,
+                    "time",
+                    `${name}: '${query[name]}' is neither a time nor a position.`,
+                );
             }
         }
         const from = query.from ? bound(query.from) : () => 0;
         const to = query.to ? bound(query.to) : () => 0;
-        return (event) => matches(event.type) &&
+        return (event) =>
+            matches(event.type) &&
             (!query.subject || event.subject === query.subject) &&
             (!query.correlation || event.correlationid === query.correlation) &&
             (!query.causation || event.causationid === query.causation) &&
             (!query.source || event.source === query.source) &&
-            from(event) >= 0 && to(event) <= 0 &&
+            from(event) >= 0 &&
+            to(event) <= 0 &&
             (contains === undefined || containsJson(event.data, contains));
     }
 
@@ -184,7 +224,11 @@ export class World {
         const after = query.after ? Number(query.after) : down ? Infinity : 0;
         const found = [];
         const begin = down ? this.events.length - 1 : 0;
-        for (let i = begin; i >= 0 && i < this.events.length && found.length <= limit; i += down ? -1 : 1) {
+        for (
+            let i = begin;
+            i >= 0 && i < this.events.length && found.length <= limit;
+            i += down ? -1 : 1
+        ) {
             const at = Number(this.events[i].pealposition);
             if ((down ? at < after : at > after) && wanted(this.events[i])) {
                 found.push(this.events[i]);
@@ -228,10 +272,21 @@ export class World {
         if (this.subscriptions.has(body.name)) {
             throw new Refusal(409, "exists", `There is a subscription '${body.name}' already.`);
         }
-        const one = { name: body.name, pattern: body.pattern, label: body.label ?? "", paused: false,
-            kind: body.kind ?? "pull", at: body.from === "beginning" ? this.first - 1 : this.last,
-            matches: matcher(body.pattern), pending: new Map(), retries: [], attempts: new Map(),
-            maxAttempts: body.retry?.max_attempts ?? 5, members: 0, webhook: body.webhook };
+        const one = {
+            name: body.name,
+            pattern: body.pattern,
+            label: body.label ?? "",
+            paused: false,
+            kind: body.kind ?? "pull",
+            at: body.from === "beginning" ? this.first - 1 : this.last,
+            matches: matcher(body.pattern),
+            pending: new Map(),
+            retries: [],
+            attempts: new Map(),
+            maxAttempts: body.retry?.max_attempts ?? 5,
+            members: 0,
+            webhook: body.webhook,
+        };
         this.subscriptions.set(body.name, one);
         return this.describe(one);
     }
@@ -247,11 +302,22 @@ export class World {
     describe(one) {
         const behind = Math.max(0, this.last - one.at);
         const oldest = this.events[Math.max(0, one.at + 1 - this.first)];
-        return { name: one.name, pattern: one.pattern, label: one.label, position: one.at, lag: behind,
-            lag_seconds: behind && oldest ? Math.round((Date.now() - new Date(oldest.time)) / 100) / 10 : 0,
-            unsettled: one.pending.size, members: one.members, paused: one.paused, kind: one.kind,
-            dead_letters: [...this.letters.values()].filter((l) => l.subscription === one.name).length,
-            ...(one.webhook ? { webhook: { url: one.webhook.url, disabled: false } } : {}) };
+        return {
+            name: one.name,
+            pattern: one.pattern,
+            label: one.label,
+            position: one.at,
+            lag: behind,
+            lag_seconds:
+                behind && oldest ? Math.round((Date.now() - new Date(oldest.time)) / 100) / 10 : 0,
+            unsettled: one.pending.size,
+            members: one.members,
+            paused: one.paused,
+            kind: one.kind,
+            dead_letters: [...this.letters.values()].filter((l) => l.subscription === one.name)
+                .length,
+            ...(one.webhook ? { webhook: { url: one.webhook.url, disabled: false } } : {}),
+        };
     }
 
     seek(name, body) {
@@ -310,8 +376,14 @@ export class World {
     judge(one, { event, letter }, verdict, code, text) {
         const attempts = one.attempts.get(event.id) ?? 1;
         if (verdict === "reject" || (verdict === "retry" && attempts >= one.maxAttempts)) {
-            this.bury(one.name, event, code ?? (verdict === "reject" ? "rejected" : "spent"), text ?? "",
-                attempts, letter);
+            this.bury(
+                one.name,
+                event,
+                code ?? (verdict === "reject" ? "rejected" : "spent"),
+                text ?? "",
+                attempts,
+                letter,
+            );
         } else if (verdict === "retry" || verdict === "release") {
             this.counts.retried++;
             one.retries.push({ event, letter });
@@ -328,9 +400,20 @@ export class World {
         const now = new Date().toISOString();
         const before = this.letters.get(id);
         this.counts.rejected++;
-        this.letters.set(id, { id, subscription, label: "", reason, text, attempts,
-            first_failure: before?.first_failure ?? now, last_failure: now,
-            edited: before?.edited ?? false, retrying: false, parked: false, event });
+        this.letters.set(id, {
+            id,
+            subscription,
+            label: "",
+            reason,
+            text,
+            attempts,
+            first_failure: before?.first_failure ?? now,
+            last_failure: now,
+            edited: before?.edited ?? false,
+            retrying: false,
+            parked: false,
+            event,
+        });
         return this.letters.get(id);
     }
 
@@ -345,10 +428,13 @@ export class World {
     lettersOf(query) {
         const matches = query.type ? matcher(query.type) : () => true;
         const before = Date.now() - Number(query.older_than_ms ?? 0);
-        return [...this.letters.values()].filter((letter) =>
-            (!query.subscription || letter.subscription === query.subscription) &&
-            (!query.reason || letter.reason === query.reason) &&
-            matches(letter.event.type) && new Date(letter.first_failure) <= before);
+        return [...this.letters.values()].filter(
+            (letter) =>
+                (!query.subscription || letter.subscription === query.subscription) &&
+                (!query.reason || letter.reason === query.reason) &&
+                matches(letter.event.type) &&
+                new Date(letter.first_failure) <= before,
+        );
     }
 
     // With other data it is the same event for its subscription, which is given it in its place.
@@ -364,14 +450,31 @@ export class World {
     }
 
     stats() {
-        return { version: "0.0.0-stub", uptime_seconds: Math.floor((Date.now() - this.begun) / 1000),
-            url: "file:./events", published: this.counts.published, delivered: this.counts.delivered,
-            retried: this.counts.retried, duplicates: 0, refused: 0, rejected: this.counts.rejected,
-            dropped: 0, dead_letters: this.letters.size, scheduled: this.scheduled.length,
-            first_position: this.first, last_position: this.last, types: this.types.size,
-            subscriptions: this.subscriptions.size, memory_bytes: process.memoryUsage().heapUsed,
-            log_files: 1 + Math.floor(this.last / 100000), log_archived: 0, log_bytes: this.last * 310,
-            connections: 2, streams: this.listeners.size, publish_rate: this.publishRate(),
-            deliver_rate: this.deliverRate };
+        return {
+            version: "0.0.0-stub",
+            uptime_seconds: Math.floor((Date.now() - this.begun) / 1000),
+            url: "file:./events",
+            published: this.counts.published,
+            delivered: this.counts.delivered,
+            retried: this.counts.retried,
+            duplicates: 0,
+            refused: 0,
+            rejected: this.counts.rejected,
+            dropped: 0,
+            dead_letters: this.letters.size,
+            scheduled: this.scheduled.length,
+            first_position: this.first,
+            last_position: this.last,
+            types: this.types.size,
+            subscriptions: this.subscriptions.size,
+            memory_bytes: process.memoryUsage().heapUsed,
+            log_files: 1 + Math.floor(this.last / 100000),
+            log_archived: 0,
+            log_bytes: this.last * 310,
+            connections: 2,
+            streams: this.listeners.size,
+            publish_rate: this.publishRate(),
+            deliver_rate: this.deliverRate,
+        };
     }
 }

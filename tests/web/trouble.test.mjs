@@ -83,7 +83,9 @@ test("what_was_forgotten_meanwhile_is_told", async () => {
     stub.world.forget(31);
     await stub.up();
 
-    await page.getByText("30 events were forgotten before this page came back (positions 2 to 31).").waitFor();
+    await page
+        .getByText("30 events were forgotten before this page came back (positions 2 to 31).")
+        .waitFor();
 });
 
 test("it_tries_at_once_when_somebody_asks_it_to", async () => {
@@ -154,8 +156,11 @@ test("what_is_typed_stays_while_numbers_come_and_go", async () => {
     await page.goto(`${stub.url}/#/dead-letters`);
     const pattern = page.getByRole("main").getByLabel("Pattern", { exact: true });
     await pattern.fill("half.writ");
-    await until("the page has asked again", async () => stub.requests
-        .filter((line) => line.startsWith("GET /v1/dead-letters?")).length >= 3);
+    await until(
+        "the page has asked again",
+        async () =>
+            stub.requests.filter((line) => line.startsWith("GET /v1/dead-letters?")).length >= 3,
+    );
     assert.equal(await pattern.inputValue(), "half.writ");
 });
 
@@ -164,7 +169,10 @@ test("an_opened_event_holds_the_list_so_that_its_row_is_there_afterwards", async
     await listening(page);
     stub.world.publish({ type: "row.kept", id: "kept" });
     await row(page, "row.kept").click();
-    await page.getByRole("complementary", { name: "Event" }).getByRole("heading", { name: "row.kept" }).waitFor();
+    await page
+        .getByRole("complementary", { name: "Event" })
+        .getByRole("heading", { name: "row.kept" })
+        .waitFor();
     for (let i = 0; i < 300; i++) {
         stub.world.publish({ type: "row.new", data: { i } });
     }
@@ -178,8 +186,13 @@ test("an_opened_event_holds_the_list_so_that_its_row_is_there_afterwards", async
 });
 
 test("an_error_of_the_service_is_shown_with_its_own_words_and_goes_away", async () => {
-    stub.fault = (request, url) => (url.pathname === "/v1/subscriptions"
-        ? { status: 500, detail: "subscriptions: the state file cannot be read: Input/output error." } : null);
+    stub.fault = (request, url) =>
+        url.pathname === "/v1/subscriptions"
+            ? {
+                  status: 500,
+                  detail: "subscriptions: the state file cannot be read: Input/output error.",
+              }
+            : null;
     const page = await open("/#/subscriptions");
     await page.getByText("the state file cannot be read: Input/output error.").waitFor();
     await page.getByTitle("Connected").waitFor();
@@ -193,8 +206,14 @@ test("an_action_that_is_refused_changes_nothing_and_says_why", async () => {
     stub.world.subscribe({ name: "billing", pattern: "order.*" });
     const page = await open("/#/subscriptions");
     await page.getByRole("button", { name: "Pause billing" }).waitFor();
-    stub.fault = (request) => (request.method === "POST"
-        ? { status: 409, code: "busy", detail: "billing: it is being moved; try again when that is done." } : null);
+    stub.fault = (request) =>
+        request.method === "POST"
+            ? {
+                  status: 409,
+                  code: "busy",
+                  detail: "billing: it is being moved; try again when that is done.",
+              }
+            : null;
 
     await page.getByRole("button", { name: "Pause billing" }).click();
 
@@ -218,7 +237,12 @@ test("long_data_are_cut_and_can_be_seen_whole", async () => {
     const page = await open();
     await listening(page);
     const list = Array.from({ length: 500 }, (_, i) => `line ${i}`);
-    stub.world.publish({ type: "long.data", id: "long", subject: "s".repeat(900), data: { list, text: "x".repeat(9000) } });
+    stub.world.publish({
+        type: "long.data",
+        id: "long",
+        subject: "s".repeat(900),
+        data: { list, text: "x".repeat(9000) },
+    });
     await row(page, "long.data").click();
     const data = page.getByRole("complementary", { name: "Event" }).locator("pre");
     await data.waitFor();
@@ -229,14 +253,27 @@ test("long_data_are_cut_and_can_be_seen_whole", async () => {
     await until("all of it", async () => (await data.innerText()).includes("line 499"));
     assert.ok((await data.innerText()).includes("x".repeat(9000)));
     await page.getByRole("button", { name: "all 900 characters" }).click();
-    await page.getByRole("complementary", { name: "Event" }).getByTitle("Its stream")
-        .filter({ hasText: "s".repeat(900) }).waitFor();
+    await page
+        .getByRole("complementary", { name: "Event" })
+        .getByTitle("Its stream")
+        .filter({ hasText: "s".repeat(900) })
+        .waitFor();
 });
 
 test("data_that_are_no_json_are_shown_as_what_they_are", async () => {
-    stub.world.publish({ type: "text.plain", id: "plain", datacontenttype: "text/plain", data: "just a line" });
-    stub.world.publish({ type: "bytes.raw", id: "bytes", datacontenttype: "image/png", data: undefined,
-        data_base64: "iVBORw0KGgo=" });
+    stub.world.publish({
+        type: "text.plain",
+        id: "plain",
+        datacontenttype: "text/plain",
+        data: "just a line",
+    });
+    stub.world.publish({
+        type: "bytes.raw",
+        id: "bytes",
+        datacontenttype: "image/png",
+        data: undefined,
+        data_base64: "iVBORw0KGgo=",
+    });
     const page = await open("/#/live?event=plain");
     const data = page.getByRole("complementary", { name: "Event" });
     await data.getByText("just a line").waitFor();
@@ -248,7 +285,9 @@ test("data_that_are_no_json_are_shown_as_what_they_are", async () => {
 
 test("where_there_is_nothing_yet_it_says_what_to_do_with_its_own_address", async () => {
     const page = await open();
-    await page.getByText(`curl -d '{"total":5}' '${stub.url}/v1/events/order.created?subject=order-17'`).waitFor();
+    await page
+        .getByText(`curl -d '{"total":5}' '${stub.url}/v1/events/order.created?subject=order-17'`)
+        .waitFor();
     await page.goto(`${stub.url}/#/subscriptions`);
     await page.getByText(`${stub.url}/v1/subscriptions`).waitFor();
     await page.goto(`${stub.url}/#/streams`);
@@ -258,10 +297,17 @@ test("where_there_is_nothing_yet_it_says_what_to_do_with_its_own_address", async
 });
 
 test("what_waits_for_its_time_is_listed_and_cancelled", async () => {
-    stub.world.scheduled = [{ deliver_at: "2101-01-01T00:00:00Z",
-        event: { id: "later", type: "reminder.due", subject: "order-9" } }];
+    stub.world.scheduled = [
+        {
+            deliver_at: "2101-01-01T00:00:00Z",
+            event: { id: "later", type: "reminder.due", subject: "order-9" },
+        },
+    ];
     const page = await open("/#/store");
-    await page.getByRole("row", { name: /reminder\.due/ }).getByRole("button", { name: "Cancel" }).click();
+    await page
+        .getByRole("row", { name: /reminder\.due/ })
+        .getByRole("button", { name: "Cancel" })
+        .click();
     await page.getByText("reminder.due").waitFor({ state: "detached" });
     assert.deepEqual(stub.world.scheduled, []);
 });

@@ -5,7 +5,17 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { Exact, pretty, preview } from "../../web/src/exact.js";
 import { syncTime } from "../../web/src/metrics.js";
-import { ago, apart, bytes, count, duration, localTime, plural, position, rate } from "../../web/src/format.js";
+import {
+    ago,
+    apart,
+    bytes,
+    count,
+    duration,
+    localTime,
+    plural,
+    position,
+    rate,
+} from "../../web/src/format.js";
 
 test("numbers_are_grouped_and_what_is_unknown_is_a_dash", () => {
     assert.equal(count(1234567), "1,234,567");
@@ -59,7 +69,7 @@ test("a_time_of_another_day_has_its_date_and_no_time_stays_what_it_is", () => {
 });
 
 test("json_is_printed_as_json_again", () => {
-    const value = { a: [1, { b: null }, []], "c d": "e\n\"f\"", g: {}, h: true };
+    const value = { a: [1, { b: null }, []], "c d": 'e\n"f"', g: {}, h: true };
     assert.deepEqual(JSON.parse(pretty(value)), value);
     assert.equal(pretty({ n: new Exact("1.50") }), '{\n  "n": 1.50\n}');
     assert.equal(new Exact("12.5") * 2, 25);
@@ -75,10 +85,15 @@ test("a_preview_looks_at_no_more_than_it_shows", () => {
 
 test("the_time_of_syncs_is_read_from_the_buckets_of_their_histogram", () => {
     const bucket = (le, number) => `peal_sync_duration_seconds_bucket{le="${le}"} ${number}`;
-    const text = ["# HELP peal_sync_duration_seconds x", bucket("0.004", 995), bucket("0.001", 700),
-        bucket("+Inf", 1000), "peal_sync_duration_seconds_count 1000"].join("\n");
+    const text = [
+        "# HELP peal_sync_duration_seconds x",
+        bucket("0.004", 995),
+        bucket("0.001", 700),
+        bucket("+Inf", 1000),
+        "peal_sync_duration_seconds_count 1000",
+    ].join("\n");
     assert.deepEqual(syncTime(text), { count: 1000, median: 0.001, most: 0.004 });
     assert.equal(syncTime([bucket("0.001", 1), bucket("+Inf", 100)].join("\n")).median, Infinity);
     assert.equal(syncTime(bucket("+Inf", 0)), null);
-    assert.equal(syncTime("peal_other_bucket{le=\"1\"} 5"), null);
+    assert.equal(syncTime('peal_other_bucket{le="1"} 5'), null);
 });

@@ -78,9 +78,12 @@ async function refusal(answer) {
     } catch {
         // Not JSON: something between us and the service has answered. Its status is all we say.
     }
-    return new ApiError(answer.status, problem.title || answer.statusText || "Refused",
+    return new ApiError(
+        answer.status,
+        problem.title || answer.statusText || "Refused",
         problem.detail || `The service answered ${answer.status} ${answer.statusText}.`,
-        problem.reasons);
+        problem.reasons,
+    );
 }
 
 // The answer, if it is a good one. options: those of fetch.

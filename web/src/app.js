@@ -39,9 +39,12 @@ function Mark() {
 function Nav() {
     const dead = Number(stats.value?.dead_letters ?? 0);
     return html`<nav aria-label="Views"><ul>
-        ${VIEWS.map(([name, label]) => html`<li key=${name}><a href=${href(name)}
+        ${VIEWS.map(
+            ([name, label]) => html`<li key=${name}><a href=${href(name)}
             aria-current=${route.value.view === name ? "page" : undefined}>${label}
-            ${name === "dead-letters" && dead > 0 && html` <span class="badge">${brief(dead)}</span>`}</a></li>`)}
+            ${name === "dead-letters" && dead > 0 && html` <span class="badge">${brief(dead)}
+                </span>`}</a></li>`,
+        )}
     </ul></nav>`;
 }
 
@@ -61,7 +64,8 @@ function Head() {
             <button type="button" class="icon" aria-label="Keys" title="Keys (?)"
                 onClick=${() => (helpOpen.value = true)}>?</button>
             <button type="button" class="icon" title="Light or dark (d)" onClick=${toggleTheme}
-                aria-label=${theme.value === "dark" ? "Light" : "Dark"}>${theme.value === "dark" ? "☀" : "☾"}</button>
+                aria-label=${theme.value === "dark" ? "Light" : "Dark"}>
+                    ${theme.value === "dark" ? "☀" : "☾"}</button>
         </div>
     </header>`;
 }
@@ -74,17 +78,36 @@ function Figures() {
     const tiles = [
         ["Published", rate(number("publish_rate")), "a second", "live"],
         ["Delivered", rate(number("deliver_rate")), "a second", "subscriptions"],
-        ["Events", number("last_position") < 1e7 ? count(number("last_position")) : brief(number("last_position")),
-            "in the log", "search"],
+        [
+            "Events",
+            number("last_position") < 1e7
+                ? count(number("last_position"))
+                : brief(number("last_position")),
+            "in the log",
+            "search",
+        ],
         ["Subscriptions", count(number("subscriptions")), "open", "subscriptions"],
-        ["Dead letters", count(dead), dead ? "to look at" : "all is well", "dead-letters", dead ? "bad" : ""],
-        ["Stored", bytes(number("log_bytes")), health.value?.ready === false ? "not ready" : "healthy",
-            "store", health.value?.ready === false ? "bad" : ""],
+        [
+            "Dead letters",
+            count(dead),
+            dead ? "to look at" : "all is well",
+            "dead-letters",
+            dead ? "bad" : "",
+        ],
+        [
+            "Stored",
+            bytes(number("log_bytes")),
+            health.value?.ready === false ? "not ready" : "healthy",
+            "store",
+            health.value?.ready === false ? "bad" : "",
+        ],
     ];
     return html`<section class="figures" aria-label="Figures">
-        ${tiles.map(([label, text, unit, view, kind]) => html`<a key=${label} href=${href(view)}
+        ${tiles.map(
+            ([label, text, unit, view, kind]) => html`<a key=${label} href=${href(view)}
             class=${`figure ${kind ?? ""}`}><span class="label">${label}</span>
-            <span class="value">${text}</span><span class="unit">${unit}</span></a>`)}
+            <span class="value">${text}</span><span class="unit">${unit}</span></a>`,
+        )}
     </section>`;
 }
 
@@ -98,14 +121,20 @@ function Lost() {
         }
     }, [down]);
     const seconds = Math.round((Date.now() - downSince.value) / 1000);
-    return html`<div role="status" aria-live="polite" class="lost-place">${down && html`<div class="lost">
+    return html`<div role="status" aria-live="polite" class="lost-place">${
+        down &&
+        html`<div class="lost">
         <span><strong>Connection lost.</strong> The page tries again by itself.
             <span aria-hidden="true">${seconds > 1 ? ` What it shows is ${duration(seconds)} old.` : ""}</span></span>
         <button type="button" onClick=${wake}>Try now</button>
-    </div>`}${signedOut.value && html`<div class="lost">
+    </div>`
+    }${
+        signedOut.value &&
+        html`<div class="lost">
         <span>This service asks for a token. Without one the page cannot show what it does.</span>
         <button type="button" onClick=${signIn}>Sign in</button>
-    </div>`}</div>`;
+    </div>`
+    }</div>`;
 }
 
 function Token() {
@@ -117,14 +146,18 @@ function Token() {
     };
     return html`<${Dialog} title="This service asks for a token" onClose=${() => give(null)}>
         <form onSubmit=${submit}>
-            <p class=${refused ? "bad" : "muted"} role=${refused ? "alert" : undefined}>${refused
-                ? "That token was refused. Is it spelled right, and not revoked?"
-                : "It is kept in this tab until you close it, and sent to this service only."}</p>
-            <label><span class="hidden">Token</span><input type="password" class="mono" autofocus name="token"
+            <p class=${refused ? "bad" : "muted"} role=${refused ? "alert" : undefined}>${
+                refused
+                    ? "That token was refused. Is it spelled right, and not revoked?"
+                    : "It is kept in this tab until you close it, and sent to this service only."
+            }</p>
+            <label><span class="hidden">Token</span><input type="password" class="mono" autofocus
+                name="token"
                 autocomplete="off" placeholder="Bearer token" value=${token}
                 onInput=${(event) => setToken(event.target.value)} /></label>
             <div class="buttons"><button type="button" onClick=${() => give(null)}>Not now</button>
-                <button type="submit" class="primary" disabled=${!token.trim()}>Sign in</button></div>
+                <button type="submit" class="primary" disabled=${!token.trim()}>Sign in</button>
+                    </div>
         </form>
     <//>`;
 }
@@ -134,9 +167,12 @@ function Help() {
         helpOpen.value = false;
     };
     return html`<${Dialog} title="Keys" onClose=${close}>
-        <dl class="keys">${KEYS.map(([key, what]) => html`<div key=${key}>
-            <dt>${key.split(" ").map((one) => (one === "…" ? " … " : html`<kbd>${one}</kbd> `))}</dt>
-            <dd>${what}</dd></div>`)}</dl>
+        <dl class="keys">${KEYS.map(
+            ([key, what]) => html`<div key=${key}>
+            <dt>${key.split(" ").map((one) => (one === "…" ? " … " : html`<kbd>${one}</kbd> `))}
+                </dt>
+            <dd>${what}</dd></div>`,
+        )}</dl>
         <h3>Patterns</h3>
         <dl class="keys">
             <div><dt><code>order.created</code></dt><dd>that type</dd></div>
@@ -145,7 +181,8 @@ function Help() {
             <div><dt><code>**</code></dt><dd>none or more segments</dd></div>
             <div><dt><code>a.*, !a.b</code></dt><dd>a list; ! leaves out</dd></div>
         </dl>
-        <div class="buttons"><button type="button" class="primary" autofocus onClick=${close}>Close</button></div>
+        <div class="buttons"><button type="button" class="primary" autofocus
+            onClick=${close}>Close</button></div>
     <//>`;
 }
 
@@ -154,7 +191,9 @@ export function App() {
     useEffect(watchTypes, []);
     const { view, params } = route.value;
     useEffect(() => {
-        document.querySelector(".top nav [aria-current]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+        document
+            .querySelector(".top nav [aria-current]")
+            ?.scrollIntoView({ block: "nearest", inline: "nearest" });
         document.title = `${VIEWS.find(([name]) => name === view)[1]} · Peal`;
         window.scrollTo(0, 0);
     }, [view]);
@@ -173,6 +212,8 @@ export function App() {
         </main>
         ${question.value && html`<${Token} key=${String(question.value.refused)} />`}
         ${helpOpen.value && html`<${Help} />`}
-        <div role="status" class="notice-place">${notice.value &&
-            html`<p class=${`notice ${notice.value.bad ? "bad" : ""}`}>${notice.value.text}</p>`}</div>`;
+        <div role="status" class="notice-place">${
+            notice.value &&
+            html`<p class=${`notice ${notice.value.bad ? "bad" : ""}`}>${notice.value.text}</p>`
+        }</div>`;
 }

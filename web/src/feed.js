@@ -34,14 +34,20 @@ async function attempt(state, query, on) {
         if (state.id) {
             headers["Last-Event-ID"] = state.id;
         }
-        const answer = await request(address("/v1/stream", query),
-            { headers, signal: controller.signal });
+        const answer = await request(address("/v1/stream", query), {
+            headers,
+            signal: controller.signal,
+        });
         state.failures = 0;
         on.state("open", null);
-        await readStream(answer.body, (message) => {
-            state.id = message.id ?? state.id;
-            on[message.event]?.(message.data);
-        }, alive);
+        await readStream(
+            answer.body,
+            (message) => {
+                state.id = message.id ?? state.id;
+                on[message.event]?.(message.data);
+            },
+            alive,
+        );
     } finally {
         clearTimeout(timer);
         controller.abort();

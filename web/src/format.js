@@ -54,8 +54,10 @@ export function duration(seconds) {
     for (const [size, name, small, smallName] of steps) {
         if (seconds >= size) {
             const rest = Math.floor((seconds % size) / small);
-            return `${whole.format(Math.floor(seconds / size))} ${name}` +
-                (rest ? ` ${rest} ${smallName}` : "");
+            return (
+                `${whole.format(Math.floor(seconds / size))} ${name}` +
+                (rest ? ` ${rest} ${smallName}` : "")
+            );
         }
     }
     return `${seconds < 10 ? one.format(seconds) : whole.format(seconds)} s`;
@@ -71,7 +73,8 @@ export function localTime(text, always) {
     if (Number.isNaN(at.getTime())) {
         return String(text ?? "");
     }
-    const clock = `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.` +
+    const clock =
+        `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}.` +
         String(at.getMilliseconds()).padStart(3, "0");
     if (!always && at.toDateString() === new Date().toDateString()) {
         return clock;
@@ -97,7 +100,12 @@ export function ago(text) {
     if (Number.isNaN(seconds)) {
         return "–";
     }
-    const steps = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
+    const steps = [
+        [86400, "d"],
+        [3600, "h"],
+        [60, "min"],
+        [1, "s"],
+    ];
     const [size, unit] = steps.find(([step]) => seconds >= step) ?? steps.at(-1);
     return `${whole.format(Math.max(1, Math.floor(seconds / size)))} ${unit} ago`;
 }
@@ -107,7 +115,9 @@ export function position(text) {
     if (text === undefined || text === null) {
         return "";
     }
-    return String(text).replace(/^0+(?=\d)/, "").replace(/\B(?=(\d{3})+$)/g, ",");
+    return String(text)
+        .replace(/^0+(?=\d)/, "")
+        .replace(/\B(?=(\d{3})+$)/g, ",");
 }
 
 export function plural(number, word) {

@@ -108,7 +108,10 @@ function take(raw) {
     bufferBytes += raw.length;
     fresh++;
     let drop = 0;
-    while (buffer.length - drop > BUFFER_MAX || (bufferBytes > BUFFER_BYTES && drop < buffer.length - 1)) {
+    while (
+        buffer.length - drop > BUFFER_MAX ||
+        (bufferBytes > BUFFER_BYTES && drop < buffer.length - 1)
+    ) {
         bufferBytes -= buffer[drop++].raw.length;
     }
     if (drop) {
@@ -147,16 +150,19 @@ export function resume() {
 // Follows what the selectors mean until it is ended. What was shown of others is gone.
 export function watch(selectors) {
     clear();
-    const end = follow({ ...selectors, max_rate: RATE }, {
-        state(state, error) {
-            stream.value = { state, error };
+    const end = follow(
+        { ...selectors, max_rate: RATE },
+        {
+            state(state, error) {
+                stream.value = { state, error };
+            },
+            message: take,
+            sample: takeSample,
+            gap(raw) {
+                gap.value = parse(raw);
+            },
         },
-        message: take,
-        sample: takeSample,
-        gap(raw) {
-            gap.value = parse(raw);
-        },
-    });
+    );
     const timer = setInterval(tick, SHOW_MS);
     // A new text is asked of what is here, also while the list stands still; but not while the key
     // is on its way to the screen.

@@ -63,12 +63,20 @@ export function poll(path, ms, onValue, query) {
 // The same inside a component: { value, error, refresh } as long as it is on the page.
 export function usePoll(path, ms, query) {
     const key = path + JSON.stringify(query ?? null);
-    const held = useMemo(() => ({ value: signal(undefined), error: signal(null), at: null }), [key]);
+    const held = useMemo(
+        () => ({ value: signal(undefined), error: signal(null), at: null }),
+        [key],
+    );
     useEffect(() => {
-        const source = poll(path, ms, (value) => {
-            held.value.value = value;
-            held.error.value = null;
-        }, query);
+        const source = poll(
+            path,
+            ms,
+            (value) => {
+                held.value.value = value;
+                held.error.value = null;
+            },
+            query,
+        );
         held.at = source;
         const stopCopy = source.error.subscribe((error) => {
             held.error.value = error;

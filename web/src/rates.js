@@ -52,7 +52,10 @@ function giveColours() {
             sums.set(type, (sums.get(type) ?? 0) + rate);
         }
     }
-    const busiest = [...sums].sort((a, b) => b[1] - a[1]).slice(0, COLOURS).map(([type]) => type);
+    const busiest = [...sums]
+        .sort((a, b) => b[1] - a[1])
+        .slice(0, COLOURS)
+        .map(([type]) => type);
     coloured = coloured.map((type) => (busiest.includes(type) ? type : null));
     for (const type of busiest) {
         if (!coloured.includes(type)) {
@@ -64,7 +67,7 @@ function giveColours() {
 function draw() {
     const areas = coloured.map((type) => ({
         type,
-        rates: points.map((point) => (type ? point.rates.get(type) ?? 0 : 0)),
+        rates: points.map((point) => (type ? (point.rates.get(type) ?? 0) : 0)),
     }));
     const other = points.map((point) => {
         let sum = point.rest;

@@ -33,8 +33,10 @@ window.addEventListener("hashchange", () => {
 
 export function href(view, argument, params) {
     const pairs = Object.entries(params ?? {}).filter(([, value]) => value !== "" && value != null);
-    return `#/${view}${argument ? `/${encodeURIComponent(argument)}` : ""}` +
-        (pairs.length ? `?${new URLSearchParams(pairs)}` : "");
+    return (
+        `#/${view}${argument ? `/${encodeURIComponent(argument)}` : ""}` +
+        (pairs.length ? `?${new URLSearchParams(pairs)}` : "")
+    );
 }
 
 export function go(view, argument, params) {

@@ -11,9 +11,12 @@ let noticeTimer;
 export function say(text, bad = false) {
     notice.value = { text, bad };
     clearTimeout(noticeTimer);
-    noticeTimer = setTimeout(() => {
-        notice.value = null;
-    }, bad ? 10000 : 5000);
+    noticeTimer = setTimeout(
+        () => {
+            notice.value = null;
+        },
+        bad ? 10000 : 5000,
+    );
 }
 
 // Does what was asked for and says how it went; true if it went well.
@@ -46,15 +49,15 @@ export function Copy({ text, label = "Copy" }) {
             await navigator.clipboard.writeText(text());
             setDone("Copied");
         } catch {
-            setDone("Not allowed"); // Browsers want a secure origin, which plain http elsewhere is not.
+            setDone("Not allowed"); // Browsers want a secure origin; plain http elsewhere is none.
         }
         setTimeout(() => setDone(""), 1500);
     };
     return html`<button type="button" class="small" onClick=${copy}>${done || label}</button>`;
 }
 
-// A text that may be long: cut, with a way to see all of it. `wrap` makes something of what is shown,
-// such as a link; the way to see all stays outside of it.
+// A text that may be long: cut, with a way to see all of it. `wrap` makes something of what is
+// shown, such as a link; the way to see all stays outside of it.
 export function Long({ text, max = 120, wrap = (shown) => shown }) {
     const [all, setAll] = useState(false);
     const value = String(text ?? "");
@@ -79,9 +82,12 @@ export function Empty({ title, children, command }) {
     return html`<div class="empty">
         <h3>${title}</h3>
         ${children && html`<p>${children}</p>`}
-        ${command && html`<div class="command">
+        ${
+            command &&
+            html`<div class="command">
             <code>${command}</code><${Copy} text=${() => command} />
-        </div>`}
+        </div>`
+        }
     </div>`;
 }
 

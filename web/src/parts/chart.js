@@ -32,7 +32,11 @@ export function stack({ times, areas, other }) {
 function options(width, probe) {
     const names = [...Array(COLOURS).keys()].map((i) => `c-${i}`).concat("c-other");
     const grid = { stroke: colour(probe, "c-grid"), width: 1 };
-    const text = { stroke: colour(probe, "c-muted"), font: "11px system-ui, sans-serif", ticks: { show: false } };
+    const text = {
+        stroke: colour(probe, "c-muted"),
+        font: "11px system-ui, sans-serif",
+        ticks: { show: false },
+    };
     return {
         width,
         height: HEIGHT,
@@ -40,27 +44,41 @@ function options(width, probe) {
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
         scales: {
-            x: { range: (plot, min, max) => [max - Math.min(POINTS, Math.max(60, max - min)), max] },
+            x: {
+                range: (plot, min, max) => [max - Math.min(POINTS, Math.max(60, max - min)), max],
+            },
             y: { range: (plot, min, max) => [0, Math.max(1, max * 1.1)] },
         },
         axes: [
-            { ...text, grid: { show: false }, space: 90, size: 26, values: (plot, ticks) => ticks.map(clock) },
+            {
+                ...text,
+                grid: { show: false },
+                space: 90,
+                size: 26,
+                values: (plot, ticks) => ticks.map(clock),
+            },
             { ...text, grid, size: 48, space: 36, values: (plot, ticks) => ticks.map(rate) },
         ],
-        series: [{}, ...names.map((name) => {
-            const stroke = colour(probe, name);
-            return { stroke, fill: stroke, width: 1, points: { show: false }, alpha: 0.85 };
-        })],
-        hooks: { setCursor: [(plot) => {
-            pointed.value = plot.cursor.idx ?? null;
-        }] },
+        series: [
+            {},
+            ...names.map((name) => {
+                const stroke = colour(probe, name);
+                return { stroke, fill: stroke, width: 1, points: { show: false }, alpha: 0.85 };
+            }),
+        ],
+        hooks: {
+            setCursor: [
+                (plot) => {
+                    pointed.value = plot.cursor.idx ?? null;
+                },
+            ],
+        },
     };
 }
 
 function clock(seconds) {
     return new Date(seconds * 1000).toTimeString().slice(0, 8);
 }
-
 
 export function Chart() {
     const place = useRef(null);
@@ -72,8 +90,7 @@ export function Chart() {
         let frame;
         const make = () => {
             plot?.destroy();
-            plot = new uPlot(options(element.clientWidth, colours),
-                stack(history.peek()), element);
+            plot = new uPlot(options(element.clientWidth, colours), stack(history.peek()), element);
         };
         make();
         const stopTheme = theme.subscribe(() => {
@@ -94,7 +111,8 @@ export function Chart() {
         };
     }, []);
     return html`<div class="chart">
-        <div ref=${place} class="plot" role="img" aria-label="Events a second by type, see the list"></div>
+        <div ref=${place} class="plot" role="img"
+            aria-label="Events a second by type, see the list"></div>
         <i ref=${probe} hidden></i>
         <${Legend} />
     </div>`;
@@ -111,11 +129,17 @@ function Legend() {
     return html`<dl class="legend">
         <div class="sum"><dt>${pointed.value === null ? "now" : clock(times[at] ?? 0)}</dt>
             <dd>${rate(sum)}/s</dd></div>
-        ${entries.map((entry) => html`<div key=${entry.name}>
-            <dt title=${entry.name}><i class=${`dot c-${entry.colour}`}></i><span>${entry.name}</span></dt>
+        ${entries.map(
+            (entry) => html`<div key=${entry.name}>
+            <dt title=${entry.name}><i class=${`dot c-${entry.colour}`}></i><span>${entry.name}
+                </span></dt>
             <dd>${rate(entry.rate)}</dd>
-        </div>`)}
-        ${(rest > 0 || other.some((value) => value > 0)) && html`<div key="other">
-            <dt><i class="dot c-other"></i><span>all others</span></dt><dd>${rate(rest)}</dd></div>`}
+        </div>`,
+        )}
+        ${
+            (rest > 0 || other.some((value) => value > 0)) &&
+            html`<div key="other">
+            <dt><i class="dot c-other"></i><span>all others</span></dt><dd>${rate(rest)}</dd></div>`
+        }
     </dl>`;
 }

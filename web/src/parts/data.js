@@ -55,18 +55,30 @@ export function Data({ event }) {
     if (kind === "none") {
         return html`<p class="muted">This event has no data.</p>`;
     }
-    const type = kind === "base64" ? `${event.datacontenttype ?? "bytes"}, base64`
-        : event.datacontenttype ?? "application/json";
+    const type =
+        kind === "base64"
+            ? `${event.datacontenttype ?? "bytes"}, base64`
+            : (event.datacontenttype ?? "application/json");
     return html`<div class="data">
         <div class="data-head">
             <span class="muted">${type}</span><${Copy} text=${() => text} label="Copy data" />
         </div>
         <pre tabindex="0" aria-label="Data"><code>${
-            kind === "json" && shown.length <= COLOURED_MAX ? coloured(shown) : shown}${shown.length < text.length ? "…" : ""}</code></pre>
-        ${text.length > shown.length && html`<button type="button" class="link"
-            onClick=${() => setAll(true)}>${`Show all ${plural(text.split("\n").length, "line")}, ` +
-                `${count(text.length)} characters`}</button>`}
-        ${all && cut(text).length < text.length && html`<button type="button" class="link"
-            onClick=${() => setAll(false)}>Show less</button>`}
+            kind === "json" && shown.length <= COLOURED_MAX ? coloured(shown) : shown
+        }${shown.length < text.length ? "…" : ""}</code></pre>
+        ${
+            text.length > shown.length &&
+            html`<button type="button" class="link"
+            onClick=${() => setAll(true)}>${
+                `Show all ${plural(text.split("\n").length, "line")}, ` +
+                `${count(text.length)} characters`
+            }</button>`
+        }
+        ${
+            all &&
+            cut(text).length < text.length &&
+            html`<button type="button" class="link"
+            onClick=${() => setAll(false)}>Show less</button>`
+        }
     </div>`;
 }

@@ -12,7 +12,15 @@ import { list } from "../live.js";
 
 const EFFECTS_MAX = 200; // shown
 // What the head of the panel shows already, or every event has.
-const SHOWN = new Set(["specversion", "id", "type", "time", "data", "data_base64", "datacontenttype"]);
+const SHOWN = new Set([
+    "specversion",
+    "id",
+    "type",
+    "time",
+    "data",
+    "data_base64",
+    "datacontenttype",
+]);
 const NAMES = {
     subject: "Subject",
     source: "Source",
@@ -30,33 +38,43 @@ const NAMES = {
 function Value({ name, value }) {
     const text = String(value);
     switch (name) {
-    case "subject":
-        return html`<${Long} text=${text} wrap=${(shown) => html`<a href=${href("streams", text)}
+        case "subject":
+            return html`<${Long} text=${text} wrap=${(
+                shown,
+            ) => html`<a href=${href("streams", text)}
             title="Its stream">${shown}</a>`} />`;
-    case "correlationid":
-        return html`<${Long} text=${text} wrap=${(shown) => html`<a title="All of this correlation"
+        case "correlationid":
+            return html`<${Long} text=${text} wrap=${(
+                shown,
+            ) => html`<a title="All of this correlation"
             href=${href("search", "", { correlation: text })}>${shown}</a>`} />`;
-    case "causationid":
-        return html`<button type="button" class="link" onClick=${() => change({ event: text })}>
+        case "causationid":
+            return html`<button type="button" class="link" onClick=${() => change({ event: text })}>
             ${text}</button>`;
-    case "pealposition":
-    case "pealversion":
-        return html`<span title=${text}>${position(text)}</span>`;
-    case "recordedtime":
-        return html`<${Time} at=${text} full=${true} />`;
-    default:
-        return html`<${Long} text=${text} />`;
+        case "pealposition":
+        case "pealversion":
+            return html`<span title=${text}>${position(text)}</span>`;
+        case "recordedtime":
+            return html`<${Time} at=${text} full=${true} />`;
+        default:
+            return html`<${Long} text=${text} />`;
     }
 }
 
 function Attributes({ event }) {
-    const known = Object.keys(NAMES).filter((name) => event[name] !== undefined && event[name] !== "");
-    const others = Object.keys(event).filter((name) => !SHOWN.has(name) && !(name in NAMES)).sort();
+    const known = Object.keys(NAMES).filter(
+        (name) => event[name] !== undefined && event[name] !== "",
+    );
+    const others = Object.keys(event)
+        .filter((name) => !SHOWN.has(name) && !(name in NAMES))
+        .sort();
     return html`<dl class="attributes">
-        ${[...known, ...others].map((name) => html`<div key=${name}>
+        ${[...known, ...others].map(
+            (name) => html`<div key=${name}>
             <dt>${NAMES[name] ?? html`<code>${name}</code>`}</dt>
             <dd><${Value} name=${name} value=${event[name]} /></dd>
-        </div>`)}
+        </div>`,
+        )}
     </dl>`;
 }
 
@@ -64,13 +82,17 @@ function Attributes({ event }) {
 // further in.
 function Moment({ event, now, role, depth = 0 }) {
     const inner = html`<span class="moment-type">${event.type}</span>
-        <span class="moment-time">${now.id === event.id
-            ? html`<${Time} at=${event.time} />` : apart(now.time, event.time)}</span>
+        <span class="moment-time">${
+            now.id === event.id ? html`<${Time} at=${event.time} />` : apart(now.time, event.time)
+        }</span>
         ${event.subject && html`<span class="moment-subject">${event.subject}</span>`}`;
     return html`<li class=${`moment ${role} depth-${Math.min(depth, 6)}`}>
-        ${role === "this" ? html`<span class="moment-body" aria-current="true">${inner}</span>`
-            : html`<button type="button" class="moment-body"
-                onClick=${() => change({ event: event.id })}>${inner}</button>`}
+        ${
+            role === "this"
+                ? html`<span class="moment-body" aria-current="true">${inner}</span>`
+                : html`<button type="button" class="moment-body"
+                onClick=${() => change({ event: event.id })}>${inner}</button>`
+        }
     </li>`;
 }
 
@@ -80,13 +102,17 @@ function Timeline({ trace }) {
         return html`<p class="muted">Nothing is recorded as its cause, and nothing as its effect.</p>`;
     }
     return html`<ol class="timeline" aria-label="Causes and effects">
-        ${causes.map((cause) => html`<${Moment} key=${cause.id} event=${cause} now=${event} role="cause" />`)}
+        ${causes.map((cause) => html`<${Moment} key=${cause.id} event=${cause} now=${event}
+            role="cause" />`)}
         <${Moment} key=${event.id} event=${event} now=${event} role="this" />
-        ${effects.slice(0, EFFECTS_MAX).map((effect) => html`<${Moment} key=${effect.event.id} event=${effect.event}
-            now=${event} role="effect" depth=${effect.depth} />`)}
+        ${effects.slice(0, EFFECTS_MAX).map(
+            (effect) => html`<${Moment} key=${effect.event.id} event=${effect.event}
+            now=${event} role="effect" depth=${effect.depth} />`,
+        )}
     </ol>
     <p class="muted">${plural(causes.length, "cause")}, ${plural(effects.length, "effect")}.${
-        complete && effects.length <= EFFECTS_MAX ? "" : " There are more than are shown here."}</p>`;
+        complete && effects.length <= EFFECTS_MAX ? "" : " There are more than are shown here."
+    }</p>`;
 }
 
 // What is at hand is shown at once; the service is asked for the rest.
@@ -136,8 +162,10 @@ export function EventPanel({ id }) {
             ${event && html`<${Time} at=${event.time} full=${true} />`}
         </p>
         ${error && html`<${Problem} error=${error} />`}
-        ${event && html`<section aria-label="Data of the event"><${Data} event=${event} /></section>`}
-        ${trace && html`<section><h3>Causes and effects</h3><${Timeline} trace=${trace} /></section>`}
+        ${event && html`<section aria-label="Data of the event"><${Data} event=${event} />
+            </section>`}
+        ${trace && html`<section><h3>Causes and effects</h3><${Timeline} trace=${trace} />
+            </section>`}
         ${event && html`<section><h3>Attributes</h3><${Attributes} event=${event} /></section>`}
         ${!event && !error && html`<p class="muted">Loading…</p>`}
     <//>`;

@@ -10,8 +10,12 @@ import { change } from "../route.js";
 // A row never changes once it is made, but for being chosen: nothing else makes it again.
 class Row extends Component {
     shouldComponentUpdate(next) {
-        return next.item !== this.props.item || next.open !== this.props.open ||
-            next.first !== this.props.first || next.version !== this.props.version;
+        return (
+            next.item !== this.props.item ||
+            next.open !== this.props.open ||
+            next.first !== this.props.first ||
+            next.version !== this.props.version
+        );
     }
 
     render({ item, open, first, version }) {
@@ -56,7 +60,9 @@ export function Events({ items, open, label, versionOf, onFocusIn, onFocusOut })
     return html`<ol class=${`events ${versionOf ? "with-version" : ""} ${dated ? "with-date" : ""}`}
         aria-label=${label}
         onKeyDown=${move} onFocusIn=${onFocusIn} onFocusOut=${onFocusOut}>
-        ${items.map((item, i) => html`<${Row} key=${item.number} item=${item} first=${i === 0}
-            open=${item.event.id === open} version=${versionOf?.(item.event)} />`)}
+        ${items.map(
+            (item, i) => html`<${Row} key=${item.number} item=${item} first=${i === 0}
+            open=${item.event.id === open} version=${versionOf?.(item.event)} />`,
+        )}
     </ol>`;
 }

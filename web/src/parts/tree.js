@@ -107,10 +107,12 @@ function Branch({ node, level, opened, chosen, onPick, first }) {
             <span class=${`twist ${branch ? (isOpen ? "open" : "closed") : ""}`} aria-hidden="true"
                 onClick=${() => branch && toggle(node, opened)}></span>
             <span class="pick" title=${pattern} onClick=${() => onPick(pattern)}>
-                ${!branch && html`<i class=${`dot c-${colourOf(node.path)}`}></i>`}<b>${node.name}</b>
+                ${!branch && html`<i class=${`dot c-${colourOf(node.path)}`}></i>`}<b>${node.name}
+                    </b>
             </span>
             <span class="number rate" title="events a second">${
-                node.rate >= 0.05 ? `${rate(node.rate)}/s` : ""}</span>
+                node.rate >= 0.05 ? `${rate(node.rate)}/s` : ""
+            }</span>
             <span class="number" title=${`${count(node.count)} events`}>${brief(node.count)}</span>
         </div>
         ${branch && isOpen && html`<${Children} ...${{ node, level: level + 1, opened, chosen, onPick }} />`}
@@ -120,10 +122,16 @@ function Branch({ node, level, opened, chosen, onPick, first }) {
 function Children({ node, level, opened, chosen, onPick, root }) {
     const all = [...node.children.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
     return html`<ul role=${root ? "tree" : "group"} aria-label=${root ? "Types" : undefined}>
-        ${all.slice(0, CHILDREN_MAX).map((child, i) => html`<${Branch} key=${child.name} node=${child}
-            first=${root && i === 0} ...${{ level, opened, chosen, onPick }} />`)}
-        ${all.length > CHILDREN_MAX && html`<li class="muted more">${
-            count(all.length - CHILDREN_MAX)} more: filter by a pattern</li>`}
+        ${all.slice(0, CHILDREN_MAX).map(
+            (child, i) => html`<${Branch} key=${child.name} node=${child}
+            first=${root && i === 0} ...${{ level, opened, chosen, onPick }} />`,
+        )}
+        ${
+            all.length > CHILDREN_MAX &&
+            html`<li class="muted more">${count(
+                all.length - CHILDREN_MAX,
+            )} more: filter by a pattern</li>`
+        }
     </ul>`;
 }
 
@@ -133,5 +141,6 @@ export function Tree({ types, chosen, onPick }) {
     // The first level is open while it is not too much to look at.
     const start = [...root.children.values()].filter((node) => node.children.size);
     const opened = useSignal(new Set(types.length <= 40 ? start.map((node) => node.path) : []));
-    return html`<${Children} node=${root} level=${1} root=${true} ...${{ opened, chosen, onPick }} />`;
+    return html`<${Children} node=${root} level=${1}
+        root=${true} ...${{ opened, chosen, onPick }} />`;
 }

@@ -36,12 +36,15 @@ function Facet({ by, label }) {
     }
     return html`<section class="facet" aria-label=${`By ${label}`}>
         <h3>${label}</h3>
-        <ul>${counts.slice(0, 8).map(({ name, count: number }) => html`<li key=${name}>
+        <ul>${counts.slice(0, 8).map(
+            ({ name, count: number }) => html`<li key=${name}>
             <button type="button" aria-pressed=${chosen === name} title=${name}
                 onClick=${() => change({ [by]: chosen === name ? undefined : name, letter: undefined })}>
-                <span class="facet-name">${name}</span><span class="num">${count(Number(number))}</span>
+                <span class="facet-name">${name}</span><span class="num">${count(Number(number))}
+                    </span>
                 <progress max=${most} value=${Number(number)} aria-hidden="true"></progress>
-            </button></li>`)}</ul>
+            </button></li>`,
+        )}</ul>
         ${counts.length > 8 && html`<p class="muted">and ${count(counts.length - 8)} more</p>`}
     </section>`;
 }
@@ -51,7 +54,8 @@ function Letter({ letter, open }) {
         <th scope="row"><button type="button" class="row-link" data-letter=${letter.id}
             onClick=${() => change({ letter: letter.id })}>${letter.event.type}</button>
             <span class="muted">${letter.event.subject ?? ""}</span></th>
-        <td data-label="Why"><${Tag} kind="bad">${letter.reason}<//> <${Long} text=${letter.text} max=${90} />
+        <td data-label="Why"><${Tag} kind="bad">${letter.reason}<//> <${Long} text=${letter.text}
+            max=${90} />
             ${letter.retrying && html` <${Tag} kind="info">being retried<//>`}
             ${letter.edited && html` <${Tag}>edited<//>`}
             ${letter.parked && html` <${Tag}>parked<//>`}</td>
@@ -77,30 +81,42 @@ function Edit({ letter, onClose, onDone }) {
     const { text: before, kind } = asText(letter.event);
     const [text, setText] = useState(kind === "json" ? pretty(letter.event.data) : before);
     const fault = kind === "json" ? checkJson(text) : null;
-    const action = () => attempt(async () => {
-        await put(pathOf(letter.id), text, letter.event.datacontenttype);
-        onDone();
-    }, "Tried again with what you wrote.");
-    return html`<${Confirm} title="Edit and retry" verb="Retry with this" action=${action} wide=${true}
+    const action = () =>
+        attempt(async () => {
+            await put(pathOf(letter.id), text, letter.event.datacontenttype);
+            onDone();
+        }, "Tried again with what you wrote.");
+    return html`<${Confirm} title="Edit and retry" verb="Retry with this" action=${action}
+        wide=${true}
         onClose=${onClose} disabled=${Boolean(fault) || text === before}>
         <p class="muted">The event in the log stays as it is. ${letter.subscription} is given this data instead.</p>
         <textarea class="mono" rows="16" autofocus spellcheck=${false} aria-label="Data"
             aria-invalid=${Boolean(fault)} aria-describedby="edit-fault"
             value=${text} onInput=${(event) => setText(event.target.value)}></textarea>
         <p id="edit-fault" class=${fault ? "bad" : "muted"} role="status">${
-            fault ? `Not JSON: ${fault}` : text === before ? "Not changed yet." : kind === "json" ? "Valid JSON." : ""}</p>
+            fault
+                ? `Not JSON: ${fault}`
+                : text === before
+                  ? "Not changed yet."
+                  : kind === "json"
+                    ? "Valid JSON."
+                    : ""
+        }</p>
     <//>`;
 }
 
 function Discard({ letter, onClose, onDone }) {
-    const action = () => attempt(async () => {
-        await remove(pathOf(letter.id));
-        onDone();
-    }, "Discarded.");
-    return html`<${Confirm} title="Discard this dead letter?" verb="Discard" danger=${true} action=${action}
+    const action = () =>
+        attempt(async () => {
+            await remove(pathOf(letter.id));
+            onDone();
+        }, "Discarded.");
+    return html`<${Confirm} title="Discard this dead letter?" verb="Discard" danger=${true}
+        action=${action}
         onClose=${onClose}>
         <p>${letter.subscription} will never get <strong>${letter.event.type}</strong>${
-            letter.event.subject ? ` of ${letter.event.subject}` : ""}. The event itself stays in the log.</p>
+            letter.event.subject ? ` of ${letter.event.subject}` : ""
+        }. The event itself stays in the log.</p>
     <//>`;
 }
 
@@ -112,34 +128,51 @@ function LetterPanel({ id, refresh }) {
         refresh();
         close();
     };
-    const retry = () => attempt(async () => {
-        await post(pathOf(id, "retry"));
-        done();
-    }, "Tried again.");
+    const retry = () =>
+        attempt(async () => {
+            await post(pathOf(id, "retry"));
+            done();
+        }, "Tried again.");
     if (!letter) {
         return html`<${Panel} label="Dead letter" id=${id} title="Dead letter" onClose=${close}>
-            ${error ? error.status === 404 ? html`<p>It is no longer here: tried again with success, or discarded.</p>`
-                : html`<${Problem} error=${error} />` : html`<p class="muted">Loading…</p>`}<//>`;
+            ${
+                error
+                    ? error.status === 404
+                        ? html`<p>It is no longer here: tried again with success, or discarded.</p>`
+                        : html`<${Problem} error=${error} />`
+                    : html`<p class="muted">Loading…</p>`
+            }<//>`;
     }
     return html`<${Panel} label="Dead letter" id=${id} title=${letter.event.type} onClose=${close}>
-        <p class="why"><${Tag} kind="bad">${letter.reason}<//> <${Long} text=${letter.text} max=${400} /></p>
+        <p class="why"><${Tag} kind="bad">${letter.reason}<//> <${Long} text=${letter.text}
+            max=${400} /></p>
         <div class="buttons start">
-            <button type="button" class="primary" disabled=${letter.retrying} onClick=${retry}>Retry</button>
+            <button type="button" class="primary" disabled=${letter.retrying}
+                onClick=${retry}>Retry</button>
             <button type="button" onClick=${() => setDialog("edit")}>Edit and retry…</button>
-            <button type="button" class="danger" onClick=${() => setDialog("discard")}>Discard…</button>
+            <button type="button" class="danger"
+                onClick=${() => setDialog("discard")}>Discard…</button>
         </div>
         <dl class="attributes">
-            <div><dt>Subscription</dt><dd>${letter.subscription}${letter.label && html` <span class="muted">${letter.label}</span>`}</dd></div>
+            <div><dt>Subscription</dt><dd>${letter.subscription}${letter.label && html` <span
+                class="muted">${letter.label}</span>`}</dd></div>
             <div><dt>Attempts</dt><dd>${count(Number(letter.attempts))}</dd></div>
-            <div><dt>First failure</dt><dd><${Time} at=${letter.first_failure} full=${true} /></dd></div>
+            <div><dt>First failure</dt><dd><${Time} at=${letter.first_failure} full=${true} /></dd>
+                </div>
             <div><dt>Last failure</dt><dd><${Time} at=${letter.last_failure} full=${true} />
-                ${letter.last_failure !== letter.first_failure && html`<span class="muted">${
-                    ` ${apart(letter.first_failure, letter.last_failure)}`}</span>`}</dd></div>
-            <div><dt>Event</dt><dd><a href=${href("search", "", { event: letter.event.id })}>${letter.event.id}</a></dd></div>
+                ${
+                    letter.last_failure !== letter.first_failure &&
+                    html`<span class="muted">${` ${apart(letter.first_failure, letter.last_failure)}`}</span>`
+                }</dd></div>
+            <div><dt>Event</dt><dd><a href=${href("search", "", { event: letter.event.id })}>
+                ${letter.event.id}</a></dd></div>
         </dl>
-        <section aria-label="Data of the event"><h3>Data${letter.edited ? ", edited" : ""}</h3><${Data} event=${letter.event} /></section>
-        ${dialog === "edit" && html`<${Edit} letter=${letter} onClose=${() => setDialog(null)} onDone=${done} />`}
-        ${dialog === "discard" && html`<${Discard} letter=${letter} onClose=${() => setDialog(null)} onDone=${done} />`}
+        <section aria-label="Data of the event"><h3>Data${letter.edited ? ", edited" : ""}</h3>
+            <${Data} event=${letter.event} /></section>
+        ${dialog === "edit" && html`<${Edit} letter=${letter} onClose=${() => setDialog(null)}
+            onDone=${done} />`}
+        ${dialog === "discard" && html`<${Discard} letter=${letter} onClose=${() => setDialog(null)}
+            onDone=${done} />`}
     <//>`;
 }
 
@@ -155,21 +188,41 @@ function Bulk({ kind, query, onClose, onDone }) {
     const [error, setError] = useState(null);
     useEffect(() => {
         post(`/v1/dead-letters/${kind}`, undefined, { ...query, dry_run: "true" }).then(
-            (answer) => setAffected(Number(answer.affected)), setError);
+            (answer) => setAffected(Number(answer.affected)),
+            setError,
+        );
     }, []);
-    const action = () => attempt(async () => {
-        const answer = await post(`/v1/dead-letters/${kind}`, undefined, query);
-        onDone();
-        return answer;
-    }, (answer) => `${plural(Number(answer.affected), "dead letter")} ${past}.`);
+    const action = () =>
+        attempt(
+            async () => {
+                const answer = await post(`/v1/dead-letters/${kind}`, undefined, query);
+                onDone();
+                return answer;
+            },
+            (answer) => `${plural(Number(answer.affected), "dead letter")} ${past}.`,
+        );
     const only = FILTERS.filter((name) => query[name]);
     return html`<${Confirm} title=${title} danger=${danger} action=${action} onClose=${onClose}
         verb=${affected === null ? verb : `${verb} ${count(affected)}`} disabled=${!affected}>
-        ${error ? html`<${Problem} error=${error} />` : html`<p role="status">${affected === null ? "Counting…"
-            : affected === 0 ? "None matches."
-                : html`<strong>${plural(affected, "dead letter")}</strong> would be ${past}.`}</p>`}
-        <p class="muted">${only.length ? only.map((name) => html`<span key=${name}>${name} <code>${query[name]}</code> </span>`)
-            : "No filter is set: this means all of them."}</p>
+        ${
+            error
+                ? html`<${Problem} error=${error} />`
+                : html`<p role="status">${
+                      affected === null
+                          ? "Counting…"
+                          : affected === 0
+                            ? "None matches."
+                            : html`<strong>${plural(affected, "dead letter")}
+                                </strong> would be ${past}.`
+                  }</p>`
+        }
+        <p class="muted">${
+            only.length
+                ? only.map(
+                      (name) => html`<span key=${name}>${name} <code>${query[name]}</code> </span>`,
+                  )
+                : "No filter is set: this means all of them."
+        }</p>
         ${kind === "discard" && html`<p>The events stay in the log; the subscriptions will never get them.</p>`}
     <//>`;
 }
@@ -181,16 +234,21 @@ function Letters({ letters, refresh }) {
         <div class="bulk">
             <span class="muted">${letters.length >= LIMIT ? `the first ${plural(LIMIT, "letter")}` : plural(letters.length, "letter")}</span>
             <button type="button" onClick=${() => setBulk("retry")}>Retry all matching…</button>
-            <button type="button" class="danger" onClick=${() => setBulk("discard")}>Discard all matching…</button>
+            <button type="button" class="danger"
+                onClick=${() => setBulk("discard")}>Discard all matching…</button>
         </div>
         <div class="table"><table class="letters">
-            <thead><tr><th scope="col">Event</th><th scope="col">Why</th><th scope="col">Subscription</th>
+            <thead><tr><th scope="col">Event</th><th scope="col">Why</th><th
+                scope="col">Subscription</th>
                 <th scope="col" class="num">Attempts</th><th scope="col" class="num">Since</th>
                 <th scope="col" class="num">Last</th></tr></thead>
-            <tbody>${letters.map((letter) => html`<${Letter} key=${letter.id} letter=${letter}
-                open=${String(letter.id) === route.value.params.letter} />`)}</tbody>
+            <tbody>${letters.map(
+                (letter) => html`<${Letter} key=${letter.id} letter=${letter}
+                open=${String(letter.id) === route.value.params.letter} />`,
+            )}</tbody>
         </table></div>
-        ${bulk && html`<${Bulk} kind=${bulk} query=${query} onClose=${() => setBulk(null)} onDone=${refresh} />`}`;
+        ${bulk && html`<${Bulk} kind=${bulk} query=${query} onClose=${() => setBulk(null)}
+            onDone=${refresh} />`}`;
 }
 
 export function DeadLetters() {
@@ -201,8 +259,10 @@ export function DeadLetters() {
     const clear = () => change({ subscription: undefined, type: undefined, reason: undefined });
     return html`<section class="card dead" aria-label="Dead letters">
         <div class="card-head"><h2>Dead letters</h2>
-            <input type="search" class="mono" data-filter aria-label="Pattern" placeholder="Pattern: order.*"
-                key=${query.type} defaultValue=${query.type ?? ""} onChange=${(event) => change({ type: event.target.value.trim() || undefined })} />
+            <input type="search" class="mono" data-filter aria-label="Pattern"
+                placeholder="Pattern: order.*"
+                key=${query.type} defaultValue=${query.type ?? ""}
+                    onChange=${(event) => change({ type: event.target.value.trim() || undefined })} />
             ${filtered && html`<button type="button" class="link" onClick=${clear}>all</button>`}
         </div>
         ${error && html`<${Problem} error=${error} />`}
@@ -211,11 +271,20 @@ export function DeadLetters() {
             <${Facet} by="subscription" label="Subscription" />
         </div>
         ${letters.length > 0 && html`<${Letters} letters=${letters} refresh=${refresh} />`}
-        ${value && letters.length === 0 && html`<${Empty} title=${filtered ? "None that match" : "No dead letters"}>
-            ${filtered ? "No dead letter matches this filter."
-                : "What a subscription gives up, after its attempts are spent, is kept here until somebody decides."}<//>`}
-        ${route.value.params.letter && html`<${LetterPanel} key=${route.value.params.letter}
-            id=${route.value.params.letter} refresh=${refresh} />`}
+        ${
+            value &&
+            letters.length === 0 &&
+            html`<${Empty} title=${filtered ? "None that match" : "No dead letters"}>
+            ${
+                filtered
+                    ? "No dead letter matches this filter."
+                    : "What a subscription gives up, after its attempts are spent, is kept here until somebody decides."
+            }<//>`
+        }
+        ${
+            route.value.params.letter &&
+            html`<${LetterPanel} key=${route.value.params.letter}
+            id=${route.value.params.letter} refresh=${refresh} />`
+        }
     </section>`;
 }
-

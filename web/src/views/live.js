@@ -67,8 +67,10 @@ function Filter() {
 }
 
 function gapSentence({ lost, first, last }) {
-    return `${plural(Number(lost), "event")} ${Number(lost) === 1 ? "was" : "were"} forgotten before ` +
-        `this page came back (positions ${count(Number(first))} to ${count(Number(last))}).`;
+    return (
+        `${plural(Number(lost), "event")} ${Number(lost) === 1 ? "was" : "were"} forgotten ` +
+        `before this page came back (positions ${count(Number(first))} to ${count(Number(last))}).`
+    );
 }
 
 function Status() {
@@ -80,15 +82,28 @@ function Status() {
     }
     // Its line is always there: if it came and went, rows would move away under the mouse.
     return html`<p class="stream-status">
-        ${!held && state === "open" && !(sample && sample.seen > sample.sent) &&
-            html`<${Tag} kind="good">live<//>`}
+        ${
+            !held &&
+            state === "open" &&
+            !(sample && sample.seen > sample.sent) &&
+            html`<${Tag} kind="good">live<//>`
+        }
         ${state === "connecting" && html`<${Tag}>connecting<//>`}
-        ${sample && sample.seen > sample.sent && html`<${Tag} kind="info"
-            title="More come than can be read: the service sends a sample">${
-            `showing ${count(sample.sent)} of ${count(sample.seen)} a second`}<//>`}
-        ${held && html`<${Tag} kind="warn">${live.paused.value ? "paused" : "held while you read"}<//>`}
-        ${held && live.waiting.value > 0 && html`<button type="button" class="link" onClick=${live.resume}>
-            ${plural(live.waiting.value, "new event")}: show</button>`}
+        ${
+            sample &&
+            sample.seen > sample.sent &&
+            html`<${Tag} kind="info"
+            title="More come than can be read: the service sends a sample">
+                ${`showing ${count(sample.sent)} of ${count(sample.seen)} a second`}<//>`
+        }
+        ${held && html`<${Tag} kind="warn">${live.paused.value ? "paused" : "held while you read"}
+            <//>`}
+        ${
+            held &&
+            live.waiting.value > 0 &&
+            html`<button type="button" class="link" onClick=${live.resume}>
+            ${plural(live.waiting.value, "new event")}: show</button>`
+        }
         ${state === "waiting" && html`<${Tag} kind="bad">the stream broke off: trying again<//>`}
     </p>
     ${live.gap.value && html`<p class="gap" role="status">${gapSentence(live.gap.value)}</p>`}`;
@@ -102,8 +117,8 @@ function Nothing() {
             ${" "}<a href=${href("search", "", { type, contains: containsOf(text ?? "") })}>search</a>.
         <//>`;
     }
-    return html`<${Empty} title="Listening" command=${
-        `curl -d '{"total":5}' '${origin()}/v1/events/order.created?subject=order-17'`}>
+    return html`<${Empty} title="Listening"
+        command=${`curl -d '{"total":5}' '${origin()}/v1/events/order.created?subject=order-17'`}>
         Events appear here as they are published. Publish one:
     <//>`;
 }
@@ -117,7 +132,8 @@ function Stream() {
         live.reading.value = live.isReading(event.relatedTarget);
     };
     const pause = () => (live.paused.value ? live.resume() : (live.paused.value = true));
-    return html`<section class="card stream" aria-label="Events" data-state=${live.stream.value.state}>
+    return html`<section class="card stream" aria-label="Events"
+        data-state=${live.stream.value.state}>
         <div class="card-head">
             <h2>Events</h2>
             <${Filter} />
@@ -125,9 +141,12 @@ function Stream() {
                 title="Pause (p)">${live.paused.value ? "Resume" : "Pause"}</button>
         </div>
         <${Status} />
-        ${items.length ? html`<${Events} items=${items} label="Newest events first"
+        ${
+            items.length
+                ? html`<${Events} items=${items} label="Newest events first"
             open=${route.value.params.event} onFocusIn=${hold} onFocusOut=${release} />`
-            : live.stream.value.state !== "refused" && html`<${Nothing} />`}
+                : live.stream.value.state !== "refused" && html`<${Nothing} />`
+        }
     </section>`;
 }
 
@@ -137,12 +156,19 @@ function Types() {
     const pick = (pattern) => change({ type: pattern === chosen ? undefined : pattern }, true);
     return html`<section class="card types" aria-label="Types">
         <div class="card-head"><h2>Types</h2>
-            ${chosen && html`<button type="button" class="link"
-                onClick=${() => change({ type: undefined }, true)}>all</button>`}
+            ${
+                chosen &&
+                html`<button type="button" class="link"
+                onClick=${() => change({ type: undefined }, true)}>all</button>`
+            }
         </div>
         ${typesError.value && !known && html`<${Problem} error=${typesError.value} />`}
-        ${known && (all.length ? html`<${Tree} types=${all} chosen=${chosen} onPick=${pick} />`
-            : html`<p class="muted pad">No event has been published yet.</p>`)}
+        ${
+            known &&
+            (all.length
+                ? html`<${Tree} types=${all} chosen=${chosen} onPick=${pick} />`
+                : html`<p class="muted pad">No event has been published yet.</p>`)
+        }
         ${!complete && html`<p class="muted pad">There are more types than these.</p>`}
     </section>`;
 }
@@ -155,7 +181,8 @@ export function Live() {
     }, [text]);
     useEffect(() => live.watch({ type, contains }), [type, contains, signedOut.value]);
     return html`<div class="live">
-        <section class="card" aria-label="Rates"><div class="card-head"><h2>Events a second</h2></div>
+        <section class="card" aria-label="Rates"><div class="card-head"><h2>Events a second</h2>
+            </div>
             <${Chart} /></section>
         <div class="columns"><${Types} /><${Stream} /></div>
     </div>`;

@@ -39,7 +39,8 @@ export function usePages(first) {
         setState((before) => ({ ...before, loading: true }));
         getPage(current.path, controller.signal).then(
             (page) => setState({ ...page, loading: false, error: null }),
-            (error) => !controller.signal.aborted && setState({ events: null, loading: false, error }),
+            (error) =>
+                !controller.signal.aborted && setState({ events: null, loading: false, error }),
         );
         return () => controller.abort();
     }, [current.path, current.asked]);
@@ -47,12 +48,22 @@ export function usePages(first) {
         ...state,
         number: current.behind.length + 1,
         again: () => setTrail({ first, behind: [], path: first, asked: (current.asked ?? 0) + 1 }),
-        forth: state.next ? () => setTrail({
-            first, behind: [...current.behind, current.path], path: state.next,
-        }) : null,
-        back: current.behind.length ? () => setTrail({
-            first, behind: current.behind.slice(0, -1), path: current.behind.at(-1),
-        }) : null,
+        forth: state.next
+            ? () =>
+                  setTrail({
+                      first,
+                      behind: [...current.behind, current.path],
+                      path: state.next,
+                  })
+            : null,
+        back: current.behind.length
+            ? () =>
+                  setTrail({
+                      first,
+                      behind: current.behind.slice(0, -1),
+                      path: current.behind.at(-1),
+                  })
+            : null,
     };
 }
 
@@ -80,12 +91,15 @@ function Question({ params, onAsk }) {
     // then they are left alone (defaultValue), whatever else is drawn again.
     return html`<form class="question" role="search" onSubmit=${ask}
         key=${FIELDS.map(([name]) => params[name] ?? "").join("\n")}>
-        <div class="fields">${FIELDS.map(([name, label, hint, mono], i) => html`<label key=${name} class=${`field-${name}`}>
+        <div class="fields">${FIELDS.map(
+            ([name, label, hint, mono], i) => html`<label key=${name} class=${`field-${name}`}>
             <span>${label}</span>
-            <input name=${name} class=${mono ? "mono" : ""} placeholder=${hint} defaultValue=${params[name] ?? ""}
+            <input name=${name} class=${mono ? "mono" : ""} placeholder=${hint}
+                defaultValue=${params[name] ?? ""}
                 data-filter=${i === 0 ? "" : undefined} autocomplete="off"
                 spellcheck=${false} />
-        </label>`)}
+        </label>`,
+        )}
         <label><span>Order</span>
             <select name="order">
                 <option value="desc" selected=${params.order !== "asc"}>newest first</option>
@@ -98,11 +112,15 @@ function Question({ params, onAsk }) {
 export function Search() {
     const { params } = route.value;
     const query = Object.fromEntries(FIELDS.map(([name]) => [name, params[name]]));
-    const pages = usePages(address("/v1/events", { ...query, order: params.order ?? "desc", limit: PAGE }));
+    const pages = usePages(
+        address("/v1/events", { ...query, order: params.order ?? "desc", limit: PAGE }),
+    );
     const ask = (data) => {
         const next = data.order === "desc" ? { ...data, order: undefined } : data;
-        if (FIELDS.every(([name]) => (next[name] ?? "") === (params[name] ?? "")) &&
-            next.order === params.order) {
+        if (
+            FIELDS.every(([name]) => (next[name] ?? "") === (params[name] ?? "")) &&
+            next.order === params.order
+        ) {
             pages.again();
         }
         go("search", "", next);
@@ -111,12 +129,22 @@ export function Search() {
         <div class="card-head"><h2>Search</h2></div>
         <${Question} params=${params} onAsk=${ask} />
         ${pages.error && html`<${Problem} error=${pages.error} />`}
-        ${pages.events && html`<p class="muted pad" role="status">${pages.events.length
-            ? `${plural(pages.events.length, "event")} on this page` : ""}</p>`}
-        ${pages.events?.length > 0 && html`<${Events} items=${rowsOf(pages.events)}
-            label="Events found" open=${params.event} />`}
-        ${pages.events?.length === 0 && html`<${Empty} title="Nothing found">
-            No stored event matches all of this. Leave a field empty to ask less.<//>`}
+        ${
+            pages.events &&
+            html`<p class="muted pad" role="status">${
+                pages.events.length ? `${plural(pages.events.length, "event")} on this page` : ""
+            }</p>`
+        }
+        ${
+            pages.events?.length > 0 &&
+            html`<${Events} items=${rowsOf(pages.events)}
+            label="Events found" open=${params.event} />`
+        }
+        ${
+            pages.events?.length === 0 &&
+            html`<${Empty} title="Nothing found">
+            No stored event matches all of this. Leave a field empty to ask less.<//>`
+        }
         <${Pages} pages=${pages} />
     </section>`;
 }

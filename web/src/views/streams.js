@@ -28,24 +28,37 @@ function Choose({ subject }) {
 
 function Stream({ subject }) {
     const { order = "asc", event } = route.value.params;
-    const pages = usePages(address(`/v1/streams/${encodeURIComponent(subject)}`,
-        { order, limit: PAGE }));
+    const pages = usePages(
+        address(`/v1/streams/${encodeURIComponent(subject)}`, { order, limit: PAGE }),
+    );
     const version = pages.etag?.replaceAll('"', "");
     return html`
-        ${pages.error && (pages.error.status === 404
-            ? html`<${Empty} title="There is no such stream">No event has the subject ${subject}.<//>`
-            : html`<${Problem} error=${pages.error} />`)}
-        ${pages.events && html`<p class="stream-status">
+        ${
+            pages.error &&
+            (pages.error.status === 404
+                ? html`<${Empty} title="There is no such stream">No event has the subject ${subject}.<//>`
+                : html`<${Problem} error=${pages.error} />`)
+        }
+        ${
+            pages.events &&
+            html`<p class="stream-status">
             ${version && html`<${Tag} kind="info">version ${position(version)}<//>`}
             <span class="muted">${plural(pages.events.length, "event")} on this page</span>
-            <button type="button" class="link" onClick=${() => change(
-                { order: order === "asc" ? "desc" : undefined }, true)}>
+            <button type="button" class="link" onClick=${() =>
+                change({ order: order === "asc" ? "desc" : undefined }, true)}>
                 ${order === "asc" ? "newest first" : "oldest first"}</button>
-        </p>`}
-        ${pages.events?.length > 0 && html`<${Events} items=${rowsOf(pages.events)} open=${event}
-            label=${`Versions of ${subject}`} versionOf=${(one) => position(one.pealversion)} />`}
-        ${pages.events?.length === 0 && html`<${Empty} title="There is no such stream">
-            No event has the subject ${subject}.<//>`}
+        </p>`
+        }
+        ${
+            pages.events?.length > 0 &&
+            html`<${Events} items=${rowsOf(pages.events)} open=${event}
+            label=${`Versions of ${subject}`} versionOf=${(one) => position(one.pealversion)} />`
+        }
+        ${
+            pages.events?.length === 0 &&
+            html`<${Empty} title="There is no such stream">
+            No event has the subject ${subject}.<//>`
+        }
         <${Pages} pages=${pages} />`;
 }
 
@@ -54,18 +67,22 @@ function Recent() {
     if (!subjects.length) {
         return html`<${Empty} title="A stream is the events of one subject" command=${
             `curl -H 'If-None-Match: *' -H 'Content-Type: application/cloudevents+json' ` +
-            `-d '{"type":"order.created","data":{"total":5}}' ${origin()}/v1/streams/order-17`}>
+            `-d '{"type":"order.created","data":{"total":5}}' ${origin()}/v1/streams/order-17`
+        }>
             Name a subject to see its versions. Begin one:<//>`;
     }
     return html`<div class="recent"><h3>Seen lately</h3>
-        <ul>${subjects.map((subject) => html`<li key=${subject}>
-            <a href=${href("streams", subject)}>${subject}</a></li>`)}</ul></div>`;
+        <ul>${subjects.map(
+            (subject) => html`<li key=${subject}>
+            <a href=${href("streams", subject)}>${subject}</a></li>`,
+        )}</ul></div>`;
 }
 
 export function Streams() {
     const subject = route.value.argument;
     return html`<section class="card" aria-label="Stream">
-        <div class="card-head"><h2>${subject ? html`Stream <code>${subject}</code>` : "Streams"}</h2></div>
+        <div class="card-head"><h2>${subject ? html`Stream <code>${subject}</code>` : "Streams"}
+            </h2></div>
         <${Choose} subject=${subject} />
         ${subject ? html`<${Stream} key=${subject} subject=${subject} />` : html`<${Recent} />`}
     </section>`;
