@@ -85,7 +85,7 @@ static void the_disk_is_waited_for_once_and_not_for_each(void **state)
     uint64_t reads = pl_disk_calls(shelf.disk, PL_DISK_READ);
     struct pl_disk_hints hints = run(&shelf, &plan, 256);
     assert_int_equal(hints.waits, 1);
-    assert_int_equal(hints.hints, 29); // the first is read
+    assert_int_equal(hints.hints, 29);                 // the first is read
     assert_in_range(hints.bytes, 29 * 256, 29 * 5000); // what is between two marks
     assert_int_equal(pl_disk_calls(shelf.disk, PL_DISK_READ) - reads, 30);
     shelf_finish(&shelf);
