@@ -195,7 +195,7 @@ struct pl_get {
     struct pl_coming *coming; // NULL: nobody says
 };
 enum peal_err pl_store_get_of(const struct pl_frame **out, struct pl_store *store,
-                              const struct pl_get *get, size_t *size);
+                              const struct pl_get *wanted, size_t *size);
 
 // Erases events in the files that are durable (log/erasure.h), and counts them. Returns when that
 // would survive a power cut; if it fails, or is stopped, some may be gone, and another call does
