@@ -48,7 +48,7 @@ char *config_file_read(struct service_config *config, const char *path, bool may
     }
     struct stat info;
     char *text = NULL;
-    if (fstat(fileno(in), &info) == 0 && (info.st_mode & S_IWOTH)) {
+    if (fstat(fileno(in), &info) == 0 && S_ISREG(info.st_mode) && (info.st_mode & S_IWOTH)) {
         config_fault(config, path,
                      "everybody may write to it, and so decide who may do what: "
                      "chmod o-w takes that away");
