@@ -153,6 +153,98 @@ static enum peal_err call_version(const struct call *call)
     return err;
 }
 
+static void pack_event(const struct call *call, const peal_event *event)
+{
+    size_t size = peal_event_encode(event, NULL, 0);
+    pl_pack_number(call->out, size + 1);
+    char *room = pl_pack_room(call->out, size + 1);
+    if (room) {
+        (void)peal_event_encode(event, room, size); // it fits
+        room[size] = '\0';
+    }
+}
+
+static void pack_letter(const struct call *call, const struct peal_dead_letter *letter)
+{
+    pl_pack_number(call->out, letter->id);
+    pack_event(call, letter->event);
+    pl_pack_text(call->out, letter->subscription);
+    pl_pack_text(call->out, letter->reason);
+    pl_pack_text(call->out, letter->text);
+    pl_pack_number(call->out, letter->attempts);
+    pl_pack_number(call->out, (uint64_t)letter->first_failure_ns);
+    pl_pack_number(call->out, (uint64_t)letter->last_failure_ns);
+    pl_pack_number(call->out, letter->edited);
+    pl_pack_number(call->out, letter->retrying);
+    pl_pack_number(call->out, letter->parked);
+    pl_pack_text(call->out, letter->label);
+}
+
+// Those whose type the client may read.
+static enum peal_err call_dead_list(const struct call *call)
+{
+    bool dry_run;
+    struct peal_dead_list list;
+    struct peal_dead_filter filter = pl_unpack_dead(call->in, &dry_run);
+    enum peal_err err = call->in->bad ? say_bad() : peal_dead_list(&list, call->bus, &filter);
+    if (err) {
+        return err;
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < list.count; i++) {
+        count += session_may_read(call->session, peal_event_type(list.letters[i].event));
+    }
+    pl_pack_number(call->out, count);
+    for (size_t i = 0; i < list.count; i++) {
+        if (session_may_read(call->session, peal_event_type(list.letters[i].event))) {
+            pack_letter(call, &list.letters[i]);
+        }
+    }
+    peal_dead_list_finish(&list);
+    return PEAL_OK;
+}
+
+static enum peal_err call_dead_count(const struct call *call)
+{
+    uint64_t group = pl_unpack_number(call->in), max = pl_unpack_number(call->in);
+    struct peal_dead_count rows[256];
+    size_t count = 0;
+    max = max < 256 ? max : 256;
+    enum peal_err err = call->in->bad ? say_bad()
+                                      : peal_dead_count(rows, &count, call->bus,
+                                                        (enum peal_dead_group)group, (size_t)max);
+    pl_pack_number(call->out, count);
+    for (size_t i = 0; i < count && i < max && !err; i++) {
+        pl_pack_text(call->out, rows[i].name);
+        pl_pack_number(call->out, rows[i].count);
+    }
+    return err;
+}
+
+static enum peal_err call_schedule_list(const struct call *call)
+{
+    bool dry_run;
+    struct peal_schedule_list list;
+    struct peal_schedule_filter filter = pl_unpack_schedule(call->in, &dry_run);
+    enum peal_err err = call->in->bad ? say_bad() : peal_schedule_list(&list, call->bus, &filter);
+    if (err) {
+        return err;
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < list.count; i++) {
+        count += session_may_read(call->session, peal_event_type(list.events[i].event));
+    }
+    pl_pack_number(call->out, count);
+    for (size_t i = 0; i < list.count; i++) {
+        if (session_may_read(call->session, peal_event_type(list.events[i].event))) {
+            pl_pack_number(call->out, (uint64_t)list.events[i].deliver_at_ns);
+            pack_event(call, list.events[i].event);
+        }
+    }
+    peal_schedule_list_finish(&list);
+    return PEAL_OK;
+}
+
 static const struct row {
     unsigned kind;
     enum peal_err (*function)(const struct call *call);
@@ -171,6 +263,9 @@ static const struct row {
     { PL_PROTOCOL_CALL + PL_CALL_NAMES, call_names, true },
     { PL_PROTOCOL_CALL + PL_CALL_STATS, call_stats, true },
     { PL_PROTOCOL_CALL + PL_CALL_LOOK, call_look, true },
+    { PL_PROTOCOL_CALL + PL_CALL_DEAD_LIST, call_dead_list, true },
+    { PL_PROTOCOL_CALL + PL_CALL_DEAD_COUNT, call_dead_count, true },
+    { PL_PROTOCOL_CALL + PL_CALL_SCHEDULE_LIST, call_schedule_list, true },
 };
 
 static size_t page_size(uint64_t wanted)

@@ -43,10 +43,6 @@ enum pl_protocol_kind {
     PL_PROTOCOL_SUBSCRIBE,  // takes a durable name
     PL_PROTOCOL_SETTLE,     // says what became of deliveries; not answered
     PL_PROTOCOL_UNSUBSCRIBE, // gives a durable name back
-    PL_PROTOCOL_DEAD_LIST,
-    PL_PROTOCOL_DEAD_COUNT,
-    PL_PROTOCOL_DEAD_PURGE,
-    PL_PROTOCOL_SCHEDULE_LIST,
 
     PL_PROTOCOL_CALL = 32, // 32 + n: the call n of bus/ask.h, and its bytes
 
@@ -71,6 +67,9 @@ enum pl_protocol_call {
     PL_CALL_NAMES,
     PL_CALL_STATS,
     PL_CALL_LOOK,
+    PL_CALL_DEAD_LIST,
+    PL_CALL_DEAD_COUNT,
+    PL_CALL_SCHEDULE_LIST,
 };
 
 struct pl_protocol_head {

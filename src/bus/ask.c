@@ -274,17 +274,23 @@ enum peal_err pl_ask_look(struct peal_standing *out, struct peal_bus *bus, const
     return err;
 }
 
-enum peal_err pl_ask_names(char **out, struct pl_unpack *out_names, struct peal_bus *bus)
+enum peal_err pl_ask_any(char **out, struct pl_unpack *out_unpack, struct peal_bus *bus,
+                         enum pl_ask_kind kind, struct pl_pack *pack)
 {
-    struct pl_pack pack;
     struct answer answer;
-    pl_pack_begin(&pack, bus->seams);
-    enum peal_err err = ask(&answer, bus, PL_ASK_NAMES, &pack);
+    enum peal_err err = ask(&answer, bus, kind, pack);
     if (err) {
         finish(bus, &answer);
         return err;
     }
     *out = answer.bytes;
-    *out_names = answer.unpack;
+    *out_unpack = answer.unpack;
     return PEAL_OK;
+}
+
+enum peal_err pl_ask_names(char **out, struct pl_unpack *out_names, struct peal_bus *bus)
+{
+    struct pl_pack pack;
+    pl_pack_begin(&pack, bus->seams);
+    return pl_ask_any(out, out_names, bus, PL_ASK_NAMES, &pack);
 }

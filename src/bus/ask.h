@@ -49,6 +49,10 @@ enum pl_ask_kind {
     PL_ASK_NAMES,
     PL_ASK_STATS,
     PL_ASK_LOOK,
+    // Of a service only: who has the log of files can read these there.
+    PL_ASK_DEAD_LIST,
+    PL_ASK_DEAD_COUNT,
+    PL_ASK_SCHEDULE_LIST,
     PL_ASK_KINDS,
 };
 
@@ -85,6 +89,24 @@ enum peal_err pl_ask_name(struct peal_bus *bus, enum pl_ask_kind kind, const cha
 enum peal_err pl_ask_stats(struct peal_bus_stats *out, struct peal_bus *bus);
 enum peal_err pl_ask_look(struct peal_standing *out, struct peal_bus *bus, const char *name,
                           uint64_t position);
+
+// Lists of a service; what they point into is *given* with them (struct pl_asked_list).
+enum peal_err pl_ask_dead_list(struct peal_dead_list *out, struct peal_bus *bus,
+                               const struct peal_dead_filter *filter);
+enum peal_err pl_ask_dead_count(struct peal_dead_count *out, size_t *out_count,
+                                struct peal_bus *bus, enum peal_dead_group group, size_t max);
+enum peal_err pl_ask_schedule_list(struct peal_schedule_list *out, struct peal_bus *bus,
+                                   const struct peal_schedule_filter *filter);
+
+// How the owner of each list begins.
+struct pl_asked_list {
+    const struct pl_seams *seams;
+    char *answer; // of a service, in which the texts are; NULL: it is ours
+};
+
+// Asks, and gives the whole answer: its bytes are *given* (pl_release). The pack is finished.
+enum peal_err pl_ask_any(char **out, struct pl_unpack *out_unpack, struct peal_bus *bus,
+                         enum pl_ask_kind kind, struct pl_pack *pack);
 
 // The answer about all durable names; its bytes are *given* (pl_release).
 enum peal_err pl_ask_names(char **out, struct pl_unpack *out_names, struct peal_bus *bus);

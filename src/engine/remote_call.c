@@ -16,13 +16,13 @@ static bool only_looks(unsigned kind)
     case PL_PROTOCOL_QUERY:
     case PL_PROTOCOL_VERSION_OF:
     case PL_PROTOCOL_ENDS:
-    case PL_PROTOCOL_DEAD_LIST:
-    case PL_PROTOCOL_DEAD_COUNT:
-    case PL_PROTOCOL_SCHEDULE_LIST:
     case PL_PROTOCOL_CALL + PL_CALL_WHO:
     case PL_PROTOCOL_CALL + PL_CALL_NAMES:
     case PL_PROTOCOL_CALL + PL_CALL_STATS:
     case PL_PROTOCOL_CALL + PL_CALL_LOOK:
+    case PL_PROTOCOL_CALL + PL_CALL_DEAD_LIST:
+    case PL_PROTOCOL_CALL + PL_CALL_DEAD_COUNT:
+    case PL_PROTOCOL_CALL + PL_CALL_SCHEDULE_LIST:
         return true;
     default:
         return false;

@@ -321,11 +321,48 @@ static void a_durable_name_is_kept_by_the_service(void **state)
     assert_string_equal(list.letters[0].reason, "timeout");
     assert_string_equal(list.letters[0].text, "it took too long");
     peal_dead_list_finish(&list);
+    assert_int_equal(peal_dead_list(&list, pair.client, NULL), PEAL_OK);
+    assert_int_equal(list.count, 1);
+    assert_string_equal(list.letters[0].subscription, "billing");
+    assert_string_equal(list.letters[0].text, "it took too long");
+    assert_int_equal(list.letters[0].attempts, 3);
+    assert_string_equal(peal_event_type(list.letters[0].event), "n");
+    peal_dead_list_finish(&list);
+    struct peal_dead_count rows[4];
+    size_t groups = 0;
+    assert_int_equal(peal_dead_count(rows, &groups, pair.client, PEAL_DEAD_BY_REASON, 4), PEAL_OK);
+    assert_int_equal(groups, 1);
+    assert_string_equal(rows[0].name, "timeout");
     doer.failures = 0;
     uint64_t affected = 0;
     assert_int_equal(peal_dead_retry(pair.client, NULL, false, &affected), PEAL_OK);
     assert_int_equal(affected, 1);
     wait_for(&doer.diary, 61);
+    pair_close(&pair);
+}
+
+static void what_is_scheduled_is_listed_and_cancelled_over_the_connection(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair);
+    struct peal_message message = { .type = "later", .deliver_at_ns = INT64_MAX / 4, .id = "x" };
+    struct timespec now;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    message.deliver_at_ns = ((int64_t)now.tv_sec + 3600) * 1000000000;
+    struct peal_receipt receipt;
+    assert_int_equal(peal_publish(pair.client, &message, &receipt), PEAL_OK);
+    assert_int_equal(receipt.position, 0);
+    struct peal_schedule_list list;
+    assert_int_equal(peal_schedule_list(&list, pair.client, NULL), PEAL_OK);
+    assert_int_equal(list.count, 1);
+    assert_string_equal(peal_event_id(list.events[0].event), "x");
+    assert_int_equal(list.events[0].deliver_at_ns, message.deliver_at_ns);
+    peal_schedule_list_finish(&list);
+    uint64_t affected = 0;
+    const struct peal_schedule_filter filter = { .id = "x" };
+    assert_int_equal(peal_schedule_cancel(pair.client, &filter, false, &affected), PEAL_OK);
+    assert_int_equal(affected, 1);
     pair_close(&pair);
 }
 
@@ -476,6 +513,7 @@ int main(void)
         cmocka_unit_test(a_query_is_answered_where_the_log_is),
         cmocka_unit_test(a_durable_name_is_kept_by_the_service),
         cmocka_unit_test(a_durable_name_survives_broken_connections),
+        cmocka_unit_test(what_is_scheduled_is_listed_and_cancelled_over_the_connection),
         cmocka_unit_test(what_is_published_is_there_once_wherever_the_connection_breaks),
         cmocka_unit_test(a_service_that_comes_back_goes_on_where_it_was),
         cmocka_unit_test(what_is_published_meanwhile_waits_up_to_its_limit),
