@@ -142,9 +142,12 @@ static void *pool_main(void *context)
         loop->first = task->next;
         loop->last = loop->first ? loop->last : &loop->first;
         (void)pthread_mutex_unlock(&loop->lock);
+        bool tells = task->done != NULL; // else the task may be gone after this
         task->run(task);
-        task->run = run_done;
-        net_loop_post(loop, task);
+        if (tells) {
+            task->run = run_done;
+            net_loop_post(loop, task);
+        }
         (void)pthread_mutex_lock(&loop->lock);
         loop->working--;
         (void)pthread_cond_signal(&loop->rest);

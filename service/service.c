@@ -4,6 +4,7 @@
 // ours to close.
 #include "service/service.h"
 
+#include "service/binary.h"
 #include "service/call.h"
 #include "service/events.h"
 #include "service/feed.h"
@@ -65,6 +66,7 @@ static void on_second(void *context)
     service->feed_count = service_feeds_count(service);
     service_feeds_tick(service);
     service_sockets_tick(service->sockets);
+    service_binaries_tick(service->binaries);
     (void)net_timer_set(&service->second, service->loop, SECOND_MS); // it has its memory
 }
 
@@ -94,6 +96,7 @@ enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop 
     err = err ? err : service_types_open(&service->types, bus);
     err = err ? err : service_pulls_open(&service->pulls, service, service->options.folder);
     err = err ? err : service_sockets_open(&service->sockets);
+    err = err ? err : service_binaries_open(&service->binaries, service);
     err = err ? err : net_http_open(&service->http, loop, &service->options.limits, &ops, service);
     err = err ? err : net_timer_set(&service->second, loop, SECOND_MS);
     if (err) {
@@ -118,13 +121,15 @@ void service_drain(struct service *service)
     net_http_drain(service->http);
     service_feeds_tick(service);
     service_sockets_drain(service->sockets);
+    service_binaries_drain(service->binaries);
 }
 
 bool service_is_idle(const struct service *service)
 {
     struct net_http_counts counts;
     net_http_counts(service->http, &counts);
-    return counts.open == 0 && !service->feeds && !service_sockets_count(service->sockets);
+    return counts.open == 0 && !service->feeds && !service_sockets_count(service->sockets) &&
+           !service_binaries_count(service->binaries);
 }
 
 void service_close(struct service *service)
@@ -136,6 +141,7 @@ void service_close(struct service *service)
     net_http_close(service->http); // feeds and calls lose their peers
     net_loop_settle(service->loop);
     service_sockets_close(service->sockets);
+    service_binaries_close(service->binaries);
     service_pulls_close(service->pulls);
     service_types_close(service->types);
     ingest_close(service->ingest);

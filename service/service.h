@@ -27,6 +27,7 @@ struct service_feed;
 struct service_otlp;
 struct service_webhooks;
 struct service_pulls;
+struct service_binaries;
 struct service_sockets;
 struct service_types;
 
@@ -58,6 +59,7 @@ struct service {
     struct service_feed *feeds;
     struct service_pulls *pulls;
     struct service_sockets *sockets;
+    struct service_binaries *binaries;
     int64_t started_ns;
     bool draining;
     bool failing;      // the log takes nothing: the last publish said so

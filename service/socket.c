@@ -17,6 +17,7 @@
 #include "net/ingest.h"
 #include "net/websocket.h"
 #include "service/auth.h"
+#include "service/binary.h"
 #include "service/events.h"
 #include "service/selection.h"
 
@@ -453,7 +454,9 @@ void service_get_socket(struct service_call *call)
         service_refuse(call, 503, "closed", "the service stops: try again later");
         return;
     }
-    if (net_websocket_offers(call->head, "cloudevents.json")) {
+    if (net_websocket_offers(call->head, "peal.v1")) {
+        service_begin_binary(call);
+    } else if (net_websocket_offers(call->head, "cloudevents.json")) {
         begin_events(call, "cloudevents.json");
     } else if (!net_websocket_offers(call->head, NULL)) {
         begin_events(call, NULL);
