@@ -45,7 +45,7 @@ build:
 run:
 	@tools/deps build
 	@cmake --preset release >/dev/null
-	@cmake --build --preset release --parallel $(JOBS) --target example_mlperf peal_cli
+	@cmake --build --preset release --parallel $(JOBS) --target example_mlperf example_handlers peal_cli
 	@tools/run $(DATA)
 
 test:
