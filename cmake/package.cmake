@@ -16,12 +16,12 @@ set(CPACK_PEAL_SOURCE ${PROJECT_SOURCE_DIR}) # for that script
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_DEBIAN_PACKAGE_MAINTAINER "The Peal authors <maintainers@peal.invalid>")
 set(CPACK_DEBIAN_PACKAGE_SECTION net)
-set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "event system: a log with ears
- Publishing appends an immutable event to a log, and subscriptions are places
- in it, so that history, replay and catching up are reads of one thing.
- .
- This package has the library for C and C++ programs, the command line, and
- the service behind HTTP, WebSocket and Server-Sent Events.")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "event system, a log with ears")
+set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
+"Publishing appends an immutable event to a log, and subscriptions are places
+in it, so that history, replay and catching up are reads of one thing. This
+package has the library for C and C++ programs, the command line, and the
+service behind HTTP, WebSocket and Server-Sent Events.")
 # What a program is linked with that takes the static library.
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "libisal-dev, libsqlite3-dev, libzstd-dev, pkg-config")
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
@@ -29,5 +29,5 @@ set(CPACK_DEBIAN_PACKAGE_GENERATE_SHLIBS ON)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
 set(debian ${PROJECT_SOURCE_DIR}/packaging/debian)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA
-    ${debian}/conffiles ${debian}/postinst ${debian}/prerm ${debian}/postrm)
+    ${debian}/conffiles ${debian}/postinst ${debian}/prerm ${debian}/postrm ${debian}/triggers)
 include(CPack)
