@@ -149,7 +149,8 @@ enum peal_err service_webhook_rotate(char out_secret[SERVICE_SECRET_TEXT],
 enum peal_err service_webhook_pause(struct service_webhooks *webhooks, const char *name);
 enum peal_err service_webhook_resume(struct service_webhooks *webhooks, const char *name);
 
-// Its place in the log is forgotten; its dead letters stay. What is under way is cut off.
+// Its place in the log is forgotten; its dead letters stay. What is under way is cut off. Of one
+// that could not be subscribed the name is left as it is: somebody else may have it.
 enum peal_err service_webhook_delete(struct service_webhooks *webhooks, const char *name);
 
 // ---- watching -----------------------------------------------------------------------------------

@@ -366,12 +366,13 @@ static enum peal_err remove_hook(struct service_hook *hook)
     pthread_mutex_unlock(&webhooks->lock);
     service_hooks_wake(webhooks);
     service_hook_give_back(hook);
-    bool subscribed = hook->subscription != NULL;
-    peal_unsubscribe(hook->subscription);
-    hook->subscription = NULL;
-    err = peal_name_forget(webhooks->bus, hook->plan->name);
+    if (hook->subscription) { // else the name may be somebody else's
+        peal_unsubscribe(hook->subscription);
+        hook->subscription = NULL;
+        err = peal_name_forget(webhooks->bus, hook->plan->name);
+    }
     service_hook_unref(hook);
-    return !subscribed && err == PEAL_ENOTFOUND ? PEAL_OK : err;
+    return err;
 }
 
 enum peal_err service_webhook_delete(struct service_webhooks *webhooks, const char *name)

@@ -508,11 +508,34 @@ static void one_that_the_bus_does_not_take_is_kept_and_can_be_resumed_or_deleted
     assert_true(strlen(info.last_error) > 0);
     assert_true(hooked_was_said(&hooked, "webhook sale could not be subscribed: "));
     assert_int_equal(service_webhook_resume(hooked.webhooks, "sale"), PEAL_EEXISTS);
+    assert_int_equal(service_webhook_pause(hooked.webhooks, "sale"), PEAL_OK); // it is, already
     peal_unsubscribe(other);
     assert_int_equal(peal_name_forget(hooked.bus, "sale"), PEAL_OK);
     assert_int_equal(service_webhook_resume(hooked.webhooks, "sale"), PEAL_OK);
     hooked_say(&hooked, "a", NULL, "1");
     hooked_until(&hooked, hooked_has_delivered, 1);
+    hooked_close(&hooked);
+}
+
+static void one_that_never_got_its_name_leaves_it_to_who_has_it(void **state)
+{
+    (void)state;
+    struct hooked hooked;
+    peal_subscription *other;
+    const struct peal_subscribe_options durable = { .name = "sale", .mode = PEAL_PULL };
+    hooked_open(&hooked, NULL, NULL);
+    hooked_create(&hooked, "sale", "*", NULL);
+    service_webhooks_close(hooked.webhooks);
+    assert_int_equal(peal_name_forget(hooked.bus, "sale"), PEAL_OK);
+    assert_int_equal(peal_subscribe(&other, hooked.bus, "*", &durable, NULL, NULL), PEAL_OK);
+    peal_unsubscribe(other);
+    assert_int_equal(service_webhooks_open(&hooked.webhooks, hooked.bus, &hooked.options), PEAL_OK);
+    assert_int_equal(service_webhook_delete(hooked.webhooks, "sale"), PEAL_OK);
+    assert_false(service_webhook_exists(hooked.webhooks, "sale"));
+    struct peal_subscription_list names;
+    assert_int_equal(peal_subscription_list(&names, hooked.bus), PEAL_OK);
+    assert_int_equal(names.count, 1);
+    peal_subscription_list_finish(&names);
     hooked_close(&hooked);
 }
 
@@ -570,6 +593,7 @@ int main(void)
         cmocka_unit_test(a_name_that_somebody_has_is_refused),
         cmocka_unit_test(secrets_are_in_a_file_of_the_owner_s_and_in_nothing_that_is_said),
         cmocka_unit_test(one_that_the_bus_does_not_take_is_kept_and_can_be_resumed_or_deleted),
+        cmocka_unit_test(one_that_never_got_its_name_leaves_it_to_who_has_it),
         cmocka_unit_test(without_a_directory_nothing_is_kept),
         cmocka_unit_test(
             a_directory_that_cannot_be_written_refuses_every_change_and_changes_nothing),
