@@ -126,6 +126,41 @@ static void a_receiver_that_is_not_there_is_tried_again_until_it_is(void **state
     receiver_close(&later);
 }
 
+// Nobody accepts, and the queue of those who would be is full: no answer to another one.
+static void a_connection_that_nobody_takes_fails_in_time(void **state)
+{
+    (void)state;
+    struct hooked hooked;
+    struct receiver full;
+    struct sockaddr_in to = { .sin_family = AF_INET };
+    int waiting[8];
+    char url[100], dead[400];
+    receiver_open_at(&full, "127.0.0.1", NULL, NULL);
+    assert_int_equal(listen(full.listener, 0), 0);
+    to.sin_port = htons((uint16_t)full.port);
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    for (size_t i = 0; i < 8; i++) {
+        waiting[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)connect(waiting[i], (struct sockaddr *)&to, sizeof to); // is under way
+    }
+    (void)snprintf(url, sizeof url, "http://127.0.0.1:%u/", full.port);
+    hooked_prepare(&hooked, NULL, NULL);
+    hooked.options.connect_ms = 100;
+    hooked_start(&hooked);
+    struct service_webhook_options more = once;
+    more.url = url;
+    hooked_create(&hooked, "sale", "*", &more);
+    hooked_say(&hooked, "a", NULL, "1");
+    assert_int_equal(hooked_dead(&hooked, dead, sizeof dead), 1);
+    begins_with(dead, "timeout: ");
+    hooked_close(&hooked);
+    for (size_t i = 0; i < 8; i++) {
+        close(waiting[i]);
+    }
+    receiver_start(&full);
+    receiver_close(&full);
+}
+
 static void a_slow_receiver_does_not_hold_up_another(void **state)
 {
     (void)state;
@@ -431,6 +466,7 @@ int main(void)
         cmocka_unit_test(a_huge_answer_is_not_read_to_its_end_and_counts_by_its_status),
         cmocka_unit_test(an_answer_of_64_kib_with_its_head_leaves_the_connection_open),
         cmocka_unit_test(a_receiver_that_is_not_there_is_tried_again_until_it_is),
+        cmocka_unit_test(a_connection_that_nobody_takes_fails_in_time),
         cmocka_unit_test(a_slow_receiver_does_not_hold_up_another),
         cmocka_unit_test(a_certificate_is_checked_by_name_and_by_who_signed_it),
         cmocka_unit_test(what_is_only_the_machines_own_is_not_reached_in_whatever_form),
