@@ -222,7 +222,7 @@ static const struct part drops_of_bus[] = {
 
 static const struct number times_of_bus[] = {
     { "peal_publish_duration_seconds", histogram_type,
-      "How long publishing took, until the event was as durable as was asked; one in 64.",
+      "How long publishing took, until the event was as durable as was asked; one in 256.",
       OF_BUS(publish_time) },
     { "peal_publish_wait_seconds", histogram_type,
       "How long publishers waited for memory, of those that did.", OF_BUS(publish_wait) },

@@ -542,7 +542,7 @@ struct peal_bus_stats {
     uint64_t dropped_forgotten; // the log had forgotten them before they were read: back-pressure
     uint64_t dropped_spent;     // PEAL_SPENT_DROP
     uint64_t dropped_memory;    // no memory to hold one that had failed
-    // One in 64 publishes of a thread is timed, from the call to its return, as durable as was
+    // One in 256 publishes of a thread is timed, from the call to its return, as durable as was
     // asked; of bytes (peal_emit, peal_topic_publish) only those that a log takes. And each sync of
     // a file of `file:`; those that failed are among them.
     struct peal_histogram publish_time, sync_time;

@@ -132,6 +132,7 @@ struct pl_slot {
     const struct peal_event *current; // the event being handled, for its causal heirs
     const struct pl_batch *batch;     // whose handler runs; NULL: of none
     struct peal_span_context span;    // that the handler runs in; zeros: it is not traced
+    uint64_t chance[2];               // of the names of spans; zeros: not seeded yet
     uint64_t number;                  // of the next event without a position
     unsigned published;               // counts up to the next publish that is timed
     const char *last_text;            // the type it published last, and its topic: most who

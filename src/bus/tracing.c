@@ -82,21 +82,37 @@ static bool read_text(struct peal_span_context *out, const char *text)
            !is_none(out->trace, sizeof out->trace) && !is_none(out->span, sizeof out->span);
 }
 
-static void make_span(uint8_t out[8], struct peal_bus *bus)
+// The slot's own chance: xorshift128+ (Vigna), seeded by the machine's, which costs a system call.
+// Names are to differ, not to be hard to guess.
+static uint64_t next_random(struct pl_slot *slot)
+{
+    const struct pl_seams *seams = slot->bus->seams;
+    while (slot->chance[0] == 0 && slot->chance[1] == 0) {
+        slot->chance[0] = seams->random(seams->world);
+        slot->chance[1] = seams->random(seams->world);
+    }
+    uint64_t a = slot->chance[0], b = slot->chance[1];
+    slot->chance[0] = b;
+    a ^= a << 23;
+    slot->chance[1] = a ^ b ^ (a >> 18) ^ (b >> 5);
+    return slot->chance[1] + b;
+}
+
+static void make_span(uint8_t out[8], struct pl_slot *slot)
 {
     uint64_t random;
     do {
-        random = bus->seams->random(bus->seams->world);
+        random = next_random(slot);
     } while (random == 0);
     memcpy(out, &random, sizeof random);
 }
 
 // Is a trace that begins here sampled? By the last seven bytes of its name, which the standard asks
 // to be random (W3C Trace Context, level 2), so that all who are asked for a share agree.
-static bool begin_trace(uint8_t out[16], const struct pl_tracing *tracing, struct peal_bus *bus)
+static bool begin_trace(uint8_t out[16], const struct pl_tracing *tracing, struct pl_slot *slot)
 {
-    make_span(out, bus);
-    make_span(out + 8, bus);
+    make_span(out, slot);
+    make_span(out + 8, slot);
     uint64_t random = 0;
     for (size_t i = 9; i < 16; i++) {
         random = random << 8 | out[i];
@@ -140,14 +156,16 @@ static struct peal_span describe(enum peal_span_kind kind, const struct peal_eve
 }
 
 struct wait {
+    struct pl_slot *slot; // of the thread in which it ends
     int64_t since, until;
 };
 
 // Of an event that waited for a handler: since it came, or since it has failed.
-static struct wait wait_of(const struct peal_event *event, int64_t last_failure, int64_t now)
+static struct wait wait_of(struct pl_slot *slot, const struct peal_event *event,
+                           int64_t last_failure, int64_t now)
 {
     bool again = event->attempt > 1 && last_failure != 0;
-    return (struct wait){ again ? last_failure : peal_event_recorded_time(event), now };
+    return (struct wait){ slot, again ? last_failure : peal_event_recorded_time(event), now };
 }
 
 // When it failed last. Of one that is being run: nobody else has its pending event.
@@ -164,7 +182,7 @@ static void deliver_span(struct peal_span_context *context, const struct pl_trac
 {
     struct peal_span span = describe(PEAL_SPAN_DELIVER, event, mailbox);
     span.own = *context;
-    make_span(span.own.span, mailbox->bus);
+    make_span(span.own.span, wait.slot);
     memcpy(span.parent, context->span, sizeof span.parent);
     span.start_ns = wait.since;
     span.end_ns = wait.until;
@@ -188,7 +206,7 @@ static bool begin_publish(struct peal_span *out, const struct pl_tracing *tracin
                        : slot->current != NULL ? peal_event_traceparent(slot->current)
                                                : "";
     if (*text == '\0') {
-        if (slot->current || !begin_trace(out->own.trace, tracing, slot->bus)) {
+        if (slot->current || !begin_trace(out->own.trace, tracing, slot)) {
             return false;
         }
     } else if (!read_text(&parent, text)) {
@@ -198,7 +216,7 @@ static bool begin_publish(struct peal_span *out, const struct pl_tracing *tracin
         bool inside = !explicit && memcmp(slot->span.trace, parent.trace, 16) == 0;
         memcpy(out->parent, inside ? slot->span.span : parent.span, sizeof out->parent);
     }
-    make_span(out->own.span, slot->bus);
+    make_span(out->own.span, slot);
     return true;
 }
 
@@ -311,11 +329,11 @@ enum peal_verdict pl_tracing_run(const struct pl_middlewares *list,
     int64_t now = pl_bus_now(bus), ticks = pl_bus_ticks(bus);
     if (is_waited_for(mailbox, event)) {
         deliver_span(&context, list->tracing, mailbox, event,
-                     wait_of(event, failed_at(event), now));
+                     wait_of(slot, event, failed_at(event), now));
     }
     struct peal_span span = describe(PEAL_SPAN_PROCESS, event, mailbox);
     span.own = context;
-    make_span(span.own.span, bus);
+    make_span(span.own.span, slot);
     memcpy(span.parent, context.span, sizeof span.parent);
     const struct peal_span_context before = slot->span;
     slot->span = span.own;
@@ -350,7 +368,7 @@ void pl_tracing_batch_begins(struct pl_batch_span *batch, struct pl_mailbox *mai
             continue;
         }
         deliver_span(&context, tracing, mailbox, events[i],
-                     wait_of(events[i], failed_at(events[i]), now));
+                     wait_of(slot, events[i], failed_at(events[i]), now));
         if (!batch->tracing) {
             batch->tracing = tracing;
             batch->span = describe(PEAL_SPAN_PROCESS, events[i], mailbox);
@@ -363,7 +381,7 @@ void pl_tracing_batch_begins(struct pl_batch_span *batch, struct pl_mailbox *mai
     if (!batch->tracing) {
         return;
     }
-    make_span(batch->span.own.span, bus);
+    make_span(batch->span.own.span, slot);
     batch->span.start_ns = now;
     batch->span.id = count == 1 ? batch->span.id : "";
     batch->span.count = count;
@@ -401,16 +419,17 @@ void pl_tracing_batch_ends(struct pl_batch_span *batch, struct pl_mailbox *mailb
 void pl_tracing_pulled(struct peal_bus *bus, peal_delivery *const *deliveries, size_t count)
 {
     const struct pl_tracing *tracing = pl_tracing_of(bus);
-    int64_t now = tracing ? pl_bus_now(bus) : 0;
-    for (size_t i = 0; tracing && i < count; i++) {
+    struct pl_slot *slot = tracing ? pl_slot_mine(bus) : NULL;
+    int64_t now = slot ? pl_bus_now(bus) : 0;
+    for (size_t i = 0; slot && i < count; i++) {
         struct peal_delivery *delivery = deliveries[i];
         struct peal_span_context context;
         if (read_text(&context, peal_event_traceparent(&delivery->event))) {
-            struct wait wait = wait_of(&delivery->event, delivery->span.failed, now);
+            struct wait wait = wait_of(slot, &delivery->event, delivery->span.failed, now);
             deliver_span(&context, tracing, delivery->mailbox, &delivery->event, wait);
             delivery->span.own = context;
             memcpy(delivery->span.parent, context.span, sizeof delivery->span.parent);
-            make_span(delivery->span.own.span, bus);
+            make_span(delivery->span.own.span, slot);
             delivery->span.pulled = now;
         }
     }
@@ -439,6 +458,11 @@ void pl_tracing_settled(struct pl_settling *settling, struct pl_mailbox *mailbox
     }
     struct peal_bus *bus = mailbox->bus;
     const struct pl_tracing *tracing = pl_tracing_of(bus);
+    struct pl_slot *slot = pl_slot_mine(bus);
+    if (!slot) {
+        peal_event_unref(settling->event);
+        return;
+    }
     struct peal_span span = describe(PEAL_SPAN_SETTLE, settling->event, mailbox);
     span.verdict = verdict;
     span.attempt = settling->attempt;
@@ -447,7 +471,7 @@ void pl_tracing_settled(struct pl_settling *settling, struct pl_mailbox *mailbox
     span.start_ns = settling->start;
     span.end_ns = pl_bus_now(bus);
     span.own = settling->span.own;
-    make_span(span.own.span, bus);
+    make_span(span.own.span, slot);
     memcpy(span.parent, settling->span.own.span, sizeof span.parent);
     finish(tracing, &span);
     if (settling->span.pulled) {
