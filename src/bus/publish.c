@@ -479,7 +479,7 @@ enum peal_err pl_publish_system(struct peal_bus *bus, const struct peal_message 
     return err;
 }
 
-// The first publish of a thread, and those from inside a handler.
+// The first publish of a thread, those from inside a handler, and those that go aside.
 static __attribute__((noinline)) enum peal_err publish_seldom(const peal_topic *topic,
                                                               const void *data, size_t size)
 {
@@ -490,7 +490,7 @@ static __attribute__((noinline)) enum peal_err publish_seldom(const peal_topic *
     if (!slot) {
         return PEAL_ENOMEM;
     }
-    if (slot->current) {
+    if (slot->current || goes_aside(topic->bus)) {
         return publish_bytes_aside(topic->bus, topic, data, size, true);
     }
     struct peal_topic *own = (struct peal_topic *)topic; // const only for users
@@ -501,7 +501,7 @@ enum peal_err peal_topic_publish(const peal_topic *topic, const void *data, size
 {
     if (__builtin_expect(topic && goes_aside(topic->bus), 0)) {
         return topic->bus->silent ? pl_bus_check_open(topic->bus)
-                                  : publish_bytes_aside(topic->bus, topic, data, size, true);
+                                  : publish_seldom(topic, data, size);
     }
     struct pl_slot *slot = topic ? pl_slot_at_hand(topic->bus) : NULL;
     if (__builtin_expect(!slot || slot->current, 0)) {
