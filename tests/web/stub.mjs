@@ -212,6 +212,13 @@ function stream({ stub, world, request, response, query }) {
     const wanted = world.selector(allow(query, [...SELECTORS, "after", "max_rate"]));
     const most = stub.samples ? Number(query.max_rate ?? Infinity) : Infinity;
     const last = request.headers["last-event-id"] ?? query.after;
+    if (last !== undefined && Number(last) > world.last) {
+        throw new Refusal(
+            400,
+            "inval",
+            `the cursor ${last} is ahead of the log: begin anew without it`,
+        );
+    }
     response.writeHead(200, { "Content-Type": "text/event-stream", "Cache-Control": "no-store" });
     response.write(": here we are\n\n");
     let seen = 0;

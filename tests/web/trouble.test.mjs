@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { folder, openPage, startBrowser, until } from "./browser.mjs";
 import { startStub } from "./stub.mjs";
+import { World } from "./stub_world.mjs";
 
 let stub;
 let browser;
@@ -86,6 +87,24 @@ test("what_was_forgotten_meanwhile_is_told", async () => {
     await page
         .getByText("30 events were forgotten before this page came back (positions 2 to 31).")
         .waitFor();
+});
+
+test("a_log_that_has_begun_anew_is_followed_from_now", async () => {
+    const page = await open();
+    await listening(page);
+    stub.world.publish({ type: "old.log" });
+    stub.world.publish({ type: "old.log" });
+    await row(page, "old.log").first().waitFor();
+
+    await stub.down();
+    stub.world = new World();
+    await stub.up();
+    await row(page, "old.log").first().waitFor({ state: "detached" });
+    await listening(page);
+
+    stub.world.publish({ type: "new.log" });
+    await row(page, "new.log").waitFor();
+    assert.equal(stub.resumed.at(-1), null);
 });
 
 test("it_tries_at_once_when_somebody_asks_it_to", async () => {

@@ -66,6 +66,12 @@ async function run(state, query, on) {
         if (state.stop.aborted) {
             return;
         }
+        if (error?.status === 400 && state.id) {
+            // A cursor that is none here: the log is another one, or has begun anew.
+            state.id = null;
+            on.anew();
+            continue;
+        }
         if (error && isFinal(error)) {
             on.state("refused", error);
             return;
@@ -80,7 +86,8 @@ async function run(state, query, on) {
     }
 }
 
-// on: { state(name, error), message(text), gap(text), sample(text) }. Returns what ends it.
+// on: { state(name, error), message(text), gap(text), sample(text), anew() }, the last when what comes
+// now does not follow on what came before. Returns what ends it.
 export function follow(query, on) {
     const stop = new AbortController();
     const state = { id: null, failures: 0, stop: stop.signal, controller: null, leftAlone: false };

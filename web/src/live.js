@@ -156,6 +156,7 @@ export function watch(selectors) {
             state(state, error) {
                 stream.value = { state, error };
             },
+            anew: clear,
             message: take,
             sample: takeSample,
             gap(raw) {
