@@ -158,6 +158,27 @@ dashboard("a_text_is_looked_for_in_what_is_shown", "/", async (page) => {
     await row(page, two).waitFor();
 });
 
+dashboard("a_field_is_never_set_back_to_what_was_typed_before", "/", async (page) => {
+    await listening(page);
+    // The next text comes when the address has just taken the last one, and nothing is drawn yet.
+    await page.evaluate(() => {
+        const field = document.querySelector("input[name=text]");
+        const type = (text) => {
+            field.value = text;
+            field.dispatchEvent(new InputEvent("input", { bubbles: true }));
+        };
+        const replace = history.replaceState.bind(history);
+        history.replaceState = (...address) => {
+            history.replaceState = replace;
+            replace(...address);
+            queueMicrotask(() => type("second"));
+        };
+        type("first");
+    });
+    await until("the address has the second", () => page.url().includes("text=second"));
+    assert.equal(await words(page).inputValue(), "second");
+});
+
 dashboard("json_is_asked_of_the_service_as_what_the_data_contain", "/", async (page) => {
     const mark = fresh("mark");
     const asked = page.waitForRequest(

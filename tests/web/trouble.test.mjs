@@ -71,6 +71,22 @@ test("a_stream_that_only_breaks_off_is_resumed_too", async () => {
     assert.equal(await row(page, "first.kind").count(), 1);
 });
 
+test("a_stream_that_died_without_a_word_is_not_believed_when_other_calls_fail", async () => {
+    const page = await open();
+    await listening(page);
+    stub.world.publish({ type: "before.silence" });
+    await row(page, "before.silence").waitFor();
+    stub.world.listeners.clear(); // The connection is there, and nothing will come of it.
+    stub.fault = () => "cut";
+    await page.getByText("Connection lost.").waitFor();
+    stub.world.publish({ type: "during.silence" });
+
+    stub.fault = null;
+
+    await row(page, "during.silence").waitFor();
+    assert.equal(stub.resumed.at(-1), "1");
+});
+
 test("what_was_forgotten_meanwhile_is_told", async () => {
     const page = await open();
     await listening(page);

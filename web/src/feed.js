@@ -3,7 +3,7 @@
 // The service's stream of events, kept up: connects, notices when it has gone silent, comes back
 // and resumes behind the last event it was given.
 import { address, request } from "./api.js";
-import { backoff, lost, pause } from "./connection.js";
+import { backoff, connection, lost, pause } from "./connection.js";
 import { readStream } from "./sse.js";
 import { visible } from "./visible.js";
 
@@ -21,6 +21,7 @@ async function attempt(state, query, on) {
     const controller = new AbortController();
     state.controller = controller;
     let timer;
+    let stopWatching = () => {};
     const alive = () => {
         clearTimeout(timer);
         timer = setTimeout(() => {
@@ -40,6 +41,13 @@ async function attempt(state, query, on) {
         });
         state.failures = 0;
         on.state("open", null);
+        // A connection may die and say nothing. If other calls find the service gone, this one is
+        // not believed any more: it resumes where it was, so nothing is lost by asking again.
+        stopWatching = connection.subscribe((state) => {
+            if (state === "down") {
+                controller.abort();
+            }
+        });
         await readStream(
             answer.body,
             (message) => {
@@ -50,6 +58,7 @@ async function attempt(state, query, on) {
         );
     } finally {
         clearTimeout(timer);
+        stopWatching();
         controller.abort();
     }
 }

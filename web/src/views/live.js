@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // What happens now: rates as a chart, the tree of types, and the events as they come.
-import { html, useEffect, useSignal } from "../html.js";
+import { html, useEffect, useRef, useSignal } from "../html.js";
 import { signedOut } from "../api.js";
 import { count, plural } from "../format.js";
 import * as live from "../live.js";
@@ -26,26 +26,42 @@ function containsOf(text) {
     }
 }
 
-function applyFilter(pattern, text) {
-    change({ type: pattern.trim() || undefined, text: text || undefined }, true);
+// The page looks for the text, unless the service is asked for it.
+function lookFor(text) {
+    live.text.value = containsOf(text) ? "" : text.trim();
 }
 
+// The fields are ahead of the address, which follows when somebody has stopped typing. So only an
+// address that did not come from here (a click in the tree, the back button) changes the fields.
 function Filter() {
     const { type = "", text = "" } = route.value.params;
     const pattern = useSignal(type);
     const words = useSignal(text);
+    const applied = useRef({ type, text });
+    const later = useRef(0);
     useEffect(() => {
-        pattern.value = type;
-    }, [type]);
+        if (type !== applied.current.type) {
+            applied.current.type = type;
+            pattern.value = type;
+        }
+        if (text !== applied.current.text) {
+            applied.current.text = text;
+            words.value = text;
+            lookFor(text);
+        }
+    }, [type, text]);
     useEffect(() => {
-        words.value = text;
-    }, [text]);
-    const later = useSignal(0);
-    const soon = (ms) => {
-        clearTimeout(later.peek());
-        later.value = setTimeout(() => applyFilter(pattern.peek(), words.peek()), ms);
+        lookFor(words.peek());
+        return () => clearTimeout(later.current);
+    }, []);
+    const apply = () => {
+        applied.current = { type: pattern.peek().trim(), text: words.peek() };
+        change({ type: applied.current.type || undefined, text: words.peek() || undefined }, true);
     };
-    useEffect(() => () => clearTimeout(later.peek()), []);
+    const soon = (ms) => {
+        clearTimeout(later.current);
+        later.current = setTimeout(apply, ms);
+    };
     return html`<form class="filter" role="search" onSubmit=${(event) => {
         event.preventDefault();
         soon(0);
@@ -60,7 +76,7 @@ function Filter() {
             placeholder=${'Text, or JSON the data contains: {"total":5}'}
             value=${words} onInput=${(event) => {
                 words.value = event.target.value;
-                live.text.value = containsOf(event.target.value) ? "" : event.target.value.trim();
+                lookFor(event.target.value);
                 soon(400);
             }} />
     </form>`;
@@ -176,9 +192,6 @@ function Types() {
 export function Live() {
     const { type = "", text = "" } = route.value.params;
     const contains = containsOf(text);
-    useEffect(() => {
-        live.text.value = contains ? "" : text.trim();
-    }, [text]);
     useEffect(() => live.watch({ type, contains }), [type, contains, signedOut.value]);
     return html`<div class="live">
         <section class="card" aria-label="Rates"><div class="card-head"><h2>Events a second</h2>
