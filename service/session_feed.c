@@ -384,14 +384,15 @@ static struct service_bytes *tell_next(uint64_t next)
     return message;
 }
 
-// All there is was sent. True: something has come meanwhile. With session->lock.
-static bool rest(struct service_session *session, uint64_t rung)
+// All there is was sent, or cannot be read now. True: something has come meanwhile. With
+// session->lock.
+static bool rest(struct service_session *session, uint64_t rung, bool failed)
 {
     struct service_feed *feed = session->config.feed;
     session->pump = PUMP_IDLE;
     atomic_fetch_add_explicit(&feed->idle, 1, memory_order_seq_cst);
     bool more = atomic_load_explicit(&feed->rung, memory_order_seq_cst) != rung ||
-                session->owed > session->cursor;
+                (!failed && session->owed > session->cursor);
     if (more) {
         session->pump = PUMP_RUNS;
         atomic_fetch_sub_explicit(&feed->idle, 1, memory_order_seq_cst);
@@ -430,7 +431,7 @@ static bool pump_once(struct service_session *session)
     session->cursor = cursor;
     session->credit -= message ? (int64_t)message->size : 0;
     // What cannot be read now is tried again when the bell next rings.
-    bool more = nothing || err ? rest(session, rung) : true;
+    bool more = nothing || err ? rest(session, rung, err != PEAL_OK) : true;
     pthread_mutex_unlock(&session->lock);
     session_send(session, message);
     return more;
@@ -446,13 +447,23 @@ static void pump(void *job)
 
 // ---- what is asked ------------------------------------------------------------------------------
 
+static enum peal_err check_pattern(peal_bus *bus, const char *pattern)
+{
+    const struct peal_query query = { .pattern = pattern };
+    peal_reader *reader = NULL;
+    enum peal_err err = pattern ? peal_reader_open(&reader, bus, &query) : PEAL_OK;
+    peal_reader_close(reader);
+    return err;
+}
+
 enum peal_err session_follow(struct service_session *session, uint64_t from, int64_t credit,
                              const char *pattern)
 {
     struct service_feed *feed = session->config.feed;
     char *copy = pattern ? strdup(pattern) : NULL;
     uint64_t first = 0, end = 0;
-    enum peal_err err = session_ends(session->config.bus, &first, &end);
+    enum peal_err err = check_pattern(session->config.bus, pattern);
+    err = err ? err : session_ends(session->config.bus, &first, &end);
     if (err || (pattern && !copy)) {
         free(copy);
         return err ? err : pl_fail(PEAL_ENOMEM, "no memory to follow");

@@ -89,7 +89,8 @@ static struct service_feed *feed;
 static void open_once(void)
 {
     const struct peal_bus_options options = { .workers = PEAL_NO_WORKERS };
-    const char *url = "mem:?memory_max=2M&history_bytes=512k&data_max=64k&pressure=reject";
+    const char *url =
+        "mem:?memory_max=2M&history_bytes=512k&history_events=50&data_max=64k&pressure=reject";
     if (!bus && (peal_bus_open(&bus, url, &options) || service_feed_open(&feed, bus))) {
         abort();
     }
