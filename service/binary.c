@@ -21,7 +21,7 @@ enum { MESSAGE_MAX = 64 << 20 };
 
 struct service_binaries {
     struct service *service;
-    struct service_feed *tail;
+    struct service_tail *tail;
     struct binary *first;
 };
 
@@ -321,7 +321,7 @@ enum peal_err service_binaries_open(struct service_binaries **out, struct servic
         return PEAL_ENOMEM;
     }
     binaries->service = service;
-    enum peal_err err = service_feed_open(&binaries->tail, service->bus);
+    enum peal_err err = service_tail_open(&binaries->tail, service->bus);
     if (err) {
         free(binaries);
         return err;
@@ -333,7 +333,7 @@ enum peal_err service_binaries_open(struct service_binaries **out, struct servic
 void service_binaries_close(struct service_binaries *binaries)
 {
     if (binaries) {
-        service_feed_close(binaries->tail);
+        service_tail_close(binaries->tail);
         free(binaries);
     }
 }

@@ -40,7 +40,7 @@ struct service_bytes {
 void service_bytes_ref(struct service_bytes *bytes);
 void service_bytes_unref(struct service_bytes *bytes); // NULL is fine
 
-struct service_feed;
+struct service_tail;
 struct service_session;
 
 // What a client may do; a function that is NULL allows everything. Called by any thread, for each
@@ -56,7 +56,7 @@ struct service_rights {
 
 struct service_session_config {
     peal_bus *bus;
-    struct service_feed *feed; // of that bus
+    struct service_tail *feed; // of that bus
     struct service_rights rights;
 
     // Takes a message to be sent: one reference is *given*. How many bytes wait now; when they are
@@ -74,8 +74,8 @@ struct service_session_config {
 };
 
 // Closing waits, a quarter of a second at most, for threads that serve durable names.
-enum peal_err service_feed_open(struct service_feed **out, peal_bus *bus);
-void service_feed_close(struct service_feed *feed); // NULL is fine
+enum peal_err service_tail_open(struct service_tail **out, peal_bus *bus);
+void service_tail_close(struct service_tail *feed); // NULL is fine
 
 enum peal_err service_session_open(struct service_session **out,
                                    const struct service_session_config *config);

@@ -30,7 +30,7 @@ struct chunk {
     struct service_bytes *message;
 };
 
-struct service_feed {
+struct service_tail {
     peal_bus *bus;
     peal_subscription *bell;
     _Atomic uint64_t rung;
@@ -73,7 +73,7 @@ void session_nudge(struct service_session *session)
 
 static enum peal_verdict ring(const peal_event *event, void *context)
 {
-    struct service_feed *feed = context;
+    struct service_tail *feed = context;
     (void)event;
     atomic_fetch_add_explicit(&feed->rung, 1, memory_order_seq_cst);
     if (atomic_load_explicit(&feed->idle, memory_order_seq_cst) == 0) {
@@ -92,9 +92,9 @@ static enum peal_verdict ring(const peal_event *event, void *context)
     return PEAL_DONE;
 }
 
-enum peal_err service_feed_open(struct service_feed **out, peal_bus *bus)
+enum peal_err service_tail_open(struct service_tail **out, peal_bus *bus)
 {
-    struct service_feed *feed = calloc(1, sizeof *feed);
+    struct service_tail *feed = calloc(1, sizeof *feed);
     if (!feed) {
         return pl_fail(PEAL_ENOMEM, "no memory for those who follow");
     }
@@ -109,14 +109,14 @@ enum peal_err service_feed_open(struct service_feed **out, peal_bus *bus)
     const struct peal_subscribe_options options = { .mode = PEAL_INLINE, .label = "peal.v1" };
     enum peal_err err = peal_subscribe(&feed->bell, bus, "*, $peal.*", &options, ring, feed);
     if (err) {
-        service_feed_close(feed);
+        service_tail_close(feed);
         return err;
     }
     *out = feed;
     return PEAL_OK;
 }
 
-void service_feed_close(struct service_feed *feed)
+void service_tail_close(struct service_tail *feed)
 {
     if (!feed) {
         return;
@@ -136,7 +136,7 @@ void service_feed_close(struct service_feed *feed)
     free(feed);
 }
 
-void session_count_thread(struct service_feed *feed, bool begins)
+void session_count_thread(struct service_tail *feed, bool begins)
 {
     pthread_mutex_lock(&feed->lock);
     feed->threads += begins ? 1U : UINT_MAX; // minus one
@@ -144,7 +144,7 @@ void session_count_thread(struct service_feed *feed, bool begins)
     pthread_mutex_unlock(&feed->lock);
 }
 
-uint64_t session_next_delivery(struct service_feed *feed)
+uint64_t session_next_delivery(struct service_tail *feed)
 {
     return atomic_fetch_add_explicit(&feed->deliveries, 1, memory_order_relaxed) + 1;
 }
@@ -295,13 +295,13 @@ enum peal_err session_find(struct service_bytes **out, struct service_session *s
 
 // ---- chunks -------------------------------------------------------------------------------------
 
-static struct chunk *chunk_at(struct service_feed *feed, size_t back)
+static struct chunk *chunk_at(struct service_tail *feed, size_t back)
 {
     return &feed->chunks[(feed->newest + CHUNKS - back) % CHUNKS];
 }
 
 // The chunk that begins at a position; NULL: none. *out_end: where the first one behind it begins.
-static const struct chunk *find_chunk(struct service_feed *feed, uint64_t position,
+static const struct chunk *find_chunk(struct service_tail *feed, uint64_t position,
                                       uint64_t *out_end)
 {
     *out_end = 0;
@@ -317,7 +317,7 @@ static const struct chunk *find_chunk(struct service_feed *feed, uint64_t positi
     return NULL;
 }
 
-static void keep_chunk(struct service_feed *feed, uint64_t first, uint64_t next,
+static void keep_chunk(struct service_tail *feed, uint64_t first, uint64_t next,
                        struct service_bytes *message)
 {
     feed->newest = (feed->newest + 1) % CHUNKS;
@@ -330,7 +330,7 @@ static void keep_chunk(struct service_feed *feed, uint64_t first, uint64_t next,
 
 // What comes at a position, for all to share; as session_encode.
 static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
-                                  struct service_feed *feed)
+                                  struct service_tail *feed)
 {
     enum peal_err err = PEAL_OK;
     uint64_t end, next = *cursor;
@@ -388,7 +388,7 @@ static struct service_bytes *tell_next(uint64_t next)
 // session->lock.
 static bool rest(struct service_session *session, uint64_t rung, bool failed)
 {
-    struct service_feed *feed = session->config.feed;
+    struct service_tail *feed = session->config.feed;
     session->pump = PUMP_IDLE;
     atomic_fetch_add_explicit(&feed->idle, 1, memory_order_seq_cst);
     bool more = atomic_load_explicit(&feed->rung, memory_order_seq_cst) != rung ||
@@ -403,7 +403,7 @@ static bool rest(struct service_session *session, uint64_t rung, bool failed)
 // One look at the log. False: the job is over.
 static bool pump_once(struct service_session *session)
 {
-    struct service_feed *feed = session->config.feed;
+    struct service_tail *feed = session->config.feed;
     pthread_mutex_lock(&session->lock);
     bool can = session->credit > 0 && session->waiting <= session->config.waiting_max;
     bool closed = session->closed;
@@ -459,7 +459,7 @@ static enum peal_err check_pattern(peal_bus *bus, const char *pattern)
 enum peal_err session_follow(struct service_session *session, uint64_t from, int64_t credit,
                              const char *pattern)
 {
-    struct service_feed *feed = session->config.feed;
+    struct service_tail *feed = session->config.feed;
     char *copy = pattern ? strdup(pattern) : NULL;
     uint64_t first = 0, end = 0;
     enum peal_err err = check_pattern(session->config.bus, pattern);
@@ -491,7 +491,7 @@ enum peal_err session_follow(struct service_session *session, uint64_t from, int
 
 void session_unfollow(struct service_session *session)
 {
-    struct service_feed *feed = session->config.feed;
+    struct service_tail *feed = session->config.feed;
     pthread_mutex_lock(&feed->lock);
     pthread_mutex_lock(&session->lock);
     if (session->pump == PUMP_IDLE) {

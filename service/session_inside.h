@@ -119,10 +119,10 @@ void session_settle(struct service_session *session, struct pl_unpack *unpack);
 // The client has gone: what it has is given to others.
 void session_leave_names(struct service_session *session);
 
-uint64_t session_next_delivery(struct service_feed *feed);
+uint64_t session_next_delivery(struct service_tail *feed);
 
 // A thread that uses the bus begins, or ends: the feed is not closed before.
-void session_count_thread(struct service_feed *feed, bool begins);
+void session_count_thread(struct service_tail *feed, bool begins);
 
 // ---- session_calls.c ----------------------------------------------------------------------------
 

@@ -126,7 +126,7 @@ static void *pull_all(void *context)
             break; // the bus stops
         }
     }
-    struct service_feed *feed = named->session->config.feed;
+    struct service_tail *feed = named->session->config.feed;
     peal_unsubscribe(named->subscription);
     unref(named);
     session_count_thread(feed, false);

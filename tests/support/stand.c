@@ -324,7 +324,7 @@ void stand_open(struct stand *stand, peal_bus *bus, unsigned short port)
     pl_list_init(&stand->jobs);
     (void)pthread_mutex_init(&stand->lock, NULL);
     (void)pthread_cond_init(&stand->job_there, NULL);
-    failed = service_feed_open(&stand->feed, bus) ||
+    failed = service_tail_open(&stand->feed, bus) ||
              pthread_create(&stand->accepting, NULL, accept_all, stand) ||
              pthread_create(&stand->workers[0], NULL, work_all, stand) ||
              pthread_create(&stand->workers[1], NULL, work_all, stand);
@@ -393,7 +393,7 @@ void stand_close(struct stand *stand)
     PL_LIST_EACH_SAFE (connection, after, &stand->connections, link) {
         free(connection);
     }
-    service_feed_close(stand->feed);
+    service_tail_close(stand->feed);
     (void)pthread_mutex_destroy(&stand->lock);
     (void)pthread_cond_destroy(&stand->job_there);
 }

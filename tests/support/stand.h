@@ -21,7 +21,7 @@
 
 struct stand {
     peal_bus *bus;
-    struct service_feed *feed;
+    struct service_tail *feed;
     int socket, bell;
     unsigned short port;
     char url[64];
