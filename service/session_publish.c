@@ -9,6 +9,7 @@
 // rest is published.
 #include "service/session_inside.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,7 +48,7 @@ static void note(struct order *order, size_t index, enum peal_err err, const cha
 {
     order->outcomes[index] = (struct pl_outcome){ .code = err };
     if (!order->wrong) {
-        (void)strncpy(order->sentence, sentence, sizeof order->sentence - 1);
+        (void)snprintf(order->sentence, sizeof order->sentence, "%s", sentence);
         order->wrong = order->sentence;
     }
 }

@@ -84,14 +84,14 @@ static void hand_over(struct connection *connection, struct service_session *ses
 
 // One bus for all inputs: opening and closing one takes longer than all else.
 static peal_bus *bus;
-static struct service_feed *feed;
+static struct service_tail *feed;
 
 static void open_once(void)
 {
     const struct peal_bus_options options = { .workers = PEAL_NO_WORKERS };
     const char *url =
         "mem:?memory_max=2M&history_bytes=512k&history_events=50&data_max=64k&pressure=reject";
-    if (!bus && (peal_bus_open(&bus, url, &options) || service_feed_open(&feed, bus))) {
+    if (!bus && (peal_bus_open(&bus, url, &options) || service_tail_open(&feed, bus))) {
         abort();
     }
 }
