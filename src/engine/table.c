@@ -6,10 +6,7 @@
 #include <string.h>
 
 static const struct pl_engine_ops *const engines[] = {
-    &pl_engine_noop,
-    &pl_engine_mem,
-    &pl_engine_file,
-    &pl_engine_http,
+    &pl_engine_noop,   &pl_engine_mem, &pl_engine_file, &pl_engine_http,
 #ifdef PEAL_SQLITE
     &pl_engine_sqlite,
 #endif
