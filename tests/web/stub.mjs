@@ -246,7 +246,7 @@ function stream({ stub, world, request, response, query }) {
         if (Number(last) + 1 < world.first) {
             const lost = world.first - 1 - Number(last);
             response.write(
-                `event: gap\ndata: {"lost":${lost},"first":${Number(last) + 1},` +
+                `event: gap\ndata: {"count":${lost},"first":${Number(last) + 1},` +
                     `"last":${world.first - 1}}\n\n`,
             );
         }

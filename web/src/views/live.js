@@ -82,7 +82,7 @@ function Filter() {
     </form>`;
 }
 
-function gapSentence({ lost, first, last }) {
+function gapSentence({ count: lost, first, last }) {
     return (
         `${plural(Number(lost), "event")} ${Number(lost) === 1 ? "was" : "were"} forgotten ` +
         `before this page came back (positions ${count(Number(first))} to ${count(Number(last))}).`
