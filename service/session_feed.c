@@ -19,6 +19,7 @@
 #include "base/error.h"
 
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,7 +166,8 @@ enum peal_err session_ends(peal_bus *bus, uint64_t *out_first, uint64_t *out_end
 struct encoding {
     const struct service_session *session; // whose rights count; NULL: everybody's
     struct service_bytes *message;
-    size_t room; // the message's size is what is used of it
+    size_t room;      // the message's size is what is used of it
+    uint64_t skipped; // forgotten before it could be read
 };
 
 static enum peal_err reserve(struct encoding *encoding, size_t more)
@@ -244,6 +246,7 @@ static enum peal_err encode(struct service_bytes **out, uint64_t *out_next, peal
     enum peal_err err = peal_reader_open(&reader, bus, query);
     err = err ? err : make_safe(bus); // what the reader sees, and what came since
     err = err ? err : encode_all(encoding, &next, reader, bytes_max);
+    encoding->skipped = peal_reader_skipped(reader);
     peal_reader_close(reader);
     if (err) {
         free(encoding->message);
@@ -330,7 +333,7 @@ static void keep_chunk(struct service_tail *feed, uint64_t first, uint64_t next,
 
 // What comes at a position, for all to share; as session_encode.
 static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
-                                  struct service_tail *feed)
+                                  struct service_tail *feed, uint64_t *out_skipped)
 {
     enum peal_err err = PEAL_OK;
     uint64_t end, next = *cursor;
@@ -345,6 +348,7 @@ static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
         const struct peal_query query = { .from_position = *cursor, .to_position = end };
         struct encoding encoding = { .session = NULL };
         err = encode(&message, &next, feed->bus, &query, &encoding, CHUNK_BYTES);
+        *out_skipped = encoding.skipped;
         bool newest = feed->count == 0 || chunk_at(feed, 0)->next <= *cursor;
         if (!err && message && newest) {
             keep_chunk(feed, *cursor, next, message);
@@ -361,14 +365,38 @@ static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
 // ---- the pump -----------------------------------------------------------------------------------
 
 static enum peal_err next_chunk(struct service_session *session, struct service_bytes **out,
-                                uint64_t *cursor)
+                                uint64_t *cursor, uint64_t *out_skipped)
 {
     *out = NULL;
     if (!session->pattern && !session->config.rights.may_read) {
-        return shared_chunk(out, cursor, session->config.feed);
+        return shared_chunk(out, cursor, session->config.feed, out_skipped);
     }
-    struct peal_query query = { .from_position = *cursor, .pattern = session->pattern };
-    return session_encode(out, cursor, session, &query, CHUNK_BYTES);
+    const struct peal_query query = { .from_position = *cursor, .pattern = session->pattern };
+    struct encoding encoding = { .session = session };
+    enum peal_err err = encode(out, cursor, session->config.bus, &query, &encoding, CHUNK_BYTES);
+    *out_skipped = encoding.skipped;
+    return err;
+}
+
+// Says what the log has forgotten before it could be sent.
+static void say_skipped(struct service_session *session, uint64_t skipped, uint64_t from)
+{
+    char text[160];
+    struct pl_pack pack;
+    (void)snprintf(text, sizeof text,
+                   "%llu events from position %llu on were forgotten before they could be sent: "
+                   "this client is too slow for what the service keeps",
+                   (unsigned long long)skipped, (unsigned long long)from); // fits
+    pl_pack_begin(&pack, &pl_seams_real);
+    pl_pack_number(&pack, PEAL_LEVEL_WARNING);
+    pl_pack_text(&pack, text);
+    struct service_bytes *message = pack.failed ? NULL : service_bytes_create(pack.size);
+    if (message) {
+        memcpy(message->bytes, pack.bytes, pack.size);
+        pl_protocol_head_write(message->bytes, &(struct pl_protocol_head){ PL_PROTOCOL_SAY, 0, 0 });
+    }
+    session_send(session, message);
+    pl_pack_finish(&pack);
 }
 
 // An EVENTS without events: so far was looked.
@@ -418,7 +446,11 @@ static bool pump_once(struct service_session *session)
     uint64_t rung = atomic_load_explicit(&feed->rung, memory_order_seq_cst);
     uint64_t cursor = session->cursor;
     struct service_bytes *message = NULL;
-    enum peal_err err = next_chunk(session, &message, &cursor);
+    uint64_t skipped = 0;
+    enum peal_err err = next_chunk(session, &message, &cursor, &skipped);
+    if (!err && skipped > 0) {
+        say_skipped(session, skipped, session->cursor);
+    }
     bool nothing = !message && cursor == session->cursor;
     if (!err && nothing && owed > cursor) {
         cursor = owed; // what was owed was there when we looked, and has no event

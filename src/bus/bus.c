@@ -165,6 +165,11 @@ static void init(struct peal_bus *bus, const struct pl_seams *seams)
 static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
 {
     const struct pl_engine_ops *ops = pl_engine_find(url->scheme);
+    if (!ops && strcmp(url->scheme, "https") == 0) {
+        return pl_fail(PEAL_EURL,
+                       "\"https:\" is not there yet: write http:, and where others could "
+                       "listen lead it through a tunnel (ssh -L, a proxy that ends TLS)");
+    }
     if (!ops) {
         return pl_fail(PEAL_EURL, "\"%s:\" is not an engine; there are %s", url->scheme,
                        pl_engine_schemes());

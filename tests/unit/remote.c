@@ -504,6 +504,31 @@ static void what_is_published_meanwhile_waits_up_to_its_limit(void **state)
     pair_close(&pair);
 }
 
+static void who_cannot_come_in_is_told_why(void **state)
+{
+    (void)state;
+    struct pair pair = { .stand = { .token = "a-token" } };
+    struct peal_bus_options options = { .token = "another" };
+    assert_int_equal(peal_bus_open(&pair.served, "mem:", NULL), PEAL_OK);
+    stand_open(&pair.stand, pair.served, 0);
+    assert_int_equal(peal_bus_open(&pair.client, pair.stand.url, &options), PEAL_EREFUSED);
+    assert_non_null(strstr(peal_error_sentence(), "token"));
+    assert_null(strstr(peal_error_sentence(), "another"));
+    options.token = "a-token";
+    assert_int_equal(peal_bus_open(&pair.client, pair.stand.url, &options), PEAL_OK);
+    struct peal_subscribe_options inlined = { .mode = PEAL_INLINE };
+    assert_int_equal(peal_subscribe(NULL, pair.client, "a", &inlined, note, NULL),
+                     PEAL_EUNSUPPORTED);
+    peal_bus_close(pair.client);
+    char url[64];
+    (void)snprintf(url, sizeof url, "%s", pair.stand.url);
+    stand_close(&pair.stand);
+    assert_int_equal(peal_bus_open(&pair.client, url, &options), PEAL_EIO);
+    assert_int_equal(peal_bus_open(&pair.client, "https://127.0.0.1", NULL), PEAL_EURL);
+    assert_int_equal(peal_bus_open(&pair.client, "http:", NULL), PEAL_EURL);
+    peal_bus_close(pair.served);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -517,6 +542,7 @@ int main(void)
         cmocka_unit_test(what_is_published_is_there_once_wherever_the_connection_breaks),
         cmocka_unit_test(a_service_that_comes_back_goes_on_where_it_was),
         cmocka_unit_test(what_is_published_meanwhile_waits_up_to_its_limit),
+        cmocka_unit_test(who_cannot_come_in_is_told_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
