@@ -379,9 +379,9 @@ static const struct service_route *find_route(const struct net_head *head, char 
 static bool is_among(const char *names, const char *name)
 {
     size_t length = strlen(name);
-    for (const char *at = names; (at = strstr(at, name)); at += length) {
+    for (const char *at = names; length > 0 && (at = strstr(at, name)); at += length) {
         bool begins = at == names || at[-1] == ' ';
-        if (begins && length > 0 && (at[length] == ' ' || !at[length])) {
+        if (begins && (at[length] == ' ' || !at[length])) {
             return true;
         }
     }
