@@ -116,13 +116,13 @@ static void end_request(struct connection *connection)
         http->ops->answered(request, request->status, http->context);
     }
     free_request(connection);
+    connection->state = STATE_HEAD;
+    connection->counted = false;
+    net_stream_deadline(connection->stream, http->limits.idle_ms); // also for who never reads it
     if (last) {
         net_stream_end(connection->stream);
         return;
     }
-    connection->state = STATE_HEAD;
-    connection->counted = false;
-    net_stream_deadline(connection->stream, http->limits.idle_ms);
     net_stream_resume(connection->stream);
 }
 
@@ -610,7 +610,10 @@ static size_t on_bytes(void *context, const char *bytes, size_t size)
     struct net_http *http = connection->http;
     struct net_request *request = connection->request;
     size_t taken = 0;
-    if (connection->state == STATE_HEAD) {
+    if (connection->state == STATE_HEAD &&
+        net_stream_queued(connection->stream) >= http->limits.queue_bytes) {
+        net_stream_pause(connection->stream); // who asks on has to read what it has asked for
+    } else if (connection->state == STATE_HEAD) {
         taken = take_head(connection, bytes, size);
     } else if (connection->state == STATE_BODY && request->body_chosen && !request->held) {
         taken = request->head.chunked ? take_chunked(connection, bytes, size)
@@ -628,16 +631,21 @@ static void on_ended(void *context)
     struct net_request *request = connection->request;
     connection->peer_ended = true;
     // Who has said all it wants may wait for its answer; but one in parts has no other end.
-    if (connection->state != STATE_ANSWER || (request->begun && !request->answered)) {
+    if (connection->state == STATE_HEAD) {
+        net_stream_end(connection->stream);
+    } else if (connection->state == STATE_BODY || (request->begun && !request->answered)) {
         net_stream_close(connection->stream);
     }
 }
 
 static void on_drained(void *context)
 {
-    struct net_request *request = ((struct connection *)context)->request;
+    struct connection *connection = context;
+    struct net_request *request = connection->request;
     if (request && request->drained) {
         request->drained(request->drained_context);
+    } else if (connection->state == STATE_HEAD) {
+        net_stream_resume(connection->stream);
     }
 }
 
@@ -831,6 +839,9 @@ void net_http_set_limits(struct net_http *http, const struct net_http_limits *li
     http->limits.request_ms = http->limits.request_ms ? http->limits.request_ms : 30000;
     http->limits.idle_ms = http->limits.idle_ms ? http->limits.idle_ms : 120000;
     http->limits.queue_bytes = http->limits.queue_bytes ? http->limits.queue_bytes : 1 << 20;
+    if (http->limits.queue_bytes < NET_STREAM_LOW) {
+        http->limits.queue_bytes = NET_STREAM_LOW; // of less nobody says that it was sent
+    }
 }
 
 enum peal_err net_http_open(struct net_http **out, struct net_loop *loop,

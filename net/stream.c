@@ -109,16 +109,17 @@ static void let_go(struct net_stream *stream)
 // Gives what is kept, as long as some of it is taken.
 static void give_kept(struct net_stream *stream)
 {
-    while (stream->kept_size > 0 && !stream->paused && !stream->over && !stream->ending) {
-        size_t taken = stream->ops->take(stream->context, stream->kept, stream->kept_size);
-        if (taken == 0) {
-            return;
-        }
+    size_t taken = 0, more = 1;
+    while (more && taken < stream->kept_size && !stream->paused && !stream->over &&
+           !stream->ending) {
+        more = stream->ops->take(stream->context, stream->kept + taken, stream->kept_size - taken);
+        taken += more;
+    }
+    if (taken >= stream->kept_size) { // also when an end has let it go
+        let_go(stream);
+    } else if (taken > 0) { // once: a peer may have sent many small things
         memmove(stream->kept, stream->kept + taken, stream->kept_size - taken);
         stream->kept_size -= taken;
-    }
-    if (stream->kept_size == 0) {
-        let_go(stream);
     }
 }
 
