@@ -70,10 +70,10 @@ static void on_events(const peal_event *const *events, size_t count, enum peal_v
     bool pause = !feed->paused && feed->pending.size > FEED_HIGH;
     feed->posted = feed->posted || post;
     feed->paused = feed->paused || pause;
-    (void)pthread_mutex_unlock(&feed->lock);
     if (pause) {
-        (void)peal_subscription_pause(feed->subscription);
+        (void)peal_subscription_pause(feed->subscription); // under the lock: see resume
     }
+    (void)pthread_mutex_unlock(&feed->lock);
     if (post) {
         net_loop_post(feed->service->loop, &feed->task);
     }
@@ -86,10 +86,12 @@ static void resume(struct service_feed *feed)
     (void)pthread_mutex_lock(&feed->lock);
     bool was = feed->paused && feed->pending.size == 0 && !feed->closing;
     feed->paused = feed->paused && !was;
-    (void)pthread_mutex_unlock(&feed->lock);
+    // Under the lock, and so is pausing: else one could overtake the other, and the feed stand
+    // still, or run, for ever. The bus holds no lock of its own while it is in on_events.
     if (was) {
         (void)peal_subscription_resume(feed->subscription);
     }
+    (void)pthread_mutex_unlock(&feed->lock);
 }
 
 static void send_pending(struct service_feed *feed)
@@ -233,8 +235,11 @@ enum peal_err service_feed_open(struct service_feed **out, struct service *servi
         .batch_max = BATCH,
         .label = "feed",
     };
+    // Under the lock: the first batch may come before its subscription is known here.
+    (void)pthread_mutex_lock(&feed->lock);
     enum peal_err err =
         peal_subscribe(&feed->subscription, service->bus, start->pattern, &options, NULL, feed);
+    (void)pthread_mutex_unlock(&feed->lock);
     if (err) {
         free_feed(feed);
         return err;

@@ -28,6 +28,7 @@ struct lines {
     bool waits;
     struct net_text rest; // what came and is not read, from `read` on
     size_t read, line_size;
+    size_t looked; // bytes of it in which no line ends
     bool ended;   // that was all
     bool working; // the batch is in the pool
     uint64_t line, published, duplicates, first, last;
@@ -177,10 +178,15 @@ static bool publish_batch(struct lines *lines)
 // The next line, without its end. False: it has not come whole.
 static bool next_line(struct lines *lines, struct ingest_text *out)
 {
-    const char *from = lines->rest.bytes + lines->read;
     size_t left = lines->rest.size - lines->read;
-    const char *end = left ? memchr(from, '\n', left) : NULL;
-    if (!end && (!lines->ended || left == 0)) {
+    if (left == 0) {
+        return false;
+    }
+    const char *from = lines->rest.bytes + lines->read;
+    size_t known = lines->looked > lines->read ? lines->looked - lines->read : 0;
+    const char *end = left > known ? memchr(from + known, '\n', left - known) : NULL;
+    if (!end && !lines->ended) {
+        lines->looked = lines->rest.size;
         return false;
     }
     size_t size = end ? (size_t)(end - from) : left;
@@ -252,6 +258,7 @@ static void drop_read(struct lines *lines)
         memmove(lines->rest.bytes, lines->rest.bytes + lines->read, left);
     }
     lines->rest.size = left;
+    lines->looked = left;
     lines->read = 0;
 }
 

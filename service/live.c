@@ -33,14 +33,17 @@ struct live {
 static void put_data(struct net_text *out, const char *bytes, size_t size)
 {
     while (size > 0) {
-        const char *end = memchr(bytes, '\n', size);
-        size_t line = end ? (size_t)(end - bytes) : size;
-        size_t shown = line - (line > 0 && bytes[line - 1] == '\r');
+        size_t line = 0;
+        while (line < size && bytes[line] != '\n' && bytes[line] != '\r') {
+            line++;
+        }
         net_text_put(out, "data: ");
-        net_text_add(out, bytes, shown);
+        net_text_add(out, bytes, line);
         net_text_put(out, "\n");
-        bytes += line + (end != NULL);
-        size -= line + (end != NULL);
+        size_t end = line < size ? 1 : 0;
+        end += line + 1 < size && bytes[line] == '\r' && bytes[line + 1] == '\n';
+        bytes += line + end;
+        size -= line + end;
     }
 }
 
@@ -138,6 +141,12 @@ static void begin(struct service_call *call, struct live *live,
 {
     static const struct service_feed_ops ops = { encode, send_bytes, on_second };
     struct net_request *request = call->request;
+    if (net_part_is(call->head->method, "HEAD")) { // which has an end
+        call->type = "text/event-stream";
+        call->status = 200;
+        free_live(live);
+        return;
+    }
     enum peal_err err = service_feed_open(&live->feed, call->service, start, &ops, live);
     if (err) {
         service_fail(call, err);

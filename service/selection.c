@@ -44,7 +44,7 @@ static bool read_cursor(struct service_call *call, uint64_t *out, bool *out_is_t
     *out_is_there = last.size > 0;
     if (!last.size) {
         bool good = service_number(call, "after", out);
-        *out_is_there = *out > 0;
+        *out_is_there = service_value(call, "after") != NULL;
         return good;
     }
     for (size_t i = 0; i < last.size; i++) {
