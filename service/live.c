@@ -165,6 +165,9 @@ static void begin(struct service_call *call, struct live *live,
 void service_get_live(struct service_call *call)
 {
     struct service_feed_start start = { .filter = is_wanted };
+    if (!service_has_room(call)) {
+        return;
+    }
     struct live *live = calloc(1, sizeof *live);
     if (!live) {
         service_refuse(call, 503, "nomem", "no memory; try again later");

@@ -5,6 +5,7 @@
 
 #include "service/auth.h"
 #include "service/query.h"
+#include "service/socket.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -91,9 +92,17 @@ static bool check_start(struct service_call *call, const struct service_feed_sta
                        (unsigned long long)stats.last_position);
         return false;
     }
-    if (service_feeds_count(call->service) >= call->service->options.live_max) {
-        service_refuse(call, 503, "limit", "%u streams are open already: try again later",
-                       call->service->options.live_max);
+    return true;
+}
+
+bool service_has_room(struct service_call *call)
+{
+    const struct service *service = call->service;
+    size_t open = service_feeds_count(service) + service_sockets_count(service->sockets);
+    if (open >= service->options.live_max) {
+        service_refuse(call, 503, "limit",
+                       "%u streams and sockets are open already: try again later",
+                       service->options.live_max);
         return false;
     }
     return true;

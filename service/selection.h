@@ -15,8 +15,11 @@ struct service_selection {
     int64_t to_time_ns, from_time_ns;
 };
 
+// May one more stream or socket be opened? False: the call has failed with a sentence.
+bool service_has_room(struct service_call *call);
+
 // Fills in both but for the filter; `start` points to texts of the call. False: the call has failed
-// with a sentence, also because there are too many feeds; the selection is to be finished.
+// with a sentence; the selection is to be finished.
 bool service_selection_read(struct service_call *call, struct service_selection *selection,
                             struct service_feed_start *start);
 void service_selection_finish(struct service_selection *selection); // fine on zeros

@@ -424,7 +424,7 @@ static void begin_events(struct service_call *call, const char *protocol)
     static const struct service_feed_ops ops = { encode, send_frames, on_second };
     struct service_feed_start start = { .filter = is_wanted };
     bool wants = true;
-    struct service_socket *socket = make_socket(call);
+    struct service_socket *socket = service_has_room(call) ? make_socket(call) : NULL;
     if (!socket) {
         return;
     }
@@ -502,7 +502,7 @@ size_t service_sockets_count(const struct service_sockets *sockets)
 {
     size_t count = 0;
     for (const struct service_socket *socket = sockets->first; socket; socket = socket->next) {
-        count++;
+        count += !socket->feed;
     }
     return count;
 }

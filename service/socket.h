@@ -22,6 +22,6 @@ void service_sockets_close(struct service_sockets *sockets); // NULL is fine
 void service_sockets_drain(struct service_sockets *sockets);
 // Once a second: ends those whose token was taken back.
 void service_sockets_tick(struct service_sockets *sockets);
-size_t service_sockets_count(const struct service_sockets *sockets);
+size_t service_sockets_count(const struct service_sockets *sockets); // those without a feed
 
 #endif
