@@ -333,6 +333,9 @@ static int send_some(struct net_stream *stream)
 
 static void close_when_sent(struct net_stream *stream)
 {
+    if (stream->ending) {
+        let_go(stream); // nobody wants to know
+    }
     if (stream->ending && !stream->over && net_stream_queued(stream) == 0) {
         if (stream->tls) {
             (void)SSL_shutdown(stream->tls);
@@ -561,8 +564,7 @@ void net_stream_resume(struct net_stream *stream)
 void net_stream_end(struct net_stream *stream)
 {
     if (!stream->over && !stream->ending) {
-        stream->ending = true;
-        let_go(stream);
+        stream->ending = true; // what is kept may be in use: it goes with the next look
         mark(stream);
     }
 }
