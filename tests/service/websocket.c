@@ -259,6 +259,23 @@ static void a_close_is_answered_with_its_code(void **state)
     }
 }
 
+static void a_close_in_two_pieces_is_one(void **state)
+{
+    (void)state;
+    struct net_message message = { 0 };
+    char bytes[32];
+    size_t ping = make_frame(bytes, 0x89, "", 0);
+    size_t size = ping + make_frame(bytes + ping, 0x88, "\x03\xe8", 2);
+    peer_open(&peer, "");
+
+    assert_true(peer_bytes(&peer, bytes, ping + 3));
+    assert_int_equal(peer_next(&peer, &message), NET_FRAME_PONG); // the rest is kept by now
+    assert_true(peer_bytes(&peer, bytes + ping + 3, size - ping - 3));
+
+    peer_is_closed(&peer, 1000);
+    peer_close(&peer);
+}
+
 static void a_close_without_a_code_is_answered_without_one(void **state)
 {
     (void)state;
@@ -368,15 +385,15 @@ static void a_service_that_stops_says_so(void **state)
 static void streams_and_sockets_together_are_limited(void **state)
 {
     (void)state;
-    struct peer second;
+    static struct peer first;
     char head[2048];
-    peer_open(&peer, "");
+    peer_open(&first, "?receive=false"); // it has no feed, and counts
 
-    peer_open(&second, "?receive=false"); // it has no feed
     int status = ask("GET /v1/ws HTTP/1.1\r\n" HANDSHAKE "\r\n", head, sizeof head);
 
     assert_int_equal(status, 503);
-    peer_close(&second);
+    assert_int_equal(ask("GET /v1/stream HTTP/1.1\r\nHost: a\r\n\r\n", head, sizeof head), 503);
+    peer_close(&first);
 }
 
 static int begin_one(void **state)
@@ -402,6 +419,7 @@ int main(void)
         TEST(a_sample_is_sent_each_second_of_a_feed_with_a_rate),
         TEST(a_ping_is_answered_with_what_it_said),
         TEST(a_close_is_answered_with_its_code),
+        TEST(a_close_in_two_pieces_is_one),
         TEST(a_close_without_a_code_is_answered_without_one),
         TEST(a_code_that_may_not_be_sent_is_a_breach),
         TEST(a_binary_message_is_of_another_subprotocol),
