@@ -7,6 +7,8 @@
 // Bounds: the batch the bus is in, FEED_HIGH in `pending`, and as much in the connection's queue.
 #include "service/feed.h"
 
+#include "service/encoded.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -190,6 +192,7 @@ static void leave_bus(struct net_task *task)
 static void left_bus(struct net_task *task)
 {
     struct service_feed *feed = feed_of(task);
+    service_encoded_leave(feed->service->encoded);
     feed->gone(feed->context);
     free_feed(feed);
 }
@@ -250,6 +253,7 @@ enum peal_err service_feed_open(struct service_feed **out, struct service *servi
         feed->next->link = &feed->next;
     }
     service->feeds = feed;
+    service_encoded_join(service->encoded);
     *out = feed;
     return PEAL_OK;
 }

@@ -9,6 +9,7 @@
 // `sample` says each second how many there were. A comment keeps the connection when nothing else
 // does. Data has no line ends: CloudEvents JSON may have some in `data`, and each line of it gets
 // its own `data:`.
+#include "service/encoded.h"
 #include "service/events.h"
 #include "service/selection.h"
 
@@ -29,40 +30,66 @@ struct live {
 
 // ---- on a thread of the bus ---------------------------------------------------------------------
 
-// One text as lines of data.
-static void put_data(struct net_text *out, const char *bytes, size_t size)
+// Text that begins at `begun` becomes lines of data: behind each end of a line stands "data: ". An
+// end that is, or has, a CR is one for the reader too (section 9.2.5); in JSON it stands between
+// what has no need of it.
+static void split_lines(struct net_text *out, size_t begun)
 {
-    while (size > 0) {
-        size_t line = 0;
-        while (line < size && bytes[line] != '\n' && bytes[line] != '\r') {
-            line++;
+    static const char between[] = "\ndata: ";
+    struct net_text lines = { 0 };
+    for (size_t i = begun; i < out->size; i++) {
+        bool alone = out->bytes[i] == '\r' && (i + 1 == out->size || out->bytes[i + 1] != '\n');
+        if (out->bytes[i] == '\n' || alone) {
+            net_text_add(&lines, between, sizeof between - 1);
+        } else if (out->bytes[i] != '\r') {
+            net_text_add(&lines, out->bytes + i, 1);
         }
-        net_text_put(out, "data: ");
-        net_text_add(out, bytes, line);
-        net_text_put(out, "\n");
-        size_t end = line < size ? 1 : 0;
-        end += line + 1 < size && bytes[line] == '\r' && bytes[line + 1] == '\n';
-        bytes += line + end;
-        size -= line + end;
     }
+    out->size = begun;
+    net_text_add(out, lines.bytes, lines.size);
+    out->failed = out->failed || lines.failed;
+    net_text_finish(&lines);
+}
+
+static void end_data(struct net_text *out, size_t begun)
+{
+    size_t size = out->size - begun;
+    if (!out->failed &&
+        (memchr(out->bytes + begun, '\n', size) || memchr(out->bytes + begun, '\r', size))) {
+        split_lines(out, begun);
+    }
+    net_text_add(out, "\n\n", 2);
+}
+
+static void put_id(struct net_text *out, uint64_t position)
+{
+    char text[40] = "id: ", *end = text + sizeof text, *at = end;
+    static const char behind[] = "\ndata: ";
+    at -= sizeof behind - 1;
+    memcpy(at, behind, sizeof behind - 1);
+    do {
+        *--at = (char)('0' + position % 10);
+    } while ((position /= 10) > 0);
+    net_text_add(out, text, 4);
+    net_text_add(out, at, (size_t)(end - at));
 }
 
 static void encode(struct net_text *out, const peal_event *event, void *context)
 {
-    (void)context;
-    if (strcmp(peal_event_type(event), "$peal.gap") == 0) {
-        net_text_put(out, "event: gap\n");
-        put_data(out, peal_event_data(event), peal_event_size(event));
-        net_text_put(out, "\n");
-        return;
+    const struct live *live = context;
+    bool gap = strcmp(peal_event_type(event), "$peal.gap") == 0;
+    if (gap) {
+        net_text_put(out, "event: gap\ndata: ");
+    } else {
+        put_id(out, peal_event_position(event));
     }
-    net_text_format(out, "id: %llu\n", (unsigned long long)peal_event_position(event));
-    struct net_text json = { 0 };
-    net_json_event(&json, event);
-    put_data(out, json.bytes, json.size);
-    net_text_put(out, "\n");
-    out->failed = out->failed || json.failed;
-    net_text_finish(&json);
+    size_t begun = out->size;
+    if (gap) {
+        net_text_add(out, peal_event_data(event), peal_event_size(event));
+    } else {
+        service_encoded_put(live->service->encoded, out, event);
+    }
+    end_data(out, begun);
 }
 
 static bool is_wanted(const peal_event *event, void *context)

@@ -6,6 +6,7 @@
 
 #include "service/binary.h"
 #include "service/call.h"
+#include "service/encoded.h"
 #include "service/events.h"
 #include "service/feed.h"
 #include "service/pulls.h"
@@ -67,6 +68,7 @@ static void on_second(void *context)
     service_feeds_tick(service);
     service_sockets_tick(service->sockets);
     service_binaries_tick(service->binaries);
+    service_encoded_tick(service->encoded);
     (void)net_timer_set(&service->second, service->loop, SECOND_MS); // it has its memory
 }
 
@@ -95,6 +97,7 @@ enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop 
     enum peal_err err = ingest_open(&service->ingest);
     err = err ? err : service_types_open(&service->types, bus);
     err = err ? err : service_pulls_open(&service->pulls, service, service->options.folder);
+    err = err ? err : service_encoded_open(&service->encoded);
     err = err ? err : service_sockets_open(&service->sockets);
     err = err ? err : service_binaries_open(&service->binaries, service);
     err = err ? err : net_http_open(&service->http, loop, &service->options.limits, &ops, service);
@@ -142,6 +145,7 @@ void service_close(struct service *service)
     net_loop_settle(service->loop);
     service_sockets_close(service->sockets);
     service_binaries_close(service->binaries);
+    service_encoded_close(service->encoded);
     service_pulls_close(service->pulls);
     service_types_close(service->types);
     ingest_close(service->ingest);

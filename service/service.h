@@ -23,6 +23,7 @@ struct ingest;
 struct service;
 struct auth_table;
 struct service_config;
+struct service_encoded;
 struct service_feed;
 struct service_otlp;
 struct service_webhooks;
@@ -56,6 +57,7 @@ struct service {
     struct service_webhooks *webhooks;   // borrowed; NULL: there are none
     struct service_otlp *otlp;           // borrowed; NULL: nothing is traced
     struct service_types *types;
+    struct service_encoded *encoded; // any thread
     struct service_feed *feeds;
     struct service_pulls *pulls;
     struct service_sockets *sockets;

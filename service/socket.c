@@ -18,6 +18,7 @@
 #include "net/websocket.h"
 #include "service/auth.h"
 #include "service/binary.h"
+#include "service/encoded.h"
 #include "service/events.h"
 #include "service/selection.h"
 
@@ -71,14 +72,14 @@ static bool is_wanted(const peal_event *event, void *context)
 
 static void encode(struct net_text *out, const peal_event *event, void *context)
 {
-    (void)context;
+    const struct service_socket *socket = context;
     size_t begun = net_frame_begin(out);
     if (strcmp(peal_event_type(event), "$peal.gap") == 0) {
         net_text_put(out, "{\"gap\":");
         net_text_add(out, peal_event_data(event), peal_event_size(event));
         net_text_put(out, "}");
     } else {
-        net_json_event(out, event);
+        service_encoded_put(socket->service->encoded, out, event);
     }
     net_frame_end(out, begun, NET_FRAME_TEXT);
 }

@@ -59,6 +59,18 @@ test("events come with their positions, as CloudEvents", async () => {
     assert.equal(JSON.parse((await read()).data).type, "sse.two");
 });
 
+test("data with ends of lines of every kind is one event", async () => {
+    const { read } = await open(url, "type=lines");
+    const answer = await fetch(`${url}/v1/events/lines`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: '{\r\n "a":\r[1,\n2,\n\n3]}',
+    });
+    assert.equal(answer.status, 201);
+
+    assert.deepEqual(JSON.parse((await read()).data).data, { a: [1, 2, 3] });
+});
+
 // What lies between the client and the service, and can be cut.
 async function relay() {
     const there = new URL(url);
