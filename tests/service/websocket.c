@@ -50,15 +50,19 @@ static void what_is_no_handshake_is_refused(void **state)
         int status;
         const char *head;
     } heads[] = {
-        { 426, "GET /v1/ws HTTP/1.1\r\nHost: a\r\n\r\n" },
-        { 426, "GET /v1/ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n" },
-        { 426, "GET /v1/ws HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n" },
-        { 426, "GET /v1/ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-               "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" },
-        { 400, "GET /v1/ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-               "Sec-WebSocket-Version: 13\r\n\r\n" },
-        { 400, "GET /v1/ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-               "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short==\r\n\r\n" },
+        { 426, "GET /v1/ws HTTP/1.1\r\nHost: localhost\r\n\r\n" },
+        { 426, "GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\r\n" },
+        { 426,
+          "GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n" },
+        { 426,
+          "GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+          "Sec-WebSocket-Version: 8\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" },
+        { 400,
+          "GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+          "Sec-WebSocket-Version: 13\r\n\r\n" },
+        { 400,
+          "GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+          "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: short==\r\n\r\n" },
         { 400, "HEAD /v1/ws HTTP/1.1\r\n" HANDSHAKE "\r\n" },
         { 400, "GET /v1/ws HTTP/1.1\r\n" HANDSHAKE "Content-Length: 3\r\n\r\nabc" },
         { 400, "GET /v1/ws HTTP/1.1\r\n" HANDSHAKE "Sec-WebSocket-Protocol: mqtt\r\n\r\n" },
@@ -392,7 +396,8 @@ static void streams_and_sockets_together_are_limited(void **state)
     int status = ask("GET /v1/ws HTTP/1.1\r\n" HANDSHAKE "\r\n", head, sizeof head);
 
     assert_int_equal(status, 503);
-    assert_int_equal(ask("GET /v1/stream HTTP/1.1\r\nHost: a\r\n\r\n", head, sizeof head), 503);
+    assert_int_equal(ask("GET /v1/stream HTTP/1.1\r\nHost: localhost\r\n\r\n", head, sizeof head),
+                     503);
     peer_close(&first);
 }
 

@@ -13,6 +13,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -49,7 +50,12 @@ static inline int begin(void **state)
     assert_int_equal(peal_bus_open(&bus, "mem:", &bus_options), PEAL_OK);
     assert_int_equal(net_loop_open(&loop, 2), PEAL_OK);
     assert_int_equal(service_open(&service, bus, loop, &options), PEAL_OK);
-    assert_true(net_http_listen(service->http, "127.0.0.1", 0, NULL, &port, error));
+    struct sockaddr_in loopback = { .sin_family = AF_INET };
+    loopback.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const struct addrinfo address = { .ai_family = AF_INET,
+                                      .ai_addr = (struct sockaddr *)(void *)&loopback,
+                                      .ai_addrlen = sizeof loopback };
+    assert_true(net_http_listen(service->http, &address, NULL, &port, error));
     assert_int_equal(pthread_create(&runner, NULL, run_loop, loop), 0);
     return 0;
 }
@@ -131,7 +137,8 @@ static inline int peer_head(struct peer *peer, char *out, size_t room)
 }
 
 #define HANDSHAKE                                                                                  \
-    "Host: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"     \
+    "Host: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: "      \
+    "13\r\n"                                                                                       \
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 
 static inline void peer_begin(struct peer *peer)
