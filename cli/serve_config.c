@@ -35,6 +35,7 @@ const struct cli_option serve_options[] = {
       offsetof(struct serve_given, check) },
     { "port-file", 0, CLI_FILE, "FILE", "write the port it listens on to a file, when it does",
       offsetof(struct serve_given, port_file) },
+    // cppcheck-suppress unknownMacro // it is in service/config_options.h
     SERVICE_OPTIONS(ROW) CLI_END,
 };
 

@@ -35,7 +35,7 @@ const char *service_code_of(enum peal_err err, char out[24])
 {
     const char *name = peal_err_name(err) + strlen("PEAL_E");
     size_t i = 0;
-    for (; name[i] && i < 23; i++) {
+    for (; i < 23 && name[i]; i++) {
         out[i] = (char)(name[i] | 0x20); // capital letters all
     }
     out[i] = 0;

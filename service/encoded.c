@@ -49,6 +49,7 @@ static void keep(struct service_encoded *encoded, const char *bytes, size_t size
         slot->position = 0;
         slot->room = grown ? size : slot->room;
         slot->bytes = grown ? grown : slot->bytes;
+        // cppcheck-suppress memleak // the slot has it
     }
     if (slot->room >= size) {
         memcpy(slot->bytes, bytes, size);

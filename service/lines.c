@@ -29,8 +29,8 @@ struct lines {
     struct net_text rest; // what came and is not read, from `read` on
     size_t read, line_size;
     size_t looked; // bytes of it in which no line ends
-    bool ended;   // that was all
-    bool working; // the batch is in the pool
+    bool ended;    // that was all
+    bool working;  // the batch is in the pool
     uint64_t line, published, duplicates, first, last;
     enum peal_err err; // of the batch in the pool
     char sentence[512];

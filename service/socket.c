@@ -292,6 +292,7 @@ static bool move(struct service_socket *socket, struct service_sockets *sockets)
     socket->task.run = in_pool;
     socket->task.done = after_pool;
     net_loop_work(socket->service->loop, &socket->task);
+    // cppcheck-suppress memleak // the batch has it
     return true;
 }
 
@@ -472,8 +473,11 @@ void service_get_socket(struct service_call *call)
 enum peal_err service_sockets_open(struct service_sockets **out)
 {
     struct service_sockets *sockets = calloc(1, sizeof *sockets);
-    *out = sockets ? sockets : *out;
-    return sockets ? PEAL_OK : PEAL_ENOMEM;
+    if (!sockets) {
+        return PEAL_ENOMEM;
+    }
+    *out = sockets;
+    return PEAL_OK;
 }
 
 void service_sockets_close(struct service_sockets *sockets)

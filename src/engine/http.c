@@ -140,9 +140,8 @@ static enum peal_err http_open(struct pl_engine **out, const struct pl_url *url,
         return err;
     }
     local->engine.ops = &pl_engine_http;
-    local->log.past = (struct pl_log_past){ .read = pl_remote_read,
-                                            .pick = pick,
-                                            .first = pl_remote_first };
+    local->log.past =
+        (struct pl_log_past){ .read = pl_remote_read, .pick = pick, .first = pl_remote_first };
     local->log.find_floor = no_floor;
     err = create(&local->remote, url, config);
     if (!err) {

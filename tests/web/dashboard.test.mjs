@@ -267,7 +267,9 @@ dashboard("the_keyboard_alone_opens_and_closes_an_event", "/", async (page) => {
     await page.keyboard.press("Escape");
 
     await page.keyboard.press("ArrowDown");
+    await page.locator(":focus", { hasText: `${type}.effect` }).waitFor();
     await page.keyboard.press("ArrowDown");
+    await page.locator(":focus", { hasText: `${type}.event` }).waitFor();
     assert.match(await page.locator(":focus").innerText(), new RegExp(`${type}\\.event`));
     assert.notEqual(
         await page.locator(":focus").evaluate((element) => getComputedStyle(element).outlineStyle),
