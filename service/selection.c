@@ -71,7 +71,7 @@ static bool read_start(struct service_call *call, const struct peal_query *query
     }
     if (resumes || query->from_position) {
         out->from = PEAL_FROM_POSITION;
-        out->position = resumes ? after + 1 : query->from_position;
+        out->position = resumes ? after + (after < UINT64_MAX) : query->from_position;
     } else if (query->from_time_ns) {
         out->from = PEAL_FROM_TIME;
         out->time_ns = query->from_time_ns;
