@@ -188,12 +188,13 @@ int client_answer(struct client *client)
 void client_live(struct client *client, int port, const char *query, bool frames)
 {
     char request[512], *head = NULL;
-    int size = snprintf(request, sizeof request, "GET /v1/%s?%s HTTP/1.1\r\nHost: bench\r\n%s\r\n",
-                        frames ? "ws" : "stream", query,
-                        frames ? "Upgrade: websocket\r\nConnection: Upgrade\r\n"
-                                 "Sec-WebSocket-Version: 13\r\n"
-                                 "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-                               : "");
+    int size =
+        snprintf(request, sizeof request, "GET /v1/%s?%s HTTP/1.1\r\nHost: localhost\r\n%s\r\n",
+                 frames ? "ws" : "stream", query,
+                 frames ? "Upgrade: websocket\r\nConnection: Upgrade\r\n"
+                          "Sec-WebSocket-Version: 13\r\n"
+                          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                        : "");
     client_open(client, port);
     client->frames = frames;
     client_send(client, request, (size_t)size);
@@ -267,7 +268,7 @@ void client_publish(int port, uint64_t count)
     }
     client_open(&client, port);
     int length = snprintf(head, sizeof head,
-                          "POST /v1/events HTTP/1.1\r\nHost: bench\r\n"
+                          "POST /v1/events HTTP/1.1\r\nHost: localhost\r\n"
                           "Content-Type: application/x-ndjson\r\nContent-Length: %llu\r\n\r\n",
                           (unsigned long long)(count * size));
     client_send(&client, head, (size_t)length);

@@ -112,7 +112,7 @@ static int compare(const void *left, const void *right)
 static void run_hop(double *out, int frames)
 {
     static const char request[] =
-        "POST /v1/events/bench.event HTTP/1.1\r\nHost: bench\r\n"
+        "POST /v1/events/bench.event HTTP/1.1\r\nHost: localhost\r\n"
         "Content-Type: application/json\r\nContent-Length: 128\r\n\r\n" CLIENT_DATA;
     struct service_process process;
     struct client reader, writer;

@@ -17,7 +17,7 @@
 enum { LINES = 1000000, POSTS = 200000, CONNECTIONS_MAX = 1000, EVENTS = 256 };
 
 static const char post[] =
-    "POST /v1/events/bench.event HTTP/1.1\r\nHost: bench\r\n"
+    "POST /v1/events/bench.event HTTP/1.1\r\nHost: localhost\r\n"
     "Content-Type: application/json\r\nContent-Length: 128\r\n\r\n" CLIENT_DATA;
 
 static void run_lines(double *out, int unused)
