@@ -4,6 +4,7 @@
 #include "service/selection.h"
 
 #include "service/auth.h"
+#include "service/binary.h"
 #include "service/query.h"
 #include "service/socket.h"
 
@@ -98,7 +99,8 @@ static bool check_start(struct service_call *call, const struct service_feed_sta
 bool service_has_room(struct service_call *call)
 {
     const struct service *service = call->service;
-    size_t open = service_feeds_count(service) + service_sockets_count(service->sockets);
+    size_t open = service_feeds_count(service) + service_sockets_count(service->sockets) +
+                  service_binaries_count(service->binaries);
     if (open >= service->options.live_max) {
         service_refuse(call, 503, "limit",
                        "%u streams and sockets are open already: try again later",
