@@ -10,6 +10,7 @@
 
 #include "net/websocket.h"
 #include "service/auth.h"
+#include "service/selection.h"
 #include "service/session.h"
 
 #include <pthread.h>
@@ -297,6 +298,9 @@ static void enlist(struct binary *binary)
 
 void service_begin_binary(struct service_call *call)
 {
+    if (!service_has_room(call)) {
+        return;
+    }
     struct binary *binary = make(call);
     if (!binary) {
         service_refuse(call, 503, "nomem", "no memory; try again later");
