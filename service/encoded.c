@@ -47,9 +47,10 @@ static void keep(struct service_encoded *encoded, const char *bytes, size_t size
     if (slot->room < size) {
         char *grown = realloc(slot->bytes, size);
         slot->position = 0;
-        slot->room = grown ? size : slot->room;
-        slot->bytes = grown ? grown : slot->bytes;
-        // cppcheck-suppress memleak // the slot has it
+        if (grown) {
+            slot->bytes = grown;
+            slot->room = size;
+        }
     }
     if (slot->room >= size) {
         memcpy(slot->bytes, bytes, size);

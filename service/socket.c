@@ -285,7 +285,9 @@ static bool move(struct service_socket *socket, struct service_sockets *sockets)
     socket->service->ingest = fresh;
     socket->errors = sockets->errors;
     sockets->errors = (struct net_text){ 0 };
-    socket->batch = (struct batch){ copy, sockets->count, &socket->errors };
+    socket->batch.messages = copy;
+    socket->batch.count = sockets->count;
+    socket->batch.errors = &socket->errors;
     socket->working = true;
     socket->holds++;
     net_websocket_pause(socket->web);
