@@ -41,6 +41,7 @@ static void run_service(const struct service_process *process)
     int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
     (void)dup2(nothing, STDOUT_FILENO);
+    (void)dup2(nothing, STDERR_FILENO); // its journal; what goes wrong is seen by who waits for it
     (void)execl(PEAL_PROGRAM, PEAL_PROGRAM, "serve", "--url", url, "--listen", "127.0.0.1:0",
                 "--port-file", port, "--quiet", NULL);
     _exit(127);
