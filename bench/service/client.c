@@ -20,10 +20,31 @@
 enum { STEP_NS = 5000000, ATTEMPTS = 2000, QUIET_MS = 10000 };
 
 static struct bench_sizes sizes;
+static char place[200]; // of all services' folders
 
-void service_sizes(const struct bench_sizes *given)
+static void remove_folder(const char *folder)
+{
+    char command[320];
+    (void)snprintf(command, sizeof command, "rm -rf '%s'", folder);
+    if (system(command)) { // NOLINT(cert-env33-c, concurrency-mt-unsafe): a folder of our own
+        bench_die("%s: cannot be removed", folder);
+    }
+}
+
+void service_begin(const struct bench_sizes *given)
 {
     sizes = *given;
+    const char *base =
+        sizes.folder ? sizes.folder : getenv("TMPDIR"); // NOLINT(concurrency-mt-unsafe)
+    (void)snprintf(place, sizeof place, "%s/peal-bench-XXXXXX", base ? base : "/var/tmp");
+    if (!mkdtemp(place)) {
+        bench_die("%s: cannot be made: %s", place, strerrordesc_np(errno));
+    }
+}
+
+void service_end(void)
+{
+    remove_folder(place);
 }
 
 uint64_t service_count(uint64_t count)
@@ -65,11 +86,8 @@ static int read_port(const struct service_process *process)
 
 void service_start(struct service_process *out)
 {
-    const char *base =
-        sizes.folder ? sizes.folder : getenv("TMPDIR"); // NOLINT(concurrency-mt-unsafe)
     *out = (struct service_process){ 0 };
-    (void)snprintf(out->folder, sizeof out->folder, "%s/peal-bench-XXXXXX",
-                   base ? base : "/var/tmp");
+    (void)snprintf(out->folder, sizeof out->folder, "%s/service-XXXXXX", place);
     if (!mkdtemp(out->folder)) {
         bench_die("%s: cannot be made: %s", out->folder, strerrordesc_np(errno));
     }
@@ -87,13 +105,9 @@ void service_start(struct service_process *out)
 
 void service_stop(struct service_process *process)
 {
-    char command[320];
     (void)kill(process->pid, SIGTERM);
     (void)waitpid(process->pid, NULL, 0);
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", process->folder);
-    if (system(command)) { // NOLINT(cert-env33-c, concurrency-mt-unsafe): a folder of our own
-        bench_die("%s: cannot be removed", process->folder);
-    }
+    remove_folder(process->folder);
 }
 
 // ---- bytes --------------------------------------------------------------------------------------

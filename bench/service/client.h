@@ -23,8 +23,9 @@ struct service_process {
     char folder[256]; // its log, removed at the end
 };
 
-void service_sizes(const struct bench_sizes *sizes);
-uint64_t service_count(uint64_t count); // less if the run is a quick one
+void service_begin(const struct bench_sizes *sizes); // a folder for all of them
+void service_end(void);                              // removes it
+uint64_t service_count(uint64_t count);              // less if the run is a quick one
 void service_start(struct service_process *out);
 void service_stop(struct service_process *process);
 

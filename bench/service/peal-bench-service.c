@@ -12,8 +12,10 @@ static const struct bench_measurement *const tables[] = {
 
 int main(int argc, char **argv)
 {
-    static const struct bench_program program = {
-        .tables = tables, .repeats = 5, .deadline_ms = 120000, .begin = service_sizes
-    };
+    static const struct bench_program program = { .tables = tables,
+                                                  .repeats = 5,
+                                                  .deadline_ms = 120000,
+                                                  .begin = service_begin,
+                                                  .end = service_end };
     return bench_main(&program, argc, argv);
 }
