@@ -48,8 +48,8 @@ void net_text_took(struct net_text *text, size_t size)
 
 void net_text_add(struct net_text *text, const void *bytes, size_t size)
 {
-    char *room = net_text_room(text, size);
-    if (room && size > 0) {
+    char *room = size > 0 ? net_text_room(text, size) : NULL;
+    if (room) {
         memcpy(room, bytes, size);
         text->size += size;
     }

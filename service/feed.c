@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { FEED_HIGH = 256 * 1024, BATCH = 256 };
 
@@ -38,10 +39,16 @@ struct service_feed {
 
 // ---- on a thread of the bus ---------------------------------------------------------------------
 
+// What was forgotten is everybody's, whatever was asked for.
+static bool is_gap(const peal_event *event)
+{
+    return strcmp(peal_event_type(event), "$peal.gap") == 0;
+}
+
 static bool is_wanted(const peal_event *event, void *context)
 {
     const struct service_feed *feed = context;
-    return !feed->filter || feed->filter(event, feed->context);
+    return !feed->filter || is_gap(event) || feed->filter(event, feed->context);
 }
 
 // With the lock.
@@ -64,7 +71,7 @@ static void on_events(const peal_event *const *events, size_t count, enum peal_v
     (void)verdicts; // all are done
     (void)pthread_mutex_lock(&feed->lock);
     for (size_t i = 0; i < count && !feed->closing; i++) {
-        if (!samples_out(feed)) {
+        if (is_gap(events[i]) || !samples_out(feed)) {
             feed->ops->encode(&feed->pending, events[i], feed->context);
         }
     }

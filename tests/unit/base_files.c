@@ -138,7 +138,7 @@ static void who_does_not_wait_is_given_the_same_bytes_or_none(void **state)
         int64_t count = files->pread_now(files->world, file, out, 4, offset);
         assert_true(count == -EAGAIN || count == -EOPNOTSUPP || count == (there < 4 ? there : 4));
         if (count > 0) {
-            assert_memory_equal(out, "0123456789" + offset, (size_t)count);
+            assert_memory_equal(out, &"0123456789"[offset], (size_t)count);
         }
     }
     assert_true(files->pread_now(files->world, file, NULL, SIZE_MAX, UINT64_MAX) < 0);
