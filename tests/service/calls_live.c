@@ -209,27 +209,35 @@ static void what_was_forgotten_is_told_as_a_gap(void **state)
 {
     (void)state;
     const struct peal_bus_options options = { .workers = 2,
-                                              .history_events = 10,
-                                              .history_bytes = 1 << 18 };
+                                              .memory_max = 4 << 20,
+                                              .history_bytes = 1 << 20,
+                                              .pressure = PEAL_PRESSURE_DROP_OLDEST };
     peal_bus *bus = NULL;
     struct serving forgetful;
     struct client reader;
     assert_int_equal(peal_bus_open(&bus, "mem:", &options), PEAL_OK);
     serving_open_with(&forgetful, bus, NULL);
-    for (int i = 0; i < 5000; i++) {
+    struct peal_bus_stats stats = { 0 };
+    for (int i = 0; i < 20000 || stats.first_position <= 2; i++) {
         const struct peal_message message = { .type = "a",
                                               .content_type = "application/octet-stream",
                                               .data = &options,
                                               .size = sizeof options };
         assert_int_equal(peal_publish(bus, &message, NULL), PEAL_OK);
+        assert_int_equal(peal_bus_stats(&stats, bus), PEAL_OK);
     }
-    client_open(&reader, forgetful.port);
-    listen_to(&reader, "/v1/stream?after=1&type=a", "");
-    (void)client_until(&reader, "event: gap\n");
-    const char *text = client_until(&reader, "\n\n");
-    assert_int_equal(json_number(text, "first"), 2);
-    assert_int_equal(json_number(text, "last") - 2 + 1, json_number(text, "count"));
-    client_close(&reader);
+    static const char *const paths[] = { "/v1/stream?after=1&type=a",
+                                         "/v1/stream?after=1&subject=s",
+                                         "/v1/stream?after=1&max_rate=1" };
+    for (int i = 0; i < 3; i++) {
+        client_open(&reader, forgetful.port);
+        listen_to(&reader, paths[i], "");
+        (void)client_until(&reader, "event: gap\n");
+        const char *text = client_until(&reader, "\n\n");
+        assert_int_equal(json_number(text, "first"), 2);
+        assert_int_equal(json_number(text, "last") - 2 + 1, json_number(text, "lost"));
+        client_close(&reader);
+    }
     serving_close(&forgetful);
 }
 
