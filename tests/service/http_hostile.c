@@ -151,7 +151,9 @@ static void who_never_takes_the_last_answer_is_left(void **state)
 {
     (void)state;
     struct client deaf;
-    client_ask(&healthy, "POST", "/v1/events/a", "Content-Type: text/plain\r\n", "x");
+    assert_int_equal(client_ask(&healthy, "POST", "/v1/subscriptions", NULL,
+                                "{\"name\":\"n\",\"pattern\":\"**\"}"),
+                     201);
     client_open_small(&deaf, serving.port, 4096);
     for (int i = 0; i < 20; i++) {
         static char text[500001];
@@ -160,7 +162,10 @@ static void who_never_takes_the_last_answer_is_left(void **state)
             client_ask(&healthy, "POST", "/v1/events/a", "Content-Type: text/plain\r\n", text),
             202);
     }
-    client_say(&deaf, "GET /v1/events HTTP/1.1\r\n" HOST "Connection: close\r\n\r\n");
+    client_say(&deaf, "POST /v1/subscriptions/n/pull HTTP/1.1\r\n" HOST
+                      "Connection: close\r\nContent-Length: 10\r\n\r\n{\"max\":20}");
+    client_head(&deaf); // nothing has been said to be too late until now
+    assert_int_equal(deaf.status, 200);
     assert_true(serving_settles(&serving, 0));
     client_close(&deaf);
 }
@@ -242,8 +247,7 @@ static void who_asks_on_without_reading_costs_little(void **state)
     static char requests[400 * sizeof HEALTH];
     size_t size = 0;
     for (int i = 0; i < 400; i++) {
-        size += (size_t)snprintf(requests + size, sizeof requests - size, "%s",
-                                 "GET /metrics HTTP/1.1\r\n" HOST "\r\n");
+        size += (size_t)snprintf(requests + size, sizeof requests - size, "%s", HEALTH);
     }
     client_open_small(&deaf, serving.port, 4096);
     expect_health();
