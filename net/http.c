@@ -166,6 +166,7 @@ const char *net_http_reason(int status)
         { 409, "Conflict" },
         { 412, "Precondition Failed" },
         { 413, "Content Too Large" },
+        { 414, "URI Too Long" },
         { 415, "Unsupported Media Type" },
         { 417, "Expectation Failed" },
         { 422, "Unprocessable Content" },
@@ -573,7 +574,8 @@ static void refuse(struct connection *connection, const struct net_refusal *refu
     struct net_request *request = connection->request;
     connection->http->counts.requests++;
     connection->closing = true;
-    net_answer_problem(request, refusal->status, refusal->status == 431 ? "limit" : "invalid", "%s",
+    bool limit = refusal->status == 431 || refusal->status == 414;
+    net_answer_problem(request, refusal->status, limit ? "limit" : "invalid", "%s",
                        refusal->reason);
 }
 
@@ -597,6 +599,11 @@ static size_t take_head(struct connection *connection, const char *bytes, size_t
     if (!request) {
         net_stream_close(connection->stream);
     } else if (large || !net_head_parse(&request->head, request->head_bytes, whole, &refusal)) {
+        refuse(connection, &refusal);
+    } else if (request->head.path.size + request->head.query.size > http->limits.line_bytes) {
+        refusal =
+            (struct net_refusal){ 414,
+                                  "the first line of the request is longer than is taken here" };
         refuse(connection, &refusal);
     } else {
         begin_request(connection);
@@ -678,6 +685,21 @@ static void say_full(int socket)
     (void)close(socket);
 }
 
+// Has its address as many connections as one may have, besides this one? They are only counted when
+// there are so many in all.
+static bool is_one_too_many(const struct net_http *http, const struct connection *fresh)
+{
+    unsigned most = http->limits.per_address, count = 0;
+    if (most == 0 || http->counts.open <= most) {
+        return false;
+    }
+    const char *peer = net_stream_peer(fresh->stream);
+    for (const struct connection *other = http->connections; other; other = other->next) {
+        count += strcmp(net_stream_peer(other->stream), peer) == 0;
+    }
+    return count > most;
+}
+
 static void welcome(struct listener *listener, int socket)
 {
     struct net_http *http = listener->http;
@@ -714,6 +736,14 @@ static void welcome(struct listener *listener, int socket)
     http->counts.open++;
     net_stream_use(stream, &stream_ops, connection);
     net_stream_deadline(stream, http->limits.request_ms);
+    if (is_one_too_many(http, connection)) {
+        static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
+                                   "Content-Length: 0\r\nConnection: close\r\n\r\n";
+        http->counts.refused++;
+        connection->closing = true;
+        (void)net_stream_write(stream, text, sizeof text - 1);
+        net_stream_end(stream);
+    }
 }
 
 // Without a descriptor left, one is given up to take a connection and close it: it would else be
@@ -835,6 +865,7 @@ void net_http_set_limits(struct net_http *http, const struct net_http_limits *li
 {
     http->limits = limits ? *limits : (struct net_http_limits){ 0 };
     http->limits.head_bytes = http->limits.head_bytes ? http->limits.head_bytes : 16384;
+    http->limits.line_bytes = http->limits.line_bytes ? http->limits.line_bytes : 8192;
     http->limits.connections = http->limits.connections ? http->limits.connections : 10000;
     http->limits.request_ms = http->limits.request_ms ? http->limits.request_ms : 30000;
     http->limits.idle_ms = http->limits.idle_ms ? http->limits.idle_ms : 120000;

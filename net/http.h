@@ -29,7 +29,9 @@ struct ssl_ctx_st;
 
 struct net_http_limits {
     size_t head_bytes;    // of a request's head; default 16 KiB
+    size_t line_bytes;    // of its first line; default 8 KiB
     unsigned connections; // default 10,000; one more is answered 503
+    unsigned per_address; // of them from one address; default: any number
     uint64_t request_ms;  // from the first byte of a request to the last of its body; default 30 s
     uint64_t idle_ms;     // between requests; default 120 s
     size_t queue_bytes;   // that wait to be sent, of one connection; default 1 MiB
