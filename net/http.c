@@ -20,6 +20,7 @@
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,11 @@ struct listener {
 
 struct connection;
 
+// As in struct net_http_counts; written by the loop alone, read by any thread.
+struct counts {
+    _Atomic uint64_t connections, refused, requests, answers[6], bytes_in, bytes_out, open;
+};
+
 struct net_http {
     struct net_loop *loop;
     struct net_streams *streams;
@@ -49,7 +55,7 @@ struct net_http {
     void *context;
     struct listener *listeners;
     struct connection *connections;
-    struct net_http_counts counts;
+    struct counts counts;
     int spare; // a descriptor to give away when there is none left
     bool draining;
     time_t dated;
@@ -90,6 +96,18 @@ struct connection {
 
 static const struct net_stream_ops stream_ops;
 
+// Relaxed: one thread writes, and a number says nothing about another one.
+static void count(_Atomic uint64_t *number, uint64_t more)
+{
+    uint64_t now = atomic_load_explicit(number, memory_order_relaxed);
+    atomic_store_explicit(number, now + more, memory_order_relaxed);
+}
+
+static uint64_t counted(const _Atomic uint64_t *number)
+{
+    return atomic_load_explicit(number, memory_order_relaxed); // as above
+}
+
 // ---- requests come and go -----------------------------------------------------------------------
 
 static void free_request(struct connection *connection)
@@ -111,7 +129,7 @@ static void end_request(struct connection *connection)
     struct net_http *http = connection->http;
     bool last = connection->closing || !request->body_done || !request->head.keep_alive ||
                 connection->peer_ended || http->draining;
-    http->counts.answers[request->status / 100 < 6 ? request->status / 100 : 0]++;
+    count(&http->counts.answers[request->status / 100 < 6 ? request->status / 100 : 0], 1);
     if (http->ops->answered) {
         http->ops->answered(request, request->status, http->context);
     }
@@ -204,7 +222,7 @@ static void send_text(struct connection *connection, struct net_text *text)
     if (text->failed) {
         net_stream_close(connection->stream);
     } else {
-        connection->http->counts.bytes_out += text->size;
+        count(&connection->http->counts.bytes_out, text->size);
         (void)net_stream_write(connection->stream, text->bytes, text->size);
     }
 }
@@ -308,7 +326,7 @@ void net_answer_part(struct net_request *request, const void *bytes, size_t size
     if (request->chunked) {
         (void)net_stream_write(connection->stream, "\r\n", 2);
     }
-    connection->http->counts.bytes_out += size;
+    count(&connection->http->counts.bytes_out, size);
 }
 
 size_t net_answer_queued(const struct net_request *request)
@@ -339,7 +357,7 @@ static void forget(struct connection *connection)
     if (connection->next) {
         connection->next->link = connection->link;
     }
-    connection->http->counts.open--;
+    count(&connection->http->counts.open, UINT64_MAX);
     free_request(connection);
     free(connection);
 }
@@ -359,7 +377,7 @@ struct net_stream *net_answer_upgrade(struct net_request *request, const char *p
     text.failed = text.failed || request->headers.failed;
     send_text(connection, &text);
     net_text_finish(&text);
-    http->counts.answers[1]++;
+    count(&http->counts.answers[1], 1);
     request->status = 101;
     if (http->ops->answered) {
         http->ops->answered(request, 101, http->context);
@@ -562,7 +580,7 @@ static void begin_request(struct connection *connection)
 {
     struct net_http *http = connection->http;
     struct net_request *request = connection->request;
-    http->counts.requests++;
+    count(&http->counts.requests, 1);
     request->body_left = request->head.length;
     request->body_done = !has_body(request);
     connection->state = request->body_done ? STATE_ANSWER : STATE_BODY;
@@ -572,7 +590,7 @@ static void begin_request(struct connection *connection)
 static void refuse(struct connection *connection, const struct net_refusal *refusal)
 {
     struct net_request *request = connection->request;
-    connection->http->counts.requests++;
+    count(&connection->http->counts.requests, 1);
     connection->closing = true;
     bool limit = refusal->status == 431 || refusal->status == 414;
     net_answer_problem(request, refusal->status, limit ? "limit" : "invalid", "%s",
@@ -628,7 +646,7 @@ static size_t on_bytes(void *context, const char *bytes, size_t size)
     } else {
         net_stream_pause(connection->stream); // until it is answered, or wants the body
     }
-    http->counts.bytes_in += taken; // the connection may be another's by now
+    count(&http->counts.bytes_in, taken); // the connection may be another's by now
     return taken;
 }
 
@@ -705,9 +723,9 @@ static void welcome(struct listener *listener, int socket)
     struct net_http *http = listener->http;
     int one = 1;
     struct net_stream *stream = NULL;
-    http->counts.connections++;
+    count(&http->counts.connections, 1);
     if (http->counts.open >= http->limits.connections) {
-        http->counts.refused++;
+        count(&http->counts.refused, 1);
         say_full(socket);
         return;
     }
@@ -733,7 +751,7 @@ static void welcome(struct listener *listener, int socket)
         connection->next->link = &connection->next;
     }
     http->connections = connection;
-    http->counts.open++;
+    count(&http->counts.open, 1);
     net_stream_use(stream, &stream_ops, connection);
     net_stream_deadline(stream, http->limits.request_ms);
     if (is_one_too_many(http, connection)) {
@@ -754,7 +772,7 @@ static void shed(struct net_http *http, int listening)
         (void)close(http->spare);
         int socket = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
         if (socket >= 0) {
-            http->counts.refused++;
+            count(&http->counts.refused, 1);
             say_full(socket);
         }
         http->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -929,5 +947,16 @@ void net_http_close(struct net_http *http)
 
 void net_http_counts(const struct net_http *http, struct net_http_counts *out)
 {
-    *out = http->counts;
+    const struct counts *counts = &http->counts;
+    *out = (struct net_http_counts){
+        .connections = counted(&counts->connections),
+        .refused = counted(&counts->refused),
+        .requests = counted(&counts->requests),
+        .bytes_in = counted(&counts->bytes_in),
+        .bytes_out = counted(&counts->bytes_out),
+        .open = counted(&counts->open),
+    };
+    for (size_t i = 0; i < sizeof out->answers / sizeof out->answers[0]; i++) {
+        out->answers[i] = counted(&counts->answers[i]);
+    }
 }

@@ -65,7 +65,7 @@ bool net_http_listen(struct net_http *http, const struct addrinfo *address, stru
                      unsigned *out_port, char out_error[160]);
 // Takes no connections any more, and closes each that is there when its answer is over.
 void net_http_drain(struct net_http *http);
-void net_http_counts(const struct net_http *http, struct net_http_counts *out);
+void net_http_counts(const struct net_http *http, struct net_http_counts *out); // any thread
 
 const char *net_http_reason(int status); // "Not Found"
 
