@@ -235,7 +235,7 @@ static void what_was_forgotten_is_told_as_a_gap(void **state)
         (void)client_until(&reader, "event: gap\n");
         const char *text = client_until(&reader, "\n\n");
         assert_int_equal(json_number(text, "first"), 2);
-        assert_int_equal(json_number(text, "last") - 2 + 1, json_number(text, "lost"));
+        assert_int_equal(json_number(text, "last") - 2 + 1, json_number(text, "count"));
         client_close(&reader);
     }
     serving_close(&forgetful);
