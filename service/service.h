@@ -18,6 +18,7 @@
 #include "net/text.h"
 
 #include <peal/peal.h>
+#include <stdatomic.h>
 
 struct ingest;
 struct service;
@@ -63,14 +64,13 @@ struct service {
     struct service_sockets *sockets;
     struct service_binaries *binaries;
     int64_t started_ns;
-    bool draining;
-    bool failing;      // the log takes nothing: the last publish said so
-    size_t feed_count; // a second ago; any thread
+    atomic_bool draining;      // any thread, as are the others that are atomic
+    _Atomic size_t feed_count; // a second ago; any thread
     // Rates over the last second.
     struct net_timer second;
     int64_t second_ns;
     struct peal_bus_stats last;
-    double publish_rate, deliver_rate;
+    _Atomic double publish_rate, deliver_rate;
 };
 
 // *Given*: service_close. The bus and the loop are *borrowed* until then, and so are the texts of
