@@ -635,10 +635,9 @@ static size_t on_bytes(void *context, const char *bytes, size_t size)
     struct net_http *http = connection->http;
     struct net_request *request = connection->request;
     size_t taken = 0;
-    if (connection->state == STATE_HEAD &&
-        net_stream_queued(connection->stream) >= http->limits.queue_bytes) {
-        net_stream_pause(connection->stream); // who asks on has to read what it has asked for
-    } else if (connection->state == STATE_HEAD) {
+    // Who asks on has to read what it has asked for.
+    bool reads = net_stream_queued(connection->stream) < http->limits.queue_bytes;
+    if (connection->state == STATE_HEAD && reads) {
         taken = take_head(connection, bytes, size);
     } else if (connection->state == STATE_BODY && request->body_chosen && !request->held) {
         taken = request->head.chunked ? take_chunked(connection, bytes, size)

@@ -198,7 +198,7 @@ static enum peal_err encode_one(struct encoding *encoding, const peal_event *eve
         size_t left = message ? encoding->room - message->size : 0;
         size_t needed =
             peal_event_encode(event, message ? message->bytes + message->size : NULL, left);
-        if (needed <= left) {
+        if (message && needed <= left) {
             message->size += needed;
             return PEAL_OK;
         }

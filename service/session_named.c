@@ -343,7 +343,7 @@ void session_unsubscribe(struct service_session *session, const struct pl_protoc
         if (mine) {
             leave(named);
         }
-        unref(named);
+        unref(named); // NOLINT(clang-analyzer-unix.Malloc): ours, of find()
     }
     session_answer(session, head->number, PEAL_OK, &pack);
 }

@@ -342,7 +342,7 @@ void session_publish(struct service_session *session, const struct pl_protocol_h
     bool *pending = NULL;
     if (pl_publish_head_read(&order.head, request->bytes, request->size)) {
         err = read_all(&order, request);
-        pending = malloc(order.head.count * sizeof *pending);
+        pending = calloc(order.head.count, sizeof *pending);
         err = !err && !pending ? PEAL_ENOMEM : err;
     }
     if (err) {

@@ -131,11 +131,11 @@ static const char *flaw_of(const struct pl_ws_reader *reader, unsigned first, un
 
 static enum pl_ws_next read_head(struct pl_ws_reader *reader, struct frame *out)
 {
-    const unsigned char *at = (const unsigned char *)reader->bytes + reader->begin;
     size_t left = reader->end - reader->begin;
     if (left < 2) {
-        return PL_WS_MORE;
+        return PL_WS_MORE; // there may be no bytes at all
     }
+    const unsigned char *at = (const unsigned char *)reader->bytes + reader->begin;
     size_t shown = at[1] & 0x7fU;
     size_t bytes = shown < 126 ? 0 : shown == 126 ? 2 : 8;
     size_t head = 2 + bytes + (reader->masked ? 4 : 0);
@@ -239,8 +239,8 @@ static void base64(char *out, const unsigned char *bytes, size_t size)
         group |= i + 2 < size ? bytes[i + 2] : 0;
         *out++ = digits[group >> 18];
         *out++ = digits[group >> 12 & 63];
-        *out++ = i + 1 < size ? digits[group >> 6 & 63] : '=';
-        *out++ = i + 2 < size ? digits[group & 63] : '=';
+        *out++ = (char)(i + 1 < size ? digits[group >> 6 & 63] : '=');
+        *out++ = (char)(i + 2 < size ? digits[group & 63] : '=');
     }
     *out = '\0';
 }

@@ -115,10 +115,13 @@ static enum peal_err write_ours(struct arriving *arriving, struct party *party,
 static enum peal_err take_in(struct party *party, const char *bytes, size_t size)
 {
     enum peal_err err = pl_frame_verify(bytes, size);
+    if (err) {
+        return err;
+    }
     uint64_t position;
     memcpy(&position, bytes + offsetof(struct pl_frame, position), sizeof position);
-    if (err || position < party->past) {
-        return err;
+    if (position < party->past) {
+        return PEAL_OK;
     }
     struct arriving *arriving = &party->each[party->count];
     arriving->frame = (struct pl_frame *)(void *)(party->scratch + party->used);

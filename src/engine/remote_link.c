@@ -391,7 +391,7 @@ static int receive_some(struct pl_remote *remote)
 static int mind_silence(struct pl_remote *remote)
 {
     int64_t silent_ms = (ticks(remote) - remote->heard) / PL_NS_PER_MS;
-    if (silent_ms >= 3 * PL_REMOTE_PING_MS) {
+    if (silent_ms >= 3LL * PL_REMOTE_PING_MS) {
         return -ETIMEDOUT;
     }
     if (silent_ms >= PL_REMOTE_PING_MS && !remote->pinged) {
@@ -684,6 +684,7 @@ static void run(void *context)
     unsigned attempt = 0;
     while (!is_stopping(remote)) {
         bool first = !atomic_load_explicit(&remote->opened, memory_order_relaxed);
+        // NOLINTNEXTLINE(bugprone-branch-clone): the two have the same value today
         int64_t patience = first ? PL_REMOTE_OPEN_MS : PL_REMOTE_CONNECT_MS;
         enum peal_err err = connect_once(remote, ticks(remote) + patience * PL_NS_PER_MS);
         if (!tell_opener(remote, err)) {

@@ -98,8 +98,8 @@ static enum peal_err adopt_all(struct stretch *stretch, struct pl_unpack *unpack
                : PEAL_OK;
 }
 
-static enum peal_err make_segment(struct pl_segment **out, struct pl_remote *remote, char *answer,
-                                  size_t size, bool loose)
+static enum peal_err make_segment(struct pl_segment **out, struct pl_remote *remote,
+                                  const char *answer, size_t size, bool loose)
 {
     struct pl_unpack unpack = { answer + PL_EVENTS_HEAD, size - PL_EVENTS_HEAD, false };
     size_t room =
