@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "base/protocol.h"
 
+#include <assert.h>
 #include <string.h>
 
 enum { SOME = 256 };
@@ -123,6 +124,7 @@ static enum peal_err take_in(struct party *party, const char *bytes, size_t size
     if (position < party->past) {
         return PEAL_OK;
     }
+    assert(party->scratch); // there is room for each
     struct arriving *arriving = &party->each[party->count];
     arriving->frame = (struct pl_frame *)(void *)(party->scratch + party->used);
     // Behind it, so that it is read where it is aligned.
