@@ -17,7 +17,7 @@ ifneq ($(shell command -v ninja),)
 export CMAKE_GENERATOR ?= Ninja
 endif
 
-.PHONY: help deps build run test bench crash fuzz lint format coverage install clean
+.PHONY: help deps build run test bench crash fuzz lint format coverage install package clean
 
 help:
 	@echo "make deps      install what is missing (Debian packages; says which and why)"
@@ -31,6 +31,7 @@ help:
 	@echo "make format    lay out the source as clang-format says"
 	@echo "make coverage  which lines the tests run; fails below $(COVERED) % of the branches of src/log"
 	@echo "make install   install the release build (PREFIX=$(PREFIX), DESTDIR=)"
+	@echo "make package   a Debian package of the release build, in build/package"
 	@echo "make clean     remove build/"
 
 deps:
@@ -44,7 +45,7 @@ build:
 run:
 	@tools/deps build
 	@cmake --preset release >/dev/null
-	@cmake --build --preset release --parallel $(JOBS) --target example_mlperf peal_cli
+	@cmake --build --preset release --parallel $(JOBS) --target example_mlperf example_handlers peal_cli
 	@tools/run $(DATA)
 
 test:
@@ -99,6 +100,12 @@ install:
 	@cmake --preset release
 	@cmake --build --preset release --parallel $(JOBS) --target peal peal_static peal_cli
 	@cmake --install build/release --prefix $(PREFIX)
+
+package:
+	@tools/deps build
+	@cmake --preset release
+	@cmake --build --preset release --parallel $(JOBS)
+	@cd build/release && cpack -G DEB -B $(CURDIR)/build/package
 
 clean:
 	rm -rf build

@@ -36,7 +36,7 @@ enum cli_kind {
     CLI_LIST,     // struct cli_list, one more each time
 };
 
-enum { CLI_LIST_MAX = 64, CLI_OPTIONS_MAX = 40 };
+enum { CLI_LIST_MAX = 64, CLI_OPTIONS_MAX = 80 };
 
 struct cli_list {
     const char *items[CLI_LIST_MAX];
@@ -86,6 +86,7 @@ struct cli {
     FILE *in, *out, *err;
     peal_bus *bus; // borrowed, instead of opening one
     const char *url;
+    const char *named; // by --url; NULL: the URL is of the environment, or the default
 
     const struct cli_verb *verb; // NULL before it is known
     char *const *arguments;

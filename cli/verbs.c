@@ -10,6 +10,7 @@
 
 #define VERB(name) extern const struct cli_verb cli_verb_##name
 VERB(serve);
+VERB(token);
 VERB(publish);
 VERB(tail);
 VERB(query);
@@ -30,25 +31,11 @@ VERB(completion);
 #undef VERB
 
 const struct cli_verb *const cli_verbs[] = {
-    &cli_verb_serve,
-    &cli_verb_publish,
-    &cli_verb_tail,
-    &cli_verb_query,
-    &cli_verb_replay,
-    &cli_verb_stream,
-    &cli_verb_subs,
-    &cli_verb_dead,
-    &cli_verb_schedule,
-    &cli_verb_stats,
-    &cli_verb_import,
-    &cli_verb_export,
-    &cli_verb_archive,
-    &cli_verb_doctor,
-    &cli_verb_erase,
-    &cli_verb_explain,
-    &cli_verb_bench,
-    &cli_verb_completion,
-    NULL,
+    &cli_verb_serve,   &cli_verb_token,    &cli_verb_publish,    &cli_verb_tail,
+    &cli_verb_query,   &cli_verb_replay,   &cli_verb_stream,     &cli_verb_subs,
+    &cli_verb_dead,    &cli_verb_schedule, &cli_verb_stats,      &cli_verb_import,
+    &cli_verb_export,  &cli_verb_archive,  &cli_verb_doctor,     &cli_verb_erase,
+    &cli_verb_explain, &cli_verb_bench,    &cli_verb_completion, NULL,
 };
 
 enum { VERBS_MAX = 24, STRUCT_MAX = 4096, BUFFER = 262144, WAIT_MS = 5000 };
@@ -204,6 +191,7 @@ static int run_verb(struct cli *cli, int argc, char **argv)
     cli->url = common.url                    ? common.url
                : environment && *environment ? environment
                                              : "file:./events";
+    cli->named = common.url;
     cli->wait_ms = common.wait_ms;
     cli_signals(!only_reads(cli));
     return run_buffered(cli, given);

@@ -89,6 +89,14 @@ peal_peer_by_pkgconfig(bench_peal-bench-log redis "libhiredis-dev and redis-serv
 peal_peer_by_pkgconfig(bench_peal-bench-log jetstream "libnats-dev and nats-server" libnats
                        nats-server)
 
+# The service is measured from outside: the program peal, in a process of its own.
+if(PEAL_CLI)
+    peal_bench(peal-bench-service ${PROJECT_SOURCE_DIR}/bench/service)
+    target_compile_definitions(bench_peal-bench-service PRIVATE
+        PEAL_PROGRAM="$<TARGET_FILE:peal_cli>")
+    add_dependencies(bench_peal-bench-service peal_cli)
+endif()
+
 # What comes back is checked by the bench itself, so its smallest run is a test of an optimised
 # build.
 if(PEAL_TESTS)

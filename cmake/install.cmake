@@ -22,6 +22,10 @@ if(PEAL_CLI)
         DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions RENAME peal)
     install(FILES ${PROJECT_SOURCE_DIR}/packaging/completions/_peal
         DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/site-functions)
+    # systemd looks there in /usr and in /usr/local; elsewhere it is to be linked or copied.
+    install(FILES ${PROJECT_SOURCE_DIR}/packaging/systemd/peal.service
+        DESTINATION lib/systemd/system)
+    install(FILES ${PROJECT_SOURCE_DIR}/packaging/peal.yaml DESTINATION ${CMAKE_INSTALL_DOCDIR})
 endif()
 install(EXPORT peal NAMESPACE peal:: FILE peal-targets.cmake DESTINATION ${package_dir})
 
@@ -52,7 +56,7 @@ set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${sources})
 file(MAKE_DIRECTORY ${PROJECT_BINARY_DIR}/man)
 foreach(source IN LISTS sources)
     cmake_path(GET source STEM LAST_ONLY page)
-    cmake_path(GET page EXTENSION section)
+    cmake_path(GET page EXTENSION LAST_ONLY section)
     string(SUBSTRING ${section} 1 -1 section)
     execute_process(COMMAND ${PEAL_SCDOC} INPUT_FILE ${source}
         OUTPUT_FILE ${PROJECT_BINARY_DIR}/man/${page} COMMAND_ERROR_IS_FATAL ANY)

@@ -35,21 +35,26 @@ target_compile_options(peal_net PRIVATE $<$<COMPILE_LANGUAGE:CXX>:-fno-exception
 target_link_libraries(peal_net PUBLIC peal_static
     PRIVATE peal_flags ${PEAL_SIMDJSON} ${PEAL_EVENT} OpenSSL::SSL)
 
-# The service: libyaml reads its configuration, libcrypto knows its tokens by their hashes, jansson
-# reads the small documents that are sent to it.
+# The service: libyaml reads its configuration, libcrypto knows its tokens by their hashes; libcurl
+# The service: libyaml reads its configuration, libcrypto knows its tokens by their hashes; libcurl
+# sends what its webhooks hear, and its spans; jansson reads the small documents it keeps or is sent.
 find_path(PEAL_YAML_INCLUDE yaml.h)
 find_library(PEAL_YAML yaml)
 find_path(PEAL_JANSSON_INCLUDE jansson.h)
 find_library(PEAL_JANSSON jansson)
-if(NOT PEAL_YAML OR NOT PEAL_YAML_INCLUDE OR NOT PEAL_JANSSON OR NOT PEAL_JANSSON_INCLUDE)
-    message(FATAL_ERROR "The service needs libyaml and jansson and cannot find them: run `make deps`, "
-                        "install libyaml-dev and libjansson-dev, or configure with -DPEAL_CLI=OFF.")
+find_package(CURL 7.85 QUIET)
+if(NOT PEAL_YAML OR NOT PEAL_YAML_INCLUDE OR NOT PEAL_JANSSON OR NOT PEAL_JANSSON_INCLUDE
+   OR NOT CURL_FOUND)
+    message(FATAL_ERROR "The service needs libyaml, jansson and libcurl and cannot find them: run "
+                        "`make deps`, install libyaml-dev, libjansson-dev and libcurl4-openssl-dev, or "
+                        "configure with -DPEAL_CLI=OFF.")
 endif()
 file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/service/*.c)
 add_library(peal_service STATIC ${sources})
 target_include_directories(peal_service SYSTEM PRIVATE ${PEAL_YAML_INCLUDE} ${PEAL_JANSSON_INCLUDE})
-target_link_libraries(peal_service
-    PUBLIC peal_net PRIVATE peal_flags ${PEAL_YAML} ${PEAL_JANSSON} OpenSSL::Crypto)
+target_include_directories(peal_service PRIVATE ${PROJECT_SOURCE_DIR}/src)
+target_link_libraries(peal_service PUBLIC peal_net
+    PRIVATE peal_dashboard peal_flags ${PEAL_YAML} ${PEAL_JANSSON} OpenSSL::Crypto CURL::libcurl)
 
 file(GLOB sources CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/cli/*.c)
 list(REMOVE_ITEM sources ${PROJECT_SOURCE_DIR}/cli/main.c)

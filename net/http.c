@@ -20,6 +20,7 @@
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -41,6 +42,11 @@ struct listener {
 
 struct connection;
 
+// As in struct net_http_counts; written by the loop alone, read by any thread.
+struct counts {
+    _Atomic uint64_t connections, refused, requests, answers[6], bytes_in, bytes_out, open;
+};
+
 struct net_http {
     struct net_loop *loop;
     struct net_streams *streams;
@@ -49,7 +55,7 @@ struct net_http {
     void *context;
     struct listener *listeners;
     struct connection *connections;
-    struct net_http_counts counts;
+    struct counts counts;
     int spare; // a descriptor to give away when there is none left
     bool draining;
     time_t dated;
@@ -90,6 +96,18 @@ struct connection {
 
 static const struct net_stream_ops stream_ops;
 
+// Relaxed: one thread writes, and a number says nothing about another one.
+static void count(_Atomic uint64_t *number, uint64_t more)
+{
+    uint64_t now = atomic_load_explicit(number, memory_order_relaxed);
+    atomic_store_explicit(number, now + more, memory_order_relaxed);
+}
+
+static uint64_t counted(const _Atomic uint64_t *number)
+{
+    return atomic_load_explicit(number, memory_order_relaxed); // as above
+}
+
 // ---- requests come and go -----------------------------------------------------------------------
 
 static void free_request(struct connection *connection)
@@ -111,18 +129,18 @@ static void end_request(struct connection *connection)
     struct net_http *http = connection->http;
     bool last = connection->closing || !request->body_done || !request->head.keep_alive ||
                 connection->peer_ended || http->draining;
-    http->counts.answers[request->status / 100 < 6 ? request->status / 100 : 0]++;
+    count(&http->counts.answers[request->status / 100 < 6 ? request->status / 100 : 0], 1);
     if (http->ops->answered) {
         http->ops->answered(request, request->status, http->context);
     }
     free_request(connection);
+    connection->state = STATE_HEAD;
+    connection->counted = false;
+    net_stream_deadline(connection->stream, http->limits.idle_ms); // also for who never reads it
     if (last) {
         net_stream_end(connection->stream);
         return;
     }
-    connection->state = STATE_HEAD;
-    connection->counted = false;
-    net_stream_deadline(connection->stream, http->limits.idle_ms);
     net_stream_resume(connection->stream);
 }
 
@@ -166,6 +184,7 @@ const char *net_http_reason(int status)
         { 409, "Conflict" },
         { 412, "Precondition Failed" },
         { 413, "Content Too Large" },
+        { 414, "URI Too Long" },
         { 415, "Unsupported Media Type" },
         { 417, "Expectation Failed" },
         { 422, "Unprocessable Content" },
@@ -203,7 +222,7 @@ static void send_text(struct connection *connection, struct net_text *text)
     if (text->failed) {
         net_stream_close(connection->stream);
     } else {
-        connection->http->counts.bytes_out += text->size;
+        count(&connection->http->counts.bytes_out, text->size);
         (void)net_stream_write(connection->stream, text->bytes, text->size);
     }
 }
@@ -307,7 +326,7 @@ void net_answer_part(struct net_request *request, const void *bytes, size_t size
     if (request->chunked) {
         (void)net_stream_write(connection->stream, "\r\n", 2);
     }
-    connection->http->counts.bytes_out += size;
+    count(&connection->http->counts.bytes_out, size);
 }
 
 size_t net_answer_queued(const struct net_request *request)
@@ -338,7 +357,7 @@ static void forget(struct connection *connection)
     if (connection->next) {
         connection->next->link = connection->link;
     }
-    connection->http->counts.open--;
+    count(&connection->http->counts.open, UINT64_MAX);
     free_request(connection);
     free(connection);
 }
@@ -358,7 +377,7 @@ struct net_stream *net_answer_upgrade(struct net_request *request, const char *p
     text.failed = text.failed || request->headers.failed;
     send_text(connection, &text);
     net_text_finish(&text);
-    http->counts.answers[1]++;
+    count(&http->counts.answers[1], 1);
     request->status = 101;
     if (http->ops->answered) {
         http->ops->answered(request, 101, http->context);
@@ -561,7 +580,7 @@ static void begin_request(struct connection *connection)
 {
     struct net_http *http = connection->http;
     struct net_request *request = connection->request;
-    http->counts.requests++;
+    count(&http->counts.requests, 1);
     request->body_left = request->head.length;
     request->body_done = !has_body(request);
     connection->state = request->body_done ? STATE_ANSWER : STATE_BODY;
@@ -571,9 +590,10 @@ static void begin_request(struct connection *connection)
 static void refuse(struct connection *connection, const struct net_refusal *refusal)
 {
     struct net_request *request = connection->request;
-    connection->http->counts.requests++;
+    count(&connection->http->counts.requests, 1);
     connection->closing = true;
-    net_answer_problem(request, refusal->status, refusal->status == 431 ? "limit" : "invalid", "%s",
+    bool limit = refusal->status == 431 || refusal->status == 414;
+    net_answer_problem(request, refusal->status, limit ? "limit" : "invalid", "%s",
                        refusal->reason);
 }
 
@@ -598,6 +618,11 @@ static size_t take_head(struct connection *connection, const char *bytes, size_t
         net_stream_close(connection->stream);
     } else if (large || !net_head_parse(&request->head, request->head_bytes, whole, &refusal)) {
         refuse(connection, &refusal);
+    } else if (request->head.path.size + request->head.query.size > http->limits.line_bytes) {
+        refusal =
+            (struct net_refusal){ 414,
+                                  "the first line of the request is longer than is taken here" };
+        refuse(connection, &refusal);
     } else {
         begin_request(connection);
     }
@@ -607,9 +632,12 @@ static size_t take_head(struct connection *connection, const char *bytes, size_t
 static size_t on_bytes(void *context, const char *bytes, size_t size)
 {
     struct connection *connection = context;
+    struct net_http *http = connection->http;
     struct net_request *request = connection->request;
     size_t taken = 0;
-    if (connection->state == STATE_HEAD) {
+    // Who asks on has to read what it has asked for.
+    bool reads = net_stream_queued(connection->stream) < http->limits.queue_bytes;
+    if (connection->state == STATE_HEAD && reads) {
         taken = take_head(connection, bytes, size);
     } else if (connection->state == STATE_BODY && request->body_chosen && !request->held) {
         taken = request->head.chunked ? take_chunked(connection, bytes, size)
@@ -617,7 +645,7 @@ static size_t on_bytes(void *context, const char *bytes, size_t size)
     } else {
         net_stream_pause(connection->stream); // until it is answered, or wants the body
     }
-    connection->http->counts.bytes_in += taken;
+    count(&http->counts.bytes_in, taken); // the connection may be another's by now
     return taken;
 }
 
@@ -627,16 +655,21 @@ static void on_ended(void *context)
     struct net_request *request = connection->request;
     connection->peer_ended = true;
     // Who has said all it wants may wait for its answer; but one in parts has no other end.
-    if (connection->state != STATE_ANSWER || (request->begun && !request->answered)) {
+    if (connection->state == STATE_HEAD) {
+        net_stream_end(connection->stream);
+    } else if (connection->state == STATE_BODY || (request->begun && !request->answered)) {
         net_stream_close(connection->stream);
     }
 }
 
 static void on_drained(void *context)
 {
-    struct net_request *request = ((struct connection *)context)->request;
+    struct connection *connection = context;
+    struct net_request *request = connection->request;
     if (request && request->drained) {
         request->drained(request->drained_context);
+    } else if (connection->state == STATE_HEAD) {
+        net_stream_resume(connection->stream);
     }
 }
 
@@ -669,14 +702,29 @@ static void say_full(int socket)
     (void)close(socket);
 }
 
+// Has its address as many connections as one may have, besides this one? They are only counted when
+// there are so many in all.
+static bool is_one_too_many(const struct net_http *http, const struct connection *fresh)
+{
+    unsigned most = http->limits.per_address, count = 0;
+    if (most == 0 || http->counts.open <= most) {
+        return false;
+    }
+    const char *peer = net_stream_peer(fresh->stream);
+    for (const struct connection *other = http->connections; other; other = other->next) {
+        count += strcmp(net_stream_peer(other->stream), peer) == 0;
+    }
+    return count > most;
+}
+
 static void welcome(struct listener *listener, int socket)
 {
     struct net_http *http = listener->http;
     int one = 1;
     struct net_stream *stream = NULL;
-    http->counts.connections++;
+    count(&http->counts.connections, 1);
     if (http->counts.open >= http->limits.connections) {
-        http->counts.refused++;
+        count(&http->counts.refused, 1);
         say_full(socket);
         return;
     }
@@ -702,9 +750,17 @@ static void welcome(struct listener *listener, int socket)
         connection->next->link = &connection->next;
     }
     http->connections = connection;
-    http->counts.open++;
+    count(&http->counts.open, 1);
     net_stream_use(stream, &stream_ops, connection);
     net_stream_deadline(stream, http->limits.request_ms);
+    if (is_one_too_many(http, connection)) {
+        static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
+                                   "Content-Length: 0\r\nConnection: close\r\n\r\n";
+        http->counts.refused++;
+        connection->closing = true;
+        (void)net_stream_write(stream, text, sizeof text - 1);
+        net_stream_end(stream);
+    }
 }
 
 // Without a descriptor left, one is given up to take a connection and close it: it would else be
@@ -715,7 +771,7 @@ static void shed(struct net_http *http, int listening)
         (void)close(http->spare);
         int socket = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
         if (socket >= 0) {
-            http->counts.refused++;
+            count(&http->counts.refused, 1);
             say_full(socket);
         }
         http->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -802,34 +858,22 @@ static bool add_listener(struct net_http *http, int socket, SSL_CTX *tls)
     return true;
 }
 
-bool net_http_listen(struct net_http *http, const char *host, unsigned port, struct ssl_ctx_st *tls,
+bool net_http_listen(struct net_http *http, const struct addrinfo *address, struct ssl_ctx_st *tls,
                      unsigned *out_port, char out_error[160])
 {
-    const struct addrinfo hints = { .ai_socktype = SOCK_STREAM,
-                                    .ai_flags = AI_PASSIVE | AI_NUMERICSERV };
-    struct addrinfo *addresses = NULL;
-    char number[8];
-    (void)snprintf(number, sizeof number, "%u", port);
-    int result = getaddrinfo(host, number, &hints, &addresses);
-    if (result) {
-        (void)snprintf(out_error, 160, "%s", gai_strerror(result));
+    int socket = bind_to(address);
+    if (socket < 0) {
+        (void)snprintf(out_error, 160, "%s", strerrordesc_np(errno));
         return false;
     }
-    bool done = false;
-    (void)snprintf(out_error, 160, "it has no address");
-    for (struct addrinfo *address = addresses; address && !done; address = address->ai_next) {
-        int socket = bind_to(address);
-        if (socket < 0) {
-            (void)snprintf(out_error, 160, "%s", strerrordesc_np(errno));
-            continue;
-        }
-        if (out_port) {
-            *out_port = port_of(socket);
-        }
-        done = add_listener(http, socket, tls);
+    if (out_port) {
+        *out_port = port_of(socket);
     }
-    freeaddrinfo(addresses);
-    return done;
+    if (!add_listener(http, socket, tls)) {
+        (void)snprintf(out_error, 160, "no memory");
+        return false;
+    }
+    return true;
 }
 
 // ---- the server ---------------------------------------------------------------------------------
@@ -838,10 +882,14 @@ void net_http_set_limits(struct net_http *http, const struct net_http_limits *li
 {
     http->limits = limits ? *limits : (struct net_http_limits){ 0 };
     http->limits.head_bytes = http->limits.head_bytes ? http->limits.head_bytes : 16384;
+    http->limits.line_bytes = http->limits.line_bytes ? http->limits.line_bytes : 8192;
     http->limits.connections = http->limits.connections ? http->limits.connections : 10000;
     http->limits.request_ms = http->limits.request_ms ? http->limits.request_ms : 30000;
     http->limits.idle_ms = http->limits.idle_ms ? http->limits.idle_ms : 120000;
     http->limits.queue_bytes = http->limits.queue_bytes ? http->limits.queue_bytes : 1 << 20;
+    if (http->limits.queue_bytes < NET_STREAM_LOW) {
+        http->limits.queue_bytes = NET_STREAM_LOW; // of less nobody says that it was sent
+    }
 }
 
 enum peal_err net_http_open(struct net_http **out, struct net_loop *loop,
@@ -898,5 +946,16 @@ void net_http_close(struct net_http *http)
 
 void net_http_counts(const struct net_http *http, struct net_http_counts *out)
 {
-    *out = http->counts;
+    const struct counts *counts = &http->counts;
+    *out = (struct net_http_counts){
+        .connections = counted(&counts->connections),
+        .refused = counted(&counts->refused),
+        .requests = counted(&counts->requests),
+        .bytes_in = counted(&counts->bytes_in),
+        .bytes_out = counted(&counts->bytes_out),
+        .open = counted(&counts->open),
+    };
+    for (size_t i = 0; i < sizeof out->answers / sizeof out->answers[0]; i++) {
+        out->answers[i] = counted(&counts->answers[i]);
+    }
 }

@@ -22,13 +22,16 @@
 #include "net/http_parse.h"
 #include "net/stream.h"
 
+struct addrinfo;
 struct net_http;
 struct net_request;
 struct ssl_ctx_st;
 
 struct net_http_limits {
     size_t head_bytes;    // of a request's head; default 16 KiB
+    size_t line_bytes;    // of its first line; default 8 KiB
     unsigned connections; // default 10,000; one more is answered 503
+    unsigned per_address; // of them from one address; default: any number
     uint64_t request_ms;  // from the first byte of a request to the last of its body; default 30 s
     uint64_t idle_ms;     // between requests; default 120 s
     size_t queue_bytes;   // that wait to be sent, of one connection; default 1 MiB
@@ -56,13 +59,13 @@ enum peal_err net_http_open(struct net_http **out, struct net_loop *loop,
 void net_http_close(struct net_http *http); // ends what is under way; NULL is fine
 void net_http_set_limits(struct net_http *http, const struct net_http_limits *limits);
 
-// Listens on an address and a port (0: any that is free), with TLS if `tls` is given (*borrowed*).
-// `out_port` may be NULL. False: `out_error` says why, a half sentence.
-bool net_http_listen(struct net_http *http, const char *host, unsigned port, struct ssl_ctx_st *tls,
+// Listens on an address, with TLS if `tls` is given (*borrowed*). `out_port` may be NULL. False:
+// `out_error` says why, a half sentence.
+bool net_http_listen(struct net_http *http, const struct addrinfo *address, struct ssl_ctx_st *tls,
                      unsigned *out_port, char out_error[160]);
 // Takes no connections any more, and closes each that is there when its answer is over.
 void net_http_drain(struct net_http *http);
-void net_http_counts(const struct net_http *http, struct net_http_counts *out);
+void net_http_counts(const struct net_http *http, struct net_http_counts *out); // any thread
 
 const char *net_http_reason(int status); // "Not Found"
 

@@ -37,12 +37,14 @@ struct net_loop {
 
 void net_loop_post(struct net_loop *loop, struct net_task *task)
 {
-    // Release: the loop sees what was written to the task. Relaxed read: compared below.
-    task->next = atomic_load_explicit(&loop->posted, memory_order_relaxed);
-    while (!atomic_compare_exchange_weak_explicit(&loop->posted, &task->next, task,
-                                                  memory_order_release, memory_order_relaxed)) {
-    }
-    if (!task->next) {
+    // Release: the loop sees what was written to the task. Relaxed read: compared below. Once it is
+    // posted the task is the loop's, and may be gone: nothing of it is looked at any more.
+    struct net_task *first = atomic_load_explicit(&loop->posted, memory_order_relaxed);
+    do {
+        task->next = first;
+    } while (!atomic_compare_exchange_weak_explicit(&loop->posted, &first, task,
+                                                    memory_order_release, memory_order_relaxed));
+    if (!first) {
         uint64_t one = 1;
         (void)!write(loop->wake, &one, sizeof one); // full: it is awake
     }
@@ -142,9 +144,12 @@ static void *pool_main(void *context)
         loop->first = task->next;
         loop->last = loop->first ? loop->last : &loop->first;
         (void)pthread_mutex_unlock(&loop->lock);
+        bool tells = task->done != NULL; // else the task may be gone after this
         task->run(task);
-        task->run = run_done;
-        net_loop_post(loop, task);
+        if (tells) {
+            task->run = run_done;
+            net_loop_post(loop, task);
+        }
         (void)pthread_mutex_lock(&loop->lock);
         loop->working--;
         (void)pthread_cond_signal(&loop->rest);

@@ -27,7 +27,7 @@ struct net_loop;
 struct net_task {
     struct net_task *next;               // the loop's
     void (*run)(struct net_task *task);  // of net_loop_work: in the pool
-    void (*done)(struct net_task *task); // of net_loop_work: on the loop's thread
+    void (*done)(struct net_task *task); // of net_loop_work: on the loop's thread; or NULL
 };
 
 // Opens a loop with so many threads in its pool (at least 1). *Given*: net_loop_close, when nothing
@@ -46,7 +46,7 @@ void net_loop_stop(struct net_loop *loop); // any thread
 
 // Any thread. Tasks of one thread run in their order.
 void net_loop_post(struct net_loop *loop, struct net_task *task);
-// The loop's thread.
+// Any thread. Without `done` the task is whoever's its `run` says, and not touched after it.
 void net_loop_work(struct net_loop *loop, struct net_task *task);
 
 // Run after every callback of the loop, in the order added, before it waits again: for what gathers

@@ -109,16 +109,17 @@ static void let_go(struct net_stream *stream)
 // Gives what is kept, as long as some of it is taken.
 static void give_kept(struct net_stream *stream)
 {
-    while (stream->kept_size > 0 && !stream->paused && !stream->over && !stream->ending) {
-        size_t taken = stream->ops->take(stream->context, stream->kept, stream->kept_size);
-        if (taken == 0) {
-            return;
-        }
+    size_t taken = 0, more = 1;
+    while (more && taken < stream->kept_size && !stream->paused && !stream->over &&
+           !stream->ending) {
+        more = stream->ops->take(stream->context, stream->kept + taken, stream->kept_size - taken);
+        taken += more;
+    }
+    if (taken >= stream->kept_size) { // also when an end has let it go
+        let_go(stream);
+    } else if (taken > 0) { // once: a peer may have sent many small things
         memmove(stream->kept, stream->kept + taken, stream->kept_size - taken);
         stream->kept_size -= taken;
-    }
-    if (stream->kept_size == 0) {
-        let_go(stream);
     }
 }
 
@@ -332,6 +333,9 @@ static int send_some(struct net_stream *stream)
 
 static void close_when_sent(struct net_stream *stream)
 {
+    if (stream->ending) {
+        let_go(stream); // nobody wants to know
+    }
     if (stream->ending && !stream->over && net_stream_queued(stream) == 0) {
         if (stream->tls) {
             (void)SSL_shutdown(stream->tls);
@@ -560,8 +564,7 @@ void net_stream_resume(struct net_stream *stream)
 void net_stream_end(struct net_stream *stream)
 {
     if (!stream->over && !stream->ending) {
-        stream->ending = true;
-        let_go(stream);
+        stream->ending = true; // what is kept may be in use: it goes with the next look
         mark(stream);
     }
 }

@@ -48,8 +48,8 @@ void net_text_took(struct net_text *text, size_t size)
 
 void net_text_add(struct net_text *text, const void *bytes, size_t size)
 {
-    char *room = net_text_room(text, size);
-    if (room && size > 0) {
+    char *room = size > 0 ? net_text_room(text, size) : NULL;
+    if (room) {
         memcpy(room, bytes, size);
         text->size += size;
     }
@@ -131,6 +131,28 @@ static size_t character(const unsigned char *bytes, size_t size)
     bool too_long = (first == 0xe0 && bytes[1] < 0xa0) || (first == 0xf0 && bytes[1] < 0x90);
     bool no_character = (first == 0xed && bytes[1] > 0x9f) || (first == 0xf4 && bytes[1] > 0x8f);
     return too_long || no_character ? 0 : length;
+}
+
+bool net_text_is_utf8(const char *bytes, size_t size)
+{
+    const unsigned char *at = (const unsigned char *)bytes;
+    const unsigned char *end = at + size;
+    while (at < end) {
+        uint64_t eight;
+        size_t length = 8;
+        bool many = (size_t)(end - at) >= sizeof eight;
+        if (many) {
+            memcpy(&eight, at, sizeof eight);
+        }
+        if (!many || eight & UINT64_C(0x8080808080808080)) {
+            length = character(at, (size_t)(end - at));
+        }
+        if (length == 0) {
+            return false;
+        }
+        at += length;
+    }
+    return true;
 }
 
 static void escape(struct net_text *text, unsigned char byte)

@@ -35,6 +35,8 @@ void net_text_format(struct net_text *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 // Ended by a zero byte that does not count; "" if it failed. *Borrowed* until it changes.
 const char *net_text_string(struct net_text *text);
+// Are the bytes UTF-8, and nothing but characters?
+bool net_text_is_utf8(const char *bytes, size_t size);
 
 void net_json_begin(struct net_text *text, char bracket); // '{' or '['
 void net_json_end(struct net_text *text, char bracket);   // '}' or ']'

@@ -4,6 +4,8 @@
 #include "service/call.h"
 
 #include "net/ingest.h"
+#include "service/auth.h"
+#include "service/guard.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -33,7 +35,7 @@ const char *service_code_of(enum peal_err err, char out[24])
 {
     const char *name = peal_err_name(err) + strlen("PEAL_E");
     size_t i = 0;
-    for (; name[i] && i < 23; i++) {
+    for (; i < 23 && name[i]; i++) {
         out[i] = (char)(name[i] | 0x20); // capital letters all
     }
     out[i] = 0;
@@ -158,6 +160,7 @@ static void finish(struct service_call *call)
     free(call->memory);
     free(call->body_copy);
     free(call->extra);
+    auth_identity_unref(call->identity);
     free(call);
 }
 
@@ -376,9 +379,9 @@ static const struct service_route *find_route(const struct net_head *head, char 
 static bool is_among(const char *names, const char *name)
 {
     size_t length = strlen(name);
-    for (const char *at = names; (at = strstr(at, name)); at += length) {
+    for (const char *at = names; length > 0 && (at = strstr(at, name)); at += length) {
         bool begins = at == names || at[-1] == ' ';
-        if (begins && length > 0 && (at[length] == ' ' || !at[length])) {
+        if (begins && (at[length] == ' ' || !at[length])) {
             return true;
         }
     }
@@ -493,6 +496,9 @@ void service_call_begin(struct net_request *request, void *context)
     char allowed[64];
     struct net_part parts[SERVICE_PARTS_MAX] = { 0 };
     const struct net_head *head = net_request_head(request);
+    if (service_answer_preflight(request, context)) {
+        return;
+    }
     const struct service_route *route = find_route(head, allowed, parts);
     struct service_call *call = route ? calloc(1, sizeof *call) : NULL;
     if (!route && *allowed) {
@@ -510,7 +516,7 @@ void service_call_begin(struct net_request *request, void *context)
     call->request = request;
     call->route = route;
     call->head = head;
-    if (!read_request(call, parts)) {
+    if (!service_guard(call) || !read_request(call, parts)) {
         send_answer(call);
     } else if (route->body == SERVICE_BODY) {
         collect(call);

@@ -21,6 +21,7 @@ enum service_body {
     SERVICE_PARTS, // the function takes it, as it comes
 };
 
+struct auth_identity;
 struct service_call;
 
 struct service_route {
@@ -62,6 +63,8 @@ struct service_call {
     bool is_batch, is_cloudevents;   // what the body is, as Content-Type has it
 
     // The answer:
+    struct auth_identity *identity; // who asks; NULL: nobody is asked who they are
+
     int status;
     const char *type;
     struct net_text text;
@@ -93,6 +96,14 @@ void service_refuse(struct service_call *call, int status, const char *code, con
                     ...) __attribute__((format(printf, 4, 5)));
 int service_status_of(enum peal_err err);
 const char *service_code_of(enum peal_err err, char out[24]); // "conflict"
+
+// ---- what may be seen and said (guard.c) --------------------------------------------------------
+
+// Each of the type of one event; any thread.
+bool service_may_read(const struct service_call *call, const char *type);
+// False: the call has failed.
+bool service_may_publish(struct service_call *call, const struct peal_message *messages,
+                         size_t count);
 
 // ---- how it runs --------------------------------------------------------------------------------
 

@@ -80,7 +80,9 @@ void service_list_dead(struct service_call *call)
     net_json_name(&call->text, "dead_letters");
     net_json_begin(&call->text, '[');
     for (size_t i = 0; i < list.count; i++) {
-        put_letter(&call->text, &list.letters[i]);
+        if (service_may_read(call, peal_event_type(list.letters[i].event))) {
+            put_letter(&call->text, &list.letters[i]);
+        }
     }
     net_json_end(&call->text, ']');
     net_json_end(&call->text, '}');
@@ -100,7 +102,7 @@ void service_get_dead(struct service_call *call)
         service_fail(call, err);
         return;
     }
-    if (list.count == 1) {
+    if (list.count == 1 && service_may_read(call, peal_event_type(list.letters[0].event))) {
         put_letter(&call->text, &list.letters[0]);
         service_answer(call, 200);
     } else {
@@ -252,6 +254,9 @@ void service_list_schedule(struct service_call *call)
     net_json_name(&call->text, "scheduled");
     net_json_begin(&call->text, '[');
     for (size_t i = 0; i < list.count; i++) {
+        if (!service_may_read(call, peal_event_type(list.events[i].event))) {
+            continue;
+        }
         net_json_begin(&call->text, '{');
         net_json_name(&call->text, "deliver_at");
         net_json_time(&call->text, list.events[i].deliver_at_ns);

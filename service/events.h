@@ -55,6 +55,7 @@ void service_get_types(struct service_call *call);
 void service_list_subscriptions(struct service_call *call);
 void service_get_subscription(struct service_call *call);
 void service_create_subscription(struct service_call *call);
+void service_change_webhook(struct service_call *call);
 void service_delete_subscription(struct service_call *call);
 void service_pause_subscription(struct service_call *call);
 void service_resume_subscription(struct service_call *call);
@@ -72,6 +73,7 @@ void service_discard_dead_one(struct service_call *call);
 void service_list_schedule(struct service_call *call);
 void service_cancel_schedule(struct service_call *call);
 void service_get_stats(struct service_call *call);
+void service_get_metrics(struct service_call *call); // metrics_call.c
 void service_get_health(struct service_call *call);
 void service_get_ready(struct service_call *call);
 void service_get_dashboard(struct service_call *call);

@@ -7,9 +7,12 @@
 // Bounds: the batch the bus is in, FEED_HIGH in `pending`, and as much in the connection's queue.
 #include "service/feed.h"
 
+#include "service/encoded.h"
+
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { FEED_HIGH = 256 * 1024, BATCH = 256 };
 
@@ -36,10 +39,16 @@ struct service_feed {
 
 // ---- on a thread of the bus ---------------------------------------------------------------------
 
+// What was forgotten is everybody's, whatever was asked for.
+static bool is_gap(const peal_event *event)
+{
+    return strcmp(peal_event_type(event), "$peal.gap") == 0;
+}
+
 static bool is_wanted(const peal_event *event, void *context)
 {
     const struct service_feed *feed = context;
-    return !feed->filter || feed->filter(event, feed->context);
+    return !feed->filter || is_gap(event) || feed->filter(event, feed->context);
 }
 
 // With the lock.
@@ -62,7 +71,7 @@ static void on_events(const peal_event *const *events, size_t count, enum peal_v
     (void)verdicts; // all are done
     (void)pthread_mutex_lock(&feed->lock);
     for (size_t i = 0; i < count && !feed->closing; i++) {
-        if (!samples_out(feed)) {
+        if (is_gap(events[i]) || !samples_out(feed)) {
             feed->ops->encode(&feed->pending, events[i], feed->context);
         }
     }
@@ -70,10 +79,10 @@ static void on_events(const peal_event *const *events, size_t count, enum peal_v
     bool pause = !feed->paused && feed->pending.size > FEED_HIGH;
     feed->posted = feed->posted || post;
     feed->paused = feed->paused || pause;
-    (void)pthread_mutex_unlock(&feed->lock);
     if (pause) {
-        (void)peal_subscription_pause(feed->subscription);
+        (void)peal_subscription_pause(feed->subscription); // under the lock: see resume
     }
+    (void)pthread_mutex_unlock(&feed->lock);
     if (post) {
         net_loop_post(feed->service->loop, &feed->task);
     }
@@ -86,10 +95,12 @@ static void resume(struct service_feed *feed)
     (void)pthread_mutex_lock(&feed->lock);
     bool was = feed->paused && feed->pending.size == 0 && !feed->closing;
     feed->paused = feed->paused && !was;
-    (void)pthread_mutex_unlock(&feed->lock);
+    // Under the lock, and so is pausing: else one could overtake the other, and the feed stand
+    // still, or run, for ever. The bus holds no lock of its own while it is in on_events.
     if (was) {
         (void)peal_subscription_resume(feed->subscription);
     }
+    (void)pthread_mutex_unlock(&feed->lock);
 }
 
 static void send_pending(struct service_feed *feed)
@@ -188,6 +199,7 @@ static void leave_bus(struct net_task *task)
 static void left_bus(struct net_task *task)
 {
     struct service_feed *feed = feed_of(task);
+    service_encoded_leave(feed->service->encoded);
     feed->gone(feed->context);
     free_feed(feed);
 }
@@ -233,8 +245,11 @@ enum peal_err service_feed_open(struct service_feed **out, struct service *servi
         .batch_max = BATCH,
         .label = "feed",
     };
+    // Under the lock: the first batch may come before its subscription is known here.
+    (void)pthread_mutex_lock(&feed->lock);
     enum peal_err err =
         peal_subscribe(&feed->subscription, service->bus, start->pattern, &options, NULL, feed);
+    (void)pthread_mutex_unlock(&feed->lock);
     if (err) {
         free_feed(feed);
         return err;
@@ -245,6 +260,7 @@ enum peal_err service_feed_open(struct service_feed **out, struct service *servi
         feed->next->link = &feed->next;
     }
     service->feeds = feed;
+    service_encoded_join(service->encoded);
     *out = feed;
     return PEAL_OK;
 }

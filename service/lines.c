@@ -9,6 +9,7 @@
 // A batch is what has come at once, at most BATCH lines. So a slow sender's events are not kept
 // waiting for others, and a quick one's cost little each. A line that is no event ends it all: what
 // stands before it is published, and the answer says how many that were.
+#include "service/auth.h"
 #include "service/events.h"
 
 #include <stdio.h>
@@ -22,12 +23,14 @@ struct lines {
     struct service *service;
     struct net_request *request; // NULL: the peer has gone
     struct ingest *ingest;
+    struct auth_identity *identity; // shared; or NULL
     enum peal_durability durability;
     bool waits;
     struct net_text rest; // what came and is not read, from `read` on
     size_t read, line_size;
-    bool ended;   // that was all
-    bool working; // the batch is in the pool
+    size_t looked; // bytes of it in which no line ends
+    bool ended;    // that was all
+    bool working;  // the batch is in the pool
     uint64_t line, published, duplicates, first, last;
     enum peal_err err; // of the batch in the pool
     char sentence[512];
@@ -39,6 +42,7 @@ struct lines {
 static void finish(struct lines *lines)
 {
     ingest_close(lines->ingest);
+    auth_identity_unref(lines->identity);
     net_text_finish(&lines->rest);
     free(lines);
 }
@@ -174,10 +178,15 @@ static bool publish_batch(struct lines *lines)
 // The next line, without its end. False: it has not come whole.
 static bool next_line(struct lines *lines, struct ingest_text *out)
 {
-    const char *from = lines->rest.bytes + lines->read;
     size_t left = lines->rest.size - lines->read;
-    const char *end = left ? memchr(from, '\n', left) : NULL;
-    if (!end && (!lines->ended || left == 0)) {
+    if (left == 0) {
+        return false;
+    }
+    const char *from = lines->rest.bytes + lines->read;
+    size_t known = lines->looked > lines->read ? lines->looked - lines->read : 0;
+    const char *end = left > known ? memchr(from + known, '\n', left - known) : NULL;
+    if (!end && !lines->ended) {
+        lines->looked = lines->rest.size;
         return false;
     }
     size_t size = end ? (size_t)(end - from) : left;
@@ -198,6 +207,21 @@ static bool is_blank(struct ingest_text text)
     return i == text.size;
 }
 
+// One that may not be published. What stands before it first; it is read again then.
+static bool refuse_line(struct lines *lines, const char *type)
+{
+    if (lines->count > 0) {
+        lines->read -= lines->line_size;
+        lines->line--;
+        return publish_batch(lines);
+    }
+    char sentence[512];
+    (void)snprintf(sentence, sizeof sentence, "line %llu: the token %s may not publish %s",
+                   (unsigned long long)lines->line, auth_name(lines->identity), type);
+    fail(lines, 403, "forbidden", sentence);
+    return false;
+}
+
 // One line into the batch. False: it is no event, and all is over.
 static bool take_line(struct lines *lines, struct ingest_text text)
 {
@@ -208,6 +232,10 @@ static bool take_line(struct lines *lines, struct ingest_text text)
     }
     if (ingest_event(message, lines->ingest, text, NULL, &fault)) {
         message->durability = lines->durability;
+        if (lines->identity && !auth_may_publish(lines->identity, message->type)) {
+            (void)snprintf(fault.reason, sizeof fault.reason, "%s", message->type);
+            return refuse_line(lines, fault.reason);
+        }
         lines->count++;
         return true;
     }
@@ -230,6 +258,7 @@ static void drop_read(struct lines *lines)
         memmove(lines->rest.bytes, lines->rest.bytes + lines->read, left);
     }
     lines->rest.size = left;
+    lines->looked = left;
     lines->read = 0;
 }
 
@@ -286,6 +315,7 @@ void service_post_lines(struct service_call *call)
     lines->service = call->service;
     lines->durability = call->durability;
     lines->waits = service_waits(call);
+    lines->identity = call->identity ? auth_identity_ref(call->identity) : NULL;
     lines->request = service_call_take(call);
     net_request_on_gone(lines->request, on_gone, lines);
     net_request_parts(lines->request, on_part, lines);

@@ -9,8 +9,9 @@
 // `sample` says each second how many there were. A comment keeps the connection when nothing else
 // does. Data has no line ends: CloudEvents JSON may have some in `data`, and each line of it gets
 // its own `data:`.
-#include "service/feed.h"
-#include "service/query.h"
+#include "service/encoded.h"
+#include "service/events.h"
+#include "service/selection.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,63 +24,78 @@ struct live {
     struct service *service;
     struct net_request *request; // NULL: the peer has gone
     uint64_t max_rate;
-    unsigned quiet_s;                                 // since something was sent
-    char *subject, *correlation, *causation, *source; // what is wanted; NULL: any
-    uint64_t to_position;
-    int64_t to_time_ns, from_time_ns;
+    unsigned quiet_s; // since something was sent
+    struct service_selection selection;
 };
 
 // ---- on a thread of the bus ---------------------------------------------------------------------
 
-// One text as lines of data.
-static void put_data(struct net_text *out, const char *bytes, size_t size)
+// Text that begins at `begun` becomes lines of data: behind each end of a line stands "data: ". An
+// end that is, or has, a CR is one for the reader too (section 9.2.5); in JSON it stands between
+// what has no need of it.
+static void split_lines(struct net_text *out, size_t begun)
 {
-    while (size > 0) {
-        const char *end = memchr(bytes, '\n', size);
-        size_t line = end ? (size_t)(end - bytes) : size;
-        size_t shown = line - (line > 0 && bytes[line - 1] == '\r');
-        net_text_put(out, "data: ");
-        net_text_add(out, bytes, shown);
-        net_text_put(out, "\n");
-        bytes += line + (end != NULL);
-        size -= line + (end != NULL);
+    static const char between[] = "\ndata: ";
+    struct net_text lines = { 0 };
+    for (size_t i = begun; i < out->size; i++) {
+        bool alone = out->bytes[i] == '\r' && (i + 1 == out->size || out->bytes[i + 1] != '\n');
+        if (out->bytes[i] == '\n' || alone) {
+            net_text_add(&lines, between, sizeof between - 1);
+        } else if (out->bytes[i] != '\r') {
+            net_text_add(&lines, out->bytes + i, 1);
+        }
     }
+    out->size = begun;
+    net_text_add(out, lines.bytes, lines.size);
+    out->failed = out->failed || lines.failed;
+    net_text_finish(&lines);
+}
+
+static void end_data(struct net_text *out, size_t begun)
+{
+    size_t size = out->size - begun;
+    if (!out->failed &&
+        (memchr(out->bytes + begun, '\n', size) || memchr(out->bytes + begun, '\r', size))) {
+        split_lines(out, begun);
+    }
+    net_text_add(out, "\n\n", 2);
+}
+
+static void put_id(struct net_text *out, uint64_t position)
+{
+    char text[40] = "id: ", *end = text + sizeof text, *at = end;
+    static const char behind[] = "\ndata: ";
+    at -= sizeof behind - 1;
+    memcpy(at, behind, sizeof behind - 1);
+    do {
+        *--at = (char)('0' + position % 10);
+    } while ((position /= 10) > 0);
+    net_text_add(out, text, 4);
+    net_text_add(out, at, (size_t)(end - at));
 }
 
 static void encode(struct net_text *out, const peal_event *event, void *context)
 {
-    (void)context;
-    if (strcmp(peal_event_type(event), "$peal.gap") == 0) {
-        net_text_put(out, "event: gap\n");
-        put_data(out, peal_event_data(event), peal_event_size(event));
-        net_text_put(out, "\n");
-        return;
+    const struct live *live = context;
+    bool gap = strcmp(peal_event_type(event), "$peal.gap") == 0;
+    if (gap) {
+        net_text_put(out, "event: gap\ndata: ");
+    } else {
+        put_id(out, peal_event_position(event));
     }
-    net_text_format(out, "id: %llu\n", (unsigned long long)peal_event_position(event));
-    struct net_text json = { 0 };
-    net_json_event(&json, event);
-    put_data(out, json.bytes, json.size);
-    net_text_put(out, "\n");
-    out->failed = out->failed || json.failed;
-    net_text_finish(&json);
-}
-
-static bool matches(const char *wanted, const char *is)
-{
-    return !wanted || strcmp(wanted, is) == 0;
+    size_t begun = out->size;
+    if (gap) {
+        net_text_add(out, peal_event_data(event), peal_event_size(event));
+    } else {
+        service_encoded_put(live->service->encoded, out, event);
+    }
+    end_data(out, begun);
 }
 
 static bool is_wanted(const peal_event *event, void *context)
 {
     const struct live *live = context;
-    uint64_t position = peal_event_position(event);
-    return matches(live->subject, peal_event_subject(event)) &&
-           matches(live->correlation, peal_event_correlation(event)) &&
-           matches(live->causation, peal_event_causation(event)) &&
-           matches(live->source, peal_event_source(event)) &&
-           (!live->to_position || position < live->to_position) &&
-           (!live->from_time_ns || peal_event_time(event) >= live->from_time_ns) &&
-           (!live->to_time_ns || peal_event_time(event) < live->to_time_ns);
+    return service_selects(&live->selection, event);
 }
 
 // ---- on the loop --------------------------------------------------------------------------------
@@ -87,10 +103,7 @@ static bool is_wanted(const peal_event *event, void *context)
 static void free_live(void *context)
 {
     struct live *live = context;
-    free(live->subject);
-    free(live->correlation);
-    free(live->causation);
-    free(live->source);
+    service_selection_finish(&live->selection);
     free(live);
 }
 
@@ -134,7 +147,7 @@ static void on_second(void *context)
     if (!live->request) {
         return;
     }
-    if (live->service->draining) {
+    if (live->service->draining || service_selection_is_over(&live->selection)) {
         struct net_request *request = live->request;
         net_request_on_gone(request, NULL, NULL);
         on_gone(live);
@@ -150,91 +163,17 @@ static void on_second(void *context)
 
 // ---- the call -----------------------------------------------------------------------------------
 
-// Where it begins: behind a cursor, at `from`, or now.
-static bool read_start(struct service_call *call, const struct peal_query *query,
-                       struct service_feed_start *out)
-{
-    uint64_t after = 0;
-    struct net_part last = net_head_find(call->head, "last-event-id");
-    if (!service_number(call, "after", &after)) {
-        return false;
-    }
-    if (last.size > 0) {
-        after = 0;
-        for (size_t i = 0; i < last.size; i++) {
-            unsigned digit = (unsigned char)last.bytes[i] - '0';
-            if (digit > 9 || i > 18) {
-                service_refuse(call, 400, "inval", "Last-Event-ID: %.*s is no cursor of ours",
-                               (int)last.size, last.bytes);
-                return false;
-            }
-            after = after * 10 + digit;
-        }
-    }
-    if (after || last.size > 0 || query->from_position) {
-        out->from = PEAL_FROM_POSITION;
-        out->position = after || last.size > 0 ? after + 1 : query->from_position;
-    } else if (query->from_time_ns) {
-        out->from = PEAL_FROM_TIME;
-        out->time_ns = query->from_time_ns;
-    }
-    return true;
-}
-
-// A cursor ahead of the log (that of another one, or of one that was cut) is refused with a word.
-static bool check_cursor(struct service_call *call, struct service_feed_start *start)
-{
-    struct peal_bus_stats stats;
-    if (start->from == PEAL_FROM_POSITION && !peal_bus_stats(&stats, call->service->bus) &&
-        start->position > stats.last_position + 1) {
-        service_refuse(call, 400, "inval",
-                       "the cursor %llu is ahead of the log, which ends at %llu: it is of another "
-                       "one; begin anew without it",
-                       (unsigned long long)(start->position - 1),
-                       (unsigned long long)stats.last_position);
-        return false;
-    }
-    return true;
-}
-
-static char *copy(const char *text, bool *failed)
-{
-    char *out = text ? strdup(text) : NULL;
-    *failed = *failed || (text && !out);
-    return out;
-}
-
-static struct live *make_live(struct service_call *call, const struct peal_query *query,
-                              uint64_t max_rate)
-{
-    bool failed = false;
-    struct live *live = calloc(1, sizeof *live);
-    if (live) {
-        *live = (struct live){ .service = call->service,
-                               .max_rate = max_rate,
-                               .subject = copy(query->subject, &failed),
-                               .correlation = copy(query->correlation, &failed),
-                               .causation = copy(query->causation, &failed),
-                               .source = copy(query->source, &failed),
-                               .to_position = query->to_position,
-                               .from_time_ns = query->from_time_ns,
-                               .to_time_ns = query->to_time_ns };
-    }
-    if (live && failed) {
-        free_live(live);
-        live = NULL;
-    }
-    if (!live) {
-        service_refuse(call, 503, "nomem", "no memory; try again later");
-    }
-    return live;
-}
-
 static void begin(struct service_call *call, struct live *live,
                   const struct service_feed_start *start)
 {
     static const struct service_feed_ops ops = { encode, send_bytes, on_second };
     struct net_request *request = call->request;
+    if (net_part_is(call->head->method, "HEAD")) { // which has an end
+        call->type = "text/event-stream";
+        call->status = 200;
+        free_live(live);
+        return;
+    }
     enum peal_err err = service_feed_open(&live->feed, call->service, start, &ops, live);
     if (err) {
         service_fail(call, err);
@@ -252,20 +191,20 @@ static void begin(struct service_call *call, struct live *live,
 
 void service_get_live(struct service_call *call)
 {
-    struct peal_query query;
-    struct service_feed_start start = { .pattern = "**", .filter = is_wanted };
-    if (!service_read_query(call, &query) || !service_number(call, "max_rate", &start.max_rate) ||
-        !read_start(call, &query, &start) || !check_cursor(call, &start)) {
+    struct service_feed_start start = { .filter = is_wanted };
+    if (!service_has_room(call)) {
         return;
     }
-    if (service_feeds_count(call->service) >= call->service->options.live_max) {
-        service_refuse(call, 503, "limit", "%u streams are open already: try again later",
-                       call->service->options.live_max);
+    struct live *live = calloc(1, sizeof *live);
+    if (!live) {
+        service_refuse(call, 503, "nomem", "no memory; try again later");
         return;
     }
-    start.pattern = query.pattern ? query.pattern : start.pattern;
-    struct live *live = make_live(call, &query, start.max_rate);
-    if (live) {
-        begin(call, live, &start);
+    if (!service_selection_read(call, &live->selection, &start)) {
+        free_live(live);
+        return;
     }
+    live->service = call->service;
+    live->max_rate = start.max_rate;
+    begin(call, live, &start);
 }

@@ -185,13 +185,15 @@ static enum peal_err publish_and_answer(struct service_call *call,
                                         const struct peal_message *messages, size_t count,
                                         bool patient)
 {
-    struct peal_receipt one;
+    struct peal_receipt one = { .position = 0 };
+    if (!service_may_publish(call, messages, count)) {
+        return PEAL_EREFUSED;
+    }
     struct peal_receipt *receipts = count > 1 ? calloc(count, sizeof *receipts) : &one;
     if (!receipts) {
         service_refuse(call, 503, "nomem", "no memory for the answer; try again later");
         return PEAL_ENOMEM;
     }
-    memset(&one, 0, sizeof one);
     enum peal_err err =
         count == 0 ? PEAL_OK : service_publish(call->service, messages, count, receipts, patient);
     if (err && (err != PEAL_EAGAIN || patient)) {

@@ -9,6 +9,7 @@
 #include "service/pulls.h"
 
 #include "service/events.h"
+#include "service/hooks.h"
 #include "service/json.h"
 
 #include <assert.h>
@@ -166,9 +167,10 @@ static enum peal_err save(struct service_pulls *pulls)
 
 struct definition {
     const char *name, *pattern, *kind;
+    json_t *webhook;
     struct service_where where;
     json_t *retry;
-    uint64_t ack_wait_ms, max_attempts, initial_ms, max_interval_ms;
+    uint64_t ack_wait_ms, concurrency, max_attempts, initial_ms, max_interval_ms;
     double coefficient;
 };
 
@@ -181,6 +183,8 @@ static const struct service_field fields[] = {
     { "time", SERVICE_JSON_TEXT, offsetof(struct definition, where.time) },
     { "ack_wait_ms", SERVICE_JSON_NUMBER, offsetof(struct definition, ack_wait_ms) },
     { "retry", SERVICE_JSON_OBJECT, offsetof(struct definition, retry) },
+    { "webhook", SERVICE_JSON_OBJECT, offsetof(struct definition, webhook) },
+    { "concurrency", SERVICE_JSON_NUMBER, offsetof(struct definition, concurrency) },
     { 0 },
 };
 
@@ -202,8 +206,12 @@ static bool read_definition(struct service_call *call, json_t *body, struct defi
     const char *missing = !out->name ? "name" : !out->pattern ? "pattern" : NULL;
     if (missing) {
         service_refuse(call, 400, "inval", "\"%s\" is missing", missing);
-    } else if (strcmp(out->kind, "pull") != 0) {
-        service_refuse(call, 400, "inval", "\"kind\": %s: pull is wanted", out->kind);
+    } else if (strcmp(out->kind, "pull") != 0 && strcmp(out->kind, "webhook") != 0) {
+        service_refuse(call, 400, "inval", "\"kind\": %s: pull or webhook is wanted", out->kind);
+    } else if ((strcmp(out->kind, "webhook") == 0) != (out->webhook != NULL)) {
+        service_refuse(call, 400, "inval",
+                       "\"webhook\" is for a subscription of that kind, which "
+                       "must have it");
     } else if (!*out->name || strlen(out->name) >= NAME_SIZE) {
         service_refuse(call, 400, "limit", "\"name\" has 1 to %d bytes", NAME_SIZE - 1);
     } else if (out->max_attempts > 1000000 || out->ack_wait_ms == 0) {
@@ -280,14 +288,36 @@ static bool create(struct service_call *call, const struct definition *wanted,
     return !err;
 }
 
+static void create_kind(struct service_call *call, const struct definition *wanted,
+                        const struct service_start *start, json_t *body)
+{
+    if (wanted->webhook) {
+        const struct service_webhook_options options = {
+            .name = wanted->name,
+            .pattern = wanted->pattern,
+            .concurrency = (unsigned)wanted->concurrency,
+            .from = start->from,
+            .from_position = start->position,
+            .from_time_ns = start->time_ns,
+            .retry = { .max_attempts = (unsigned)wanted->max_attempts,
+                       .initial_ms = wanted->initial_ms,
+                       .max_ms = wanted->max_interval_ms,
+                       .coefficient = wanted->coefficient },
+        };
+        service_create_webhook(call, &options, wanted->webhook);
+    } else if (create(call, wanted, start, body)) {
+        service_answer_subscription(call, wanted->name, 201);
+    }
+}
+
 void service_create_subscription(struct service_call *call)
 {
     struct definition wanted;
     struct service_start start;
     json_t *body = service_json_body(call);
     if (body && read_definition(call, body, &wanted) &&
-        service_read_start(call, &wanted.where, &start) && create(call, &wanted, &start, body)) {
-        service_answer_subscription(call, wanted.name, 201);
+        service_read_start(call, &wanted.where, &start)) {
+        create_kind(call, &wanted, &start, body);
     }
     json_decref(body);
 }

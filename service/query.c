@@ -31,6 +31,11 @@ static bool read_edge(struct service_call *call, const char *name, uint64_t *pos
                                      : service_moment(call, name, time_ns);
 }
 
+static bool is_readable(const peal_event *event, void *context)
+{
+    return service_may_read(context, peal_event_type(event));
+}
+
 bool service_read_query(struct service_call *call, struct peal_query *out)
 {
     *out = (struct peal_query){
@@ -40,6 +45,8 @@ bool service_read_query(struct service_call *call, struct peal_query *out)
         .causation = service_value(call, "causation"),
         .source = service_value(call, "source"),
         .contains = service_value(call, "contains"),
+        .filter = call->identity ? is_readable : NULL,
+        .filter_context = call,
     };
     return read_edge(call, "from", &out->from_position, &out->from_time_ns) &&
            read_edge(call, "to", &out->to_position, &out->to_time_ns);
@@ -157,7 +164,9 @@ void service_get_events(struct service_call *call)
 static enum peal_err find_event(const peal_event **out, struct service_call *call, const char *id,
                                 const char *source)
 {
-    const struct peal_query query = { .id = id, .source = source, .limit = 1 };
+    const struct peal_query query = {
+        .id = id, .source = source, .limit = 1, .filter = is_readable, .filter_context = call
+    };
     const peal_event *event = NULL;
     peal_reader *reader = NULL;
     enum peal_err err = peal_reader_open(&reader, call->service->bus, &query);
@@ -226,7 +235,9 @@ static void find_causes(struct service_call *call, struct trace *trace, const pe
 static enum peal_err find_effects(struct service_call *call, struct trace *trace, const char *id,
                                   unsigned depth)
 {
-    const struct peal_query query = { .causation = id, .limit = EFFECTS_MAX };
+    const struct peal_query query = {
+        .causation = id, .limit = EFFECTS_MAX, .filter = is_readable, .filter_context = call
+    };
     const peal_event *event = NULL;
     peal_reader *reader = NULL;
     enum peal_err err = peal_reader_open(&reader, call->service->bus, &query);

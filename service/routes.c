@@ -3,6 +3,7 @@
 // All calls of the service: a new one is a function and a row here. docs/http.md is the same table
 // for people, and tests/service compares the two.
 #include "service/events.h"
+#include "service/socket.h"
 
 #define SELECTORS "type subject correlation causation source from to contains"
 #define FILTERS   "subscription type reason older_than_ms limit"
@@ -20,6 +21,8 @@ const struct service_route service_routes[] = {
     { "GET", "/v1/events/{}/trace", "", SERVICE_READ, SERVICE_NO_BODY, false, service_get_trace },
     { "GET", "/v1/stream", SELECTORS " after max_rate", SERVICE_READ, SERVICE_NO_BODY, true,
       service_get_live },
+    { "GET", "/v1/ws", SELECTORS " after max_rate receive", SERVICE_READ, SERVICE_NO_BODY, true,
+      service_get_socket },
     { "GET", "/v1/streams/{}", "from_version order limit after", SERVICE_READ, SERVICE_NO_BODY,
       false, service_get_stream },
     { "POST", "/v1/streams/{}", "", SERVICE_PUBLISH, SERVICE_BODY, false, service_post_stream },
@@ -30,6 +33,8 @@ const struct service_route service_routes[] = {
       service_create_subscription },
     { "GET", "/v1/subscriptions/{}", "", SERVICE_READ, SERVICE_NO_BODY, false,
       service_get_subscription },
+    { "PUT", "/v1/subscriptions/{}/webhook", "", SERVICE_CHANGE, SERVICE_BODY, false,
+      service_change_webhook },
     { "DELETE", "/v1/subscriptions/{}", "", SERVICE_CHANGE, SERVICE_NO_BODY, true,
       service_delete_subscription },
     { "POST", "/v1/subscriptions/{}/pause", "", SERVICE_CHANGE, SERVICE_BODY, false,
@@ -59,9 +64,12 @@ const struct service_route service_routes[] = {
     { "DELETE", "/v1/schedule/{}", "source", SERVICE_CHANGE, SERVICE_NO_BODY, false,
       service_cancel_schedule },
     { "GET", "/v1/stats", "", SERVICE_READ, SERVICE_NO_BODY, false, service_get_stats },
+    { "GET", "/v1/metrics", "", SERVICE_READ, SERVICE_NO_BODY, false, service_get_metrics },
+    { "GET", "/metrics", "", SERVICE_READ, SERVICE_NO_BODY, false, service_get_metrics },
     { "GET", "/v1/healthz", "", SERVICE_ANYBODY, SERVICE_NO_BODY, true, service_get_health },
     { "GET", "/healthz", "", SERVICE_ANYBODY, SERVICE_NO_BODY, true, service_get_health },
     { "GET", "/v1/readyz", "", SERVICE_ANYBODY, SERVICE_NO_BODY, false, service_get_ready },
     { "GET", "/readyz", "", SERVICE_ANYBODY, SERVICE_NO_BODY, false, service_get_ready },
+    { "GET", "/", "", SERVICE_ANYBODY, SERVICE_NO_BODY, true, service_get_dashboard },
     { 0 },
 };

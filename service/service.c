@@ -4,10 +4,13 @@
 // ours to close.
 #include "service/service.h"
 
+#include "service/binary.h"
 #include "service/call.h"
+#include "service/encoded.h"
 #include "service/events.h"
 #include "service/feed.h"
 #include "service/pulls.h"
+#include "service/socket.h"
 #include "service/types.h"
 
 #include <stdarg.h>
@@ -29,9 +32,14 @@ void service_say(struct service *service, enum peal_level level, const char *for
     service->options.log(level, text, service->options.log_context);
 }
 
+static bool may_read(void *context, const char *type)
+{
+    return service_may_read(context, type);
+}
+
 void service_get_types(struct service_call *call)
 {
-    service_types_put(call->service->types, &call->text);
+    service_types_put(call->service->types, &call->text, may_read, call);
     service_answer(call, 200);
 }
 
@@ -58,6 +66,9 @@ static void on_second(void *context)
     service_types_tick(service->types);
     service->feed_count = service_feeds_count(service);
     service_feeds_tick(service);
+    service_sockets_tick(service->sockets);
+    service_binaries_tick(service->binaries);
+    service_encoded_tick(service->encoded);
     (void)net_timer_set(&service->second, service->loop, SECOND_MS); // it has its memory
 }
 
@@ -86,6 +97,9 @@ enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop 
     enum peal_err err = ingest_open(&service->ingest);
     err = err ? err : service_types_open(&service->types, bus);
     err = err ? err : service_pulls_open(&service->pulls, service, service->options.folder);
+    err = err ? err : service_encoded_open(&service->encoded);
+    err = err ? err : service_sockets_open(&service->sockets);
+    err = err ? err : service_binaries_open(&service->binaries, service);
     err = err ? err : net_http_open(&service->http, loop, &service->options.limits, &ops, service);
     err = err ? err : net_timer_set(&service->second, loop, SECOND_MS);
     if (err) {
@@ -96,18 +110,29 @@ enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop 
     return PEAL_OK;
 }
 
+void service_set_limits(struct service *service, const struct service_options *options)
+{
+    service->options.limits = options->limits;
+    service->options.body_max = options->body_max;
+    service->options.live_max = options->live_max;
+    net_http_set_limits(service->http, &options->limits);
+}
+
 void service_drain(struct service *service)
 {
     service->draining = true;
     net_http_drain(service->http);
     service_feeds_tick(service);
+    service_sockets_drain(service->sockets);
+    service_binaries_drain(service->binaries);
 }
 
 bool service_is_idle(const struct service *service)
 {
     struct net_http_counts counts;
     net_http_counts(service->http, &counts);
-    return counts.open == 0 && !service->feeds;
+    return counts.open == 0 && !service->feeds && !service_sockets_count(service->sockets) &&
+           !service_binaries_count(service->binaries);
 }
 
 void service_close(struct service *service)
@@ -118,6 +143,9 @@ void service_close(struct service *service)
     net_timer_finish(&service->second);
     net_http_close(service->http); // feeds and calls lose their peers
     net_loop_settle(service->loop);
+    service_sockets_close(service->sockets);
+    service_binaries_close(service->binaries);
+    service_encoded_close(service->encoded);
     service_pulls_close(service->pulls);
     service_types_close(service->types);
     ingest_close(service->ingest);

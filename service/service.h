@@ -18,11 +18,19 @@
 #include "net/text.h"
 
 #include <peal/peal.h>
+#include <stdatomic.h>
 
 struct ingest;
 struct service;
+struct auth_table;
+struct service_config;
+struct service_encoded;
 struct service_feed;
+struct service_otlp;
+struct service_webhooks;
 struct service_pulls;
+struct service_binaries;
+struct service_sockets;
 struct service_types;
 
 // What a service is made with. Zero is the default everywhere.
@@ -44,19 +52,25 @@ struct service {
     struct net_loop *loop; // borrowed
     struct net_http *http;
     struct service_options options;
-    struct ingest *ingest; // the loop's
+    struct ingest *ingest;               // the loop's
+    struct auth_table *auth;             // borrowed; NULL: nobody is asked who they are
+    const struct service_config *config; // borrowed; NULL: defaults. The loop's
+    struct service_webhooks *webhooks;   // borrowed; NULL: there are none
+    struct service_otlp *otlp;           // borrowed; NULL: nothing is traced
     struct service_types *types;
+    struct service_encoded *encoded; // any thread
     struct service_feed *feeds;
     struct service_pulls *pulls;
+    struct service_sockets *sockets;
+    struct service_binaries *binaries;
     int64_t started_ns;
-    bool draining;
-    bool failing;      // the log takes nothing: the last publish said so
-    size_t feed_count; // a second ago; any thread
+    atomic_bool draining;      // any thread, as are the others that are atomic
+    _Atomic size_t feed_count; // a second ago; any thread
     // Rates over the last second.
     struct net_timer second;
     int64_t second_ns;
     struct peal_bus_stats last;
-    double publish_rate, deliver_rate;
+    _Atomic double publish_rate, deliver_rate;
 };
 
 // *Given*: service_close. The bus and the loop are *borrowed* until then, and so are the texts of
@@ -65,6 +79,9 @@ enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop 
                            const struct service_options *options);
 // When the loop does not run any more. NULL is fine.
 void service_close(struct service *service);
+
+// What of the options can be changed while it runs: limits.
+void service_set_limits(struct service *service, const struct service_options *options);
 
 // Takes no more connections, and ends those that are there as their answers do; live ones now.
 void service_drain(struct service *service);

@@ -73,23 +73,27 @@ void service_get_health(struct service_call *call)
 void service_get_ready(struct service_call *call)
 {
     struct peal_bus_stats stats;
-    enum peal_err err = peal_bus_stats(&stats, call->service->bus);
-    bool draining = call->service->draining;
+    struct net_text reasons = { 0 };
+    net_json_begin(&reasons, '[');
+    if (peal_bus_stats(&stats, call->service->bus)) {
+        net_json_string(&reasons, peal_error_sentence());
+    }
+    // At the level of memory it waits for nothing, and says whether the log has failed.
+    if (peal_bus_settle(call->service->bus, PEAL_DURABILITY_MEMORY) == PEAL_EIO) {
+        net_json_string(&reasons, peal_error_sentence());
+    }
+    if (call->service->draining) {
+        net_json_string(&reasons, "it is stopping");
+    }
+    bool ready = reasons.size == 1; // the bracket
+    net_json_end(&reasons, ']');
     net_json_begin(&call->text, '{');
     net_json_name(&call->text, "ready");
-    net_json_bool(&call->text, !err && !draining);
+    net_json_bool(&call->text, ready);
     net_json_name(&call->text, "reasons");
-    net_json_begin(&call->text, '[');
-    if (err) {
-        net_json_string(&call->text, peal_error_sentence());
-    }
-    if (draining) {
-        net_json_string(&call->text, "it is stopping");
-    }
-    if (call->service->failing) {
-        net_json_string(&call->text, "the log takes no events: see the service's log for why");
-    }
-    net_json_end(&call->text, ']');
+    net_text_add(&call->text, reasons.bytes, reasons.size);
     net_json_end(&call->text, '}');
-    service_answer(call, err || draining || call->service->failing ? 503 : 200);
+    call->text.failed = call->text.failed || reasons.failed;
+    net_text_finish(&reasons);
+    service_answer(call, ready ? 200 : 503);
 }

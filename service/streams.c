@@ -30,7 +30,9 @@ static enum peal_err put_stream(struct service_call *call, peal_stream *stream, 
             *more = true;
             return PEAL_OK;
         }
-        net_json_event(&call->text, event);
+        if (service_may_read(call, peal_event_type(event))) {
+            net_json_event(&call->text, event);
+        }
         call->cursor = peal_stream_cursor(stream);
     }
     return err == PEAL_ENOTFOUND ? PEAL_OK : err;
@@ -176,7 +178,8 @@ void service_post_stream(struct service_call *call)
     }
     if (read_expectation(call, &append) &&
         service_read_events(call, ingest, &messages, &append.count) &&
-        check_subjects(call, messages, append.count)) {
+        check_subjects(call, messages, append.count) &&
+        service_may_publish(call, messages, append.count)) {
         append.messages = messages;
         append_events(call, &append);
     }

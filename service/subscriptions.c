@@ -2,15 +2,18 @@
 //
 // Durable subscriptions by their names, whoever has them: looked at, paused, moved, forgotten.
 #include "service/events.h"
+#include "service/hooks.h"
 #include "service/json.h"
 #include "service/pulls.h"
 
 #include <jansson.h>
 #include <string.h>
 
-static void put_subscription(struct net_text *text, const struct peal_subscription_info *info,
-                             bool pulled)
+static void put_subscription(struct service_call *call, const struct peal_subscription_info *info)
 {
+    struct net_text *text = &call->text;
+    bool hook = service_is_webhook(call, info->name);
+    bool pulled = service_pulls_has(call->service->pulls, info->name);
     net_json_begin(text, '{');
     net_json_say(text, "name", info->name);
     net_json_say(text, "pattern", info->pattern);
@@ -24,7 +27,8 @@ static void put_subscription(struct net_text *text, const struct peal_subscripti
     net_json_count(text, "members", info->members);
     net_json_name(text, "paused");
     net_json_bool(text, info->paused);
-    net_json_say(text, "kind", pulled ? "pull" : "client");
+    net_json_say(text, "kind", hook ? "webhook" : pulled ? "pull" : "client");
+    service_put_webhook(call, info->name);
     net_json_end(text, '}');
 }
 
@@ -40,8 +44,7 @@ void service_list_subscriptions(struct service_call *call)
     net_json_name(&call->text, "subscriptions");
     net_json_begin(&call->text, '[');
     for (size_t i = 0; i < list.count; i++) {
-        put_subscription(&call->text, &list.subscriptions[i],
-                         service_pulls_has(call->service->pulls, list.subscriptions[i].name));
+        put_subscription(call, &list.subscriptions[i]);
     }
     net_json_end(&call->text, ']');
     net_json_end(&call->text, '}');
@@ -59,8 +62,7 @@ void service_answer_subscription(struct service_call *call, const char *name, in
     }
     for (size_t i = 0; i < list.count && !call->status; i++) {
         if (strcmp(list.subscriptions[i].name, name) == 0) {
-            put_subscription(&call->text, &list.subscriptions[i],
-                             service_pulls_has(call->service->pulls, name));
+            put_subscription(call, &list.subscriptions[i]);
             service_answer(call, status);
         }
     }
@@ -86,6 +88,10 @@ static void answer_change(struct service_call *call, enum peal_err err)
 
 static void forget(struct service_call *call)
 {
+    if (service_is_webhook(call, call->parts[0])) {
+        answer_change(call, service_webhook_delete(call->service->webhooks, call->parts[0]));
+        return;
+    }
     enum peal_err err = service_pulls_save(call->service->pulls);
     answer_change(call, err ? err : peal_name_forget(call->service->bus, call->parts[0]));
 }
@@ -98,12 +104,16 @@ void service_delete_subscription(struct service_call *call)
 
 void service_pause_subscription(struct service_call *call)
 {
-    answer_change(call, peal_name_pause(call->service->bus, call->parts[0]));
+    bool hook = service_is_webhook(call, call->parts[0]);
+    answer_change(call, hook ? service_webhook_pause(call->service->webhooks, call->parts[0])
+                             : peal_name_pause(call->service->bus, call->parts[0]));
 }
 
 void service_resume_subscription(struct service_call *call)
 {
-    answer_change(call, peal_name_resume(call->service->bus, call->parts[0]));
+    bool hook = service_is_webhook(call, call->parts[0]);
+    answer_change(call, hook ? service_webhook_resume(call->service->webhooks, call->parts[0])
+                             : peal_name_resume(call->service->bus, call->parts[0]));
 }
 
 // ---- moving -------------------------------------------------------------------------------------

@@ -27,7 +27,10 @@ struct service_types {
     void *tree; // of struct type
     size_t count, second;
     bool complete;
-    struct net_text *out; // while they are put
+    // While they are put:
+    struct net_text *out;
+    bool (*may_read)(void *context, const char *type);
+    void *may_context;
 };
 
 static int by_name(const void *a, const void *b)
@@ -94,7 +97,8 @@ static void put(const void *node, VISIT visit, void *context)
     const struct type *type = *(struct type *const *)node;
     struct net_text *out = types->out;
     uint64_t sum = 0;
-    if (visit != postorder && visit != leaf) {
+    if ((visit != postorder && visit != leaf) ||
+        (types->may_read && !types->may_read(types->may_context, type->name))) {
         return;
     }
     for (size_t i = 0; i < SECONDS; i++) {
@@ -110,10 +114,13 @@ static void put(const void *node, VISIT visit, void *context)
     net_json_end(out, '}');
 }
 
-void service_types_put(struct service_types *types, struct net_text *text)
+void service_types_put(struct service_types *types, struct net_text *text,
+                       bool (*may_read)(void *context, const char *type), void *context)
 {
     (void)pthread_mutex_lock(&types->lock);
     types->out = text;
+    types->may_read = may_read;
+    types->may_context = context;
     net_json_begin(text, '{');
     net_json_name(text, "types");
     net_json_begin(text, '[');

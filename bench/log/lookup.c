@@ -6,6 +6,9 @@
 // something else than the one before, as far as there is something else, so the log's pages are in
 // the kernel's cache and those of the CPU are not. The figure is the median of up to 400.
 //
+// Cold, the system is told to forget the log's pages, once: two look-ups have next to none of them
+// in common, so that all but the first few find indexes open and nothing else.
+//
 // The positions of what must come back are known (work.h) and compared in the timed loop; then some
 // are asked for again, and everything of their events is compared.
 //
@@ -22,6 +25,7 @@
 #define PAGE      50
 #define ASKED_MAX 400
 #define CHECKED   10
+#define COLD      50 // look-ups of a kind
 
 #define FILES_MAX 1024
 #define RECORD    320 // bytes that Peal's record of these events has, and those between two of one
@@ -171,6 +175,24 @@ static double measure(const struct bench_log *log, asker *ask)
     return (double)median / 1e3;
 }
 
+// The same from the disk: as many as find little of what others have read. In microseconds.
+static double measure_cold(const struct bench_log *log, asker *ask, const char *path)
+{
+    uint64_t events = bench_log_last(log);
+    uint64_t took[COLD];
+    struct question question;
+    uint64_t random = bench_ticks() | 1;
+    bench_log_cool(path, "log.cold");
+    for (size_t i = 0; i < COLD; i++) {
+        ask(&question, events, &random);
+        uint64_t start = bench_now_ns();
+        answer(log, &question, false);
+        took[i] = bench_now_ns() - start;
+    }
+    qsort(took, COLD, sizeof took[0], compare);
+    return (double)took[COLD / 2] / 1e3;
+}
+
 static asker *const askers[] = { ask_subject, ask_correlation, ask_type, ask_newest,
                                  ask_rare_type };
 
@@ -214,6 +236,20 @@ static void run_lookups(double *out, int large)
     bench_log_close(&log, large ? NULL : path);
 }
 
+// Those that read pages far from each other: the others find theirs in memory after the first.
+static void run_cold(double *out, int argument)
+{
+    (void)argument;
+    struct bench_log log;
+    char path[BENCH_PATH_MAX];
+    bench_log_large_path(path);
+    bench_log_open(&log, path);
+    out[0] = measure_cold(&log, ask_subject, path);
+    out[1] = measure_cold(&log, ask_correlation, path);
+    out[2] = measure_cold(&log, ask_rare_type, path);
+    bench_log_close(&log, NULL);
+}
+
 // ---- the floor ----------------------------------------------------------------------------------
 
 // Opens the segment files that are large enough for all events of one subject.
@@ -255,9 +291,8 @@ static uint64_t read_page(int file, uint64_t *random)
     return bench_now_ns() - start;
 }
 
-static void run_floor(double *out, int argument)
+static void run_floor(double *out, int cold)
 {
-    (void)argument;
     char path[BENCH_PATH_MAX];
     static int files[FILES_MAX];
     static uint64_t took[ASKED_MAX];
@@ -267,20 +302,25 @@ static void run_floor(double *out, int argument)
         bench_die("floor: the large log is too small to look things up in: --large");
     }
     uint64_t random = bench_ticks() | 1;
-    for (size_t i = 0; i < ASKED_MAX; i++) {
+    if (cold) {
+        bench_log_cool(path, "log.floor.lookup_cold");
+    }
+    const size_t asked = cold ? COLD : ASKED_MAX;
+    for (size_t i = 0; i < asked; i++) {
         took[i] = read_page(files[bench_random(&random) % count], &random);
     }
     for (size_t i = 0; i < count; i++) {
         (void)close(files[i]);
     }
-    qsort(took, ASKED_MAX, sizeof took[0], compare);
-    uint64_t median = took[ASKED_MAX / 2];
+    qsort(took, asked, sizeof took[0], compare);
+    uint64_t median = took[asked / 2];
     out[0] = (double)median / 1e3;
 }
 
 // name, unit, goals: relation, base, factor, plus
 const struct bench_measurement bench_log_lookup[] = {
     { run_floor, 0, { { "log.floor.lookup", "us", { { 0 } } } } },
+    { run_floor, 1, { { "log.floor.lookup_cold", "us", { { 0 } } } } },
     { run_lookups,
       0,
       { { "log.small.subject", "us", { { 0 } } },
@@ -295,5 +335,10 @@ const struct bench_measurement bench_log_lookup[] = {
         { "log.large.type", "us", { { BENCH_AT_MOST, NULL, 0, 100 } } },
         { "log.large.newest", "us", { { BENCH_AT_MOST, NULL, 0, 100 } } },
         { "log.large.rare_type", "us", { { BENCH_AT_MOST, NULL, 0, 100 } } } } },
+    { run_cold,
+      0,
+      { { "log.cold.subject", "us", { { BENCH_AT_MOST, "log.floor.lookup_cold", 1, 0 } } },
+        { "log.cold.correlation", "us", { { BENCH_AT_MOST, "log.floor.lookup_cold", 1, 0 } } },
+        { "log.cold.rare_type", "us", { { 0 } } } } },
     { 0 },
 };

@@ -156,6 +156,12 @@ struct peal_bus_options {
     // Of `file:` only. Complete files whose events are all older than this are compressed in the
     // background, while others are published, and read as before (peal_log_archive). Default: none.
     uint64_t archive_ms;
+
+    // Of `http:` only. Who we are: sent as `Authorization: Bearer`. *Copied*. Default: nobody.
+    const char *token;
+    // Of `http:` only. Bytes of what was published and the service has yet to answer: as much waits
+    // while it cannot be reached. Then `pressure` decides. Default 16 MiB.
+    uint64_t spool_bytes;
 };
 
 // Opens a bus. PEAL_EURL (unknown scheme or parameter), PEAL_EINVAL, PEAL_EUNSUPPORTED (an option
@@ -208,6 +214,12 @@ PEAL_API enum peal_err peal_publish(peal_bus *bus, const struct peal_message *me
 // that is a duplicate is left out of the log and marked so.
 PEAL_API enum peal_err peal_publish_batch(peal_bus *bus, const struct peal_message *messages,
                                           size_t count, struct peal_receipt *receipts);
+
+// Returns when all that was published before the call, by anybody, is as durable as that, so also
+// what was published by who did not wait for it; PEAL_DURABILITY_DEFAULT: as the bus says. May wait
+// for a disk. PEAL_EINVAL, PEAL_ECLOSED, PEAL_EUNSUPPORTED (a durability the engine does not have,
+// or a log that is only read), PEAL_EIO, PEAL_ENOMEM.
+PEAL_API enum peal_err peal_bus_settle(peal_bus *bus, enum peal_durability level);
 
 // For code that must not care: cannot fail and does not wait, neither for readers nor for a disk:
 // on `file:` the event is PEAL_DURABILITY_MEMORY. What is lost is counted (`emit_lost`) and
@@ -414,8 +426,10 @@ PEAL_API enum peal_err peal_subscription_seek(peal_subscription *subscription, e
                                               uint64_t position, int64_t time_ns);
 
 // The same by name, of whoever has it, and of what nobody has taken since the log was opened: who
-// comes back to it finds it so. PEAL_ENOTFOUND: there is no such name. PEAL_EUNSUPPORTED: the bus
-// only reads (but see ask_owner). The other errors are those above.
+// comes back to it finds it so. Two changes of a name at once are made one after the other, and
+// both are kept; of one that is forgotten meanwhile nothing stays, whatever its change returned.
+// PEAL_ENOTFOUND: there is no such name. PEAL_EUNSUPPORTED: the bus only reads (but see ask_owner).
+// The other errors are those above.
 PEAL_API enum peal_err peal_name_pause(peal_bus *bus, const char *name);
 PEAL_API enum peal_err peal_name_resume(peal_bus *bus, const char *name);
 PEAL_API enum peal_err peal_name_seek(peal_bus *bus, const char *name, enum peal_start from,
@@ -522,6 +536,17 @@ struct peal_bus_stats {
     uint64_t scheduled;                 // events that wait for their time
     // Of `file:`: its segment files, how many of them are archived, and the bytes they take, about.
     uint64_t log_files, log_archived, log_bytes;
+
+    // Of those dropped, by reason; of a bus that asks (`ask_owner`) all 0.
+    uint64_t dropped_overflow;  // a mailbox was full
+    uint64_t dropped_forgotten; // the log had forgotten them before they were read: back-pressure
+    uint64_t dropped_spent;     // PEAL_SPENT_DROP
+    uint64_t dropped_memory;    // no memory to hold one that had failed
+    // One in 256 publishes of a thread is timed, from the call to its return, as durable as was
+    // asked; of bytes (peal_emit, peal_topic_publish) only those that a log takes. And each sync of
+    // a file of `file:`; those that failed are among them.
+    struct peal_histogram publish_time, sync_time;
+    uint64_t sync_failures;
 };
 // PEAL_EIO, PEAL_ENOMEM: of a bus that only reads.
 PEAL_API enum peal_err peal_bus_stats(struct peal_bus_stats *out, peal_bus *bus);
@@ -549,6 +574,9 @@ struct peal_subscription_stats {
     // timed each time; how long a handler works on what it took or pulled is not known.
     struct peal_histogram handler_time;
     struct peal_histogram delivery_time; // from publish to the handler's start, or to the pull
+    uint64_t retried;                    // of those that failed, tried again
+    // Of those dropped, by reason, as in peal_bus_stats.
+    uint64_t dropped_overflow, dropped_forgotten, dropped_spent, dropped_memory;
 };
 PEAL_API enum peal_err peal_subscription_stats(struct peal_subscription_stats *out,
                                                peal_subscription *subscription);

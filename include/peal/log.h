@@ -146,10 +146,12 @@ struct peal_savings {
 // Compresses complete files of a log, never the newest two, in the calling thread. They are read as
 // before, by queries, replay and other processes; `zstd -d` gives back what they were. Each is
 // verified, and takes the place of the other only when it would survive a power cut. Publishing
-// goes on meanwhile. `archive` NULL: all; `out` may be NULL. See also `archive_ms` of the bus.
-// PEAL_EINVAL, PEAL_ECLOSED, PEAL_EUNSUPPORTED (an engine other than `file:`, or a library without
-// zstd), PEAL_ESTATE (stopped by `progress`; or the bus is read only), PEAL_EIO, PEAL_ENOMEM: those
-// told of until then are archived, all others are as they were.
+// goes on meanwhile. Of two calls at once each file is archived by one; who mends or erases is
+// waited for, and may come between two files. Of `progress`, see peal_log_erase. `archive` NULL:
+// all; `out` may be NULL. See also `archive_ms` of the bus. PEAL_EINVAL, PEAL_ECLOSED,
+// PEAL_EUNSUPPORTED (an engine other than `file:`, or a library without zstd), PEAL_ESTATE (stopped
+// by `progress`; or the bus is read only), PEAL_EIO, PEAL_ENOMEM: those told of until then are
+// archived, all others are as they were.
 PEAL_API enum peal_err peal_log_archive(struct peal_savings *out, peal_bus *bus,
                                         const struct peal_archive *archive);
 
@@ -184,10 +186,11 @@ struct peal_repaired {
 // Mends what of a stored log's files can be mended without guessing: halves of headers, headers
 // whose neighbours agree, damaged records from a copy, damaged indexes, which are made again. What
 // is replaced is kept first, in "damaged-<time>" in the log's directory. What opening a log does,
-// cutting a torn tail and the like, was done then. Others may publish and read meanwhile. With
-// `dry_run` also on a bus that only reads. PEAL_EINVAL, PEAL_ECLOSED, PEAL_EUNSUPPORTED (an engine
-// without files of its own, a bus that only reads), PEAL_EIO (what was told of so far is done),
-// PEAL_ENOMEM.
+// cutting a torn tail and the like, was done then. Others may publish and read meanwhile; repairs
+// wait for each other, and for who archives or erases, so that of two at once the second finds what
+// the first could not mend. Of `step` and `progress`, see peal_log_erase. With `dry_run` also on a
+// bus that only reads. PEAL_EINVAL, PEAL_ECLOSED, PEAL_EUNSUPPORTED (an engine without files of its
+// own, a bus that only reads), PEAL_EIO (what was told of so far is done), PEAL_ENOMEM.
 PEAL_API enum peal_err peal_log_repair(struct peal_repaired *out, peal_bus *bus,
                                        const struct peal_repair *repair);
 
@@ -219,11 +222,12 @@ struct peal_erased {
 // next event has version 1. Not erased: what other events say of it, what handlers have made of it,
 // and copies and exports; docs/guide/keeping-events.md says what becomes of the bytes.
 //
-// Publishing, reading and verifying go on meanwhile; erasures wait for each other. Returns when all
-// of it would survive a power cut. If it fails, is stopped, or the process ends, what is erased by
-// then stays so, and another call does the rest. It looks at every event there is, and copies each
-// file that has some of it. Allowed inside a handler: the event in hand is the handler's until it
-// returns. A subject of which there is nothing is no error.
+// Publishing, reading and verifying go on meanwhile; erasures wait for each other, and for who
+// archives or mends. `progress` may do all but these three, which would wait for it. Returns when
+// all of it would survive a power cut. If it fails, is stopped, or the process ends, what is erased
+// by then stays so, and another call does the rest. It looks at every event there is, and copies
+// each file that has some of it. Allowed inside a handler: the event in hand is the handler's until
+// it returns. A subject of which there is nothing is no error.
 //
 // `subject` and `erase` (may be NULL) are *borrowed* for the call. PEAL_EINVAL (no subject, or an
 // empty one), PEAL_ELIMIT (no event has one so long), PEAL_ECLOSED, PEAL_EUNSUPPORTED (an engine

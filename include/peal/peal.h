@@ -11,6 +11,7 @@
 //     schedule.h    what is to be delivered at a time
 //     sourcing.h    streams, aggregates, projections, upcasters
 //     pattern.h     how a pattern is read, apart from any bus
+//     trace.h       spans: how long what took where
 //     error.h       codes, and the sentence for people
 //     testing.h     virtual time and seeded runs for your own tests  (not included here)
 #ifndef PEAL_PEAL_H
@@ -29,5 +30,6 @@
 #include <peal/pattern.h>
 #include <peal/schedule.h>
 #include <peal/sourcing.h>
+#include <peal/trace.h>
 
 #endif

@@ -3,14 +3,54 @@ _peal() {
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]}
     local verb=${COMP_WORDS[1]} words='' files='' nothing=''
     if [ "$COMP_CWORD" -eq 1 ] || { [ "$verb" = help ] && [ "$COMP_CWORD" -eq 2 ]; }; then
-        words="help version serve publish tail query replay stream subs dead schedule stats import export archive doctor erase explain bench completion"
+        words="help version serve token publish tail query replay stream subs dead schedule stats import export archive doctor erase explain bench completion"
         mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
         return
     fi
     case $verb:$before in
-    serve:--listen|serve:-l) nothing=1 ;;
-    serve:--drain) nothing=1 ;;
+    serve:--config|serve:-c) files=1 ;;
     serve:--port-file) files=1 ;;
+    serve:--listen) nothing=1 ;;
+    serve:--tls-certificate) files=1 ;;
+    serve:--tls-key) files=1 ;;
+    serve:--tls-client-ca) files=1 ;;
+    serve:--auth-tokens-file) files=1 ;;
+    serve:--cors-origins) nothing=1 ;;
+    serve:--limits-line-bytes) nothing=1 ;;
+    serve:--limits-header-bytes) nothing=1 ;;
+    serve:--limits-body-bytes) nothing=1 ;;
+    serve:--limits-json-depth) nothing=1 ;;
+    serve:--limits-connections) nothing=1 ;;
+    serve:--limits-connections-per-address) nothing=1 ;;
+    serve:--limits-send-queue-bytes) nothing=1 ;;
+    serve:--limits-request-ms) nothing=1 ;;
+    serve:--limits-idle-ms) nothing=1 ;;
+    serve:--limits-streams) nothing=1 ;;
+    serve:--bus-durability) nothing=1 ;;
+    serve:--bus-history-events) nothing=1 ;;
+    serve:--bus-history-bytes) nothing=1 ;;
+    serve:--bus-history-ms) nothing=1 ;;
+    serve:--bus-archive-ms) nothing=1 ;;
+    serve:--bus-duplicate-events) nothing=1 ;;
+    serve:--bus-duplicate-ms) nothing=1 ;;
+    serve:--bus-dead-max) nothing=1 ;;
+    serve:--bus-dead-ms) nothing=1 ;;
+    serve:--bus-scheduled-max) nothing=1 ;;
+    serve:--bus-scheduled-bytes) nothing=1 ;;
+    serve:--bus-memory-max) nothing=1 ;;
+    serve:--bus-data-max) nothing=1 ;;
+    serve:--bus-types-max) nothing=1 ;;
+    serve:--bus-segment-bytes) nothing=1 ;;
+    serve:--bus-workers) nothing=1 ;;
+    serve:--webhooks-allow) nothing=1 ;;
+    serve:--webhooks-timeout-ms) nothing=1 ;;
+    serve:--webhooks-concurrency) nothing=1 ;;
+    serve:--tracing-otlp-url) nothing=1 ;;
+    serve:--tracing-sample) nothing=1 ;;
+    serve:--log-level) nothing=1 ;;
+    serve:--log-format) nothing=1 ;;
+    serve:--drain-ms) nothing=1 ;;
+    serve:--dashboard) nothing=1 ;;
     publish:--type|publish:-t) nothing=1 ;;
     publish:--subject|publish:-s) nothing=1 ;;
     publish:--deliver-at) nothing=1 ;;
@@ -141,7 +181,8 @@ _peal() {
     *:--wait) nothing=1 ;;
     *)
         case $verb in
-        serve) words=" --listen -l --drain --port-file --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        serve) words=" --config -c --check-config --port-file --listen --insecure --tls-certificate --tls-key --tls-client-ca --auth-tokens-file --cors-origins --limits-line-bytes --limits-header-bytes --limits-body-bytes --limits-json-depth --limits-connections --limits-connections-per-address --limits-send-queue-bytes --limits-request-ms --limits-idle-ms --limits-streams --bus-durability --bus-history-events --bus-history-bytes --bus-history-ms --bus-forget-unread --bus-archive-ms --bus-duplicate-events --bus-duplicate-ms --bus-dead-max --bus-dead-ms --bus-scheduled-max --bus-scheduled-bytes --bus-memory-max --bus-data-max --bus-types-max --bus-segment-bytes --bus-go-on --bus-workers --webhooks-allow --webhooks-timeout-ms --webhooks-concurrency --tracing-otlp-url --tracing-sample --log-level --log-format --drain-ms --dashboard --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        token) words="new --admin --url -u --wait --json -j --text --quiet -q --help -h" ;;
         publish) words=" --type -t --subject -s --lines --deliver-at --deliver-in --data -D --data-file --content-type --key -k --correlation -c --causation --id -i --source --schema --metadata -m --time --priority -p --durability -d --url -u --wait --json -j --text --quiet -q --help -h" ;;
         tail) words=" --follow -f --lines -l --new --all -a --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --wait --json -j --text --quiet -q --help -h" ;;
         query) words=" --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --backwards -b --count --full -f --url -u --wait --json -j --text --quiet -q --help -h" ;;

@@ -49,6 +49,11 @@ struct pl_files {
     // After an error the buffer holds anything.
     int64_t (*pread)(void *world, struct pl_file file, void *out, size_t size, uint64_t offset);
 
+    // The same without waiting for a disk: -EAGAIN, or fewer bytes, where it would have to; what is
+    // missing may be fetched meanwhile. -EOPNOTSUPP, as for any reason of its own: this is not to
+    // be had here. NULL: likewise.
+    int64_t (*pread_now)(void *world, struct pl_file file, void *out, size_t size, uint64_t offset);
+
     // Says that somebody will read there soon, so that the system may fetch it meanwhile, and does
     // not wait for it. NULL: it does not take hints.
     void (*will_read)(void *world, struct pl_file file, uint64_t offset, size_t size);

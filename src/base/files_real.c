@@ -16,6 +16,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -98,6 +99,19 @@ static int64_t real_pread(void *world, struct pl_file file, void *out, size_t si
         }
     }
     return (int64_t)done;
+}
+
+// One call, which is why fewer bytes may be the end of the file as well.
+static int64_t real_pread_now(void *world, struct pl_file file, void *out, size_t size,
+                              uint64_t offset)
+{
+    (void)world;
+    if (too_far(offset, size)) {
+        return -EINVAL;
+    }
+    const struct iovec room = { out, size };
+    ssize_t count = preadv2(descriptor(file), &room, 1, (off_t)offset, RWF_NOWAIT);
+    return count < 0 ? -errno : count;
 }
 
 static void real_will_read(void *world, struct pl_file file, uint64_t offset, size_t size)
@@ -325,6 +339,7 @@ const struct pl_files pl_files_real = {
     .close = real_close,
     .pread = real_pread,
     .will_read = real_will_read,
+    .pread_now = real_pread_now,
     .pwrite = real_pwrite,
     .sync = real_sync,
     .sync_directory = real_sync_directory,

@@ -82,6 +82,22 @@ static enum peal_err receive(struct answer *out, struct peal_bus *bus, int conne
     return PEAL_OK;
 }
 
+// Over the road of an engine whose log a service has.
+static enum peal_err call(struct answer *out, struct peal_bus *bus, enum pl_ask_kind kind,
+                          const struct pl_pack *pack)
+{
+    struct pl_engine_call called = { .kind = kind,
+                                     .bytes = pack->bytes + PL_ASK_HEAD,
+                                     .size = pack->size - PL_ASK_HEAD };
+    enum peal_err err = bus->engine->ops->call(bus->engine, &called);
+    if (called.answer) {
+        *out = (struct answer){ called.answer,
+                                { called.answer + PL_WIRE_HEAD, called.answer_size - PL_WIRE_HEAD,
+                                  err != PEAL_OK } };
+    }
+    return err;
+}
+
 // The pack is finished either way.
 static enum peal_err ask(struct answer *out, struct peal_bus *bus, enum pl_ask_kind kind,
                          struct pl_pack *pack)
@@ -96,6 +112,11 @@ static enum peal_err ask(struct answer *out, struct peal_bus *bus, enum pl_ask_k
     if (!err && pack->size > PL_ASK_BYTES_MAX) {
         err = pl_fail(PEAL_ELIMIT, "%zu bytes are too many to hand to the process that has the log",
                       pack->size);
+    }
+    if (!err && pl_is_remote(bus)) {
+        err = call(out, bus, kind, pack);
+        pl_pack_finish(pack);
+        return err;
     }
     int connection = err ? -1 : pl_door_knock(&bus->door, deadline, &pid);
     if (!err && connection < 0) {
@@ -253,17 +274,23 @@ enum peal_err pl_ask_look(struct peal_standing *out, struct peal_bus *bus, const
     return err;
 }
 
-enum peal_err pl_ask_names(char **out, struct pl_unpack *out_names, struct peal_bus *bus)
+enum peal_err pl_ask_any(char **out, struct pl_unpack *out_unpack, struct peal_bus *bus,
+                         enum pl_ask_kind kind, struct pl_pack *pack)
 {
-    struct pl_pack pack;
     struct answer answer;
-    pl_pack_begin(&pack, bus->seams);
-    enum peal_err err = ask(&answer, bus, PL_ASK_NAMES, &pack);
+    enum peal_err err = ask(&answer, bus, kind, pack);
     if (err) {
         finish(bus, &answer);
         return err;
     }
     *out = answer.bytes;
-    *out_names = answer.unpack;
+    *out_unpack = answer.unpack;
     return PEAL_OK;
+}
+
+enum peal_err pl_ask_names(char **out, struct pl_unpack *out_names, struct peal_bus *bus)
+{
+    struct pl_pack pack;
+    pl_pack_begin(&pack, bus->seams);
+    return pl_ask_any(out, out_names, bus, PL_ASK_NAMES, &pack);
 }

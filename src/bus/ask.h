@@ -26,12 +26,11 @@
 #ifndef PL_BUS_ASK_H
 #define PL_BUS_ASK_H
 
+#include "base/wire_calls.h"
 #include "bus/calls.h"
 
-#include <peal/schedule.h>
-
 #define PL_ASK_VERSION     1
-#define PL_ASK_HEAD        16
+#define PL_ASK_HEAD        PL_WIRE_HEAD
 #define PL_ASK_BYTES_MAX   (256ULL << 20)
 #define PL_ASK_PATIENCE_MS 5000
 #define PL_ASK_WAIT_MS     30000
@@ -50,62 +49,24 @@ enum pl_ask_kind {
     PL_ASK_NAMES,
     PL_ASK_STATS,
     PL_ASK_LOOK,
+    // Of a service only: who has the log of files can read these there.
+    PL_ASK_DEAD_LIST,
+    PL_ASK_DEAD_COUNT,
+    PL_ASK_SCHEDULE_LIST,
     PL_ASK_KINDS,
 };
 
 // ---- bytes (ask_bytes.c) ------------------------------------------------------------------------
-
-// Bytes that are written. Zero but for `seams` to begin with; room for a head comes first.
-struct pl_pack {
-    const struct pl_seams *seams;
-    char *bytes;
-    size_t size, room;
-    bool failed; // no memory: nothing more is written
-};
-
-// Bytes that are read: borrowed, as is what is found in them.
-struct pl_unpack {
-    const char *at;
-    size_t left;
-    bool bad; // something was not as it should be: all that is read is 0 and NULL
-};
 
 struct pl_ask_head {
     unsigned version, code;
     uint64_t size;
 };
 
-void pl_pack_begin(struct pl_pack *pack, const struct pl_seams *seams);
-void pl_pack_finish(struct pl_pack *pack); // fine on zeros
-void pl_pack_number(struct pl_pack *pack, uint64_t number);
-void pl_pack_text(struct pl_pack *pack, const char *text); // NULL is one
-void pl_pack_bytes(struct pl_pack *pack, const void *bytes, size_t size);
 void pl_pack_head(struct pl_pack *pack, unsigned code); // once all is in it
-
-uint64_t pl_unpack_number(struct pl_unpack *unpack);
-const char *pl_unpack_text(struct pl_unpack *unpack);
-const void *pl_unpack_bytes(struct pl_unpack *unpack, size_t *out_size);
 
 // False: it is not ours.
 bool pl_unpack_head(struct pl_ask_head *out, const char bytes[PL_ASK_HEAD]);
-
-// What the functions are given. Those that are read point into the bytes; of pl_unpack_messages the
-// array is *given* (one pl_release), NULL: bad, or no memory.
-void pl_pack_messages(struct pl_pack *pack, const struct peal_message *messages, size_t count,
-                      const char *source);
-struct peal_message *pl_unpack_messages(struct pl_unpack *unpack, const struct pl_seams *seams,
-                                        size_t *out_count);
-void pl_pack_receipt(struct pl_pack *pack, const struct peal_receipt *receipt);
-void pl_unpack_receipt(struct pl_unpack *unpack, struct peal_receipt *out);
-void pl_pack_dead(struct pl_pack *pack, const struct peal_dead_filter *filter, bool dry_run);
-struct peal_dead_filter pl_unpack_dead(struct pl_unpack *unpack, bool *out_dry_run);
-void pl_pack_schedule(struct pl_pack *pack, const struct peal_schedule_filter *filter,
-                      bool dry_run);
-struct peal_schedule_filter pl_unpack_schedule(struct pl_unpack *unpack, bool *out_dry_run);
-void pl_pack_names(struct pl_pack *pack, const struct peal_subscription_list *list);
-struct peal_subscription_info pl_unpack_name(struct pl_unpack *unpack);
-void pl_pack_stats(struct pl_pack *pack, const struct peal_bus_stats *stats);
-struct peal_bus_stats pl_unpack_stats(struct pl_unpack *unpack);
 
 // ---- the one that asks (ask.c) ------------------------------------------------------------------
 
@@ -128,6 +89,24 @@ enum peal_err pl_ask_name(struct peal_bus *bus, enum pl_ask_kind kind, const cha
 enum peal_err pl_ask_stats(struct peal_bus_stats *out, struct peal_bus *bus);
 enum peal_err pl_ask_look(struct peal_standing *out, struct peal_bus *bus, const char *name,
                           uint64_t position);
+
+// Lists of a service; what they point into is *given* with them (struct pl_asked_list).
+enum peal_err pl_ask_dead_list(struct peal_dead_list *out, struct peal_bus *bus,
+                               const struct peal_dead_filter *filter);
+enum peal_err pl_ask_dead_count(struct peal_dead_count *out, size_t *out_count,
+                                struct peal_bus *bus, enum peal_dead_group group, size_t max);
+enum peal_err pl_ask_schedule_list(struct peal_schedule_list *out, struct peal_bus *bus,
+                                   const struct peal_schedule_filter *filter);
+
+// How the owner of each list begins.
+struct pl_asked_list {
+    const struct pl_seams *seams;
+    char *answer; // of a service, in which the texts are; NULL: it is ours
+};
+
+// Asks, and gives the whole answer: its bytes are *given* (pl_release). The pack is finished.
+enum peal_err pl_ask_any(char **out, struct pl_unpack *out_unpack, struct peal_bus *bus,
+                         enum pl_ask_kind kind, struct pl_pack *pack);
 
 // The answer about all durable names; its bytes are *given* (pl_release).
 enum peal_err pl_ask_names(char **out, struct pl_unpack *out_names, struct peal_bus *bus);

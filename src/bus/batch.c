@@ -4,6 +4,7 @@
 // then delivered.
 #include "bus/ask.h"
 #include "bus/publish.h"
+#include "bus/tracing.h"
 
 #include "base/error.h"
 
@@ -51,7 +52,7 @@ static enum peal_err prepare_parcel(struct parcel *parcel, const struct peal_mes
         }
         err = pl_passage_prepare(parcel->bus, parcel->slot, passage, &parcel->requests[i]);
         pl_route_leave(parcel->bus, parcel->slot); // held all the same: hold_routes
-        if (!err) {
+        if (!err && !pl_is_remote(parcel->bus)) {
             err = pl_passage_outside(parcel->bus, &parcel->requests[i].append);
         }
         if (err) {
@@ -236,25 +237,51 @@ static enum peal_err settle_parcel(const struct parcel *parcel, enum peal_durabi
     return pl_settle(parcel->bus, end, level);
 }
 
+// To where the log is.
+static enum peal_err depart(struct parcel *parcel, struct peal_receipt *receipts)
+{
+    struct peal_bus *bus = parcel->bus;
+    struct pl_departure *each = pl_alloc(bus->seams, parcel->count * sizeof *each);
+    if (!each) {
+        return pl_fail(PEAL_ENOMEM, "no memory for a batch of %zu messages", parcel->count);
+    }
+    for (size_t i = 0; i < parcel->count; i++) {
+        const struct pl_passage *passage = &parcel->passages[i];
+        each[i] =
+            (struct pl_departure){ passage->message, passage->topic->type, bus->origin.source };
+    }
+    const struct pl_departures what = { .each = each,
+                                        .count = parcel->count,
+                                        .together = true,
+                                        .may_wait = true,
+                                        .durability = bus->options.durability };
+    enum peal_err err = bus->engine->ops->publish(bus->engine, &what, receipts);
+    pl_release(bus->seams, each);
+    return pl_count_limit(bus, err);
+}
+
 static enum peal_err publish_parcel(struct parcel *parcel, const struct peal_message *messages,
                                     struct peal_receipt *receipts)
 {
     hold_routes(parcel->bus);
     parcel->removals = pl_removals(parcel->bus);
     enum peal_err err = prepare_parcel(parcel, messages);
-    if (!err) {
+    bool remote = pl_is_remote(parcel->bus);
+    if (!err && !remote) {
         err = pl_count_limit(parcel->bus, append_parcel(parcel));
     }
-    if (!err) {
+    if (!err && !remote) {
         deliver_parcel(parcel);
     }
     bool failed = err != PEAL_OK; // the blocks are the log's if not
     release_routes(parcel->bus);
     enum peal_durability level = PEAL_DURABILITY_MEMORY;
-    if (!err && parcel->bus->engine->ops->settle) {
+    if (!err && remote) {
+        err = depart(parcel, receipts);
+    } else if (!err && parcel->bus->engine->ops->settle) {
         err = settle_parcel(parcel, &level);
     }
-    if (!err && receipts) {
+    if (!err && receipts && !remote) {
         fill_receipts(parcel, receipts, level);
     }
     for (size_t i = 0; i < parcel->count; i++) {
@@ -266,6 +293,24 @@ static enum peal_err publish_parcel(struct parcel *parcel, const struct peal_mes
         }
     }
     return err;
+}
+
+enum peal_err pl_publish_many(struct peal_bus *bus, const struct peal_message *messages,
+                              size_t count, struct peal_receipt *receipts)
+{
+    struct parcel parcel = { .bus = bus, .slot = pl_slot_mine(bus), .count = count };
+    size_t each = sizeof *parcel.passages + sizeof *parcel.requests;
+    // One allocation a batch: a batch is not the hot path, its events are.
+    char *memory = parcel.slot ? pl_new(bus->seams, count * each) : NULL;
+    if (!memory) {
+        return pl_fail(PEAL_ENOMEM, "no memory for a batch of %zu messages", count);
+    }
+    parcel.passages = (struct pl_passage *)(void *)memory;
+    parcel.requests = (struct pl_request *)(void *)(parcel.passages + count);
+    enum peal_err err = publish_parcel(&parcel, messages, receipts);
+    pl_release(bus->seams, memory);
+    return err == PEAL_EUNSUPPORTED && pl_asks(bus) ? pl_ask_publish(bus, messages, count, receipts)
+                                                    : err;
 }
 
 enum peal_err peal_publish_batch(peal_bus *bus, const struct peal_message *messages, size_t count,
@@ -289,17 +334,6 @@ enum peal_err peal_publish_batch(peal_bus *bus, const struct peal_message *messa
         }
         return PEAL_OK;
     }
-    struct parcel parcel = { .bus = bus, .slot = pl_slot_mine(bus), .count = count };
-    size_t each = sizeof *parcel.passages + sizeof *parcel.requests;
-    // One allocation a batch: a batch is not the hot path, its events are.
-    char *memory = parcel.slot ? pl_new(bus->seams, count * each) : NULL;
-    if (!memory) {
-        return pl_fail(PEAL_ENOMEM, "no memory for a batch of %zu messages", count);
-    }
-    parcel.passages = (struct pl_passage *)(void *)memory;
-    parcel.requests = (struct pl_request *)(void *)(parcel.passages + count);
-    err = publish_parcel(&parcel, messages, receipts);
-    pl_release(bus->seams, memory);
-    return err == PEAL_EUNSUPPORTED && pl_asks(bus) ? pl_ask_publish(bus, messages, count, receipts)
-                                                    : err;
+    return pl_tracing_of(bus) ? pl_tracing_publish_many(bus, messages, count, receipts)
+                              : pl_publish_many(bus, messages, count, receipts);
 }

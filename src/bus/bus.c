@@ -92,6 +92,14 @@ static struct pl_engine_config describe(struct peal_bus *bus)
         .say_context = options->log_context,
         .ahead = pl_durable_fall_back,
         .ahead_context = bus,
+        .token = options->token,
+        .spool_bytes = options->spool_bytes,
+        .pressure = options->pressure,
+        .block_ms = options->block_ms,
+        .arrive = pl_bus_arrive,
+        .arrive_context = bus,
+        .deliver = pl_bus_deliver,
+        .void_deliveries = pl_bus_void_deliveries,
     };
 }
 
@@ -108,6 +116,7 @@ static enum peal_err open_engine(struct peal_bus *bus, const struct pl_url *url,
     bus->log = bus->engine->log;
     bus->kv = bus->engine->state;
     bus->silent = !(ops->capabilities & PL_CAN_DELIVER);
+    atomic_store_explicit(&bus->aside, bus->silent, memory_order_relaxed);
     bus->keeps = (ops->capabilities & PL_CAN_KEEP) && config.limits.history;
     if (bus->log) {
         memcpy(bus->origin.seed, bus->engine->origin, sizeof bus->origin.seed);
@@ -156,6 +165,11 @@ static void init(struct peal_bus *bus, const struct pl_seams *seams)
 static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
 {
     const struct pl_engine_ops *ops = pl_engine_find(url->scheme);
+    if (!ops && strcmp(url->scheme, "https") == 0) {
+        return pl_fail(PEAL_EURL,
+                       "\"https:\" is not there yet: write http:, and where others could "
+                       "listen lead it through a tunnel (ssh -L, a proxy that ends TLS)");
+    }
     if (!ops) {
         return pl_fail(PEAL_EURL, "\"%s:\" is not an engine; there are %s", url->scheme,
                        pl_engine_schemes());
@@ -417,6 +431,9 @@ enum peal_err peal_bus_stop(peal_bus *bus, uint64_t deadline_ms, struct peal_lef
     enum peal_err err = settle_all(bus);
     enum peal_err saved = pl_durable_save(bus, PEAL_DURABILITY_DISK, true);
     err = err ? err : saved;
+    if (bus->engine && bus->engine->ops->stop) {
+        bus->engine->ops->stop(bus->engine);
+    }
     set_state(bus, PL_BUS_STOPPED);
     pl_pulls_wake(bus);
     if (out) {
@@ -456,6 +473,7 @@ static void free_interceptors(struct peal_bus *bus)
         pl_release(bus->seams, list);
         list = older;
     }
+    pl_release(bus->seams, atomic_load_explicit(&bus->tracing, memory_order_relaxed));
 }
 
 void peal_bus_close(peal_bus *bus)

@@ -40,6 +40,28 @@ enum peal_err pl_bus_check_writes(const struct peal_bus *bus, const char *what);
 // On a bus that only reads: what has been written since is seen. PEAL_EIO, PEAL_ENOMEM.
 enum peal_err pl_bus_refresh(struct peal_bus *bus);
 
+// ---- arrive.c -----------------------------------------------------------------------------------
+
+// As `arrive` of struct pl_engine_config, with the bus as its context.
+enum peal_err pl_bus_arrive(void *context, const struct pl_arrivals *arrivals);
+
+// ---- afar.c -------------------------------------------------------------------------------------
+
+uint64_t pl_afar_next(struct peal_bus *bus);
+
+// The service keeps the name of this mailbox from now on, and sends its events. No lock. As
+// peal_subscribe.
+enum peal_err pl_afar_take(struct pl_mailbox *mailbox);
+
+// As `deliver` and `void_deliveries` of struct pl_engine_config, with the bus as their context.
+void pl_bus_deliver(void *context, const struct pl_afar_delivery *delivery);
+void pl_bus_void_deliveries(void *context, uint64_t subscription);
+
+static inline bool pl_is_remote(const struct peal_bus *bus)
+{
+    return bus->engine->ops->publish != NULL;
+}
+
 // ---- intake.c -----------------------------------------------------------------------------------
 
 // What somebody has still to read starts here. With the turn.
@@ -141,6 +163,8 @@ bool pl_mailbox_rest_shared(struct pl_mailbox *mailbox);
 
 // Counts one of its events as lost. Takes the turn.
 void pl_mailbox_lose(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last);
+// The same, because the log has forgotten them.
+void pl_mailbox_miss(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last);
 bool pl_mailbox_take_loss(struct pl_mailbox *mailbox, struct pl_loss *out);
 
 // Can only one worker at a time run it? Of a durable name never: others may join at any moment.
@@ -328,6 +352,11 @@ void pl_deliver_batch(struct pl_call *call, struct pl_slot *slot,
 // Of every 64th delivery, notes how long it took from publish until now.
 void pl_time_delivery(struct pl_mailbox *mailbox, const struct peal_event *event);
 
+// Middlewares and the handler, untraced.
+enum peal_verdict pl_chain_run(const struct pl_middlewares *list,
+                               const struct peal_subscription *member,
+                               const struct peal_event *event);
+
 // The handlers of inline mailboxes that are more than a handler: filter, middleware, timing, guard.
 enum peal_verdict pl_inline_full(const peal_event *event, void *context);
 
@@ -389,9 +418,6 @@ static inline void pl_bus_view(struct peal_event *event, struct peal_bus *bus,
     event->owner = segment;
     event->owner_ops = segment ? &pl_segment_owner : NULL;
 }
-
-void pl_histogram_add(struct pl_histogram *histogram, int64_t ns);
-void pl_histogram_read(struct peal_histogram *out, const struct pl_histogram *histogram);
 
 // Says that a handler was slow, and counts it: for this event, or one of the `among` up to it.
 void pl_report_slow(struct pl_mailbox *mailbox, const struct peal_event *event, unsigned among,
@@ -600,7 +626,18 @@ enum peal_err pl_draft_run(struct peal_draft *draft, struct pl_slot *slot,
                            const char *type);
 void pl_draft_finish(struct peal_draft *draft); // fine on zeros
 
+// From now on the bus is traced: `tracing` is *taken* unless it fails. PEAL_ESTATE (it is traced
+// already), PEAL_ENOMEM.
+enum peal_err pl_middlewares_trace(struct peal_bus *bus, struct pl_tracing *tracing);
+
 // ---- publish.c ----------------------------------------------------------------------------------
+
+// One message, as peal_publish; `may_block` false: as peal_emit. Not traced.
+enum peal_err pl_publish_message(struct peal_bus *bus, const struct peal_message *message,
+                                 bool may_block, struct peal_receipt *receipt);
+// Many, as peal_publish_batch, which has looked at its arguments. Not traced.
+enum peal_err pl_publish_many(struct peal_bus *bus, const struct peal_message *messages,
+                              size_t count, struct peal_receipt *receipts);
 
 // Publishes an event of the system's own, of a type that begins with `$peal.`. It is because of
 // nothing: inside a handler it inherits nothing. The errors are those of peal_publish; it does not

@@ -266,7 +266,7 @@ static size_t count_selected(const struct selection *selection)
 // ---- listing ------------------------------------------------------------------------------------
 
 struct list_owner {
-    const struct pl_seams *seams;
+    struct pl_asked_list asked; // first; of a service's list it is all
     size_t count;
     struct {
         struct pl_mailbox *mailbox;
@@ -316,6 +316,10 @@ enum peal_err peal_dead_list(struct peal_dead_list *out, peal_bus *bus,
     if (err) {
         return err;
     }
+    if (pl_is_remote(bus)) {
+        pl_pattern_free(selection.pattern, bus->seams);
+        return pl_ask_dead_list(out, bus, filter);
+    }
     // Nobody sees an id that could be given again after a crash. What cannot be saved was said.
     (void)pl_durable_save(bus, PEAL_DURABILITY_DISK, false);
     pl_mutex_lock(&bus->dead.lock, bus->seams);
@@ -330,7 +334,7 @@ enum peal_err peal_dead_list(struct peal_dead_list *out, peal_bus *bus,
         pl_pattern_free(selection.pattern, bus->seams);
         return pl_fail(PEAL_ENOMEM, "no memory to list %zu dead letters", count);
     }
-    owner->seams = bus->seams;
+    owner->asked.seams = bus->seams;
     owner->count = count;
     list.owner = owner;
     pl_mutex_lock(&bus->dead.lock, bus->seams);
@@ -352,9 +356,12 @@ void peal_dead_list_finish(struct peal_dead_list *list)
     struct list_owner *owner = list->owner;
     for (size_t i = 0; i < list->count; i++) {
         peal_event_unref(list->letters[i].event);
-        pl_mailbox_unref(owner->entries[i].mailbox);
+        if (!owner->asked.answer) {
+            pl_mailbox_unref(owner->entries[i].mailbox);
+        }
     }
-    const struct pl_seams *seams = owner->seams;
+    const struct pl_seams *seams = owner->asked.seams;
+    pl_release(seams, owner->asked.answer);
     pl_release(seams, list->letters);
     pl_release(seams, owner);
     *list = (struct peal_dead_list){ 0 };
@@ -410,8 +417,8 @@ enum peal_err peal_dead_count(struct peal_dead_count *out, size_t *out_count, pe
         return pl_fail(PEAL_EINVAL, "peal_dead_count needs a bus, a group and a place for rows");
     }
     enum peal_err err = pl_bus_check_open(bus);
-    if (err) {
-        return err;
+    if (err || pl_is_remote(bus)) {
+        return err ? err : pl_ask_dead_count(out, out_count, bus, group, max);
     }
     pl_mutex_lock(&bus->dead.lock, bus->seams);
     size_t letters = bus->dead.count;

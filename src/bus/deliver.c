@@ -12,6 +12,7 @@
 // which is looked at after each delivery, or in a quick stream after every eighth: the end of one
 // is the start of the next.
 #include "bus/calls.h"
+#include "bus/tracing.h"
 
 #include "base/error.h"
 
@@ -22,25 +23,6 @@
 
 // Deliveries between two looks at the coarse clock, at most.
 #define STRIDE_MAX 8
-
-void pl_histogram_add(struct pl_histogram *histogram, int64_t ns)
-{
-    uint64_t value = ns > 0 ? (uint64_t)ns : 0;
-    size_t bucket = value ? (size_t)(64 - __builtin_clzll(value)) : 0;
-    bucket = bucket < PEAL_HISTOGRAM_BUCKETS ? bucket : PEAL_HISTOGRAM_BUCKETS - 1;
-    pl_count_shared(&histogram->buckets[bucket], 1);
-    pl_count_shared(&histogram->count, 1);
-    pl_count_shared(&histogram->sum_ns, value);
-}
-
-void pl_histogram_read(struct peal_histogram *out, const struct pl_histogram *histogram)
-{
-    for (size_t i = 0; i < PEAL_HISTOGRAM_BUCKETS; i++) {
-        out->buckets[i] = atomic_load_explicit(&histogram->buckets[i], memory_order_relaxed);
-    }
-    out->count = atomic_load_explicit(&histogram->count, memory_order_relaxed);
-    out->sum_ns = atomic_load_explicit(&histogram->sum_ns, memory_order_relaxed);
-}
 
 void pl_report_slow(struct pl_mailbox *mailbox, const struct peal_event *event, unsigned among,
                     int64_t ns)
@@ -79,6 +61,14 @@ enum peal_verdict peal_next_call(peal_next *next, const peal_event *event)
     return next->rest->run(event, &inner, next->rest->context);
 }
 
+enum peal_verdict pl_chain_run(const struct pl_middlewares *list,
+                               const struct peal_subscription *member,
+                               const struct peal_event *event)
+{
+    struct peal_next next = { list->list, list->count, member, false };
+    return peal_next_call(&next, event);
+}
+
 static inline enum peal_verdict run_chain(struct peal_bus *bus,
                                           const struct peal_subscription *member,
                                           const struct peal_event *event)
@@ -89,8 +79,10 @@ static inline enum peal_verdict run_chain(struct peal_bus *bus,
     if (__builtin_expect(!middlewares, 1)) {
         return member->handler(event, member->context);
     }
-    struct peal_next next = { middlewares->list, middlewares->count, member, false };
-    return peal_next_call(&next, event);
+    if (middlewares->tracing) {
+        return pl_tracing_run(middlewares, member, event);
+    }
+    return pl_chain_run(middlewares, member, event);
 }
 
 // ---- one event ----------------------------------------------------------------------------------
@@ -336,9 +328,12 @@ void pl_deliver_batch(struct pl_call *call, struct pl_slot *slot,
     const struct peal_event *before = slot->current;
     pl_handler_enter(slot, mailbox, &batch.cause);
     slot->batch = &batch; // cppcheck-suppress autoVariables // taken back below
+    struct pl_batch_span span;
+    pl_tracing_batch_begins(&span, mailbox, events, count);
     int64_t start = pl_bus_ticks(bus);
     call->member->batch(events, count, verdicts, call->member->context);
     int64_t took = pl_bus_ticks(bus) - start;
+    pl_tracing_batch_ends(&span, mailbox, events[0], verdicts);
     slot->batch = NULL;
     pl_handler_leave(slot, before);
     struct pl_timings *timings = timings_of(mailbox);

@@ -68,9 +68,10 @@ struct pl_pending {
     const struct peal_event *kept; // instead of a frame; a reference
     uint32_t attempt;              // runs so far
     int64_t first_failure, last_failure;
-    uint64_t dead;                  // its dead letter; 0: none
-    struct peal_delivery *delivery; // given away; NULL: not, or settled
-    struct peal_delivery *early;    // settled before its handler returned, with that verdict
+    uint64_t dead;                    // its dead letter; 0: none
+    struct pl_settlement *settlement; // where a service waits to hear of it; NULL: none does
+    struct peal_delivery *delivery;   // given away; NULL: not, or settled
+    struct peal_delivery *early;      // settled before its handler returned, with that verdict
     int64_t extended; // until then its settling may take, said before the handler returned; or 0
 };
 
@@ -88,6 +89,14 @@ struct pl_hold {
     bool crowded;        // only the newest of each key wait: a newer one takes their place
 };
 
+// The span a delivery is to be settled in; zeros: it is not traced.
+struct pl_delivery_span {
+    struct peal_span_context own;
+    uint8_t parent[8];
+    int64_t pulled; // when, since the epoch; 0: it was taken by a handler
+    int64_t failed; // when its event did, last; 0: it has not
+};
+
 // What the event says of itself lies in `names`, because the delivery may outlive the bus.
 struct peal_delivery {
     struct pl_mailbox *mailbox;
@@ -96,6 +105,7 @@ struct peal_delivery {
     struct pl_call call;
     const struct peal_event *kept;
     enum peal_verdict verdict; // of one that was settled early
+    struct pl_delivery_span span;
     struct pl_origin origin;
     char names[]; // type and source; nothing if there is `kept`, which has its own
 };
@@ -266,6 +276,13 @@ static inline bool pl_hold_die_again(struct pl_mailbox *mailbox, struct pl_pendi
     pl_hold_die(mailbox, pending, NULL, pending->code);
     return true;
 }
+
+// ---- afar.c -------------------------------------------------------------------------------------
+
+// Says to the service what became of an event of its, and has done with it. In no heap but the
+// ready ones. `call` NULL: no handler said it.
+void pl_afar_settle(struct pl_mailbox *mailbox, struct pl_pending *pending,
+                    const struct pl_call *call, enum peal_verdict verdict);
 
 // ---- draw.c -------------------------------------------------------------------------------------
 

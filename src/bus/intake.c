@@ -267,7 +267,7 @@ static const struct pl_frame *draw_from_ring(struct pl_intake *in, bool *hole)
         if (in->place.was_erased) {
             continue; // it is as if it had never been
         }
-        pl_mailbox_lose(in->mailbox, 1, position, position);
+        pl_mailbox_miss(in->mailbox, 1, position, position);
         *hole = true;
         if (!next_is_below(in, frame ? frame->position : UINT64_MAX)) {
             return NULL;
@@ -383,7 +383,7 @@ static const struct pl_frame *draw_from_log(struct pl_intake *in, bool *hole)
             position = next;
             atomic_store_explicit(&in->cursor, next, memory_order_relaxed);
             if (gone > in->place.erased) { // what was erased is as if it had never been
-                pl_mailbox_lose(in->mailbox, gone - in->place.erased, first, next - 1);
+                pl_mailbox_miss(in->mailbox, gone - in->place.erased, first, next - 1);
                 *hole = true;
                 return NULL;
             }

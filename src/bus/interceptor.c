@@ -246,6 +246,32 @@ enum peal_err peal_bus_intercept(peal_bus *bus, const char *pattern, int priorit
     return PEAL_OK;
 }
 
+// The newest list. With bus->lock.
+static struct pl_middlewares *middlewares_of(struct peal_bus *bus)
+{
+    return atomic_load_explicit(&bus->middlewares, memory_order_relaxed);
+}
+
+// A list with room for so many, to be filled in. With bus->lock. NULL without memory.
+static struct pl_middlewares *new_middlewares(struct peal_bus *bus, size_t count)
+{
+    struct pl_middlewares *old = middlewares_of(bus);
+    struct pl_middlewares *list = pl_new(bus->seams, sizeof *list + count * sizeof list->list[0]);
+    if (list) {
+        list->count = count;
+        list->older = old;
+        list->tracing = old ? old->tracing : NULL;
+    }
+    return list;
+}
+
+// With bus->lock.
+static void replace_middlewares(struct peal_bus *bus, struct pl_middlewares *list)
+{
+    atomic_store_explicit(&bus->middlewares, list, memory_order_release);
+    pl_routes_changed(bus, NULL); // inline handlers are no longer called directly
+}
+
 enum peal_err peal_bus_use(peal_bus *bus, int priority, peal_middleware *middleware, void *context)
 {
     if (!bus || !middleware) {
@@ -256,10 +282,9 @@ enum peal_err peal_bus_use(peal_bus *bus, int priority, peal_middleware *middlew
         return err;
     }
     pl_mutex_lock(&bus->lock, bus->seams);
-    struct pl_middlewares *old = atomic_load_explicit(&bus->middlewares, memory_order_relaxed);
+    const struct pl_middlewares *old = middlewares_of(bus);
     size_t count = old ? old->count : 0;
-    struct pl_middlewares *list =
-        pl_new(bus->seams, sizeof *list + (count + 1) * sizeof list->list[0]);
+    struct pl_middlewares *list = new_middlewares(bus, count + 1);
     if (list) {
         size_t at = 0;
         while (at < count && old->list[at].priority >= priority) {
@@ -270,11 +295,33 @@ enum peal_err peal_bus_use(peal_bus *bus, int priority, peal_middleware *middlew
         for (size_t i = at; i < count; i++) {
             list->list[i + 1] = old->list[i];
         }
-        list->count = count + 1;
-        list->older = old;
-        atomic_store_explicit(&bus->middlewares, list, memory_order_release);
-        pl_routes_changed(bus, NULL); // inline handlers are no longer called directly
+        replace_middlewares(bus, list);
     }
     pl_mutex_unlock(&bus->lock, bus->seams);
     return list ? PEAL_OK : pl_fail(PEAL_ENOMEM, "no memory for a middleware");
+}
+
+enum peal_err pl_middlewares_trace(struct peal_bus *bus, struct pl_tracing *tracing)
+{
+    enum peal_err err = PEAL_OK;
+    pl_mutex_lock(&bus->lock, bus->seams);
+    const struct pl_middlewares *old = middlewares_of(bus);
+    size_t count = old ? old->count : 0;
+    struct pl_middlewares *list = old && old->tracing ? NULL : new_middlewares(bus, count);
+    if (list) {
+        for (size_t i = 0; i < count; i++) {
+            list->list[i] = old->list[i];
+        }
+        list->tracing = tracing;
+        replace_middlewares(bus, list);
+        // Release: who goes aside, or finds it, sees all of it.
+        atomic_store_explicit(&bus->tracing, tracing, memory_order_release);
+        atomic_store_explicit(&bus->aside, true, memory_order_release);
+    } else {
+        err = old && old->tracing ? PEAL_ESTATE : PEAL_ENOMEM;
+    }
+    pl_mutex_unlock(&bus->lock, bus->seams);
+    return err == PEAL_ESTATE ? pl_fail(err, "the bus is traced already")
+           : err              ? pl_fail(err, "no memory to trace a bus")
+                              : PEAL_OK;
 }

@@ -29,6 +29,7 @@
 
 #include "base/door.h"
 #include "base/heap.h"
+#include "base/histogram.h"
 #include "base/list.h"
 #include "base/lock.h"
 #include "base/map.h"
@@ -39,6 +40,7 @@
 
 #include <peal/bus.h>
 #include <peal/deadletter.h>
+#include <peal/trace.h>
 
 // ---- topics and routes (topic_table.c, route.c) -------------------------------------------------
 
@@ -47,6 +49,7 @@ struct pl_batch;
 struct pl_intake;
 struct pl_mailbox;
 struct pl_route;
+struct pl_tracing;
 struct pl_upcasts;
 
 struct peal_topic {
@@ -128,7 +131,10 @@ struct pl_slot {
     unsigned handling;                // handlers of this bus running in this thread
     const struct peal_event *current; // the event being handled, for its causal heirs
     const struct pl_batch *batch;     // whose handler runs; NULL: of none
+    struct peal_span_context span;    // that the handler runs in; zeros: it is not traced
+    uint64_t chance[2];               // of the names of spans; zeros: not seeded yet
     uint64_t number;                  // of the next event without a position
+    unsigned published;               // counts up to the next publish that is timed
     const char *last_text;            // the type it published last, and its topic: most who
     struct peal_topic *last_topic;    // publish by type say the same words again
     // The route it is in; one byte further once it is confirmed (pl_route_enter).
@@ -150,13 +156,10 @@ struct pl_settings {
 
 // Counters of one mailbox. Written by whoever runs it (one at a time, or under its lock): relaxed.
 struct pl_box_counts {
-    _Atomic uint64_t delivered, filtered, failed, retried, released, rejected, dead, dropped, slow;
-};
-
-// A histogram that several threads add to while others look.
-struct pl_histogram {
-    _Atomic uint64_t buckets[PEAL_HISTOGRAM_BUCKETS];
-    _Atomic uint64_t count, sum_ns;
+    _Atomic uint64_t delivered, filtered, failed, retried, released, rejected, dead, slow;
+    // All that was dropped and told; and for which reason, told or not, if the mailbox was not
+    // full: the log had forgotten it, its attempts were spent, no memory to hold it.
+    _Atomic uint64_t dropped, forgotten, spent, unheld;
 };
 
 struct pl_timings {
@@ -258,6 +261,7 @@ struct pl_mailbox {
     const struct pl_seams *seams; // also when the bus is gone and a delivery is not
     struct pl_pattern *pattern;
     uint64_t serial;         // age
+    uint64_t afar;           // a service keeps its name, and knows it by this; 0: none does
     union {                  // with bus->lock
         struct pl_list link; // bus->mailboxes
         struct {
@@ -295,7 +299,8 @@ struct pl_middleware {
 };
 
 struct pl_middlewares {
-    struct pl_middlewares *older; // kept for those who still walk it, until the bus closes
+    struct pl_middlewares *older;     // kept for those who still walk it, until the bus closes
+    const struct pl_tracing *tracing; // NULL: no spans
     size_t count;
     struct pl_middleware list[];
 };
@@ -351,6 +356,7 @@ struct peal_bus {
     struct pl_log *log; // of the engine
     struct pl_kv *kv;   // of the engine; NULL: nothing but the log survives, if that does
     bool silent;        // nothing is delivered or kept: noop
+    atomic_bool aside;  // silent or traced: publishing goes another way
     bool keeps;         // there is a history
     uint64_t id;        // no two buses of a process share one
     _Atomic(struct pl_topic_table *) table;
@@ -378,6 +384,7 @@ struct peal_bus {
     uint64_t changes; // counts everything below being changed
     uint64_t subscription_count;
     uint64_t next_serial;
+    uint64_t afar_last; // the last number of a name that a service keeps
     struct pl_route *retired_routes;
     struct pl_mailbox *retired_boxes;
     uint32_t *free_counters;
@@ -386,11 +393,13 @@ struct peal_bus {
     uint64_t folded_published; // counts of routes that are gone
     uint64_t folded_routed;    // the same, once for each inline handler they called
     struct {
-        uint64_t delivered, retried, dropped; // of subscriptions that are gone
+        uint64_t delivered, retried; // of subscriptions that are gone
+        uint64_t dropped, forgotten, spent, unheld;
     } folded;
     _Atomic(struct pl_slot *) slots; // prepended with release; read without the lock
 
     _Atomic(struct pl_middlewares *) middlewares; // immutable; replaced under `lock`
+    _Atomic(struct pl_tracing *) tracing;         // set once, with release; NULL: not traced
     _Atomic(struct pl_upcasts *) upcasts;         // set once, with release; NULL: none
 
     struct pl_mutex types_lock; // topics are made with it; read without a lock
@@ -418,7 +427,7 @@ struct peal_bus {
 
     _Atomic uint64_t duplicates, refused, rejected, emit_lost, parks;
     _Atomic int64_t last_complaint;
-    struct pl_histogram publish_wait;
+    struct pl_histogram publish_wait, publish_time;
 };
 
 // A test's world, where this bus lives in one: src/testing/, which stands above the bus.

@@ -8,7 +8,7 @@
 //
 // One that is settled while its handler still runs waits for it to return (`early`): until then
 // the event is the handler's.
-#include "bus/hold.h"
+#include "bus/tracing.h"
 
 #include "base/error.h"
 
@@ -44,6 +44,7 @@ void pl_delivery_give(struct peal_delivery *delivery, struct pl_mailbox *mailbox
         delivery->event.type = delivery->names;
         delivery->event.origin = &delivery->origin;
     }
+    delivery->span.failed = pending->last_failure; // while we have the lock
     pl_call_start(&delivery->call, mailbox, NULL, pending);
     delivery->event.delivery = &delivery->call;
 }
@@ -92,6 +93,8 @@ enum peal_err peal_delivery_take(peal_delivery **out, const peal_event *event)
         call->pending = pending;
     }
     pl_delivery_give(delivery, mailbox, call->pending);
+    const struct pl_slot *slot = pl_slot_at_hand(mailbox->bus);
+    delivery->span.own = slot ? slot->span : delivery->span.own; // of the handler that takes it
     call->taken = true;
     pl_mutex_unlock(&mailbox->lock, seams);
     *out = delivery;
@@ -113,7 +116,9 @@ enum peal_err peal_delivery_settle(peal_delivery *delivery, enum peal_verdict ve
     pl_mutex_lock(&mailbox->lock, mailbox->seams);
     struct pl_pending *pending = delivery->pending;
     bool early = pending && pending->state == PL_RUNNING;
+    struct pl_settling settling = { .event = NULL };
     if (pending) {
+        pl_tracing_settles(&settling, delivery);
         pending->delivery = NULL;
     }
     if (early) {
@@ -129,6 +134,9 @@ enum peal_err peal_delivery_settle(peal_delivery *delivery, enum peal_verdict ve
         pl_hold_set_timer(mailbox);
     }
     pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    if (pending) {
+        pl_tracing_settled(&settling, mailbox, verdict);
+    }
     if (early) {
         pl_mailbox_unref(mailbox);
         return PEAL_OK;

@@ -13,6 +13,12 @@ void pl_mailbox_lose(struct pl_mailbox *mailbox, uint64_t count, uint64_t first,
     pl_turn_give(&bus->log->turn, bus->seams);
 }
 
+void pl_mailbox_miss(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last)
+{
+    pl_count_shared(&mailbox->counts.forgotten, count);
+    pl_mailbox_lose(mailbox, count, first, last);
+}
+
 bool pl_mailbox_take_loss(struct pl_mailbox *mailbox, struct pl_loss *out)
 {
     if (!atomic_load_explicit(&mailbox->lost, memory_order_relaxed)) {

@@ -79,6 +79,11 @@ enum peal_err peal_subscription_seek(peal_subscription *subscription, enum peal_
 {
     const struct pl_start start = { from, position, time_ns };
     enum peal_err err = check_seek(subscription, from);
+    if (!err && subscription->mailbox->afar) {
+        return peal_name_seek(subscription->mailbox->bus,
+                              subscription->mailbox->settings->options.name, from, position,
+                              time_ns);
+    }
     return err ? err : pl_mailbox_seek(subscription->mailbox, &start);
 }
 

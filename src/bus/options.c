@@ -61,6 +61,9 @@ static const struct parameter {
     { "durability", DURABILITY, offsetof(struct peal_bus_options, durability), NULL },
     { "segment_bytes", SIZE, offsetof(struct peal_bus_options, segment_bytes),
       "a file holds events" },
+    { "token", TEXT, offsetof(struct peal_bus_options, token), NULL },
+    { "spool_bytes", SIZE, offsetof(struct peal_bus_options, spool_bytes),
+      "nothing could be published" },
 };
 
 #define PARAMETERS (sizeof parameters / sizeof parameters[0])
@@ -275,12 +278,39 @@ static enum peal_err fill_defaults(struct peal_bus_options *options)
     return PEAL_OK;
 }
 
+// Of a bus whose log a service has: what is kept, and how, is said there.
+static enum peal_err check_remote(struct peal_bus_options *options, const struct pl_engine_ops *ops)
+{
+    if (options->segment_bytes || options->go_on || options->forget_unread || options->archive_ms ||
+        options->no_requests || options->history_events || options->history_bytes ||
+        options->history_ms || options->world) {
+        return pl_fail(PEAL_EUNSUPPORTED,
+                       "%s: is the log of a service: what it keeps and how (history_events, "
+                       "history_bytes, history_ms, segment_bytes, go_on, forget_unread, "
+                       "archive_ms, no_requests) is said there; nor is there one in a world",
+                       ops->scheme);
+    }
+    options->read_only = true; // but for what goes to the service
+    options->ask_owner = true;
+    options->history_events = UINT64_MAX - 1;
+    set_default(&options->memory_max, 64 << 20);
+    options->history_bytes = options->memory_max / 2;
+    set_default(&options->spool_bytes, 16 << 20);
+    return PEAL_OK;
+}
+
 // Options that the engine does not have are refused, before any default is filled in.
 static enum peal_err check_engine(struct peal_bus_options *options, struct pl_retention *retention,
                                   const struct pl_engine_ops *ops)
 {
     if (!(ops->capabilities & PL_CAN_DELIVER)) {
         return PEAL_OK; // it takes everything, so that a program can be switched to it
+    }
+    if (ops->capabilities & PL_CAN_REMOTE) {
+        return check_remote(options, ops);
+    }
+    if (options->token || options->spool_bytes) {
+        return pl_fail(PEAL_EUNSUPPORTED, "%s: token and spool_bytes are for http:", ops->scheme);
     }
     if (!(ops->capabilities & PL_CAN_STORE)) {
         if (options->durability > ops->durability || options->segment_bytes || options->read_only ||
@@ -327,7 +357,7 @@ static enum peal_err check_engine(struct peal_bus_options *options, struct pl_re
     return PEAL_OK;
 }
 
-static enum peal_err check_storage(struct peal_bus_options *options)
+static enum peal_err check_storage(struct peal_bus_options *options, bool remote)
 {
     if (options->ask_owner && (!options->read_only || options->world)) {
         return pl_fail(PEAL_EINVAL, "ask_owner is for a bus that only reads: it goes with "
@@ -337,7 +367,7 @@ static enum peal_err check_storage(struct peal_bus_options *options)
         return pl_fail(PEAL_EINVAL, "durability %d: there is no such level",
                        (int)options->durability);
     }
-    if (options->durability == PEAL_DURABILITY_DEFAULT) {
+    if (options->durability == PEAL_DURABILITY_DEFAULT && !remote) {
         options->durability = PEAL_DURABILITY_OS;
     }
     set_default(&options->segment_bytes, 64 << 20);
@@ -354,5 +384,5 @@ enum peal_err pl_options_fill(struct peal_bus_options *options, struct pl_retent
     enum peal_err err = read_url(options, url);
     err = err ? err : check_engine(options, retention, ops);
     err = err ? err : fill_defaults(options);
-    return err ? err : check_storage(options);
+    return err ? err : check_storage(options, ops->capabilities & PL_CAN_REMOTE);
 }

@@ -98,6 +98,7 @@ void pl_hold_free_pending(struct pl_mailbox *mailbox, struct pl_pending *pending
     struct pl_hold *hold = mailbox->hold;
     pl_pending_let_go(pending);
     pl_release(mailbox->seams, pending->said);
+    pl_release(mailbox->seams, pending->settlement);
     pl_list_remove(&pending->link);
     if (pending->dead) {
         (void)pl_map_remove(&hold->letters, pl_letter_key(pending->dead)); // if it is known by it
@@ -134,6 +135,7 @@ void pl_hold_finish(struct pl_mailbox *mailbox)
         }
         pl_pending_let_go(pending);
         pl_release(seams, pending->said);
+        pl_release(seams, pending->settlement);
         pl_release(seams, pending);
     }
     PL_LIST_EACH_SAFE (pending, after, &hold->unused, link) {

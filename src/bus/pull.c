@@ -5,7 +5,7 @@
 // Each is PL_LATER from the moment it is taken. Who finds nothing sleeps until mailbox->word
 // changes, because there may be something to take, a retry is due, or the subscription ends: who
 // unsubscribes it waits until nobody is inside a pull.
-#include "bus/hold.h"
+#include "bus/tracing.h"
 
 #include "base/error.h"
 
@@ -258,6 +258,9 @@ enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
     }
     pl_mailbox_ref(mailbox); // who unsubscribes it goes on before we are out
     err = pull(out, out_count, subscription, max, timeout_ms);
+    if (!err) {
+        pl_tracing_pulled(mailbox->bus, out, *out_count);
+    }
     pl_hold_end_call(mailbox, subscription);
     pl_mailbox_unref(mailbox);
     return err;

@@ -16,7 +16,7 @@
 static bool copy_strings(struct peal_query *query, const struct pl_seams *seams)
 {
     const char **strings[] = { &query->correlation, &query->causation, &query->subject,
-                               &query->source, &query->id };
+                               &query->source,      &query->id,        &query->contains };
     bool copied = true;
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
         const char *text = *strings[i];
@@ -54,7 +54,6 @@ enum peal_err pl_query_init(struct pl_query *out, struct peal_bus *bus,
     }
     out->asked = *asked;
     out->asked.pattern = NULL;
-    out->asked.contains = NULL;
     bool copied = copy_strings(&out->asked, bus->seams);
     enum peal_err err = PEAL_OK;
     if (asked->pattern) {
@@ -73,8 +72,8 @@ enum peal_err pl_query_init(struct pl_query *out, struct peal_bus *bus,
 void pl_query_finish(struct pl_query *query, const struct pl_seams *seams)
 {
     struct peal_query *asked = &query->asked;
-    const char *strings[] = { asked->correlation, asked->causation, asked->subject, asked->source,
-                              asked->id };
+    const char *strings[] = { asked->correlation, asked->causation, asked->subject,
+                              asked->source,      asked->id,        asked->contains };
     for (size_t i = 0; i < sizeof strings / sizeof strings[0]; i++) {
         pl_release(seams, (void *)strings[i]);
     }

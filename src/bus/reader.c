@@ -18,8 +18,11 @@ struct peal_reader {
     struct pl_lookup *lookup; // where there are indexes and they can help; else NULL
     bool by_time;             // the lookup is for an id that was made, by the time in it
     uint64_t again;           // a position that could not be read; 0: none
+    struct pl_coming coming;  // what is picked next
     struct pl_need need;      // what of the log must stay
     struct pl_cursor place;
+    struct pl_findings found; // where a service has the log: what it found last; place holds it
+    uint32_t found_next;
     struct peal_event event;
     const struct peal_event *newer; // its newest form, where the log has an old one; a reference
     struct pl_call call;            // of a replay
@@ -144,6 +147,21 @@ static inline void say_need(struct peal_reader *reader)
     atomic_store_explicit(&reader->need.position, position, memory_order_relaxed);
 }
 
+// So far it is looked ahead at first, since who asks without a limit may stop; then further.
+#define AHEAD_FIRST 16
+
+// Positions that are picked after the one that is picked now; never more than the limit has use
+// for.
+static size_t tell_coming(const void *context, uint64_t *out, size_t max)
+{
+    const struct peal_reader *reader = context;
+    uint64_t most = reader->given > 0 ? UINT64_MAX : AHEAD_FIRST;
+    if (reader->query.asked.limit) {
+        most = reader->query.asked.limit - reader->given - 1; // behind this one
+    }
+    return pl_lookup_ahead(reader->lookup, out, most < max ? (size_t)most : max);
+}
+
 enum peal_err peal_reader_open(peal_reader **out, peal_bus *bus, const struct peal_query *query)
 {
     if (!out || !bus) {
@@ -166,6 +184,8 @@ enum peal_err peal_reader_open(peal_reader **out, peal_bus *bus, const struct pe
         return pl_fail(PEAL_ENOMEM, "no memory for a reader");
     }
     reader->bus = bus;
+    reader->coming = (struct pl_coming){ .tell = tell_coming, .context = reader };
+    reader->place.coming = &reader->coming;
     err = pl_query_init(&reader->query, bus, query);
     if (err) {
         peal_reader_close(reader);
@@ -250,11 +270,55 @@ static const struct pl_frame *step_found(struct peal_reader *reader)
     }
 }
 
+// The next page of what a service finds. False: it cannot be had (the error is the place's).
+static bool find_more(struct peal_reader *reader)
+{
+    const struct peal_query *asked = &reader->query.asked;
+    struct peal_query query = *asked;
+    query.pattern = reader->query.pattern ? pl_pattern_text(reader->query.pattern) : NULL;
+    query.from_position = reader->first;
+    query.to_position = reader->end;
+    query.after = reader->found.cursor ? reader->found.cursor : asked->after;
+    query.limit = asked->limit && !asked->filter ? asked->limit - reader->given : 0;
+    struct pl_findings found = { .cursor = query.after };
+    pl_cursor_rest(&reader->place);
+    reader->place.err = reader->bus->engine->ops->find(reader->bus->engine, &query, &found);
+    if (reader->place.err) {
+        return false;
+    }
+    reader->place.segment = found.segment; // given
+    found.is_last = found.is_last || found.count == 0;
+    reader->found = found;
+    reader->found_next = 0;
+    return true;
+}
+
+// What a service found.
+static const struct pl_frame *step_there(struct peal_reader *reader)
+{
+    struct pl_findings *found = &reader->found;
+    while (reader->found_next >= found->count) {
+        if (found->is_last || reader->first >= reader->end) {
+            reader->at = reader->query.asked.backwards ? reader->first : reader->end;
+            return NULL;
+        }
+        if (!find_more(reader)) {
+            return NULL;
+        }
+    }
+    const struct pl_frame *frame = pl_segment_frame(reader->place.segment, reader->found_next++);
+    reader->at = reader->query.asked.backwards ? frame->position : frame->position + 1;
+    return frame;
+}
+
 // The next frame in the reader's direction. NULL: the end or, if its place has an error, that.
 static const struct pl_frame *step(struct peal_reader *reader)
 {
     struct pl_log *log = reader->bus->log;
     reader->place.err = PEAL_OK;
+    if (pl_is_remote(reader->bus)) {
+        return step_there(reader);
+    }
     if (reader->lookup) {
         return step_found(reader);
     }

@@ -291,7 +291,7 @@ static enum pl_resumed resume_event(struct pl_mailbox *mailbox,
         return PL_RESUMED_STUCK;
     }
     if (!frame && !in->place.was_erased) {
-        pl_mailbox_lose(mailbox, 1, unsettled->position, unsettled->position);
+        pl_mailbox_miss(mailbox, 1, unsettled->position, unsettled->position);
     }
     if (!frame) {
         return PL_RESUMED_ONE;

@@ -537,7 +537,7 @@ static int next_first(const void *left, const void *right)
 
 // What a list points into; and where its events are collected.
 struct list_owner {
-    const struct pl_seams *seams;
+    struct pl_asked_list asked;     // first; of a service's list the events follow it
     struct pl_scheduled **selected; // behind the events
     struct peal_scheduled events[];
 };
@@ -555,7 +555,7 @@ static struct list_owner *lock_with_room(struct peal_bus *bus)
             (void)pl_fail(PEAL_ENOMEM, "no memory to look at %zu scheduled events", room);
             return NULL;
         }
-        owner->seams = bus->seams;
+        owner->asked.seams = bus->seams;
         owner->selected = (struct pl_scheduled **)(void *)(owner->events + room);
         pl_mutex_lock(&schedule->lock, bus->seams);
         if (schedule->by_id.count <= room) {
@@ -596,6 +596,10 @@ enum peal_err peal_schedule_list(struct peal_schedule_list *out, peal_bus *bus,
     }
     struct selection selection;
     enum peal_err err = select_by(&selection, bus, filter);
+    if (!err && pl_is_remote(bus)) {
+        pl_pattern_free(selection.pattern, bus->seams);
+        return pl_ask_schedule_list(out, bus, filter);
+    }
     if (err) {
         return err;
     }
@@ -625,7 +629,9 @@ void peal_schedule_list_finish(struct peal_schedule_list *list)
     for (size_t i = 0; i < list->count; i++) {
         peal_event_unref(list->events[i].event);
     }
-    pl_release(owner->seams, owner);
+    const struct pl_seams *seams = owner->asked.seams;
+    pl_release(seams, owner->asked.answer);
+    pl_release(seams, owner);
     *list = (struct peal_schedule_list){ 0 };
 }
 

@@ -171,6 +171,7 @@ static void spend(struct pl_mailbox *mailbox, struct pl_pending *pending,
         return;
     }
     pl_count_shared(&mailbox->counts.dropped, 1);
+    pl_count_shared(&mailbox->counts.spent, 1);
     pl_hold_finish_pending(mailbox, pending);
 }
 
@@ -210,6 +211,10 @@ void pl_hold_crashed(struct pl_mailbox *mailbox, struct pl_pending *pending)
 void pl_hold_apply(struct pl_mailbox *mailbox, struct pl_pending *pending,
                    const struct pl_call *call, enum peal_verdict verdict)
 {
+    if (pending->settlement && verdict != PEAL_LATER) {
+        pl_afar_settle(mailbox, pending, call, verdict);
+        return;
+    }
     if (pending->erased && verdict != PEAL_LATER) {
         verdict = PEAL_DONE; // there is nothing left to try again, or to bury
     }
@@ -261,6 +266,12 @@ void pl_hold_out_of_time(struct pl_mailbox *mailbox, struct pl_pending *pending)
         pl_hold_apply(mailbox, pending, NULL, PEAL_DONE);
         return;
     }
+    if (pending->settlement) {
+        pl_count_shared(&mailbox->counts.failed, 1);
+        memcpy(pending->settlement->code, "ack_wait", sizeof "ack_wait");
+        pl_afar_settle(mailbox, pending, NULL, PEAL_RETRY);
+        return;
+    }
     fail(mailbox, pending, NULL, "ack_wait");
 }
 
@@ -297,6 +308,7 @@ void pl_hold_returned(struct pl_mailbox *mailbox, struct pl_pending *pending,
 static void say_lost(struct pl_mailbox *mailbox, const struct peal_event *event)
 {
     pl_count_shared(&mailbox->counts.dropped, 1);
+    pl_count_shared(&mailbox->counts.unheld, 1);
     pl_bus_say(mailbox->bus, PEAL_LEVEL_ERROR,
                "subscription %s: no memory to hold an event of type %s that failed; it is lost",
                pl_mailbox_who(mailbox), peal_event_type(event));

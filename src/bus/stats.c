@@ -140,6 +140,12 @@ uint64_t pl_mailbox_unwanted(struct pl_mailbox *mailbox, const struct pl_hold_nu
     return unwanted;
 }
 
+// A loss that a restart has brought back, or a seek has made void, is counted on one side only.
+static uint64_t rest_of(uint64_t all, uint64_t some)
+{
+    return all > some ? all - some : 0;
+}
+
 void pl_mailbox_stats(struct pl_mailbox *mailbox, struct peal_subscription_stats *out,
                       struct pl_hold_numbers *numbers)
 {
@@ -152,6 +158,12 @@ void pl_mailbox_stats(struct pl_mailbox *mailbox, struct peal_subscription_stats
     out->rejected = read_count(&counts->rejected);
     out->dead = read_count(&counts->dead);
     out->dropped = read_count(&counts->dropped) + untold(mailbox);
+    out->retried = read_count(&counts->retried);
+    out->dropped_forgotten = read_count(&counts->forgotten);
+    out->dropped_spent = read_count(&counts->spent);
+    out->dropped_memory = read_count(&counts->unheld);
+    out->dropped_overflow =
+        rest_of(out->dropped, out->dropped_forgotten + out->dropped_spent + out->dropped_memory);
     out->slow = read_count(&counts->slow);
     pl_hold_numbers(mailbox, numbers);
     int64_t oldest = numbers->oldest;
@@ -199,13 +211,21 @@ static void add_mailboxes(struct peal_bus *bus, struct peal_bus_stats *out)
     out->delivered = bus->folded.delivered + pl_routes_delivered_all(bus);
     out->retried = bus->folded.retried;
     out->dropped = bus->folded.dropped;
+    out->dropped_forgotten = bus->folded.forgotten;
+    out->dropped_spent = bus->folded.spent;
+    out->dropped_memory = bus->folded.unheld;
     struct pl_mailbox *mailbox;
     PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
         const struct pl_box_counts *counts = &mailbox->counts;
         out->delivered += read_count(&counts->delivered);
         out->retried += read_count(&counts->retried);
         out->dropped += read_count(&counts->dropped) + untold(mailbox);
+        out->dropped_forgotten += read_count(&counts->forgotten);
+        out->dropped_spent += read_count(&counts->spent);
+        out->dropped_memory += read_count(&counts->unheld);
     }
+    out->dropped_overflow =
+        rest_of(out->dropped, out->dropped_forgotten + out->dropped_spent + out->dropped_memory);
 }
 
 // What only the process that has the log counts, if it can be asked. Where the log ends is what
@@ -243,6 +263,7 @@ enum peal_err peal_bus_stats(struct peal_bus_stats *out, peal_bus *bus)
     out->emit_lost = read_count(&bus->emit_lost);
     out->worker_parks = read_count(&bus->parks);
     pl_histogram_read(&out->publish_wait, &bus->publish_wait);
+    pl_histogram_read(&out->publish_time, &bus->publish_time);
     pl_mutex_lock(&bus->dead.lock, bus->seams);
     out->dead_letters = bus->dead.count;
     pl_mutex_unlock(&bus->dead.lock, bus->seams);

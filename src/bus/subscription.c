@@ -249,7 +249,7 @@ static enum peal_err enter(struct pl_mailbox *mailbox)
     size_t boxes = bus->subscription_count + 2, timers = bus->timers.heap.count;
     enum peal_err err = pl_heap_reserve(&bus->timers.heap, boxes > timers ? boxes - timers : 1);
     pl_mutex_unlock(&bus->timers.lock, bus->seams);
-    if (!err) {
+    if (!err && !mailbox->afar) {
         err = pl_match_add(&bus->match, mailbox->pattern, mailbox);
     }
     if (err) {
@@ -260,7 +260,9 @@ static enum peal_err enter(struct pl_mailbox *mailbox)
     mailbox->serial = bus->next_serial++;
     bus->subscription_count++;
     pl_list_add_tail(&bus->mailboxes, &mailbox->link);
-    pl_routes_changed(bus, mailbox->pattern);
+    if (!mailbox->afar) {
+        pl_routes_changed(bus, mailbox->pattern);
+    }
     return PEAL_OK;
 }
 
@@ -278,7 +280,13 @@ static enum peal_err check_subscribe(struct peal_bus *bus, const char *pattern,
     if (err) {
         return err;
     }
-    if (bus->options.read_only) {
+    if (pl_is_remote(bus) && options && options->mode == PEAL_INLINE) {
+        return pl_fail(PEAL_EUNSUPPORTED,
+                       "subscription to %s: what is published on %s: comes back from the service, "
+                       "so no handler can run before publish returns; leave PEAL_INLINE out",
+                       pattern, bus->engine->ops->scheme);
+    }
+    if (bus->options.read_only && !pl_is_remote(bus)) {
         return pl_fail(PEAL_EUNSUPPORTED,
                        "subscription to %s: a bus that only reads delivers nothing; open a reader",
                        pattern);
@@ -307,7 +315,7 @@ static enum peal_err begin(bool *out, struct pl_mailbox *mailbox,
     struct peal_bus *bus = mailbox->bus;
     struct pl_mailbox *ghost = NULL;
     enum peal_err err = find_ghost(&ghost, mailbox);
-    if (!err && !ghost && bus->log) {
+    if (!err && !ghost && bus->log && !mailbox->afar) {
         struct pl_start start = start_of(mailbox);
         err = pl_start_check(bus, pl_pattern_text(mailbox->pattern), &start, position);
     }
@@ -322,7 +330,7 @@ static enum peal_err begin(bool *out, struct pl_mailbox *mailbox,
         mailbox->in->closed = true; // until it has started
     }
     err = enter(mailbox);
-    if (err || !bus->log || !mailbox->in) {
+    if (err || !bus->log || !mailbox->in || mailbox->afar) {
         return err;
     }
     position = ghost ? pl_ghost_inherit(mailbox, ghost) : position;
@@ -342,7 +350,11 @@ static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mail
     struct peal_subscription *joined = NULL;
     uint64_t position = 0;
     struct pl_start start = start_of(mailbox);
-    enum peal_err err = bus->log ? pl_start_position(&position, bus, &start) : PEAL_OK; // may read
+    enum peal_err err =
+        pl_is_remote(bus) && !mailbox->afar ? bus->engine->ops->listen(bus->engine) : PEAL_OK;
+    if (!err && bus->log && !mailbox->afar) {
+        err = pl_start_position(&position, bus, &start); // may read
+    }
     if (err) {
         pl_mailbox_unref(mailbox);
         return err;
@@ -365,6 +377,9 @@ static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mail
     }
     if (fresh && mailbox->durable) {
         err = pl_durable_start(mailbox);
+    }
+    if (fresh && mailbox->afar) {
+        err = pl_afar_take(mailbox);
     }
     if (behind || !fresh) {
         pl_runs_notify(joined->mailbox);
@@ -407,6 +422,9 @@ enum peal_err peal_subscribe(peal_subscription **out, peal_bus *bus, const char 
         pl_settings_free(settings, bus->seams);
         return err;
     }
+    if (pl_is_remote(bus) && given.name) {
+        mailbox->afar = pl_afar_next(bus);
+    }
     if (bus->kv && given.name) {
         mailbox->durable = pl_durable_create(mailbox);
         if (!mailbox->durable) {
@@ -415,7 +433,7 @@ enum peal_err peal_subscribe(peal_subscription **out, peal_bus *bus, const char 
         }
     }
     struct peal_subscription as = { .handler = handler, .batch = given.batch, .context = context };
-    struct peal_subscription *made;
+    struct peal_subscription *made = NULL;
     err = subscribe_on(&made, mailbox, &as);
     if (!err && out) {
         *out = made;
@@ -507,6 +525,9 @@ void pl_mailbox_end(struct pl_mailbox *mailbox)
     bus->folded.delivered += atomic_load_explicit(&counts->delivered, memory_order_relaxed);
     bus->folded.retried += atomic_load_explicit(&counts->retried, memory_order_relaxed);
     bus->folded.dropped += atomic_load_explicit(&counts->dropped, memory_order_relaxed);
+    bus->folded.forgotten += atomic_load_explicit(&counts->forgotten, memory_order_relaxed);
+    bus->folded.spent += atomic_load_explicit(&counts->spent, memory_order_relaxed);
+    bus->folded.unheld += atomic_load_explicit(&counts->unheld, memory_order_relaxed);
     if (mailbox->in) {
         bus->folded.dropped += mailbox->in->loss.count; // nobody pushes, nobody is told any more
     }
@@ -517,8 +538,10 @@ void pl_mailbox_end(struct pl_mailbox *mailbox)
 static void strike_mailbox(struct pl_mailbox *mailbox)
 {
     struct peal_bus *bus = mailbox->bus;
-    pl_match_remove(&bus->match, mailbox->pattern, mailbox);
-    pl_routes_changed(bus, mailbox->pattern);
+    if (!mailbox->afar) {
+        pl_match_remove(&bus->match, mailbox->pattern, mailbox);
+        pl_routes_changed(bus, mailbox->pattern);
+    }
     pl_list_remove(&mailbox->link);
     bus->subscription_count--;
 }
@@ -566,6 +589,10 @@ void peal_unsubscribe(peal_subscription *subscription)
         if (stays && !called && subscription != &mailbox->only) {
             pl_release(mailbox->seams, subscription);
         }
+    }
+    if (mailbox->afar && mailbox->member_count == 0) {
+        stays = false; // its place is kept where the log is
+        mailbox->bus->engine->ops->give_name(mailbox->bus->engine, mailbox->afar);
     }
     if (!stays) {
         struct peal_bus *bus = mailbox->bus;
@@ -674,6 +701,10 @@ enum peal_err pl_mailbox_pause(struct pl_mailbox *mailbox, bool paused)
 enum peal_err peal_subscription_pause(peal_subscription *subscription)
 {
     enum peal_err err = check_pause(subscription);
+    if (!err && subscription->mailbox->afar) {
+        return peal_name_pause(subscription->mailbox->bus,
+                               subscription->mailbox->settings->options.name);
+    }
     if (!err) {
         err = pl_mailbox_pause(subscription->mailbox, true);
     }
@@ -683,6 +714,10 @@ enum peal_err peal_subscription_pause(peal_subscription *subscription)
 enum peal_err peal_subscription_resume(peal_subscription *subscription)
 {
     enum peal_err err = check_pause(subscription);
+    if (!err && subscription->mailbox->afar) {
+        return peal_name_resume(subscription->mailbox->bus,
+                                subscription->mailbox->settings->options.name);
+    }
     if (!err) {
         err = pl_mailbox_pause(subscription->mailbox, false);
     }

@@ -34,6 +34,7 @@ enum pl_capability {
     PL_CAN_DEDUPLICATE = 8,
     PL_CAN_STORE = 16,   // events survive the process; history options say what of them to keep
     PL_CAN_SEGMENT = 32, // in files: of segment_bytes, the oldest forgotten, and go_on in a new one
+    PL_CAN_REMOTE = 64,  // a service has the log: what is published is sent, what comes is taken
 };
 
 // What the numbers of types mean that frames bear. Any thread, also one that holds a lock of a
@@ -55,6 +56,70 @@ struct pl_retention {
     uint64_t events, bytes, age_ms;
     bool unread_too;     // nobody holds it up
     uint64_t archive_ms; // what is older is compressed; 0: nothing
+};
+
+// Events that have come from where the log is: frames as peal_event_encode writes them, one behind
+// the other, that nobody has looked at.
+struct pl_arrivals {
+    const char *bytes;
+    size_t size;
+    uint64_t next; // positions below it have been looked at there: those left out have no event
+};
+
+// One message that leaves, with all that it is to say.
+struct pl_departure {
+    const struct peal_message *message;
+    const char *type;
+    const char *source; // if the message brings none
+};
+
+struct pl_departures {
+    const struct pl_departure *each;
+    size_t count;
+    bool together;                   // all or none
+    bool may_wait;                   // for room, and to be told what came of it
+    enum peal_durability durability; // of those that do not say
+};
+
+// Events that were found where the log is, a page of them.
+struct pl_findings {
+    struct pl_segment *segment; // *given*, one reference: a frame for each, from 0 on; NULL: none
+    uint32_t count;
+    uint64_t cursor; // of the last one: `after` of the next page
+    bool is_last;    // there is no next page
+};
+
+// A durable name that a service keeps: who takes it here, and how.
+struct pl_afar {
+    uint64_t id; // of the subscription, unique on this bus
+    const char *name, *pattern;
+    const struct peal_subscribe_options *options;
+    uint64_t window; // deliveries that may be out at a time
+};
+
+// An event for such a name.
+struct pl_afar_delivery {
+    uint64_t subscription, number;
+    unsigned attempt;
+    const char *bytes; // as peal_event_encode writes it; nobody has looked at it
+    size_t size;
+};
+
+// What became of it: *given* to who sends it (pl_release).
+struct pl_settlement {
+    struct pl_settlement *next;
+    uint64_t subscription, number;
+    enum peal_verdict verdict;
+    char code[32], text[256];
+};
+
+// A call of ask.h and its answer.
+struct pl_engine_call {
+    unsigned kind;
+    const char *bytes; // of the request, behind its head
+    size_t size;
+    char *answer; // *given* (pl_release): all of it, from its head on; NULL: none
+    size_t answer_size;
 };
 
 struct pl_engine_config {
@@ -79,6 +144,20 @@ struct pl_engine_config {
     enum peal_err (*ahead)(void *context, struct pl_kv_transaction *transaction,
                            const struct pl_kv_entry *entry, uint64_t log_end);
     void *ahead_context;
+    // For engines whose log a service has:
+    const char *token;    // who we are; NULL: nobody. Borrowed for the call
+    uint64_t spool_bytes; // of what was published and has yet to be answered
+    enum peal_pressure pressure;
+    uint64_t block_ms;
+    // Takes events into the log, and hands them to who wants them. PEAL_ECLOSED, PEAL_ECORRUPT,
+    // PEAL_ENOMEM. One thread at a time, no lock.
+    enum peal_err (*arrive)(void *context, const struct pl_arrivals *arrivals);
+    void *arrive_context;
+    // Hands an event to who has the name. And: what was handed over and nobody has begun with is
+    // void, because it will be handed over again. The context is that of `arrive`, and so are the
+    // threads.
+    void (*deliver)(void *context, const struct pl_afar_delivery *delivery);
+    void (*void_deliveries)(void *context, uint64_t subscription);
 };
 
 // One message of a batch, and what became of it.
@@ -173,6 +252,34 @@ struct pl_engine_ops {
     enum peal_err (*erase)(struct pl_engine *engine, const struct pl_erasure *erasure,
                            struct pl_erased *out);
 
+    // Sends what is published instead of appending it, and says what came of it. May wait, and do
+    // I/O; no turn, no lock, no route. `receipts` NULL, or as many as there are messages. The codes
+    // are those of peal_publish. NULL in an engine that appends.
+    enum peal_err (*publish)(struct pl_engine *engine, const struct pl_departures *what,
+                             struct peal_receipt *receipts);
+
+    // From now on what is published arrives. As above. Returns when the log ends where it did when
+    // it was called, or behind. NULL with `publish` NULL.
+    enum peal_err (*listen)(struct pl_engine *engine);
+
+    // Looks for events where the log is: the query without its filter. As above.
+    enum peal_err (*find)(struct pl_engine *engine, const struct peal_query *query,
+                          struct pl_findings *out);
+
+    // Makes a call where the log is. The code is the call's own. As above.
+    enum peal_err (*call)(struct pl_engine *engine, struct pl_engine_call *call);
+
+    // Takes a durable name, and gives it back: deliveries that are out are given to others then. As
+    // above; the codes are those of peal_subscribe.
+    enum peal_err (*take_name)(struct pl_engine *engine, const struct pl_afar *afar);
+    void (*give_name)(struct pl_engine *engine, uint64_t subscription);
+
+    // Says what became of a delivery. Any thread, with any lock.
+    void (*settle_afar)(struct pl_engine *engine, struct pl_settlement *settlement);
+
+    // Nothing arrives any more, and no call is made. The bus stops. NULL: there is nothing to stop.
+    void (*stop)(struct pl_engine *engine);
+
     // Closes; the bus has stopped. Frees the engine. NULL is fine.
     void (*close)(struct pl_engine *engine);
 };
@@ -181,6 +288,7 @@ extern const struct pl_engine_ops pl_engine_noop;
 extern const struct pl_engine_ops pl_engine_mem;
 extern const struct pl_engine_ops pl_engine_file;
 extern const struct pl_engine_ops pl_engine_sqlite; // where it is built: PEAL_SQLITE
+extern const struct pl_engine_ops pl_engine_http;
 
 // The engine of a scheme, or NULL. And all of them for a sentence: "noop:, mem:".
 const struct pl_engine_ops *pl_engine_find(const char *scheme);

@@ -89,7 +89,8 @@ static void keep_picked(struct pl_local *local, struct pl_segment *segment)
 }
 
 // One event, in a segment of its own.
-static enum peal_err pick_from_past(void *context, struct pl_segment **out, uint64_t position)
+static enum peal_err pick_from_past(void *context, struct pl_segment **out, uint64_t position,
+                                    struct pl_coming *coming)
 {
     struct pl_local *local = context;
     size_t size = PL_STORE_GET_LEAST;
@@ -102,7 +103,8 @@ static enum peal_err pick_from_past(void *context, struct pl_segment **out, uint
         }
         pl_segment_reset(segment, position);
         const struct pl_frame *frame = NULL;
-        err = pl_store_get(&frame, local->store, position, segment->bytes, &size);
+        const struct pl_get get = { position, segment->bytes, coming };
+        err = pl_store_get_of(&frame, local->store, &get, &size);
         bool erased = !err && !frame && size == 0;
         if (!err && (frame || erased)) {
             if (erased) {
@@ -380,14 +382,22 @@ static void file_holdings(struct pl_engine *engine, struct peal_bus_stats *out)
     out->log_files = holdings.files;
     out->log_archived = holdings.archived;
     out->log_bytes = holdings.bytes;
+    pl_store_syncs(&out->sync_time, &out->sync_failures, pl_local_of(engine)->store);
 }
 
 static enum peal_err file_repair(struct pl_engine *engine, const struct peal_repair *wanted,
                                  struct peal_repaired *out)
 {
+    struct pl_local *local = pl_local_of(engine);
     struct pl_repair repair = { .wanted = wanted, .out = out };
-    enum peal_err err = pl_store_repair(pl_local_of(engine)->store, &repair);
-    return err ? err : pl_catalog_repair(engine->catalog, &repair);
+    pl_mutex_lock(&local->retaining, local->log.seams);
+    enum peal_err err = pl_store_repair(local->store, &repair);
+    err = err ? err : pl_catalog_repair(engine->catalog, &repair);
+    pl_mutex_unlock(&local->retaining, local->log.seams);
+    if (!local->read_only) {
+        pl_local_retain(local); // nothing was forgotten meanwhile
+    }
+    return err;
 }
 
 // ---- erasing ------------------------------------------------------------------------------------

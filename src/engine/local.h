@@ -5,6 +5,7 @@
 //     mem.c    the log and nothing else
 //     file.c   the log, written behind into files (log/store.h)
 //     sqlite.c the log, written behind into a database
+//     http.c   a log in memory of what a service sends of its own
 #ifndef PL_ENGINE_LOCAL_H
 #define PL_ENGINE_LOCAL_H
 
@@ -12,6 +13,7 @@
 #include "log/storage.h"
 
 struct pl_store;
+struct pl_remote;
 
 // Who archives in the background (archive.c).
 struct pl_archiver {
@@ -39,6 +41,8 @@ struct pl_local {
     peal_log_callback *say;
     void *say_context;
 
+    struct pl_remote *remote; // http: only
+
     // file: only.
     struct pl_store *store;
     struct pl_budget *reading; // of stretches of the past
@@ -49,7 +53,7 @@ struct pl_local {
     uint64_t (*unread)(void *context);
     void *unread_context;
     _Atomic uint64_t retain_at; // looked at again when so much is written
-    struct pl_mutex retaining;  // who forgets, archives or erases, one at a time; held across I/O
+    struct pl_mutex retaining;  // who forgets, archives, mends or erases; held across I/O
     struct pl_archiver archiver;
 };
 

@@ -101,7 +101,8 @@ void pl_sqlite_end_flusher(struct pl_sqlite *base);
 
 // As of a storage.
 enum peal_err pl_sqlite_read(void *context, struct pl_segment **out, uint64_t position);
-enum peal_err pl_sqlite_pick(void *context, struct pl_segment **out, uint64_t position);
+enum peal_err pl_sqlite_pick(void *context, struct pl_segment **out, uint64_t position,
+                             struct pl_coming *coming);
 enum peal_err pl_sqlite_version(void *context, uint64_t *out, const char *subject, uint64_t end);
 
 // Takes notice of what another process has written.

@@ -202,9 +202,11 @@ static enum peal_err pick(struct pl_sqlite *base, struct pl_segment **out, uint6
                                     : PEAL_OK;
 }
 
-enum peal_err pl_sqlite_pick(void *context, struct pl_segment **out, uint64_t position)
+enum peal_err pl_sqlite_pick(void *context, struct pl_segment **out, uint64_t position,
+                             struct pl_coming *coming)
 {
     struct pl_sqlite *base = context;
+    (void)coming; // pages are the database's business
     pl_mutex_lock(&base->reading, base->seams);
     enum peal_err err = pick(base, out, position);
     pl_mutex_unlock(&base->reading, base->seams);

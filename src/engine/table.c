@@ -6,9 +6,7 @@
 #include <string.h>
 
 static const struct pl_engine_ops *const engines[] = {
-    &pl_engine_noop,
-    &pl_engine_mem,
-    &pl_engine_file,
+    &pl_engine_noop,   &pl_engine_mem, &pl_engine_file, &pl_engine_http,
 #ifdef PEAL_SQLITE
     &pl_engine_sqlite,
 #endif
@@ -27,8 +25,8 @@ const struct pl_engine_ops *pl_engine_find(const char *scheme)
 const char *pl_engine_schemes(void)
 {
 #ifdef PEAL_SQLITE
-    return "noop:, mem:, file:, sqlite:";
+    return "noop:, mem:, file:, sqlite:, http:";
 #else
-    return "noop:, mem:, file: (this Peal was built without sqlite:)";
+    return "noop:, mem:, file:, http: (this Peal was built without sqlite:)";
 #endif
 }

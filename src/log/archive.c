@@ -165,16 +165,23 @@ static int clear_one(struct pl_store *store, const struct left *left)
         path_of_new(store, left->base, path);
         return files->unlink(files->world, path);
     }
+    const struct pl_files *real = store->archives.real; // to which an archive is no plain file
     struct pl_file file = { 0 };
     pl_archive_path(store, left->base, path);
-    int result = files->open(files->world, &file, path, PL_FILE_READ);
-    bool empty = result == 0 && files->size(files->world, file) == 0; // it was removed
-    files->close(files->world, &file);
+    int result = real->open(real->world, &file, path, PL_FILE_READ);
+    int64_t size = result ? result : real->size(real->world, file);
+    real->close(real->world, &file);
+    if (size < 0) {
+        return (int)size; // it may have been removed, or be all there is: that must be known
+    }
     pl_volume_path(store, left->base, path);
-    result = files->open(files->world, &file, path, PL_FILE_READ);
-    bool plain = result == 0 && pl_archives_room(&store->archives, file) == 0;
-    files->close(files->world, &file);
-    return plain || empty ? pl_archive_remove(store, left->base) : 0;
+    result = real->open(real->world, &file, path, PL_FILE_READ);
+    real->close(real->world, &file);
+    if (result && result != -ENOENT) {
+        return result;
+    }
+    // Empty: it was removed, and its name came back.
+    return result == 0 || size == 0 ? pl_archive_remove(store, left->base) : 0;
 }
 
 enum peal_err pl_archive_clear(struct pl_store *store)

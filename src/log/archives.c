@@ -444,6 +444,17 @@ static void plain_will_read(void *world, struct pl_file file, uint64_t offset, s
     }
 }
 
+// In an archive it is looked for in what is unpacked: that does not know what waits.
+static int64_t plain_pread_now(void *world, struct pl_file file, void *out, size_t size,
+                               uint64_t offset)
+{
+    const struct pl_archives *archives = world;
+    const struct pl_files *real = archives->real;
+    return archive_of(archives, file) || !real->pread_now
+               ? -EOPNOTSUPP
+               : real->pread_now(real->world, file, out, size, offset);
+}
+
 static const struct pl_files members = {
     .open = either_open,
     .close = either_close,
@@ -463,9 +474,10 @@ static const struct pl_files members = {
     .unshare = plain_unshare,
     .boot = plain_boot,
     .will_read = plain_will_read,
+    .pread_now = plain_pread_now,
 };
 
-_Static_assert(sizeof members == 19 * sizeof(void *), "a member that is not here would be missing");
+_Static_assert(sizeof members == 20 * sizeof(void *), "a member that is not here would be missing");
 
 // ---- its life -----------------------------------------------------------------------------------
 

@@ -82,6 +82,10 @@ enum peal_err pl_lookup_create(struct pl_lookup **out, struct pl_catalog *catalo
                                const struct pl_lookup_wanted *wanted);
 void pl_lookup_destroy(struct pl_lookup *lookup); // NULL is fine
 
+// Positions that come next, as far as that is known without a read, and while they are not dense;
+// up to `max`. They are not given by this. Returns how many.
+size_t pl_lookup_ahead(const struct pl_lookup *lookup, uint64_t *out, size_t max);
+
 // The next position that may match; 0: there is none. *dense: those around it will be given as
 // well, so that reading them together is worth it. An index that turns out to be damaged is put
 // away, and what it covered given as a whole. PEAL_EIO, PEAL_ENOMEM.

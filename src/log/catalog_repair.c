@@ -68,15 +68,10 @@ enum peal_err pl_catalog_verify(struct pl_catalog *catalog,
 void pl_catalog_complete(struct pl_catalog *catalog)
 {
     bool more = true;
-    uint64_t before = UINT64_MAX;
-    while (more) {
+    while (more) { // there is more to do only if it has come on
         pl_mutex_lock(&catalog->indexing, catalog->config.seams);
         pl_indexer_work(catalog, PL_CATALOG_SPAN, &more);
         pl_mutex_unlock(&catalog->indexing, catalog->config.seams);
-        // Relaxed: only whether it moves on; without memory it would not.
-        uint64_t now = atomic_load_explicit(&catalog->tail_next, memory_order_relaxed);
-        more = more && now != before;
-        before = now;
     }
 }
 

@@ -161,7 +161,7 @@ static struct pl_segment *hold_one(struct pl_cursor *cursor, struct pl_log *log,
     cursor->segment = NULL;
     cursor->events_max = 0;
     if (!segment && log->past.pick) {
-        cursor->err = log->past.pick(log->past.context, &segment, position);
+        cursor->err = log->past.pick(log->past.context, &segment, position, cursor->coming);
     }
     return segment;
 }

@@ -22,6 +22,8 @@ struct pl_cursor {
     // What the log has counted of erasures, and what it had when the segment was taken.
     const _Atomic uint64_t *erasures;
     uint64_t erasures_seen;
+    // What is picked next, by who looks events up; *borrowed* until it rests. NULL: nobody says.
+    struct pl_coming *coming;
     // Of the segment, whose own cache line the publisher writes with every append.
     uint64_t first, events_max;
     const _Atomic uint32_t *offsets;

@@ -252,11 +252,17 @@ static void take_mark(const struct erasing *erasing)
 
 // ---- replacing ----------------------------------------------------------------------------------
 
-// The file that is replaced, open to be overwritten.
+// What is replaced, open to be overwritten: a plain file, an archive, or both, where an erasure
+// ended between replacing the archive and removing it.
 struct old {
-    struct pl_file file;
-    bool archived; // then it is the archive
+    struct pl_file plain, archive; // zero: there is none
 };
+
+static void close_old(struct old *old, const struct pl_files *files)
+{
+    files->close(files->world, &old->plain);
+    files->close(files->world, &old->archive);
+}
 
 static enum peal_err open_old(struct old *out, const struct erasing *erasing)
 {
@@ -266,21 +272,23 @@ static enum peal_err open_old(struct old *out, const struct erasing *erasing)
     char path[PL_STORE_PATH];
     pl_volume_path(store, base, path);
     *out = (struct old){ 0 };
-    int result = files->open(files->world, &out->file, path, PL_FILE_WRITE);
-    if (result == -ETXTBSY) {
-        out->archived = true;
+    int result = files->open(files->world, &out->plain, path, PL_FILE_WRITE);
+    if (result == 0 || result == -ETXTBSY) { // as said of who writes to an archive
         pl_archive_path(store, base, path);
-        result = files->open(files->world, &out->file, path, PL_FILE_WRITE);
+        result = files->open(files->world, &out->archive, path, PL_FILE_WRITE);
+        result = result == -ENOENT ? 0 : result;
     }
-    return result ? pl_fail(PEAL_EIO, "%s: cannot open it: %s", path, pl_files_text(result))
-                  : PEAL_OK;
+    if (result) {
+        close_old(out, files);
+        return pl_fail(PEAL_EIO, "%s: cannot open it: %s", path, pl_files_text(result));
+    }
+    return PEAL_OK;
 }
 
 // Nobody can say where in an archive the hits are: all of it is overwritten, and goes.
 static int overwrite_archive(const struct erasing *erasing, struct pl_file old, char *buffer)
 {
-    struct pl_store *store = erasing->store;
-    const struct pl_files *files = store->files;
+    const struct pl_files *files = erasing->store->files;
     int64_t size = files->size(files->world, old);
     int result = size < 0 ? (int)size : 0;
     memset(buffer, 0, PL_STORE_BUFFER);
@@ -289,8 +297,7 @@ static int overwrite_archive(const struct erasing *erasing, struct pl_file old, 
         size_t piece = left < PL_STORE_BUFFER ? (size_t)left : PL_STORE_BUFFER;
         result = pl_files_write(files, old, buffer, piece, at);
     }
-    result = result ? result : files->sync(files->world, old);
-    return result ? result : pl_archive_replaced(store, erasing->place.volume.base);
+    return result ? result : files->sync(files->world, old);
 }
 
 // Overwrites the hits in the old file, which has no name any more.
@@ -336,8 +343,15 @@ static enum peal_err take_place(const struct erasing *erasing, const char *copy,
     if (result) {
         return say(erasing, "replace it by a copy without what was erased", result);
     }
-    result = old->archived ? overwrite_archive(erasing, old->file, buffer)
-                           : overwrite(erasing, old->file, buffer);
+    if (old->plain.number) {
+        result = overwrite(erasing, old->plain, buffer);
+    }
+    if (!result && old->archive.number) {
+        result = overwrite_archive(erasing, old->archive, buffer);
+    }
+    if (!result && (old->archive.number || erasing->place.volume.packed)) { // it may be gone by now
+        result = pl_archive_replaced(store, erasing->place.volume.base);
+    }
     return result ? say(erasing, "overwrite the bytes that were erased from it", result) : PEAL_OK;
 }
 
@@ -359,7 +373,7 @@ static enum peal_err replace_with(const struct erasing *erasing, char *buffer)
     } else {
         err = take_place(erasing, copy, &old, buffer);
     }
-    files->close(files->world, &old.file);
+    close_old(&old, files);
     return err;
 }
 

@@ -7,12 +7,14 @@
 
 #include "base/error.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define ENOUGH PEAL_EAGAIN // ends a scan
 
 struct getting {
     struct pl_store *store;
+    struct pl_coming *coming; // if it is to look whether the disk must be waited for
     struct pl_place place;
     uint64_t position;
     char *room;
@@ -23,12 +25,42 @@ struct getting {
     bool erased;     // it is one whose event was
 };
 
-static enum peal_err load(struct getting *getting, size_t size)
+// Of those who say what comes next, one in so many is looked at: must the disk be waited for?
+#define LOOK_EVERY 16
+
+// Is it this one's turn, and would it be of use?
+static bool is_to_look(struct pl_coming *coming)
+{
+    uint64_t next;
+    if (coming->asked > 0) {
+        coming->asked--;
+        return false;
+    }
+    return coming->picked++ % LOOK_EVERY == 0 && coming->tell(coming->context, &next, 1) > 0;
+}
+
+// Without waiting if it is to look: what is waited for then is not this one alone.
+static int64_t read_bytes(struct getting *getting, size_t size)
 {
     const struct pl_files *files = getting->store->files;
+    struct pl_file file = getting->place.file;
+    if (getting->coming) {
+        int64_t count = files->pread_now(files->world, file, getting->room, size, getting->offset);
+        if (count == (int64_t)size) {
+            return count;
+        }
+        if (count >= 0 || count == -EAGAIN) {
+            pl_store_ask_for(getting->store, getting->coming);
+        }
+        getting->coming = NULL;
+    }
+    return files->pread(files->world, file, getting->room, size, getting->offset);
+}
+
+static enum peal_err load(struct getting *getting, size_t size)
+{
     size = size < getting->size ? size : getting->size;
-    int64_t count =
-        files->pread(files->world, getting->place.file, getting->room, size, getting->offset);
+    int64_t count = read_bytes(getting, size);
     if (count < 0) {
         return pl_fail(PEAL_EIO, "%s: cannot read position %llu: %s", getting->store->path,
                        (unsigned long long)getting->position, pl_files_text(count));
@@ -49,13 +81,13 @@ static struct pl_frame *head_at(const struct getting *getting, size_t at)
 static enum peal_err guess(struct getting *getting, struct pl_frame **out)
 {
     const struct pl_place *place = &getting->place;
-    uint64_t bytes = place->until - place->offset;
-    if (!place->until || !place->between || bytes % (place->between * 8) != 0 ||
-        bytes / place->between > getting->size) {
+    uint64_t offset = 0;
+    uint64_t bytes = 0;
+    if (!pl_place_guess(place, getting->position, &offset, &bytes) || bytes > getting->size) {
         return PEAL_OK;
     }
-    size_t length = (size_t)(bytes / place->between);
-    getting->offset = place->offset + (getting->position - place->position) * length;
+    size_t length = (size_t)bytes;
+    getting->offset = offset;
     enum peal_err err = load(getting, length);
     struct pl_frame *record = (struct pl_frame *)(void *)getting->room;
     if (!err && length >= sizeof *record && getting->count == length && record->length == length &&
@@ -225,13 +257,19 @@ static enum peal_err get(struct getting *getting, struct pl_frame **out)
     return err || !*out ? err : adopt(getting, *out);
 }
 
-enum peal_err pl_store_get(const struct pl_frame **out, struct pl_store *store, uint64_t position,
-                           void *room, size_t *size)
+enum peal_err pl_store_get_of(const struct pl_frame **out, struct pl_store *store,
+                              const struct pl_get *wanted, size_t *size)
 {
-    struct getting getting = { .store = store, .position = position, .room = room, .size = *size };
+    const uint64_t position = wanted->position;
+    struct getting getting = {
+        .store = store, .position = position, .room = wanted->room, .size = *size
+    };
     if (*size < PL_STORE_GET_LEAST) {
         *size = PL_STORE_GET_LEAST;
         return PEAL_ELIMIT;
+    }
+    if (wanted->coming && store->files->pread_now && is_to_look(wanted->coming)) {
+        getting.coming = wanted->coming;
     }
     bool found = false;
     enum peal_err err = pl_place_find(&getting.place, store, position, &found);
@@ -251,4 +289,11 @@ enum peal_err pl_store_get(const struct pl_frame **out, struct pl_store *store, 
     *size = getting.erased ? 0 : *size;
     *out = err ? NULL : frame;
     return PEAL_OK;
+}
+
+enum peal_err pl_store_get(const struct pl_frame **out, struct pl_store *store, uint64_t position,
+                           void *room, size_t *size)
+{
+    const struct pl_get wanted = { .position = position, .room = room };
+    return pl_store_get_of(out, store, &wanted, size);
 }

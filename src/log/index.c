@@ -74,39 +74,49 @@ enum peal_err pl_find_next(struct pl_find *find, uint64_t *out)
     return find->index->ops->next(find, out);
 }
 
+size_t pl_find_ahead(const struct pl_find *find, uint64_t *out, size_t max)
+{
+    return find->index->ops->ahead(find, out, max);
+}
+
 uint64_t pl_find_weight(const struct pl_find *find)
 {
     return find->low < find->high ? find->index->ops->weight(find) : 0;
 }
 
-// The next bit of the stripe that is set.
-static bool next_bit(struct pl_find *find, uint32_t *place)
+// The next bit of the stripe that is set, from *next on, which moves behind it.
+static bool next_bit(const struct pl_find *find, uint32_t *next, uint32_t *place)
 {
-    while (find->next < find->stop) {
-        uint64_t word = find->bits[find->next % PL_STRIPE / 64] >> find->next % 64;
+    while (*next < find->stop) {
+        uint64_t word = find->bits[*next % PL_STRIPE / 64] >> *next % 64;
         if (word) {
-            *place = find->next + (uint32_t)__builtin_ctzll(word);
-            find->next = *place + 1;
+            *place = *next + (uint32_t)__builtin_ctzll(word);
+            *next = *place + 1;
             return true;
         }
-        find->next = (find->next | 63) + 1;
+        *next = (*next | 63) + 1;
     }
     return false;
 }
 
-static bool bit_before(struct pl_find *find, uint32_t *place)
+static bool bit_before(const struct pl_find *find, uint32_t *next, uint32_t *place)
 {
-    while (find->next > find->stop) {
-        uint32_t last = find->next - 1;
+    while (*next > find->stop) {
+        uint32_t last = *next - 1;
         uint64_t word = find->bits[last % PL_STRIPE / 64] << (63 - last % 64);
         if (word) {
             *place = last - (uint32_t)__builtin_clzll(word);
-            find->next = *place;
+            *next = *place;
             return true;
         }
-        find->next = last & ~63U;
+        *next = last & ~63U;
     }
     return false;
+}
+
+static bool step(const struct pl_find *find, uint32_t *next, uint32_t *place)
+{
+    return find->wanted.backwards ? bit_before(find, next, place) : next_bit(find, next, place);
 }
 
 static enum peal_err begin_stripe(struct pl_find *find)
@@ -128,7 +138,7 @@ static enum peal_err begin_stripe(struct pl_find *find)
 enum peal_err pl_find_in_stripes(struct pl_find *find, uint64_t *out)
 {
     uint32_t place = 0;
-    while (!(find->wanted.backwards ? bit_before(find, &place) : next_bit(find, &place))) {
+    while (!step(find, &find->next, &place)) {
         if (find->stripes == 0) {
             *out = 0;
             return PEAL_OK;
@@ -140,6 +150,17 @@ enum peal_err pl_find_in_stripes(struct pl_find *find, uint64_t *out)
     }
     *out = find->index->base + place;
     return PEAL_OK;
+}
+
+size_t pl_find_ahead_in_stripes(const struct pl_find *find, uint64_t *out, size_t max)
+{
+    uint32_t next = find->next;
+    uint32_t place = 0;
+    size_t count = 0;
+    while (count < max && step(find, &next, &place)) {
+        out[count++] = find->index->base + place;
+    }
+    return count;
 }
 
 // ---- the rest -----------------------------------------------------------------------------------

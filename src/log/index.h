@@ -184,6 +184,10 @@ void pl_index_hint(struct pl_index *index, enum pl_index_key key, uint64_t hash)
 // same.
 enum peal_err pl_find_next(struct pl_find *find, uint64_t *out);
 
+// The candidates that come next, as far as they are known without a read, up to `max`: they are
+// looked at and stay. Returns how many.
+size_t pl_find_ahead(const struct pl_find *find, uint64_t *out, size_t max);
+
 // How many candidates there are, or more, to choose between two ways to look for something: begin
 // both, follow the lighter. Exact for a key of a sealed index.
 uint64_t pl_find_weight(const struct pl_find *find);

@@ -49,6 +49,7 @@ struct pl_index_ops {
     // The find has its index, what is wanted, low and high; the rest is zero.
     enum peal_err (*begin)(struct pl_find *find);
     enum peal_err (*next)(struct pl_find *find, uint64_t *out);
+    size_t (*ahead)(const struct pl_find *find, uint64_t *out, size_t max); // no read
     uint64_t (*weight)(const struct pl_find *find);
 
     // Sets the bits, which are zero, of a stripe's candidates in [low, high). Called by
@@ -78,6 +79,9 @@ struct pl_index {
 
 // Looks through find->stripes, one after the other: pl_index_ops.next for candidates that are bits.
 enum peal_err pl_find_in_stripes(struct pl_find *find, uint64_t *out);
+
+// The rest of the stripe that is looked at: pl_index_ops.ahead for candidates that are bits.
+size_t pl_find_ahead_in_stripes(const struct pl_find *find, uint64_t *out, size_t max);
 
 static inline void pl_find_set(struct pl_find *find, uint32_t place)
 {
@@ -348,6 +352,7 @@ enum peal_err pl_sealed_part(struct pl_sealed *sealed, unsigned part, const void
 // too, where numbers stand for places.
 enum peal_err pl_sealed_begin_key(struct pl_find *find, uint32_t hash);
 enum peal_err pl_sealed_next_key(struct pl_find *find, uint64_t *out);
+size_t pl_sealed_ahead_of_key(const struct pl_find *find, uint64_t *out, size_t max);
 
 // Members of struct pl_index_ops, about keys.
 bool pl_sealed_lacks(struct pl_index *index, enum pl_index_key key, uint32_t hash);

@@ -120,6 +120,12 @@ static enum peal_err sealed_next(struct pl_find *find, uint64_t *out)
     return find->wanted.hash ? pl_sealed_next_key(find, out) : pl_find_in_stripes(find, out);
 }
 
+static size_t sealed_ahead(const struct pl_find *find, uint64_t *out, size_t max)
+{
+    return find->wanted.hash ? pl_sealed_ahead_of_key(find, out, max)
+                             : pl_find_ahead_in_stripes(find, out, max);
+}
+
 static uint64_t sealed_weight(const struct pl_find *find)
 {
     return find->weight;
@@ -328,6 +334,7 @@ const struct pl_index_ops pl_sealed_ops = {
     .hint = pl_sealed_hint,
     .begin = sealed_begin,
     .next = sealed_next,
+    .ahead = sealed_ahead,
     .weight = sealed_weight,
     .stripe = pl_sealed_stripe,
     .types = pl_sealed_types,

@@ -162,3 +162,19 @@ enum peal_err pl_sealed_next_key(struct pl_find *find, uint64_t *out)
     *out = find->index->base + place;
     return PEAL_OK;
 }
+
+// Of the entries that are loaded. What makes no sense is not looked at: it is said when it is due.
+size_t pl_sealed_ahead_of_key(const struct pl_find *find, uint64_t *out, size_t max)
+{
+    const uint32_t places = (1U << pl_sealed_in(find->index)->header.place_bits) - 1;
+    const bool backwards = find->wanted.backwards;
+    size_t count = 0;
+    for (uint32_t at = find->next; at != find->stop && count < max; at += backwards ? -1U : 1) {
+        const uint32_t index = backwards ? at - 1 : at;
+        if (index - find->first >= find->count) {
+            break;
+        }
+        out[count++] = find->index->base + (find->entries[index - find->first] & places);
+    }
+    return count;
+}

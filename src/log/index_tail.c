@@ -411,6 +411,7 @@ const struct pl_index_ops pl_tail_ops = {
     .span = tail_span,
     .begin = tail_begin,
     .next = pl_find_in_stripes,
+    .ahead = pl_find_ahead_in_stripes,
     .weight = tail_weight,
     .stripe = tail_stripe,
     .types = pl_tail_types,

@@ -11,6 +11,7 @@
 //     sync.c     they become durable; flush.c: settling; failure.c: what failed
 //     follow.c   what another process writes
 //     place.c    where on disk a position is; stretch.c, get.c: reading there
+//     ahead.c    before it is read
 //     erase.c    events go, positions stay
 //
 // Locks: the turn to write, then the lead of a sync, then `lock`, a leaf that is held for no I/O.
@@ -126,6 +127,9 @@ struct pl_store {
     // Positions that were given when something failed, if the store went on behind them: nobody is
     // told that they are safe. Stored before `written` and `durable` pass them.
     _Atomic uint64_t unknown_first, unknown_end;
+
+    struct pl_histogram syncs;      // how long each took
+    _Atomic uint64_t sync_failures; // of those
 
     struct pl_mutex lock; // of all below; a leaf
     struct pl_volume *volumes;
@@ -375,6 +379,11 @@ enum peal_err pl_place_open(struct pl_place *out, struct pl_store *store, uint64
                             bool *out_found);
 void pl_place_leave(struct pl_place *place, struct pl_store *store);
 
+// Where the record of a position is, if all between its two marks are of one size. False: they are
+// not, or there is no second mark.
+bool pl_place_guess(const struct pl_place *place, uint64_t position, uint64_t *out_offset,
+                    uint64_t *out_length);
+
 // Closes the file of a volume that is gone, once nobody reads it.
 void pl_place_forget(struct pl_store *store, uint64_t base);
 
@@ -397,6 +406,11 @@ enum peal_err pl_place_summary(struct pl_summary *out, struct pl_guide *guide,
 // A scan from there on, or of the whole file where nobody has found a place yet.
 struct pl_scan pl_place_scan(const struct pl_place *place, const struct pl_store *store,
                              const char *path);
+
+// ---- ahead.c ------------------------------------------------------------------------------------
+
+// Asks the disk for what is got next, once.
+void pl_store_ask_for(struct pl_store *store, struct pl_coming *coming);
 
 // ---- stretch.c ----------------------------------------------------------------------------------
 

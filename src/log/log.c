@@ -287,38 +287,107 @@ static bool is_heavy(const struct pl_log *log, const struct pl_segment *tail)
     return tail->outside_bytes >= (share > least ? share : least);
 }
 
-enum peal_err pl_log_append(struct pl_log *log, const struct pl_append *append, uint64_t version,
-                            const struct pl_frame **out)
+enum peal_err pl_log_make_ready(struct pl_segment **out, struct pl_log *log, size_t size,
+                                struct pl_outside_block *outside)
 {
-    size_t size = pl_frame_size(append->attributes, append->message->size, append->outside != NULL);
-    if (append->outside && !outside_fits(log, append->outside)) {
+    if (outside && !outside_fits(log, outside)) {
         return PEAL_EAGAIN;
     }
     struct pl_segment *segment = log->tail;
     uint64_t position =
         segment ? pl_segment_end(segment) : atomic_load_explicit(&log->end, memory_order_relaxed);
     bool fits = segment && pl_segment_fits(segment, size);
-    if (__builtin_expect(!fits || (append->outside && is_heavy(log, segment)), 0)) {
+    if (__builtin_expect(!fits || (outside && is_heavy(log, segment)), 0)) {
         enum peal_err err = roll(log, position);
         if (err && !fits) {
             return err;
         }
-        segment = log->tail;
     }
-    struct pl_stamp stamp = { .position = position,
+    *out = log->tail;
+    if (outside) {
+        pl_segment_own(log->tail, outside);
+    }
+    return PEAL_OK;
+}
+
+enum peal_err pl_log_append(struct pl_log *log, const struct pl_append *append, uint64_t version,
+                            const struct pl_frame **out)
+{
+    size_t size = pl_frame_size(append->attributes, append->message->size, append->outside != NULL);
+    struct pl_segment *segment;
+    enum peal_err err = pl_log_make_ready(&segment, log, size, append->outside);
+    if (__builtin_expect(err != PEAL_OK, 0)) {
+        return err;
+    }
+    struct pl_stamp stamp = { .position = pl_segment_end(segment),
                               .recorded = pl_clock_now(&log->clock),
                               .version = version,
                               .type = append->type,
                               .hops = append->hops };
     if (append->outside) {
         stamp.outside = append->outside + 1;
-        pl_segment_own(segment, append->outside);
     }
     struct pl_frame *frame = pl_segment_next(segment);
     pl_frame_write(frame, append->message, append->attributes, &stamp);
     pl_segment_commit(segment, frame);
     *out = frame;
     return PEAL_OK;
+}
+
+// ---- what another log has given its positions ---------------------------------------------------
+
+void pl_log_restart(struct pl_log *log, uint64_t end)
+{
+    while (log->count > 0) {
+        drop_oldest(log);
+    }
+    log->tail = NULL;
+    pl_log_publish(log, end);
+}
+
+// Positions up to one have no event.
+static enum peal_err pass_over(struct pl_log *log, uint64_t position)
+{
+    struct pl_segment *segment = log->tail;
+    uint64_t next =
+        segment ? pl_segment_end(segment) : atomic_load_explicit(&log->end, memory_order_relaxed);
+    for (; next < position; next++) {
+        enum peal_err err = pl_log_make_ready(&segment, log, 0, NULL);
+        if (err) {
+            return err;
+        }
+        pl_segment_commit_erased(segment);
+    }
+    return PEAL_OK;
+}
+
+enum peal_err pl_log_take(struct pl_log *log, const struct pl_frame *frame,
+                          struct pl_outside_block *outside)
+{
+    struct pl_segment *segment = NULL;
+    enum peal_err err = pass_over(log, frame->position);
+    err = err ? err : pl_log_make_ready(&segment, log, frame->length, outside);
+    if (err) {
+        return err;
+    }
+    struct pl_frame *own = pl_segment_next(segment);
+    memcpy(own, frame, frame->length);
+    log->clock.last = frame->recorded > log->clock.last ? frame->recorded : log->clock.last;
+    pl_segment_commit(segment, own);
+    return PEAL_OK;
+}
+
+// Above this it is not worth a look at each.
+#define PASS_MAX 65536
+
+void pl_log_pass(struct pl_log *log, uint64_t end)
+{
+    if (end - atomic_load_explicit(&log->end, memory_order_relaxed) > PASS_MAX ||
+        pass_over(log, end)) {
+        pl_log_restart(log, end);
+    } else {
+        pl_log_publish(log, end);
+    }
 }
 
 // ---- undoing a batch ----------------------------------------------------------------------------

@@ -38,6 +38,19 @@ struct pl_log_limits {
     bool drop_oldest; // at memory_max forget the oldest, read or not
 };
 
+// What somebody who looks many events up knows of those that he will pick next: what has to come
+// from a disk can then come at once and not one after the other. A hint: nothing but time depends
+// on it. Zero but for what is told: ready.
+struct pl_coming {
+    // Fills in positions that are picked after the one that is picked now, in this order, which is
+    // ascending or descending: up to `max` and as far as they are known without a read. Returns how
+    // many.
+    size_t (*tell)(const void *context, uint64_t *out, size_t max);
+    const void *context; // borrowed
+    // A storage's: how many were picked; how many of those to come were asked for already.
+    uint32_t picked, asked;
+};
+
 // Events that are no longer in memory. Members may do I/O: no turn, and no lock of the bus.
 struct pl_log_past {
     // Events that follow each other, as the log had them: with the one at `position` among them or,
@@ -46,7 +59,9 @@ struct pl_log_past {
     // are none. `position` is below the log's end. PEAL_EIO, PEAL_ENOMEM.
     enum peal_err (*read)(void *context, struct pl_segment **out, uint64_t position);
     // The same of one event alone, for who looks events up: the one at `position` and no other.
-    enum peal_err (*pick)(void *context, struct pl_segment **out, uint64_t position);
+    // `coming` says what is picked next; NULL: nobody knows.
+    enum peal_err (*pick)(void *context, struct pl_segment **out, uint64_t position,
+                          struct pl_coming *coming);
     uint64_t (*first)(void *context); // the first position there is
     void *context;
 };
@@ -146,6 +161,24 @@ static inline uint64_t pl_log_end(struct pl_log *log)
 {
     return atomic_load_explicit(&log->end, memory_order_acquire);
 }
+
+// The segment that has room for a frame of so many bytes, made the tail if need be; it owns the
+// block from then on (NULL: none). With the turn. As pl_log_append.
+enum peal_err pl_log_make_ready(struct pl_segment **out, struct pl_log *log, size_t size,
+                                struct pl_outside_block *outside);
+
+// Takes an event that another log has given its position, not below our end; positions that are
+// left out have none. `frame` is *copied*, `outside` (the data it points to; NULL) is *taken* if it
+// succeeds. With the turn, not visible before pl_log_publish. PEAL_EAGAIN, PEAL_ENOMEM.
+enum peal_err pl_log_take(struct pl_log *log, const struct pl_frame *frame,
+                          struct pl_outside_block *outside);
+
+// The log goes on at a position; those below that were not taken have no event. With the turn.
+void pl_log_pass(struct pl_log *log, uint64_t end);
+
+// Has nothing in memory any more, and goes on at a position: what lies before it is for the past to
+// read. With the turn.
+void pl_log_restart(struct pl_log *log, uint64_t end);
 
 // Bytes allocated, by the log and by those who keep events of it. Any thread.
 static inline size_t pl_log_memory(const struct pl_log *log)

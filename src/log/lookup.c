@@ -284,6 +284,12 @@ static bool is_left(struct pl_lookup *lookup)
     return lookup->first < lookup->end;
 }
 
+size_t pl_lookup_ahead(const struct pl_lookup *lookup, uint64_t *out, size_t max)
+{
+    bool knows = lookup->in_part && !lookup->dense && lookup->part_first < lookup->part_end;
+    return knows ? pl_find_ahead(&lookup->find, out, max) : 0;
+}
+
 enum peal_err pl_lookup_next(struct pl_lookup *lookup, uint64_t *out, bool *dense)
 {
     while (is_left(lookup)) {

@@ -41,6 +41,12 @@ uint64_t pl_store_behind(struct pl_store *store, uint64_t bytes)
     return 0;
 }
 
+void pl_store_syncs(struct peal_histogram *out, uint64_t *out_failures, struct pl_store *store)
+{
+    pl_histogram_read(out, &store->syncs);
+    *out_failures = atomic_load_explicit(&store->sync_failures, memory_order_relaxed);
+}
+
 void pl_store_holdings(struct pl_holdings *out, struct pl_store *store)
 {
     struct pl_holdings sum = { 0 };

@@ -392,19 +392,24 @@ enum peal_err pl_place_find(struct pl_place *out, struct pl_store *store, uint64
 enum peal_err pl_place_open(struct pl_place *out, struct pl_store *store, uint64_t position,
                             bool *out_found)
 {
-    struct pl_place place = { 0 };
-    bool guided = false;
-    *out_found = look_up(&place, store, position, &guided);
-    enum peal_err err = *out_found ? open_file(&place, store) : PEAL_OK;
-    if (guided) {
-        pl_guide_unref(place.volume.guide);
+    for (;;) {
+        struct pl_place place = { 0 };
+        bool guided = false;
+        *out_found = look_up(&place, store, position, &guided);
+        enum peal_err err = *out_found ? open_file(&place, store) : PEAL_OK;
+        if (guided) {
+            pl_guide_unref(place.volume.guide);
+        }
+        place.volume.guide = NULL;
+        place.offset = 0;
+        if (!err) {
+            *out = place;
+            return PEAL_OK;
+        }
+        if (pl_store_first(store) <= place.volume.base) { // else it is gone since
+            return err;
+        }
     }
-    place.volume.guide = NULL;
-    place.offset = 0;
-    if (!err) {
-        *out = place;
-    }
-    return err;
 }
 
 void pl_place_leave(struct pl_place *place, struct pl_store *store)
@@ -412,6 +417,18 @@ void pl_place_leave(struct pl_place *place, struct pl_store *store)
     close_file(place, store);
     pl_guide_unref(place->volume.guide);
     *place = (struct pl_place){ 0 };
+}
+
+bool pl_place_guess(const struct pl_place *place, uint64_t position, uint64_t *out_offset,
+                    uint64_t *out_length)
+{
+    uint64_t bytes = place->until - place->offset;
+    if (!place->until || !place->between || bytes % (place->between * 8) != 0) {
+        return false;
+    }
+    *out_length = bytes / place->between;
+    *out_offset = place->offset + (position - place->position) * *out_length;
+    return true;
 }
 
 struct pl_scan pl_place_scan(const struct pl_place *place, const struct pl_store *store,

@@ -70,11 +70,12 @@ static enum peal_err need_keep(struct pl_repair *repair)
         result = files->make_directory(files->world, repair->keep);
     }
     result = result ? result : files->sync_directory(files->world, repair->path);
-    enum peal_err err = result ? say(repair->keep, "make the directory", result) : PEAL_OK;
-    if (err) {
+    if (result) {
+        enum peal_err err = say(repair->keep, "make the directory", result);
         *repair->keep = '\0';
+        return err;
     }
-    return err;
+    return PEAL_OK;
 }
 
 static enum peal_err keep_in(const struct pl_repair *repair, const char *path, const void *bytes,
@@ -290,10 +291,9 @@ struct holes {
 static void meet_damage(void *context, const char *path, const struct pl_damage *damage)
 {
     struct holes *holes = context;
-    uint64_t base;
-    const char *name = strrchr(path, '/');
-    if (!name || !pl_volume_parse(name + 1, &base) ||
-        (damage->offset < PL_SEGFILE_HEADER && strcmp(path + strlen(path) - 4, ".seg") == 0)) {
+    uint64_t base = 0;
+    (void)pl_volume_parse(strrchr(path, '/') + 1, &base); // it is a segment file's, in a directory
+    if (damage->offset < PL_SEGFILE_HEADER && strcmp(path + strlen(path) - 4, ".seg") == 0) {
         return; // a plain file's header, which was seen to
     }
     if (holes->count == holes->room) {
@@ -471,12 +471,19 @@ static enum peal_err mend_hole(struct pl_repair *repair, struct pl_store *store,
 
 // ---- all of it ----------------------------------------------------------------------------------
 
+// Forgotten meanwhile, perhaps by the process that writes: then it needs no mending.
+static bool is_gone(struct pl_store *store, uint64_t base)
+{
+    return base < pl_store_first(store);
+}
+
 static enum peal_err mend_headers(struct pl_repair *repair, struct pl_store *store)
 {
     struct pl_listing listing;
     enum peal_err err = pl_store_list(store, &listing);
     for (size_t i = 0; !err && i < listing.count; i++) {
         err = mend_header(repair, store, listing.bases[i]);
+        err = is_gone(store, listing.bases[i]) ? PEAL_OK : err;
     }
     pl_release(store->seams, listing.bases);
     return err;
@@ -496,6 +503,7 @@ enum peal_err pl_store_repair(struct pl_store *store, struct pl_repair *repair)
     }
     for (size_t i = 0; i < holes.count && !err; i++) {
         err = mend_hole(repair, store, &holes.list[i]);
+        err = is_gone(store, holes.list[i].base) ? PEAL_OK : err;
     }
     pl_release(repair->seams, holes.list);
     return err;

@@ -33,7 +33,8 @@ struct pl_repair {
 };
 
 // Headers and records. A store that only reads wants `dry_run`. Others may read meanwhile, and
-// write. PEAL_EIO: what was done so far is done. PEAL_ENOMEM.
+// write; one at a time, and not with pl_store_forget, pl_store_archive or pl_store_erase: what is
+// written to a file that is replaced is lost. PEAL_EIO: what was done so far is done. PEAL_ENOMEM.
 enum peal_err pl_store_repair(struct pl_store *store, struct pl_repair *repair);
 
 // Indexes, and what is left of those that were being written. As above.

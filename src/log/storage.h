@@ -38,8 +38,11 @@ struct pl_storage_ops {
     // PEAL_ENOMEM.
     enum peal_err (*read)(void *context, struct pl_segment **out, uint64_t position);
 
-    // The same of the one at `position` alone; NULL: it is gone or damaged.
-    enum peal_err (*pick)(void *context, struct pl_segment **out, uint64_t position);
+    // The same of the one at `position` alone; NULL: it is gone or damaged. `coming` (log.h) says
+    // what is picked next, if somebody knows, else NULL: a storage that has to wait for this one
+    // may ask for those as well.
+    enum peal_err (*pick)(void *context, struct pl_segment **out, uint64_t position,
+                          struct pl_coming *coming);
 
     // The first position there is; the end, if there are none. No I/O.
     uint64_t (*first)(void *context);

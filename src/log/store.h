@@ -24,6 +24,7 @@
 #ifndef PL_LOG_STORE_H
 #define PL_LOG_STORE_H
 
+#include "base/histogram.h"
 #include "log/log.h"
 #include "log/segfile.h"
 
@@ -157,6 +158,9 @@ struct pl_holdings {
 };
 void pl_store_holdings(struct pl_holdings *out, struct pl_store *store);
 
+// Syncs of its files: how long they took, and how many failed. Any thread.
+void pl_store_syncs(struct peal_histogram *out, uint64_t *out_failures, struct pl_store *store);
+
 // Of a store that only reads: takes notice of what was written since; pl_store_written says how far
 // that is. One thread at a time, others may read. PEAL_EIO, PEAL_ENOMEM.
 enum peal_err pl_store_refresh(struct pl_store *store);
@@ -181,6 +185,17 @@ enum peal_err pl_store_read(struct pl_segment **out, struct pl_store *store,
 #define PL_STORE_GET_LEAST 8192
 enum peal_err pl_store_get(const struct pl_frame **out, struct pl_store *store, uint64_t position,
                            void *room, size_t *size);
+
+// The same for who looks up many: `coming` says what he gets next. If this one waits for the disk,
+// those are asked for as well, up to 1 MiB of them; for that no more is read than the guides of
+// their files. One in some is looked at, so that it costs nothing where nothing waits.
+struct pl_get {
+    uint64_t position;
+    void *room;
+    struct pl_coming *coming; // NULL: nobody says
+};
+enum peal_err pl_store_get_of(const struct pl_frame **out, struct pl_store *store,
+                              const struct pl_get *wanted, size_t *size);
 
 // Erases events in the files that are durable (log/erasure.h), and counts them. Returns when that
 // would survive a power cut; if it fails, or is stopped, some may be gone, and another call does

@@ -62,6 +62,18 @@ static int write_again(struct pl_store *store, const struct pl_unsynced *unsynce
     return count < 0 ? (int)count : 0;
 }
 
+static int timed_sync(struct pl_store *store, struct pl_file file)
+{
+    const struct pl_seams *seams = store->seams;
+    int64_t start = seams->monotonic(seams->world);
+    int result = store->files->sync(store->files->world, file);
+    pl_histogram_add(&store->syncs, seams->monotonic(seams->world) - start);
+    if (result) {
+        atomic_fetch_add_explicit(&store->sync_failures, 1, memory_order_relaxed); // only counted
+    }
+    return result;
+}
+
 static enum peal_err sync_file(struct pl_store *store, const struct pl_unsynced *unsynced)
 {
     int result = write_again(store, unsynced);
@@ -71,7 +83,7 @@ static enum peal_err sync_file(struct pl_store *store, const struct pl_unsynced 
     if (PL_PLANTED(EARLY_ACK)) {
         return PEAL_OK; // whoever closes it may sync it
     }
-    result = result ? result : store->files->sync(store->files->world, unsynced->file);
+    result = result ? result : timed_sync(store, unsynced->file);
     if (PL_PLANTED(RETRIED_SYNC) && result) {
         return pl_fail(PEAL_EIO, "%s: cannot sync: %s", store->path, pl_files_text(result));
     }

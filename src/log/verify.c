@@ -64,7 +64,7 @@ static enum peal_err meet_event(void *context, const struct pl_frame *record, ui
         verifying->erased_to = offset + 1;
     }
     uint64_t done = verifying->done + offset;
-    if (done - verifying->told >= STEP) {
+    if (done >= verifying->told + STEP) { // less, where it is looked at once more
         enum peal_err err = tell_progress(verifying, done);
         if (err) {
             return err;

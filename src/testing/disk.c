@@ -43,6 +43,8 @@ struct pl_disk {
     int last_number; // numbers are never used again: an old file is -EBADF, not another file
     uint64_t limit;  // pages; UINT64_MAX: none
     bool late;
+    bool warm;
+    uint64_t waits, hints, hinted; // told by pread_now; calls of will_read, and their bytes
     uint64_t calls[CALL_KINDS];
     struct pl_disk_fault faults[PL_DISK_FAULTS_MAX];
     size_t fault_count;
@@ -196,6 +198,27 @@ static int64_t disk_pread(void *world, struct pl_file file, void *out, size_t si
     }
     pour(disk, handle->node);
     return pl_disk_bytes_read(&handle->node->bytes, out, size, offset);
+}
+
+static int64_t disk_pread_now(void *world, struct pl_file file, void *out, size_t size,
+                              uint64_t offset)
+{
+    struct pl_disk *disk = world;
+    if (!disk->warm) {
+        disk->waits++;
+        return find_handle(disk, file) ? -EAGAIN : -EBADF;
+    }
+    return disk_pread(world, file, out, size, offset);
+}
+
+static void disk_will_read(void *world, struct pl_file file, uint64_t offset, size_t size)
+{
+    struct pl_disk *disk = world;
+    assert(find_handle(disk, file)); // who asks has it open
+    (void)file;                      // without asserts nobody looks
+    (void)offset;
+    disk->hints++;
+    disk->hinted += size;
 }
 
 // The same place on another page of the file, if it has another.
@@ -421,6 +444,8 @@ static const struct pl_files members = {
     .open = disk_open,
     .close = disk_close,
     .pread = disk_pread,
+    .pread_now = disk_pread_now,
+    .will_read = disk_will_read,
     .pwrite = disk_pwrite,
     .sync = disk_sync,
     .sync_directory = disk_sync_directory,
@@ -522,6 +547,16 @@ uint64_t pl_disk_calls(const struct pl_disk *disk, unsigned calls)
         sum += calls == 0 || calls & 1U << kind ? disk->calls[kind] : 0;
     }
     return sum;
+}
+
+void pl_disk_warm(struct pl_disk *disk, bool warm)
+{
+    disk->warm = warm;
+}
+
+void pl_disk_hints(const struct pl_disk *disk, struct pl_disk_hints *out)
+{
+    *out = (struct pl_disk_hints){ disk->waits, disk->hints, disk->hinted };
 }
 
 void pl_disk_limit(struct pl_disk *disk, uint64_t size, bool late)

@@ -90,6 +90,18 @@ void pl_disk_heal(struct pl_disk *disk);
 // Calls of these kinds so far (0: any), whether they failed or not.
 uint64_t pl_disk_calls(const struct pl_disk *disk, unsigned calls);
 
+// Is everything in memory that is read? Not unless this says so: until then pread_now has to wait,
+// and says that. Then it is a read like others.
+void pl_disk_warm(struct pl_disk *disk, bool warm);
+
+// What was said so far that is no call, since it cannot fail.
+struct pl_disk_hints {
+    uint64_t waits; // how often pread_now would have had to
+    uint64_t hints; // calls of will_read
+    uint64_t bytes; // that they asked for
+};
+void pl_disk_hints(const struct pl_disk *disk, struct pl_disk_hints *out);
+
 // Room for so many bytes (rounded down to pages; names are free); 0: no limit. When `late`, writes
 // are accepted beyond it and the sync says -ENOSPC, as on a disk that looks for room when it must.
 void pl_disk_limit(struct pl_disk *disk, uint64_t size, bool late);

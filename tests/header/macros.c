@@ -31,6 +31,13 @@ struct peal_bus_options nothing(void)
     return options;
 }
 
+struct peal_trace_options trace(void);
+struct peal_trace_options trace(void)
+{
+    struct peal_trace_options options = { .share = PEAL_TRACE_NONE };
+    return options;
+}
+
 const char *names(enum peal_err err);
 const char *names(enum peal_err err)
 {

@@ -176,9 +176,11 @@ static inline enum peal_err annals_read(void *context, struct pl_segment **out, 
     return annals_copy(annals, out, first, lost ? annals->lost_end : position, 600);
 }
 
-static inline enum peal_err annals_pick(void *context, struct pl_segment **out, uint64_t position)
+static inline enum peal_err annals_pick(void *context, struct pl_segment **out, uint64_t position,
+                                        struct pl_coming *coming)
 {
     struct annals *annals = context;
+    (void)coming;
     return annals_copy(annals, out, annals->first, position, 1);
 }
 
@@ -467,12 +469,37 @@ static inline void annals_meet(struct annals *annals, const struct annals_questi
     }
 }
 
+// What a lookup has told to come.
+struct annals_told {
+    uint64_t positions[5];
+    size_t next, count;
+};
+
+// What it gives now is what it told; it is asked again once all of that has come.
+static inline void annals_compare(struct annals_told *told, const struct pl_lookup *lookup,
+                                  uint64_t position, bool dense)
+{
+    if (dense) { // all of a part is given: its index is damaged, or the next part has none
+        assert_int_equal(pl_lookup_ahead(lookup, told->positions, 5), 0);
+        told->count = told->next = 0;
+        return;
+    }
+    if (told->next < told->count) {
+        assert_int_equal(position, told->positions[told->next++]);
+    }
+    if (told->next == told->count) {
+        told->count = pl_lookup_ahead(lookup, told->positions, 5);
+        told->next = 0;
+    }
+}
+
 // Goes on with a lookup up to its end, or so many positions that fit; `left` is what is left.
 static inline enum peal_err annals_go_on(struct annals *annals, struct pl_lookup *lookup,
                                          const struct annals_question *question,
                                          struct pl_lookup_wanted *left, uint64_t most,
                                          struct annals_answer *answer)
 {
+    struct annals_told told = { .count = 0 };
     for (uint64_t fitting = 0; fitting < most;) {
         uint64_t position = 0;
         bool dense = false;
@@ -486,6 +513,7 @@ static inline enum peal_err annals_go_on(struct annals *annals, struct pl_lookup
             return PEAL_OK;
         }
         annals_meet(annals, question, left, position);
+        annals_compare(&told, lookup, position, dense);
         bool fits = annals_fits(annals, question, position);
         answer->given++;
         answer->fitting += fits;

@@ -138,7 +138,7 @@ static inline size_t drawer_read(const struct drawer *drawer, uint64_t generatio
 static inline void drawer_write(const struct drawer *drawer, const char *name, const char *bytes,
                                 size_t size)
 {
-    char path[64];
+    char path[128];
     (void)snprintf(path, sizeof path, DRAWER_PATH "/%s", name);
     const struct pl_files *files = drawer->config.files;
     struct pl_file file = { 0 };

@@ -125,6 +125,26 @@ static void saying_what_will_be_read_changes_nothing(void **state)
     closed(place, file);
 }
 
+// What is in memory is there, or the system has let go of it: nobody can say which.
+static void who_does_not_wait_is_given_the_same_bytes_or_none(void **state)
+{
+    struct place *place = *state;
+    const struct pl_files *files = place->files;
+    struct pl_file file = opened(place, "a", PL_FILE_CREATE);
+    put(place, file, "0123456789", 0);
+    for (uint64_t offset = 0; offset < 12; offset += 3) {
+        char out[5] = "....";
+        int64_t there = offset < 10 ? 10 - (int64_t)offset : 0;
+        int64_t count = files->pread_now(files->world, file, out, 4, offset);
+        assert_true(count == -EAGAIN || count == -EOPNOTSUPP || count == (there < 4 ? there : 4));
+        if (count > 0) {
+            assert_memory_equal(out, &"0123456789"[offset], (size_t)count);
+        }
+    }
+    assert_true(files->pread_now(files->world, file, NULL, SIZE_MAX, UINT64_MAX) < 0);
+    closed(place, file);
+}
+
 static void a_gap_reads_as_zeros(void **state)
 {
     struct place *place = *state;
@@ -480,6 +500,7 @@ static int teardown_real(void **state)
     X(a_directory_is_no_file)                                                                      \
     X(bytes_are_read_where_they_were_written)                                                      \
     X(saying_what_will_be_read_changes_nothing)                                                    \
+    X(who_does_not_wait_is_given_the_same_bytes_or_none)                                           \
     X(a_gap_reads_as_zeros)                                                                        \
     X(large_writes_cross_pages)                                                                    \
     X(a_file_opened_for_reading_is_not_written)                                                    \

@@ -133,8 +133,8 @@ static void find_alike(struct stage *stage, char one[16], char other[16])
     struct guess *guesses = calloc(GUESSES, sizeof *guesses);
     assert_non_null(guesses);
     for (uint32_t i = 0; i < GUESSES; i++) {
-        int length = snprintf(one, 16, "s%u", i);
-        uint64_t hash = pl_index_hash(stage->bus->engine->origin, one, (size_t)length);
+        (void)snprintf(one, 16, "s%u", i);
+        uint64_t hash = pl_index_hash(stage->bus->engine->origin, one, strlen(one));
         guesses[i] = (struct guess){ (uint32_t)(hash >> 32), i };
     }
     qsort(guesses, GUESSES, sizeof *guesses, by_half);

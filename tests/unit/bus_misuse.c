@@ -571,6 +571,13 @@ static void misuse_pull(struct kit *kit)
 
 // ---- driving ------------------------------------------------------------------------------------
 
+static void misuse_settling(struct kit *kit)
+{
+    kit_refused(kit, PEAL_EINVAL, peal_bus_settle(NULL, PEAL_DURABILITY_OS));
+    kit_refused(kit, PEAL_EINVAL, peal_bus_settle(kit->bus, (enum peal_durability)77));
+    kit_refused(kit, PEAL_EUNSUPPORTED, peal_bus_settle(kit->bus, PEAL_DURABILITY_DISK));
+}
+
 static void misuse_driving(struct kit *kit)
 {
     size_t done;
@@ -658,6 +665,7 @@ static const struct misuse_row table[] = {
     { "peal_subscription_pull", misuse_pull },
     { "peal_next_call", misuse_bus_use },
     { "peal_bus_use", misuse_bus_use },
+    { "peal_bus_settle", misuse_settling },
     { "peal_bus_dispatch", misuse_driving },
     { "peal_bus_run", misuse_driving },
     { "peal_bus_wake", misuse_driving },

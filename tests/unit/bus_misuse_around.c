@@ -184,6 +184,26 @@ static void misuse_schedule(struct kit *kit)
     peal_schedule_list_finish(&(struct peal_schedule_list){ 0 });
 }
 
+// ---- traces -------------------------------------------------------------------------------------
+
+static void no_spans(const struct peal_span *span, void *context)
+{
+    (void)span;
+    (void)context;
+    fail_msg("a bus that was not to be traced is");
+}
+
+static void misuse_trace(struct kit *kit)
+{
+    const struct peal_trace_options none = { .share = 1 },
+                                    much = { .share = 1.5, .finished = no_spans },
+                                    good = { .finished = no_spans };
+    kit_refused(kit, PEAL_EINVAL, peal_bus_trace(NULL, &good));
+    kit_refused(kit, PEAL_EINVAL, peal_bus_trace(kit->bus, NULL));
+    kit_refused(kit, PEAL_EINVAL, peal_bus_trace(kit->bus, &none));
+    kit_refused(kit, PEAL_EINVAL, peal_bus_trace(kit->bus, &much));
+}
+
 // ---- events, and what tests use -----------------------------------------------------------------
 
 static void misuse_event_references(struct kit *kit)
@@ -318,6 +338,8 @@ static const struct misuse_row table[] = {
     { "peal_schedule_list", misuse_schedule },
     { "peal_schedule_list_finish", misuse_schedule },
     { "peal_schedule_cancel", misuse_schedule },
+
+    { "peal_bus_trace", misuse_trace },
 
     { "peal_world_open", misuse_world },
     { "peal_world_close", misuse_world },

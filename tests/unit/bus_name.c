@@ -231,6 +231,120 @@ static void a_place_that_there_is_not_and_a_bus_that_reads_are_refused(void **st
     stage_close(&stage);
 }
 
+// ---- two at once --------------------------------------------------------------------------------
+
+// What fibers do to one name; the seed decides who goes on.
+struct change {
+    struct stage *stage;
+    enum peal_err err;
+    bool ended;
+};
+
+static void pause_it(void *context)
+{
+    struct change *change = context;
+    change->err = peal_name_pause(change->stage->bus, "billing");
+    change->ended = true;
+}
+
+static void resume_it(void *context)
+{
+    struct change *change = context;
+    change->err = peal_name_resume(change->stage->bus, "billing");
+    change->ended = true;
+}
+
+static void move_it(void *context)
+{
+    struct change *change = context;
+    change->err =
+        peal_name_seek(change->stage->bus, "billing", PEAL_FROM_POSITION, 2, 0); // the second
+    change->ended = true;
+}
+
+static void forget_it(void *context)
+{
+    struct change *change = context;
+    change->err = peal_name_forget(change->stage->bus, "billing");
+    change->ended = true;
+}
+
+static void run_both(struct stage *stage, void (*one)(void *), void (*other)(void *),
+                     struct change changes[2])
+{
+    for (int i = 0; i < 2; i++) {
+        changes[i] = (struct change){ .stage = stage };
+        assert_int_equal(peal_world_spawn(stage->world, i ? other : one, &changes[i]), PEAL_OK);
+    }
+    peal_world_settle(stage->world);
+    assert_true(changes[0].ended && changes[1].ended);
+}
+
+// Leaves a name that nobody has: from a life before, or from this one.
+static void leave_for_two(struct stage *stage, uint64_t seed)
+{
+    leave_a_name(stage, seed, 3);
+    if (seed % 2) {
+        struct diary diary = { 0 };
+        peal_subscription *subscription =
+            stage_subscribe(stage, "a", &billing, diary_write, &diary);
+        peal_world_settle(stage->world);
+        peal_unsubscribe(subscription);
+        peal_world_settle(stage->world);
+    }
+}
+
+static size_t count_names(struct stage *stage)
+{
+    struct peal_subscription_list list;
+    assert_int_equal(peal_subscription_list(&list, stage->bus), PEAL_OK);
+    size_t count = list.count;
+    peal_subscription_list_finish(&list);
+    return count;
+}
+
+static void a_name_that_is_forgotten_while_it_is_changed_stays_forgotten(void **state)
+{
+    (void)state;
+    static void (*const hows[])(void *) = { pause_it, resume_it, move_it, forget_it };
+    for (uint64_t seed = 1; seed <= 80; seed++) {
+        struct stage stage;
+        struct change changes[2];
+        leave_for_two(&stage, seed);
+        run_both(&stage, hows[seed % 4], forget_it, changes);
+        assert_true(changes[0].err == PEAL_OK || changes[0].err == PEAL_ENOTFOUND);
+        assert_true(changes[1].err == PEAL_OK || hows[seed % 4] == forget_it);
+        assert_true(changes[0].err == PEAL_OK || changes[1].err == PEAL_OK);
+        assert_int_equal(count_names(&stage), 0);
+        home_reopen(&stage);
+        assert_int_equal(count_names(&stage), 0);
+        stage_close(&stage);
+    }
+}
+
+static void of_two_who_change_a_name_both_are_heard(void **state)
+{
+    (void)state;
+    for (uint64_t seed = 1; seed <= 80; seed++) {
+        struct stage stage;
+        struct change changes[2];
+        struct diary diary = { 0 };
+        leave_for_two(&stage, seed);
+        run_both(&stage, pause_it, move_it, changes);
+        assert_int_equal(changes[0].err, PEAL_OK);
+        assert_int_equal(changes[1].err, PEAL_OK);
+        home_reopen(&stage); // what was saved is what both wanted
+        assert_true(look(&stage, "billing").paused);
+        stage_subscribe(&stage, "a", &billing, diary_write, &diary);
+        peal_world_settle(stage.world);
+        assert_int_equal(diary.count, 0);
+        assert_int_equal(peal_name_resume(stage.bus, "billing"), PEAL_OK);
+        peal_world_settle(stage.world);
+        assert_string_equal(diary.text, "2 3");
+        stage_close(&stage);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -242,6 +356,8 @@ int main(void)
         cmocka_unit_test(what_is_with_a_handler_is_in_hand),
         cmocka_unit_test(a_name_that_nobody_has_can_be_forgotten),
         cmocka_unit_test(a_place_that_there_is_not_and_a_bus_that_reads_are_refused),
+        cmocka_unit_test(a_name_that_is_forgotten_while_it_is_changed_stays_forgotten),
+        cmocka_unit_test(of_two_who_change_a_name_both_are_heard),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

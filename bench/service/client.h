@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+//
+// What the measurements of the service share: a service of their own, and a client of HTTP and
+// WebSocket that costs as little as one can.
+//
+//     service_start ─► port ─► client_open ─► client_send, client_answer ─► client_close
+//                        └───► client_live ─► client_count: events as they come
+//
+// The service is the program `peal` of this build, in a process of its own, with a log in files and
+// everything as it is by default. A client is a socket that blocks; what it does not look at is not
+// copied. Whatever goes wrong ends the measurement.
+#ifndef BENCH_SERVICE_CLIENT_H
+#define BENCH_SERVICE_CLIENT_H
+
+#include "bench.h"
+#include "program.h"
+
+#include <sys/types.h>
+
+struct service_process {
+    pid_t pid;
+    int port;
+    char folder[256]; // its log, removed at the end
+};
+
+void service_begin(const struct bench_sizes *sizes); // a folder for all of them
+void service_end(void);                              // removes it
+uint64_t service_count(uint64_t count);              // less if the run is a quick one
+void service_start(struct service_process *out);
+void service_stop(struct service_process *process);
+
+struct client {
+    int socket;
+    char *bytes; // that came and were not looked at
+    size_t from, to;
+    bool frames;   // a WebSocket; else Server-Sent Events
+    uint64_t left; // of a frame: bytes that are still to come
+};
+
+enum { CLIENT_ROOM = 1 << 18 };
+
+void client_open(struct client *client, int port);
+void client_close(struct client *client);
+void client_send(const struct client *client, const void *bytes, size_t size);
+// Reads one answer with a length; its status.
+int client_answer(struct client *client);
+// Opens a stream: a WebSocket or Server-Sent Events.
+void client_live(struct client *client, int port, const char *query, bool frames);
+// Reads once; how many events were begun in what came.
+size_t client_count(struct client *client);
+
+// Publishes so many events by NDJSON over one connection, and waits for the answer.
+void client_publish(int port, uint64_t count);
+
+#define CLIENT_DATA                                                                                \
+    "{\"epoch\":5,\"loss\":0.28471,\"note\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"      \
+    "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}" // 128 bytes
+
+extern const struct bench_measurement bench_service_live[];
+extern const struct bench_measurement bench_service_publish[];
+extern const struct bench_measurement bench_service_floor[];
+
+#endif

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: MIT
+//
+// peal-bench-service: what the service promises, beside a floor, in one run.
+#include "client.h"
+
+static const struct bench_measurement *const tables[] = {
+    bench_service_floor,
+    bench_service_publish,
+    bench_service_live,
+    NULL,
+};
+
+int main(int argc, char **argv)
+{
+    static const struct bench_program program = { .tables = tables,
+                                                  .repeats = 5,
+                                                  .deadline_ms = 120000,
+                                                  .begin = service_begin,
+                                                  .end = service_end };
+    return bench_main(&program, argc, argv);
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT
+//
+// Session: one client that speaks `peal.v1` (docs/peal.v1.md), on the service's side. It knows
+// messages and no sockets: whoever has the connection hands it what came, whole messages of a
+// WebSocket, and is handed what is to be sent.
+//
+//     connection ─► service_session_receive ─► queue ─► work: one request after the other ─► bus
+//         ▲                                                          │
+//         └──────────────── send ◄──── answers ◄────────────────────┘
+//                             ▲
+//                             └──── what is followed: work again, whenever the feed rings
+//
+// The feed is shared by all sessions of a bus. What several follow is encoded once: a message that
+// all of them may read is one piece of memory, which each of them sends.
+//
+// Threads. receive, writable and close belong to the thread that has the connection, which none of
+// them keeps for long. `send` and `drained` are called by any thread, one at a time for a session,
+// and must not call the session; after close has returned, neither is called any more. `work` may
+// run the jobs of a session at the same time, on any threads but that of the connection; they may
+// take as long as the disk does. A feed is opened first, and closed after the last session.
+//
+// Memory: what a client may have here is bounded: SERVICE_QUEUE_MAX of requests (receive says when
+// to stop reading), `waiting_max` and one message of what is to be sent.
+#ifndef SERVICE_SESSION_H
+#define SERVICE_SESSION_H
+
+#include <peal/peal.h>
+#include <stdatomic.h>
+
+#define SERVICE_QUEUE_MAX   4194304 // bytes of requests that wait
+#define SERVICE_WAITING_MAX 1048576 // bytes that wait to be sent, by default
+
+// Bytes that several may send: *shared*.
+struct service_bytes {
+    atomic_uint refs;
+    size_t size;
+    char bytes[];
+};
+
+void service_bytes_ref(struct service_bytes *bytes);
+void service_bytes_unref(struct service_bytes *bytes); // NULL is fine
+
+struct service_tail;
+struct service_session;
+
+// What a client may do; a function that is NULL allows everything. Called by any thread, for each
+// event that is published or goes out: the type is *borrowed* for the call.
+struct service_rights {
+    bool (*may_publish)(void *context, const char *type);
+    bool (*may_read)(void *context, const char *type);
+    void *context;
+    // It may not: pause, resume, move and forget durable names, and see them; mend dead letters,
+    // cancel what is scheduled, read the statistics.
+    bool only_events;
+};
+
+struct service_session_config {
+    peal_bus *bus;
+    struct service_tail *feed; // of that bus
+    struct service_rights rights;
+
+    // Takes a message to be sent: one reference is *given*. How many bytes wait now; when they are
+    // more than waiting_max, nothing more of what is followed is sent until
+    // service_session_writable.
+    size_t (*send)(void *context, struct service_bytes *message);
+    // There is room for more requests again, after receive has said that there was none.
+    void (*drained)(void *context);
+    // Has `run(job)` called by another thread, one that may wait, once, soon. Any thread; it must
+    // not wait for a job, nor call the session.
+    void (*work)(void *context, void (*run)(void *job), void *job);
+    void *context; // of all three, *borrowed* until close has returned; of `work` until the job ran
+
+    size_t waiting_max; // 0: SERVICE_WAITING_MAX
+};
+
+// Closing waits, a quarter of a second at most, for threads that serve durable names.
+enum peal_err service_tail_open(struct service_tail **out, peal_bus *bus);
+void service_tail_close(struct service_tail *feed); // NULL is fine
+
+enum peal_err service_session_open(struct service_session **out,
+                                   const struct service_session_config *config);
+
+enum service_reception {
+    SERVICE_GO_ON = 0, // there is room for more
+    SERVICE_ENOUGH,    // read no more until `drained`
+    SERVICE_BREACH, // it does not speak the protocol, or there is no memory: close the connection
+};
+
+// Takes one binary message, *borrowed* for the call.
+enum service_reception service_session_receive(struct service_session *session, const void *bytes,
+                                               size_t size);
+
+// Less waits to be sent than did.
+void service_session_writable(struct service_session *session);
+
+// The client has gone. What it has asked for and was not begun is not done; deliveries it has not
+// settled are given to others. Jobs that are under way keep what they need. NULL is fine.
+void service_session_close(struct service_session *session);
+
+#endif

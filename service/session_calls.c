@@ -1,0 +1,353 @@
+// SPDX-License-Identifier: MIT
+//
+// Calls: a request is a call of a public function in bytes, its answer what that function said.
+#include "service/session_inside.h"
+
+#include "base/error.h"
+
+#include <peal/log.h>
+#include <string.h>
+
+// One call on its way.
+struct call {
+    struct service_session *session;
+    peal_bus *bus;
+    struct pl_unpack *in;
+    struct pl_pack *out;
+};
+
+// What came cannot be read.
+static enum peal_err say_bad(void)
+{
+    return pl_fail(PEAL_EINVAL, "the request cannot be read: is the client of another version?");
+}
+
+typedef enum peal_err dead_function(peal_bus *bus, const struct peal_dead_filter *filter,
+                                    bool dry_run, uint64_t *affected);
+
+static enum peal_err call_dead(const struct call *call, dead_function *function)
+{
+    bool dry_run = false;
+    uint64_t affected = 0;
+    struct peal_dead_filter filter = pl_unpack_dead(call->in, &dry_run);
+    enum peal_err err =
+        call->in->bad ? say_bad() : function(call->bus, &filter, dry_run, &affected);
+    pl_pack_number(call->out, affected);
+    return err;
+}
+
+static enum peal_err call_who(const struct call *call)
+{
+    (void)call;
+    return PEAL_OK;
+}
+
+static enum peal_err call_retry(const struct call *call)
+{
+    return call_dead(call, peal_dead_retry);
+}
+
+static enum peal_err call_discard(const struct call *call)
+{
+    return call_dead(call, peal_dead_discard);
+}
+
+static enum peal_err call_edit(const struct call *call)
+{
+    size_t size = 0;
+    uint64_t id = pl_unpack_number(call->in);
+    const void *data = pl_unpack_bytes(call->in, &size);
+    pl_pack_number(call->out, 1);
+    return call->in->bad ? say_bad() : peal_dead_edit(call->bus, id, data, size);
+}
+
+static enum peal_err call_cancel(const struct call *call)
+{
+    bool dry_run = false;
+    uint64_t affected = 0;
+    struct peal_schedule_filter filter = pl_unpack_schedule(call->in, &dry_run);
+    enum peal_err err =
+        call->in->bad ? say_bad() : peal_schedule_cancel(call->bus, &filter, dry_run, &affected);
+    pl_pack_number(call->out, affected);
+    return err;
+}
+
+typedef enum peal_err name_function(peal_bus *bus, const char *name);
+
+static enum peal_err call_name(const struct call *call, name_function *function)
+{
+    const char *name = pl_unpack_text(call->in);
+    pl_pack_number(call->out, 1);
+    return call->in->bad ? say_bad() : function(call->bus, name);
+}
+
+static enum peal_err call_pause(const struct call *call)
+{
+    return call_name(call, peal_name_pause);
+}
+
+static enum peal_err call_resume(const struct call *call)
+{
+    return call_name(call, peal_name_resume);
+}
+
+static enum peal_err call_forget(const struct call *call)
+{
+    return call_name(call, peal_name_forget);
+}
+
+static enum peal_err call_seek(const struct call *call)
+{
+    const char *name = pl_unpack_text(call->in);
+    uint64_t from = pl_unpack_number(call->in), position = pl_unpack_number(call->in);
+    int64_t time_ns = (int64_t)pl_unpack_number(call->in);
+    bool bad = call->in->bad || from > PEAL_FROM_TIME;
+    pl_pack_number(call->out, 1);
+    return bad ? say_bad()
+               : peal_name_seek(call->bus, name, (enum peal_start)from, position, time_ns);
+}
+
+static enum peal_err call_names(const struct call *call)
+{
+    struct peal_subscription_list list;
+    enum peal_err err = peal_subscription_list(&list, call->bus);
+    if (!err) {
+        pl_pack_names(call->out, &list);
+        peal_subscription_list_finish(&list);
+    }
+    return err;
+}
+
+static enum peal_err call_stats(const struct call *call)
+{
+    struct peal_bus_stats stats;
+    enum peal_err err = peal_bus_stats(&stats, call->bus);
+    if (!err) {
+        pl_pack_stats(call->out, &stats);
+    }
+    return err;
+}
+
+static enum peal_err call_look(const struct call *call)
+{
+    struct peal_standing found = { .state = PEAL_STANDS_DONE };
+    const char *name = pl_unpack_text(call->in);
+    uint64_t position = pl_unpack_number(call->in);
+    enum peal_err err =
+        call->in->bad ? say_bad() : peal_name_look(&found, call->bus, name, position);
+    pl_pack_number(call->out, found.state);
+    pl_pack_number(call->out, found.attempts);
+    pl_pack_number(call->out, (uint64_t)found.due_ns);
+    pl_pack_number(call->out, found.dead_letter);
+    pl_pack_number(call->out, found.filtered);
+    return err;
+}
+
+static enum peal_err call_version(const struct call *call)
+{
+    uint64_t version = 0;
+    const char *subject = pl_unpack_text(call->in);
+    enum peal_err err =
+        call->in->bad || !subject ? say_bad() : peal_stream_version(&version, call->bus, subject);
+    pl_pack_number(call->out, version);
+    return err;
+}
+
+static void pack_event(const struct call *call, const peal_event *event)
+{
+    size_t size = peal_event_encode(event, NULL, 0);
+    pl_pack_number(call->out, size + 1);
+    char *room = pl_pack_room(call->out, size + 1);
+    if (room) {
+        (void)peal_event_encode(event, room, size); // it fits
+        room[size] = '\0';
+    }
+}
+
+static void pack_letter(const struct call *call, const struct peal_dead_letter *letter)
+{
+    pl_pack_number(call->out, letter->id);
+    pack_event(call, letter->event);
+    pl_pack_text(call->out, letter->subscription);
+    pl_pack_text(call->out, letter->reason);
+    pl_pack_text(call->out, letter->text);
+    pl_pack_number(call->out, letter->attempts);
+    pl_pack_number(call->out, (uint64_t)letter->first_failure_ns);
+    pl_pack_number(call->out, (uint64_t)letter->last_failure_ns);
+    pl_pack_number(call->out, letter->edited);
+    pl_pack_number(call->out, letter->retrying);
+    pl_pack_number(call->out, letter->parked);
+    pl_pack_text(call->out, letter->label);
+}
+
+// Those whose type the client may read.
+static enum peal_err call_dead_list(const struct call *call)
+{
+    bool dry_run;
+    struct peal_dead_list list;
+    struct peal_dead_filter filter = pl_unpack_dead(call->in, &dry_run);
+    enum peal_err err = call->in->bad ? say_bad() : peal_dead_list(&list, call->bus, &filter);
+    if (err) {
+        return err;
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < list.count; i++) {
+        count += session_may_read(call->session, peal_event_type(list.letters[i].event));
+    }
+    pl_pack_number(call->out, count);
+    for (size_t i = 0; i < list.count; i++) {
+        if (session_may_read(call->session, peal_event_type(list.letters[i].event))) {
+            pack_letter(call, &list.letters[i]);
+        }
+    }
+    peal_dead_list_finish(&list);
+    return PEAL_OK;
+}
+
+static enum peal_err call_dead_count(const struct call *call)
+{
+    uint64_t group = pl_unpack_number(call->in), max = pl_unpack_number(call->in);
+    struct peal_dead_count rows[256];
+    size_t count = 0;
+    max = max < 256 ? max : 256;
+    enum peal_err err = call->in->bad ? say_bad()
+                                      : peal_dead_count(rows, &count, call->bus,
+                                                        (enum peal_dead_group)group, (size_t)max);
+    pl_pack_number(call->out, count);
+    for (size_t i = 0; i < count && i < max && !err; i++) {
+        pl_pack_text(call->out, rows[i].name);
+        pl_pack_number(call->out, rows[i].count);
+    }
+    return err;
+}
+
+static enum peal_err call_schedule_list(const struct call *call)
+{
+    bool dry_run;
+    struct peal_schedule_list list;
+    struct peal_schedule_filter filter = pl_unpack_schedule(call->in, &dry_run);
+    enum peal_err err = call->in->bad ? say_bad() : peal_schedule_list(&list, call->bus, &filter);
+    if (err) {
+        return err;
+    }
+    size_t count = 0;
+    for (size_t i = 0; i < list.count; i++) {
+        count += session_may_read(call->session, peal_event_type(list.events[i].event));
+    }
+    pl_pack_number(call->out, count);
+    for (size_t i = 0; i < list.count; i++) {
+        if (session_may_read(call->session, peal_event_type(list.events[i].event))) {
+            pl_pack_number(call->out, (uint64_t)list.events[i].deliver_at_ns);
+            pack_event(call, list.events[i].event);
+        }
+    }
+    peal_schedule_list_finish(&list);
+    return PEAL_OK;
+}
+
+static const struct row {
+    unsigned kind;
+    enum peal_err (*function)(const struct call *call);
+    bool manages; // more than events
+} rows[] = {
+    { PL_PROTOCOL_VERSION_OF, call_version, false },
+    { PL_PROTOCOL_CALL + PL_CALL_WHO, call_who, false },
+    { PL_PROTOCOL_CALL + PL_CALL_DEAD_RETRY, call_retry, true },
+    { PL_PROTOCOL_CALL + PL_CALL_DEAD_DISCARD, call_discard, true },
+    { PL_PROTOCOL_CALL + PL_CALL_DEAD_EDIT, call_edit, true },
+    { PL_PROTOCOL_CALL + PL_CALL_CANCEL, call_cancel, true },
+    { PL_PROTOCOL_CALL + PL_CALL_PAUSE, call_pause, true },
+    { PL_PROTOCOL_CALL + PL_CALL_RESUME, call_resume, true },
+    { PL_PROTOCOL_CALL + PL_CALL_SEEK, call_seek, true },
+    { PL_PROTOCOL_CALL + PL_CALL_FORGET, call_forget, true },
+    { PL_PROTOCOL_CALL + PL_CALL_NAMES, call_names, true },
+    { PL_PROTOCOL_CALL + PL_CALL_STATS, call_stats, true },
+    { PL_PROTOCOL_CALL + PL_CALL_LOOK, call_look, true },
+    { PL_PROTOCOL_CALL + PL_CALL_DEAD_LIST, call_dead_list, true },
+    { PL_PROTOCOL_CALL + PL_CALL_DEAD_COUNT, call_dead_count, true },
+    { PL_PROTOCOL_CALL + PL_CALL_SCHEDULE_LIST, call_schedule_list, true },
+};
+
+static size_t page_size(uint64_t wanted)
+{
+    return wanted < 4096 ? 4096 : wanted < (4U << 20) ? (size_t)wanted : 4U << 20;
+}
+
+// Events that follow each other, from a position on.
+static void stretch(struct service_session *session, const struct pl_protocol_head *head,
+                    struct pl_unpack *unpack)
+{
+    uint64_t position = pl_unpack_number(unpack), most = pl_unpack_number(unpack);
+    struct peal_query query = { .from_position = position ? position : 1 };
+    struct service_bytes *message = NULL;
+    uint64_t next = query.from_position;
+    enum peal_err err = unpack->bad
+                            ? PEAL_EINVAL
+                            : session_encode(&message, &next, session, &query, page_size(most));
+    if (err) {
+        session_refuse(session, head->number, err,
+                       unpack->bad ? "a stretch that makes no sense" : peal_error_sentence());
+        return;
+    }
+    message = message ? message : service_bytes_create(PL_EVENTS_HEAD);
+    if (message) {
+        const struct pl_events_head more = { next, next };
+        pl_protocol_head_write(message->bytes,
+                               &(struct pl_protocol_head){ PL_PROTOCOL_ANSWER, 0, head->number });
+        pl_events_head_write(message->bytes + PL_PROTOCOL_HEAD, &more);
+    }
+    session_send(session, message);
+}
+
+// Events that match, a page of them.
+static void find(struct service_session *session, const struct pl_protocol_head *head,
+                 struct pl_unpack *unpack)
+{
+    const struct peal_query query = pl_unpack_query(unpack);
+    size_t most = page_size(pl_unpack_number(unpack));
+    struct service_bytes *message = NULL;
+    uint64_t cursor = 0;
+    bool more = false;
+    enum peal_err err =
+        unpack->bad ? say_bad() : session_find(&message, session, &query, most, &cursor, &more);
+    if (err) {
+        session_refuse(session, head->number, err, peal_error_sentence());
+        return;
+    }
+    message = message ? message : service_bytes_create(PL_EVENTS_HEAD);
+    if (message) {
+        const struct pl_events_head found = { more, cursor };
+        pl_protocol_head_write(message->bytes,
+                               &(struct pl_protocol_head){ PL_PROTOCOL_ANSWER, 0, head->number });
+        pl_events_head_write(message->bytes + PL_PROTOCOL_HEAD, &found);
+    }
+    session_send(session, message);
+}
+
+bool session_call(struct service_session *session, const struct pl_protocol_head *head,
+                  struct pl_unpack *unpack)
+{
+    if (head->kind == PL_PROTOCOL_STRETCH) {
+        stretch(session, head, unpack);
+        return true;
+    }
+    if (head->kind == PL_PROTOCOL_QUERY) {
+        find(session, head, unpack);
+        return true;
+    }
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].kind != head->kind) {
+            continue;
+        }
+        if (rows[i].manages && session->config.rights.only_events) {
+            session_refuse(session, head->number, PEAL_EREFUSED, "this client may not do that");
+            return true;
+        }
+        struct pl_pack pack;
+        pl_pack_begin(&pack, &pl_seams_real);
+        const struct call call = { session, session->config.bus, unpack, &pack };
+        session_answer(session, head->number, rows[i].function(&call), &pack);
+        return true;
+    }
+    return false;
+}

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+//
+// The inside of sessions.
+#ifndef SERVICE_SESSION_INSIDE_H
+#define SERVICE_SESSION_INSIDE_H
+
+#include "service/session.h"
+
+#include "base/list.h"
+#include "base/protocol.h"
+#include "base/wire_calls.h"
+
+#include <peal/log.h>
+#include <pthread.h>
+
+// A message that came.
+struct session_request {
+    struct pl_list link;
+    size_t size;
+    char bytes[]; // 8-byte aligned
+};
+
+enum session_pump {
+    PUMP_NONE = 0, // nothing is followed
+    PUMP_IDLE,     // all there is was sent; the feed wakes it
+    PUMP_STALLED,  // no credit, or too much waits to be sent
+    PUMP_RUNS,     // a job is at it, or about to be
+};
+
+struct service_session {
+    struct service_session_config config;
+    atomic_uint refs; // who opened it, and each job
+
+    pthread_mutex_t lock; // guards what follows
+    struct pl_list queue; // requests
+    size_t queued;        // bytes
+    bool serving;         // a job is at the queue
+    bool full;            // receive has said so
+    bool closed;
+    bool greeted;
+    bool broken; // by a breach: nothing more is taken
+    enum session_pump pump;
+    int64_t credit;
+    uint64_t owed;  // the client waits until it was told of all below
+    size_t waiting; // bytes, as the last send said
+    char *pattern;  // NULL: everything
+    struct pl_list names;
+
+    pthread_mutex_t sending; // held around `send` and `drained`; guards `gone`
+    bool gone;
+
+    // The pump's alone, or whoever begins it.
+    uint64_t cursor;
+
+    struct pl_list follow_link; // in the feed, under its lock
+};
+
+// ---- session.c ----------------------------------------------------------------------------------
+
+void session_ref(struct service_session *session);
+void session_unref(struct service_session *session);
+
+// Gives a message away to be sent. NULL: there was no memory, and the client is told nothing.
+void session_send(struct service_session *session, struct service_bytes *message);
+
+// Sends an answer: what is packed, or of an error the sentence. The pack is finished.
+void session_answer(struct service_session *session, uint64_t number, enum peal_err err,
+                    struct pl_pack *pack);
+
+// The same for what the session itself refuses.
+void session_refuse(struct service_session *session, uint64_t number, enum peal_err err,
+                    const char *sentence);
+
+bool session_may_read(const struct service_session *session, const char *type);
+bool session_may_publish(const struct service_session *session, const char *type);
+
+struct service_bytes *service_bytes_create(size_t size); // NULL: no memory
+
+// ---- session_feed.c -----------------------------------------------------------------------------
+
+// The session follows from a position on. PEAL_ESTATE, PEAL_EPATTERN, ...
+enum peal_err session_follow(struct service_session *session, uint64_t from, int64_t credit,
+                             const char *pattern);
+void session_unfollow(struct service_session *session);
+void session_credit(struct service_session *session, int64_t more);
+// It may be able to go on. With session->lock.
+void session_nudge(struct service_session *session);
+
+// Frames of events from a position on, up to so many bytes, or one that is larger: a message of
+// that kind. `query` says which; its from_position is set here. *out_next: where to go on.
+// *out NULL: there was none.
+enum peal_err session_encode(struct service_bytes **out, uint64_t *out_next,
+                             struct service_session *session, struct peal_query *query,
+                             size_t bytes_max);
+
+// As session_encode of a page: *out_cursor is `after` of the next page, *out_more: there may be
+// one.
+enum peal_err session_find(struct service_bytes **out, struct service_session *session,
+                           const struct peal_query *query, size_t bytes_max, uint64_t *out_cursor,
+                           bool *out_more);
+
+enum peal_err session_ends(peal_bus *bus, uint64_t *out_first, uint64_t *out_end);
+
+// ---- session_publish.c --------------------------------------------------------------------------
+
+void session_publish(struct service_session *session, const struct pl_protocol_head *head,
+                     const struct session_request *request);
+
+// ---- session_named.c ----------------------------------------------------------------------------
+
+struct session_named; // a durable name that the client has taken
+
+void session_subscribe(struct service_session *session, const struct pl_protocol_head *head,
+                       struct pl_unpack *unpack);
+void session_unsubscribe(struct service_session *session, const struct pl_protocol_head *head,
+                         struct pl_unpack *unpack);
+void session_settle(struct service_session *session, struct pl_unpack *unpack);
+
+// The client has gone: what it has is given to others.
+void session_leave_names(struct service_session *session);
+
+uint64_t session_next_delivery(struct service_tail *feed);
+
+// A thread that uses the bus begins, or ends: the feed is not closed before.
+void session_count_thread(struct service_tail *feed, bool begins);
+
+// ---- session_calls.c ----------------------------------------------------------------------------
+
+// False: there is no such request.
+bool session_call(struct service_session *session, const struct pl_protocol_head *head,
+                  struct pl_unpack *unpack);
+
+#endif

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: MIT
+//
+// Arriving: events that a service has sent become events of this process's log.
+//
+//     bytes ─► verify, find the topic, take the type out (no lock) ─► turn: take, push ─► wake
+//
+// Nothing that comes is believed: a frame that is not whole ends it. Those that are, are written
+// side by side as this process's frames, and then copied into the log in one turn, up to SOME of
+// them. A position that was left out has no event for us either.
+//
+// What must stay true: the log here has the positions of the log there. What comes once more is
+// passed over; when memory has no room the log lets go of all it has, since it can be read again.
+#include "bus/publish.h"
+
+#include "base/error.h"
+#include "base/protocol.h"
+
+#include <assert.h>
+#include <string.h>
+
+enum { SOME = 256 };
+
+struct arriving {
+    struct pl_frame *frame; // ours, in the scratch
+    struct pl_passage passage;
+    struct pl_outside_block *outside;
+};
+
+struct party {
+    struct peal_bus *bus;
+    struct pl_slot *slot;
+    uint64_t past; // positions below are here already
+    char *scratch;
+    size_t used, room, count;
+    const char *last_name; // in the scratch or the bytes, of the topic that follows
+    struct peal_topic *last_topic;
+    struct arriving each[SOME];
+};
+
+// The attributes behind the type, and the bytes they take without the zeros at their end.
+static const char *behind_type(const struct pl_frame *frame, const char **out_type, size_t *out)
+{
+    const char *cursor = NULL, *begin = pl_frame_attributes(frame), *end = begin;
+    struct pl_attribute attribute;
+    while (pl_frame_next(frame, &cursor, &attribute)) {
+        if (attribute.tag == PL_TAG_TYPE) {
+            *out_type = attribute.bytes;
+            begin = cursor;
+        }
+        end = cursor;
+    }
+    *out = (size_t)(end - begin);
+    return begin;
+}
+
+static enum peal_err find_topic(struct party *party, const char *type, struct peal_topic **out)
+{
+    if (!party->last_topic || strcmp(party->last_topic->type, type) != 0) {
+        uint32_t number = pl_topic_number(party->bus, type);
+        if (number == PL_TYPE_INSIDE) {
+            return pl_fail(PEAL_ENOMEM, "no memory for the type \"%s\"", type);
+        }
+        party->last_topic = (struct peal_topic *)pl_topic_by_id(party->bus, number); // ours
+    }
+    *out = party->last_topic;
+    return PEAL_OK;
+}
+
+// Writes a whole frame as one of ours, into the scratch.
+static enum peal_err write_ours(struct arriving *arriving, struct party *party,
+                                const struct pl_frame *given)
+{
+    const char *type = NULL;
+    size_t rest;
+    const char *attributes = behind_type(given, &type, &rest);
+    if (!type) {
+        return pl_fail(PEAL_ECORRUPT, "a service sent an event without a type");
+    }
+    enum peal_err err = find_topic(party, type, &arriving->passage.topic);
+    if (err) {
+        return err;
+    }
+    size_t size, room = pl_round8(rest);
+    const void *data = pl_frame_data(given, &size);
+    struct pl_frame *frame = arriving->frame;
+    *frame = *given;
+    frame->type = arriving->passage.topic->id;
+    frame->crc = 0;
+    frame->attribute_words = (uint16_t)(room / 8);
+    char *at = (char *)(frame + 1);
+    memcpy(at, attributes, rest);
+    memset(at + rest, 0, room - rest);
+    arriving->outside = NULL;
+    if (size > PL_INSIDE_MAX) {
+        arriving->outside = pl_outside_copy(party->bus->seams, data, size);
+        if (!arriving->outside) {
+            return pl_fail(PEAL_ENOMEM, "no memory for data of %zu bytes", size);
+        }
+        const struct pl_outside place = { arriving->outside + 1, size };
+        memcpy(at + room, &place, sizeof place);
+        frame->flags = (uint16_t)((frame->flags & ~PL_FLAG_PAD) | PL_FLAG_OUTSIDE);
+        frame->length = (uint32_t)(sizeof *frame + room + sizeof place);
+    } else {
+        size_t padded = pl_round8(size);
+        if (size > 0) {
+            memcpy(at + room, data, size);
+            memset(at + room + size, 0, padded - size);
+        }
+        frame->length = (uint32_t)(sizeof *frame + room + padded);
+    }
+    party->used += frame->length;
+    return PEAL_OK;
+}
+
+// One frame of the bytes becomes one of the party, unless it is here already.
+static enum peal_err take_in(struct party *party, const char *bytes, size_t size)
+{
+    enum peal_err err = pl_frame_verify(bytes, size);
+    if (err) {
+        return err;
+    }
+    uint64_t position;
+    memcpy(&position, bytes + offsetof(struct pl_frame, position), sizeof position);
+    if (position < party->past) {
+        return PEAL_OK;
+    }
+    assert(party->scratch); // there is room for each
+    struct arriving *arriving = &party->each[party->count];
+    arriving->frame = (struct pl_frame *)(void *)(party->scratch + party->used);
+    // Behind it, so that it is read where it is aligned.
+    char *given = party->scratch + party->used + pl_round8(size);
+    memcpy(given, bytes, size);
+    err = write_ours(arriving, party, (const struct pl_frame *)(const void *)given);
+    if (!err) {
+        party->past = position + 1;
+        party->count++;
+    }
+    return err;
+}
+
+// ---- in the turn --------------------------------------------------------------------------------
+
+static enum peal_err enter(struct party *party)
+{
+    for (size_t i = 0; i < party->count; i++) {
+        struct pl_passage *passage = &party->each[i].passage;
+        enum peal_err err = pl_route_enter(&passage->route, party->slot, passage->topic);
+        if (err) {
+            return err;
+        }
+        pl_route_leave(party->bus, party->slot); // held all the same: bus->batching
+    }
+    return PEAL_OK;
+}
+
+static bool any_stale(const struct party *party)
+{
+    for (size_t i = 0; i < party->count; i++) {
+        if (pl_passage_is_stale(&party->each[i].passage)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum peal_err take_turn(struct party *party)
+{
+    struct peal_bus *bus = party->bus;
+    pl_turn_take(&bus->log->turn, bus->seams);
+    while (__builtin_expect(any_stale(party), 0)) {
+        pl_turn_give(&bus->log->turn, bus->seams);
+        enum peal_err err = enter(party);
+        if (err) {
+            return err;
+        }
+        pl_turn_take(&bus->log->turn, bus->seams);
+    }
+    return PEAL_OK;
+}
+
+// All of them, or as many as there is room for: then the log begins anew behind them, and who wants
+// them reads them back.
+static struct pl_intake *append_all(struct party *party)
+{
+    struct pl_log *log = party->bus->log;
+    struct pl_intake *woken = NULL;
+    size_t taken = 0;
+    while (taken < party->count) {
+        struct arriving *arriving = &party->each[taken];
+        if (pl_log_take(log, arriving->frame, arriving->outside)) {
+            break;
+        }
+        arriving->outside = NULL;
+        taken++;
+    }
+    if (taken < party->count) {
+        pl_log_restart(log, party->past);
+    } else {
+        pl_log_publish(log, party->past);
+    }
+    for (size_t i = 0; i < party->count; i++) {
+        woken = pl_push_all(party->each[i].passage.route, party->each[i].frame, woken);
+    }
+    return woken;
+}
+
+static enum peal_err hand_over(struct party *party)
+{
+    struct peal_bus *bus = party->bus;
+    atomic_fetch_add_explicit(&bus->batching, 1, memory_order_seq_cst); // as in batch.c
+    enum peal_err err = enter(party);
+    err = err ? err : take_turn(party);
+    if (!err) {
+        struct pl_intake *woken = append_all(party);
+        pl_turn_give(&bus->log->turn, bus->seams);
+        pl_wake_all(woken);
+    }
+    atomic_fetch_sub_explicit(&bus->batching, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&bus->quiet_wanted, memory_order_relaxed) != 0) {
+        pl_quiet_wake(bus);
+    }
+    for (size_t i = 0; i < party->count; i++) {
+        pl_outside_free(bus->seams, party->each[i].outside);
+    }
+    party->count = 0;
+    party->used = 0;
+    return err;
+}
+
+// ---- all that came ------------------------------------------------------------------------------
+
+// Room for a frame twice: as it came, and as ours, which may have the place of its data in it.
+static size_t room_for(size_t size)
+{
+    return 2 * size + sizeof(struct pl_outside) + 16;
+}
+
+static bool make_room(struct party *party, size_t size)
+{
+    if (party->room - party->used >= room_for(size)) {
+        return true;
+    }
+    size_t room = room_for(size) > 262144 ? room_for(size) : 262144;
+    char *scratch = pl_alloc(party->bus->seams, room);
+    if (scratch) {
+        pl_release(party->bus->seams, party->scratch);
+        party->scratch = scratch;
+        party->room = room;
+        party->used = 0;
+    }
+    return scratch != NULL;
+}
+
+// Where the log there ends without an event, it ends here.
+static void catch_up(struct peal_bus *bus, uint64_t next)
+{
+    struct pl_log *log = bus->log;
+    pl_turn_take(&log->turn, bus->seams);
+    if (next > pl_log_end(log)) {
+        pl_log_pass(log, next);
+    }
+    pl_turn_give(&log->turn, bus->seams);
+}
+
+static enum peal_err arrive(struct party *party, const struct pl_arrivals *arrivals)
+{
+    struct pl_unpack unpack = { .at = arrivals->bytes, .left = arrivals->size };
+    const char *bytes;
+    size_t size;
+    enum peal_err err = PEAL_OK;
+    while (!err && (bytes = pl_events_next(&unpack, &size))) {
+        bool full = party->count == SOME || party->room - party->used < room_for(size);
+        if (full && party->count > 0) {
+            err = hand_over(party);
+        }
+        if (!err && !make_room(party, size)) {
+            err = pl_fail(PEAL_ENOMEM, "no memory to take an event of %zu bytes", size);
+        }
+        err = err ? err : take_in(party, bytes, size);
+    }
+    enum peal_err last = party->count > 0 ? hand_over(party) : PEAL_OK;
+    err = err ? err : last;
+    if (!err && unpack.bad) {
+        err = pl_fail(PEAL_ECORRUPT, "a service sent bytes that are no events");
+    }
+    if (!err) {
+        catch_up(party->bus, arrivals->next);
+    }
+    return err;
+}
+
+enum peal_err pl_bus_arrive(void *context, const struct pl_arrivals *arrivals)
+{
+    struct peal_bus *bus = context;
+    struct party *party = pl_alloc(bus->seams, sizeof *party);
+    if (!party) {
+        return pl_fail(PEAL_ENOMEM, "no memory to take events");
+    }
+    party->bus = bus;
+    party->slot = pl_slot_mine(bus);
+    party->past = pl_log_end(bus->log);
+    party->scratch = NULL;
+    party->last_topic = NULL;
+    party->used = party->room = party->count = 0;
+    enum peal_err err = party->slot ? arrive(party, arrivals) : PEAL_ENOMEM;
+    pl_release(bus->seams, party->scratch);
+    pl_release(bus->seams, party);
+    return err;
+}

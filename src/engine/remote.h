@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT
+//
+// Remote: the log of a service, as a bus in another process has it.
+//
+//     publishers ─► spool (remote_spool.c) ──┐
+//     who calls  ─► calls (remote_call.c) ───┤     one thread      one connection
+//                                            ├─► remote_link.c ◄──────────────────► service
+//     bus->arrive ◄── EVENTS ────────────────┘
+//
+// One thread has the connection. Others leave with it what they want to be sent and, if they want
+// an answer, wait for it. When the connection breaks, the thread makes another, after a pause that
+// doubles from PL_REMOTE_PAUSE_MS to PL_REMOTE_PAUSE_MAX_MS, of which chance takes up to a half.
+//
+// What was published and not answered is sent again, in the order in which it was published, marked
+// as a repeat: each message has had an id since before it was first sent, and the service finds
+// those that it has. What was followed goes on behind the last position that arrived. A call that
+// changes something and was under way is PEAL_EIO: whether it was done is unknown; one that only
+// looks is made again.
+//
+// Threads: `lock` guards what is not said otherwise. The thread of the link never waits for others
+// but for their locks.
+#ifndef PL_ENGINE_REMOTE_H
+#define PL_ENGINE_REMOTE_H
+
+#include "base/list.h"
+#include "base/lock.h"
+#include "base/protocol.h"
+#include "base/websocket.h"
+#include "engine/local.h"
+
+#define PL_REMOTE_PORT         7325
+#define PL_REMOTE_OPEN_MS      5000  // for the first connection
+#define PL_REMOTE_CONNECT_MS   5000  // for each later one
+#define PL_REMOTE_WAIT_MS      30000 // for an answer
+#define PL_REMOTE_PAUSE_MS     20
+#define PL_REMOTE_PAUSE_MAX_MS 5000
+#define PL_REMOTE_PING_MS      10000   // of silence; of twice as much more the service is gone
+#define PL_REMOTE_CREDIT       8388608 // bytes of events that may be on their way
+#define PL_REMOTE_OUT          524288  // bytes that wait to be sent, about
+
+// A PUBLISH: messages that go together, and whoever waits to hear of them.
+struct pl_remote_block {
+    struct pl_list link; // in `waiting` or in `sent`
+    unsigned refs;       // the spool's, and one for each who waits
+    atomic_uint done;    // 1: answered. Release, after what is below
+    uint64_t number;
+    unsigned count, flags; // of messages; PL_PUBLISH_*
+    bool sealed;           // it takes no more
+    uint64_t from;         // where the service's log ended when it was first sent
+    char *bytes;           // PL_PUBLISH_HEAD, then records
+    size_t size, room;
+    struct pl_outcome *outcomes; // NULL: it failed as a whole
+    enum peal_err err;           // then the code
+    char *sentence;              // of the first that failed; NULL: there was no memory for it
+    unsigned unheard;            // messages nobody waits for
+};
+
+// A request that somebody waits for, on its stack.
+struct pl_remote_call {
+    struct pl_list link;
+    uint64_t number;
+    const struct pl_pack *pack;
+    bool only_looks; // it may be made again
+    bool sent;
+    atomic_uint done; // 1: answered, or given up
+    enum peal_err err;
+    char *answer; // *given*: all of the message; NULL: none
+    size_t answer_size;
+};
+
+struct pl_remote {
+    const struct pl_seams *seams;
+    struct pl_local *local;
+    char *host, *path, *token, *name; // `name`: "http://host:port", for sentences
+    uint16_t port;
+    int bell;
+    struct pl_thread *thread;
+    atomic_bool stopping;
+
+    // The first connection: 0 not yet, 1 it is there, 2 it failed.
+    atomic_uint opened;
+    enum peal_err open_err;
+    char open_sentence[256];
+
+    struct pl_mutex lock;
+    bool connected;
+    atomic_bool asleep; // the link looks at nothing until the bell rings
+    uint64_t next_number;
+    struct pl_list calls;         // in order of their numbers
+    struct pl_list waiting, sent; // blocks
+    size_t spooled, spool_max;    // bytes of blocks
+    atomic_uint room_word;        // changes when there is room, or nothing is left
+    bool wants_follow, following; // following: FOLLOW was answered on this connection
+    uint64_t ids[2];              // what the next id is made of
+    uint64_t lost;                // published for nobody to hear of it, and refused
+
+    enum peal_pressure pressure;
+    uint64_t block_ms;
+
+    struct pl_list names; // durable names that are taken
+    uint64_t epoch;       // of the connection: how many there were
+
+    // What became of deliveries, newest first: any thread pushes (release), the link takes all
+    // (acquire).
+    _Atomic(struct pl_settlement *) settlements;
+    _Atomic uint64_t settling; // of them, those that are not in `out` yet
+
+    // Of the service's log, as was last heard.
+    _Atomic uint64_t first, end;
+    atomic_uint arrived; // changes when something has
+
+    enum peal_err (*arrive)(void *context, const struct pl_arrivals *arrivals);
+    void (*deliver)(void *context, const struct pl_afar_delivery *delivery);
+    void (*void_deliveries)(void *context, uint64_t subscription);
+    void *arrive_context;
+    struct pl_types types;
+    peal_log_callback *say;
+    void *say_context;
+
+    // The link's alone.
+    int socket;
+    struct pl_ws_reader reader;
+    char *out;
+    size_t out_begin, out_end, out_room;
+    uint64_t follow_number;
+    size_t consumed; // bytes of events since the last credit
+    int64_t heard;   // when something last came
+    bool pinged;
+    bool told; // that it is not connected
+};
+
+// ---- remote_link.c ------------------------------------------------------------------------------
+
+// Starts the link, and waits until it is connected. PEAL_EIO, PEAL_ENOMEM, PEAL_EREFUSED, ...
+enum peal_err pl_remote_start(struct pl_remote *remote);
+
+// Ends the link: who waits is told PEAL_ECLOSED.
+void pl_remote_end(struct pl_remote *remote);
+
+// There is something to be sent. With the lock.
+void pl_remote_wake(struct pl_remote *remote);
+
+void pl_remote_say(const struct pl_remote *remote, enum peal_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+// ---- remote_names.c -----------------------------------------------------------------------------
+
+// A durable name that is taken.
+struct pl_remote_name {
+    struct pl_list link;
+    uint64_t id;
+    uint64_t epoch;      // of the connection on which it was last taken
+    bool ready;          // it was taken once, and is taken again by the link
+    struct pl_pack pack; // SUBSCRIBE
+};
+
+// The members `take_name`, `give_name` and `settle_afar` of an engine.
+enum peal_err pl_remote_take_name(struct pl_engine *engine, const struct pl_afar *afar);
+void pl_remote_give_name(struct pl_engine *engine, uint64_t subscription);
+void pl_remote_settle(struct pl_engine *engine, struct pl_settlement *settlement);
+
+// All that is to be said of deliveries, oldest first: *given*, a chain.
+struct pl_settlement *pl_remote_settlements(struct pl_remote *remote);
+void pl_remote_free_settlements(struct pl_remote *remote, struct pl_settlement *chain);
+void pl_remote_drop_names(struct pl_remote *remote); // nobody uses it any more
+
+// ---- remote_spool.c -----------------------------------------------------------------------------
+
+enum peal_err pl_remote_publish(struct pl_engine *engine, const struct pl_departures *what,
+                                struct peal_receipt *receipts);
+
+// Waits until all that was published is answered. PEAL_EIO: it is not, and why.
+enum peal_err pl_remote_flush(struct pl_remote *remote, int64_t deadline);
+
+// The block that is to be sent next, moved to `sent`; NULL: none. With the lock.
+struct pl_remote_block *pl_remote_next_block(struct pl_remote *remote);
+
+// Takes the answer to a block. False: it is none. No lock.
+bool pl_remote_block_answered(struct pl_remote *remote, const struct pl_protocol_head *head,
+                              const char *bytes, size_t size);
+
+// All that was sent is to be sent again. With the lock.
+void pl_remote_repeat(struct pl_remote *remote);
+
+// Who waits is told, and nothing is left. With the lock.
+void pl_remote_drop_blocks(struct pl_remote *remote);
+
+// ---- remote_call.c ------------------------------------------------------------------------------
+
+// Makes a request, and waits for its answer: `pack` is *borrowed*, its head is written here.
+// *out_answer is *given* (pl_release), all of the message. The code is the answer's.
+enum peal_err pl_remote_call(struct pl_remote *remote, unsigned kind, struct pl_pack *pack,
+                             char **out_answer, size_t *out_size);
+
+// Takes the answer to a call. No lock.
+void pl_remote_call_answered(struct pl_remote *remote, const struct pl_protocol_head *head,
+                             const char *bytes, size_t size);
+
+// Those that were under way: what may be made again is; the others are told. `closing`: all are
+// told. With the lock.
+void pl_remote_break_calls(struct pl_remote *remote, bool closing);
+
+// ---- remote_past.c ------------------------------------------------------------------------------
+
+// What the log's past is read by.
+enum peal_err pl_remote_read(void *context, struct pl_segment **out, uint64_t position);
+uint64_t pl_remote_first(void *context);
+
+// As `find` of an engine.
+enum peal_err pl_remote_find(struct pl_engine *engine, const struct peal_query *query,
+                             struct pl_findings *out);
+
+#endif

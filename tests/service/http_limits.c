@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT
+// ctest: threaded
+//
+// Limits of the server that a configuration sets: each is reached here.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "support/client.h"
+#include "support/serving.h"
+
+static void an_address_has_no_more_connections_than_it_may(void **state)
+{
+    (void)state;
+    const struct service_options options = { .limits = { .per_address = 3 } };
+    struct serving serving;
+    struct client clients[4];
+    serving_open(&serving, "mem:", &options);
+    for (size_t i = 0; i < 3; i++) {
+        client_open(&clients[i], serving.port);
+        assert_int_equal(client_ask(&clients[i], "GET", "/healthz", NULL, NULL), 200);
+    }
+
+    client_open(&clients[3], serving.port);
+    client_answer(&clients[3]);
+    assert_int_equal(clients[3].status, 503);
+    assert_string_equal(client_header(&clients[3], "Retry-After"), "5");
+    client_close(&clients[3]);
+
+    // The others are not disturbed, and who leaves makes room.
+    assert_int_equal(client_ask(&clients[0], "GET", "/healthz", NULL, NULL), 200);
+    client_close(&clients[1]);
+    assert_true(serving_settles(&serving, 2));
+    client_open(&clients[1], serving.port);
+    assert_int_equal(client_ask(&clients[1], "GET", "/healthz", NULL, NULL), 200);
+    for (size_t i = 0; i < 3; i++) {
+        client_close(&clients[i]);
+    }
+    serving_close(&serving);
+}
+
+static void a_first_line_is_no_longer_than_it_may_be(void **state)
+{
+    (void)state;
+    const struct service_options options = { .limits = { .line_bytes = 300 } };
+    struct serving serving;
+    struct client client;
+    char path[400] = "/v1/events?subject=";
+    serving_open(&serving, "mem:", &options);
+    client_open(&client, serving.port);
+
+    memset(path + strlen(path), 'x', 250);
+    assert_int_equal(client_ask(&client, "GET", path, NULL, NULL), 200);
+    memset(path + strlen(path), 'x', 60);
+    assert_int_equal(client_ask(&client, "GET", path, NULL, NULL), 414);
+    assert_non_null(strstr(client.body, "longer than is taken here"));
+    assert_true(client_is_ended(&client));
+
+    client_close(&client);
+    serving_close(&serving);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_address_has_no_more_connections_than_it_may),
+        cmocka_unit_test(a_first_line_is_no_longer_than_it_may_be),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
