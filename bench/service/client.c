@@ -244,13 +244,14 @@ static size_t count_frames(struct client *client)
     }
 }
 
-// Lines that begin with "data:"; the last may not be whole.
+// Lines that begin with "data:"; the last may not be whole. The length of a chunk is a line of its
+// own and may begin with "da", never with "dat".
 static size_t count_lines(struct client *client)
 {
     size_t count = 0;
     char *at = client->bytes + client->from, *end = client->bytes + client->to, *next;
     while ((next = memchr(at, '\n', (size_t)(end - at)))) {
-        count += *at == 'd';
+        count += next - at > 3 && memcmp(at, "dat", 3) == 0;
         at = next + 1;
     }
     client->from = (size_t)(at - client->bytes);
