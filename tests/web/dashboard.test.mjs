@@ -262,8 +262,13 @@ dashboard("the_keyboard_alone_opens_and_closes_an_event", "/", async (page) => {
     await page.keyboard.type(`${type}.*`);
     await page.keyboard.press("Enter");
     await listening(page, type);
-    await chain(type);
-    await row(page, `${type}.effect`).waitFor();
+    // What was typed is asked for once more a moment later: what comes meanwhile may not be shown.
+    const shown = row(page, `${type}.effect`).first();
+    for (let tries = 0; tries < 5 && !(await shown.isVisible()); tries++) {
+        await chain(type);
+        await shown.waitFor({ timeout: 4000 }).catch(() => {});
+    }
+    await shown.waitFor();
     await page.keyboard.press("Escape");
 
     await page.keyboard.press("ArrowDown");
