@@ -70,7 +70,7 @@ void net_stream_close(struct net_stream *stream); // at once; `gone` is called s
 // From now on so many ms, then the stream is gone; 0: none. To about a second.
 void net_stream_deadline(struct net_stream *stream, uint64_t ms);
 
-// The peer's address as text: "127.0.0.1", "::1"; "" for none. And a hash of it.
+// The peer's address as text: "127.0.0.1", "::1"; "" for none. *Borrowed* from the stream.
 const char *net_stream_peer(const struct net_stream *stream);
 bool net_stream_is_tls(const struct net_stream *stream);
 

@@ -4,17 +4,17 @@
 // the pulls that wait: they look again every TICK_MS, and whoever does not settle is swept then
 // too.
 //
-// The file is written whole, beside, and renamed (settle, rename, settle the folder): after a crash
-// it is the old one or the new one.
+// The file is written whole (keep.h), under a lock of its own: neither the loop nor who looks
+// something up waits for the disk.
 #include "service/pulls.h"
 
 #include "service/events.h"
 #include "service/hooks.h"
 #include "service/json.h"
+#include "service/keep.h"
 
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -22,6 +22,8 @@
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
+
+#define FILE_NAME "subscriptions.json"
 
 enum { TICK_MS = 20, IDLE_MS = 1000, PATH_SIZE = 4096, NAME_SIZE = 1025, GIVE_UP_MS = 1000 };
 
@@ -53,14 +55,15 @@ struct pull {
 
 struct service_pulls {
     struct service *service;
-    pthread_mutex_t lock; // the list
+    pthread_mutex_t writing; // who adds one, or writes the file; before `lock`
+    pthread_mutex_t lock;    // the list, for moments
     struct pull *first;
     size_t count;
     uint64_t life; // of this process: receipts of another one are known by it
     uint64_t numbers;
     struct waiter *waiters;
     struct net_timer tick;
-    char path[PATH_SIZE]; // of the file; "" for none
+    char folder[PATH_SIZE]; // of the file; "" for none
 };
 
 static void lock(struct service_pulls *pulls)
@@ -105,61 +108,34 @@ static void free_pull(struct pull *pull)
 
 // ---- the file -----------------------------------------------------------------------------------
 
-static bool write_all(int file, const char *bytes, size_t size)
+// All definitions there are, as text; *given*: free. NULL: no memory.
+static char *print(struct service_pulls *pulls)
 {
-    while (size > 0) {
-        ssize_t written = write(file, bytes, size);
-        if (written < 0 && errno != EINTR) {
-            return false;
-        }
-        bytes += written > 0 ? written : 0;
-        size -= written > 0 ? (size_t)written : 0;
-    }
-    return true;
-}
-
-static bool sync_folder(const char *path)
-{
-    char folder[PATH_SIZE];
-    (void)snprintf(folder, sizeof folder, "%s", path);
-    *strrchr(folder, '/') = 0;
-    int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool good = file >= 0 && fsync(file) == 0;
-    if (file >= 0) {
-        (void)close(file);
-    }
-    return good;
-}
-
-static bool store(const char *path, const char *text)
-{
-    char beside[PATH_SIZE + 8];
-    (void)snprintf(beside, sizeof beside, "%s.new", path);
-    int file = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    bool good = file >= 0 && write_all(file, text, strlen(text)) && fsync(file) == 0;
-    good = (file < 0 || close(file) == 0) && good;
-    return good && rename(beside, path) == 0 && sync_folder(path);
-}
-
-// With the lock.
-static enum peal_err save(struct service_pulls *pulls)
-{
-    if (!*pulls->path) {
-        return PEAL_OK;
-    }
     json_t *list = json_array();
+    lock(pulls);
     for (struct pull *pull = pulls->first; pull; pull = pull->next) {
         (void)json_array_append(list, pull->definition);
     }
+    unlock(pulls);
     json_t *document = json_pack("{s:i, s:o}", "version", 1, "subscriptions", list);
     char *text = document ? json_dumps(document, JSON_INDENT(2)) : NULL;
-    bool good = text && store(pulls->path, text);
+    json_decref(document);
+    return text;
+}
+
+// With `writing`, and not the list's lock: the loop does not wait for the disk.
+static enum peal_err save(struct service_pulls *pulls)
+{
+    if (!*pulls->folder) {
+        return PEAL_OK;
+    }
+    char *text = print(pulls);
+    bool good = text && service_keep(pulls->folder, FILE_NAME, text, strlen(text));
     if (!good) {
-        service_say(pulls->service, PEAL_LEVEL_ERROR, "%s: cannot be written: %s", pulls->path,
-                    strerrordesc_np(errno));
+        service_say(pulls->service, PEAL_LEVEL_ERROR, "%s/" FILE_NAME ": cannot be written: %s",
+                    pulls->folder, strerrordesc_np(errno));
     }
     free(text);
-    json_decref(document);
     return good ? PEAL_OK : PEAL_EIO;
 }
 
@@ -224,7 +200,7 @@ static bool read_definition(struct service_call *call, json_t *body, struct defi
     return false;
 }
 
-// Subscribes, and puts it on the list. With the lock, so that of two with one name one is first.
+// Subscribes, and puts it on the list. With `writing`, so that of two with one name one is first.
 static enum peal_err add(struct service_pulls *pulls, const struct definition *wanted,
                          const struct service_start *start, json_t *document)
 {
@@ -255,9 +231,11 @@ static enum peal_err add(struct service_pulls *pulls, const struct definition *w
     (void)snprintf(pull->name, sizeof pull->name, "%s", wanted->name);
     pull->ack_wait_ms = wanted->ack_wait_ms;
     pull->definition = json_incref(document);
+    lock(pulls);
     pull->next = pulls->first;
     pulls->first = pull;
     pulls->count++;
+    unlock(pulls);
     return PEAL_OK;
 }
 
@@ -265,14 +243,15 @@ static bool create(struct service_call *call, const struct definition *wanted,
                    const struct service_start *start, json_t *body)
 {
     struct service_pulls *pulls = call->service->pulls;
+    (void)pthread_mutex_lock(&pulls->writing);
     lock(pulls);
     bool taken = *find(pulls, wanted->name) != NULL;
-    enum peal_err err = taken                               ? PEAL_EEXISTS
-                        : pulls->count >= SERVICE_PULLS_MAX ? PEAL_ELIMIT
-                                                            : add(pulls, wanted, start, body);
+    bool full = pulls->count >= SERVICE_PULLS_MAX;
+    unlock(pulls);
+    enum peal_err err = taken ? PEAL_EEXISTS : full ? PEAL_ELIMIT : add(pulls, wanted, start, body);
     if (taken) {
         service_refuse(call, 409, "exists", "there is a subscription %s already", wanted->name);
-    } else if (err == PEAL_ELIMIT && pulls->count >= SERVICE_PULLS_MAX) {
+    } else if (full) {
         service_refuse(call, 413, "limit", "there are %d subscriptions of this kind already",
                        SERVICE_PULLS_MAX);
     } else if (err) {
@@ -284,7 +263,7 @@ static bool create(struct service_call *call, const struct definition *wanted,
                        wanted->name);
         err = PEAL_EIO;
     }
-    unlock(pulls);
+    (void)pthread_mutex_unlock(&pulls->writing);
     return !err;
 }
 
@@ -715,13 +694,13 @@ bool service_pulls_remove(struct service_pulls *pulls, const char *name)
 
 enum peal_err service_pulls_save(struct service_pulls *pulls)
 {
-    lock(pulls);
+    (void)pthread_mutex_lock(&pulls->writing);
     enum peal_err err = save(pulls);
-    unlock(pulls);
+    (void)pthread_mutex_unlock(&pulls->writing);
     return err;
 }
 
-// Those that were there before. What cannot be had again is said, and left in the file.
+// Those that were there before. What cannot be had again is said; the next writing leaves it out.
 static void restore(struct service_pulls *pulls, json_t *document)
 {
     json_t *row;
@@ -734,8 +713,8 @@ static void restore(struct service_pulls *pulls, json_t *document)
         if (!read_definition(&call, row, &wanted) || add(pulls, &wanted, &start, row)) {
             const char *name = json_string_value(json_object_get(row, "name"));
             service_say(pulls->service, PEAL_LEVEL_ERROR,
-                        "%s: the subscription %s cannot be opened again: %s", pulls->path,
-                        name ? name : "without a name", peal_error_sentence());
+                        "%s/" FILE_NAME ": the subscription %s cannot be opened again: %s",
+                        pulls->folder, name ? name : "without a name", peal_error_sentence());
         }
         net_text_finish(&call.text);
         net_text_finish(&call.headers);
@@ -745,13 +724,15 @@ static void restore(struct service_pulls *pulls, json_t *document)
 static enum peal_err load(struct service_pulls *pulls)
 {
     json_error_t error;
-    if (!*pulls->path || access(pulls->path, F_OK)) {
+    char path[PATH_SIZE + sizeof FILE_NAME];
+    (void)snprintf(path, sizeof path, "%s/" FILE_NAME, pulls->folder);
+    if (!*pulls->folder || access(path, F_OK)) {
         return PEAL_OK;
     }
-    json_t *document = json_load_file(pulls->path, JSON_REJECT_DUPLICATES, &error);
+    json_t *document = json_load_file(path, JSON_REJECT_DUPLICATES, &error);
     if (!document || json_integer_value(json_object_get(document, "version")) != 1) {
         service_say(pulls->service, PEAL_LEVEL_ERROR,
-                    "%s: cannot be read (%s): mend it, or move it away", pulls->path,
+                    "%s: cannot be read (%s): mend it, or move it away", path,
                     document ? "it is of another version" : error.text);
         json_decref(document);
         return PEAL_ECORRUPT;
@@ -770,11 +751,12 @@ enum peal_err service_pulls_open(struct service_pulls **out, struct service *ser
     }
     pulls->service = service;
     (void)pthread_mutex_init(&pulls->lock, NULL); // of the usual kind: cannot fail
+    (void)pthread_mutex_init(&pulls->writing, NULL);
     struct timespec now;
     (void)clock_gettime(CLOCK_REALTIME, &now);
     pulls->life = (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
     if (folder) {
-        (void)snprintf(pulls->path, sizeof pulls->path, "%s/subscriptions.json", folder);
+        (void)snprintf(pulls->folder, sizeof pulls->folder, "%s", folder);
     }
     pulls->tick = (struct net_timer){ .run = on_tick, .context = pulls };
     enum peal_err err = net_timer_set(&pulls->tick, service->loop, TICK_MS);
@@ -804,5 +786,6 @@ void service_pulls_close(struct service_pulls *pulls)
         free_pull(pull);
     }
     (void)pthread_mutex_destroy(&pulls->lock);
+    (void)pthread_mutex_destroy(&pulls->writing);
     free(pulls);
 }

@@ -5,6 +5,7 @@
 #include "service/webhook_store.h"
 
 #include "base/error.h"
+#include "service/keep.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -89,38 +90,6 @@ static char *print(struct service_plan *const *plans, size_t count)
     return text;
 }
 
-static bool write_all(int file, const char *text, size_t size)
-{
-    while (size > 0) {
-        ssize_t written = write(file, text, size);
-        if (written < 0 && errno == EINTR) {
-            continue;
-        }
-        if (written <= 0) {
-            return false;
-        }
-        text += written;
-        size -= (size_t)written;
-    }
-    return true;
-}
-
-// Writes and syncs a new file. The one of that name, which a crash may have left, goes: its mode
-// would stay.
-static bool write_file(int directory, const char *name, const char *text)
-{
-    (void)unlinkat(directory, name, 0); // it need not be there; if it cannot go, opening fails
-    int file = openat(directory, name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (file < 0) {
-        return false;
-    }
-    bool written = write_all(file, text, strlen(text)) && fsync(file) == 0;
-    int failure = errno;
-    written = close(file) == 0 && written;
-    errno = written ? 0 : failure;
-    return written;
-}
-
 enum peal_err service_store_write(const char *directory, struct service_plan *const *plans,
                                   size_t count)
 {
@@ -129,14 +98,8 @@ enum peal_err service_store_write(const char *directory, struct service_plan *co
         return pl_fail(PEAL_EINVAL, "a webhook was not kept: a text of it is no UTF-8, or there is "
                                     "no memory");
     }
-    int folder = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    bool kept = folder >= 0 && write_file(folder, SERVICE_WEBHOOK_FILE ".new", text) &&
-                renameat(folder, SERVICE_WEBHOOK_FILE ".new", folder, SERVICE_WEBHOOK_FILE) == 0 &&
-                fsync(folder) == 0;
+    bool kept = service_keep(directory, SERVICE_WEBHOOK_FILE, text, strlen(text));
     int failure = errno;
-    if (folder >= 0) {
-        (void)close(folder); // it was read only
-    }
     service_secret_wipe(text, strlen(text));
     free(text);
     return kept ? PEAL_OK

@@ -4,9 +4,8 @@
 //
 //     {"version": 1, "webhooks": [{"name": "...", "url": "...", "secrets": [...], ...}]}
 //
-// It is written to webhooks.json.new (0600), synced, renamed, and the directory is synced: at any
-// moment the file is the one before or the one after. A file of another version, or with a member
-// nobody knows, is PEAL_ECORRUPT and left alone: it may be of a later Peal.
+// At any moment the file is the one before or the one after (keep.h). A file of another version, or
+// with a member nobody knows, is PEAL_ECORRUPT and left alone: it may be of a later Peal.
 #ifndef SERVICE_WEBHOOK_STORE_H
 #define SERVICE_WEBHOOK_STORE_H
 
