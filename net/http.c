@@ -8,19 +8,14 @@
 //
 // A request has memory of its own only while it is under way, so that an idle connection is small.
 // Its head is copied once, since the bytes it came in are another's soon.
-#include "net/http.h"
-
+#include "net/http_inside.h"
 #include "net/text.h"
 
-#include <errno.h>
-#include <event2/event.h>
 #include <fcntl.h>
-#include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,42 +23,10 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BACKLOG = 4096, ACCEPTS = 64, DATE_SIZE = 40 };
-
 enum state { STATE_HEAD, STATE_BODY, STATE_ANSWER };
 
-struct listener {
-    struct listener *next;
-    struct net_http *http;
-    struct event *event;
-    int socket;
-    SSL_CTX *tls;
-};
-
-struct connection;
-
-// As in struct net_http_counts; written by the loop alone, read by any thread.
-struct counts {
-    _Atomic uint64_t connections, refused, requests, answers[6], bytes_in, bytes_out, open;
-};
-
-struct net_http {
-    struct net_loop *loop;
-    struct net_streams *streams;
-    struct net_http_limits limits;
-    const struct net_http_ops *ops;
-    void *context;
-    struct listener *listeners;
-    struct connection *connections;
-    struct counts counts;
-    int spare; // a descriptor to give away when there is none left
-    bool draining;
-    time_t dated;
-    char date[DATE_SIZE];
-};
-
 struct net_request {
-    struct connection *connection;
+    struct net_connection *connection;
     struct net_head head;
     char *head_bytes;
     void *user;
@@ -83,10 +46,10 @@ struct net_request {
     bool body_chosen, body_done, held, begun, chunked, bodyless, answered;
 };
 
-struct connection {
+struct net_connection {
     struct net_http *http;
     struct net_stream *stream;
-    struct connection *next, **link;
+    struct net_connection *next, **link;
     struct net_request *request;
     enum state state;
     bool closing;    // when the answer is over
@@ -96,21 +59,14 @@ struct connection {
 
 static const struct net_stream_ops stream_ops;
 
-// Relaxed: one thread writes, and a number says nothing about another one.
-static void count(_Atomic uint64_t *number, uint64_t more)
-{
-    uint64_t now = atomic_load_explicit(number, memory_order_relaxed);
-    atomic_store_explicit(number, now + more, memory_order_relaxed);
-}
-
 static uint64_t counted(const _Atomic uint64_t *number)
 {
-    return atomic_load_explicit(number, memory_order_relaxed); // as above
+    return atomic_load_explicit(number, memory_order_relaxed); // as in net_count
 }
 
 // ---- requests come and go -----------------------------------------------------------------------
 
-static void free_request(struct connection *connection)
+static void free_request(struct net_connection *connection)
 {
     struct net_request *request = connection->request;
     if (request) {
@@ -123,13 +79,13 @@ static void free_request(struct connection *connection)
 }
 
 // The answer is on its way: the next request, or the end.
-static void end_request(struct connection *connection)
+static void end_request(struct net_connection *connection)
 {
     struct net_request *request = connection->request;
     struct net_http *http = connection->http;
     bool last = connection->closing || !request->body_done || !request->head.keep_alive ||
                 connection->peer_ended || http->draining;
-    count(&http->counts.answers[request->status / 100 < 6 ? request->status / 100 : 0], 1);
+    net_count(&http->counts.answers[request->status / 100 < 6 ? request->status / 100 : 0], 1);
     if (http->ops->answered) {
         http->ops->answered(request, request->status, http->context);
     }
@@ -144,7 +100,7 @@ static void end_request(struct connection *connection)
     net_stream_resume(connection->stream);
 }
 
-static struct net_request *make_request(struct connection *connection, const char *bytes,
+static struct net_request *make_request(struct net_connection *connection, const char *bytes,
                                         size_t size)
 {
     struct net_request *request = calloc(1, sizeof *request);
@@ -217,12 +173,12 @@ static const char *date_of(struct net_http *http)
     return http->date;
 }
 
-static void send_text(struct connection *connection, struct net_text *text)
+static void send_text(struct net_connection *connection, struct net_text *text)
 {
     if (text->failed) {
         net_stream_close(connection->stream);
     } else {
-        count(&connection->http->counts.bytes_out, text->size);
+        net_count(&connection->http->counts.bytes_out, text->size);
         (void)net_stream_write(connection->stream, text->bytes, text->size);
     }
 }
@@ -231,7 +187,7 @@ static void send_text(struct connection *connection, struct net_text *text)
 static void put_head(struct net_text *out, struct net_request *request, int status,
                      const char *type)
 {
-    struct connection *connection = request->connection;
+    struct net_connection *connection = request->connection;
     bool last = connection->closing || !request->body_done || !request->head.keep_alive ||
                 connection->http->draining;
     request->status = status;
@@ -259,7 +215,7 @@ void net_answer(struct net_request *request, int status, const char *type, const
                 size_t size)
 {
     struct net_text text = { 0 };
-    struct connection *connection = request->connection;
+    struct net_connection *connection = request->connection;
     bool none = status == 204 || status == 304;
     put_head(&text, request, status, none ? NULL : type);
     if (!none) {
@@ -299,7 +255,7 @@ void net_answer_problem(struct net_request *request, int status, const char *cod
 void net_answer_begin(struct net_request *request, int status, const char *type)
 {
     struct net_text text = { 0 };
-    struct connection *connection = request->connection;
+    struct net_connection *connection = request->connection;
     request->chunked = request->head.minor;
     connection->closing =
         connection->closing || !request->head.minor; // its end says how long it is
@@ -313,7 +269,7 @@ void net_answer_begin(struct net_request *request, int status, const char *type)
 
 void net_answer_part(struct net_request *request, const void *bytes, size_t size)
 {
-    struct connection *connection = request->connection;
+    struct net_connection *connection = request->connection;
     char line[24];
     if (size == 0 || request->bodyless) {
         return;
@@ -326,7 +282,7 @@ void net_answer_part(struct net_request *request, const void *bytes, size_t size
     if (request->chunked) {
         (void)net_stream_write(connection->stream, "\r\n", 2);
     }
-    count(&connection->http->counts.bytes_out, size);
+    net_count(&connection->http->counts.bytes_out, size);
 }
 
 size_t net_answer_queued(const struct net_request *request)
@@ -343,7 +299,7 @@ void net_answer_on_drained(struct net_request *request, void (*drained)(void *co
 
 void net_answer_end(struct net_request *request)
 {
-    struct connection *connection = request->connection;
+    struct net_connection *connection = request->connection;
     if (request->chunked && !request->bodyless) {
         (void)net_stream_write(connection->stream, "0\r\n\r\n", 5);
     }
@@ -351,20 +307,20 @@ void net_answer_end(struct net_request *request)
     end_request(connection);
 }
 
-static void forget(struct connection *connection)
+static void forget(struct net_connection *connection)
 {
     *connection->link = connection->next;
     if (connection->next) {
         connection->next->link = connection->link;
     }
-    count(&connection->http->counts.open, UINT64_MAX);
+    net_count(&connection->http->counts.open, UINT64_MAX);
     free_request(connection);
     free(connection);
 }
 
 struct net_stream *net_answer_upgrade(struct net_request *request, const char *protocol)
 {
-    struct connection *connection = request->connection;
+    struct net_connection *connection = request->connection;
     struct net_http *http = connection->http;
     struct net_stream *stream = connection->stream;
     struct net_text text = { 0 };
@@ -377,7 +333,7 @@ struct net_stream *net_answer_upgrade(struct net_request *request, const char *p
     text.failed = text.failed || request->headers.failed;
     send_text(connection, &text);
     net_text_finish(&text);
-    count(&http->counts.answers[1], 1);
+    net_count(&http->counts.answers[1], 1);
     request->status = 101;
     if (http->ops->answered) {
         http->ops->answered(request, 101, http->context);
@@ -509,7 +465,7 @@ void net_request_hold(struct net_request *request)
 
 void net_request_go_on(struct net_request *request)
 {
-    struct connection *connection = request->connection;
+    struct net_connection *connection = request->connection;
     request->held = false;
     if (!request->body_done) {
         net_stream_deadline(connection->stream, connection->http->limits.request_ms);
@@ -521,7 +477,7 @@ void net_request_go_on(struct net_request *request)
 static void take_part(struct net_request *request, struct net_part data)
 {
     if (request->part) {
-        struct connection *connection = request->connection;
+        struct net_connection *connection = request->connection;
         net_stream_deadline(connection->stream, connection->http->limits.request_ms);
         request->part(request, data.bytes, data.size, request->body_context);
         return;
@@ -539,7 +495,7 @@ static void take_part(struct net_request *request, struct net_part data)
     }
 }
 
-static size_t take_sized(struct connection *connection, const char *bytes, size_t size)
+static size_t take_sized(struct net_connection *connection, const char *bytes, size_t size)
 {
     struct net_request *request = connection->request;
     size_t part = request->body_left < size ? (size_t)request->body_left : size;
@@ -552,7 +508,7 @@ static size_t take_sized(struct connection *connection, const char *bytes, size_
     return part;
 }
 
-static size_t take_chunked(struct connection *connection, const char *bytes, size_t size)
+static size_t take_chunked(struct net_connection *connection, const char *bytes, size_t size)
 {
     struct net_request *request = connection->request;
     struct net_part data;
@@ -576,28 +532,28 @@ static size_t take_chunked(struct connection *connection, const char *bytes, siz
     return taken;
 }
 
-static void begin_request(struct connection *connection)
+static void begin_request(struct net_connection *connection)
 {
     struct net_http *http = connection->http;
     struct net_request *request = connection->request;
-    count(&http->counts.requests, 1);
+    net_count(&http->counts.requests, 1);
     request->body_left = request->head.length;
     request->body_done = !has_body(request);
     connection->state = request->body_done ? STATE_ANSWER : STATE_BODY;
     http->ops->head(request, http->context); // answers, or chooses how the body comes
 }
 
-static void refuse(struct connection *connection, const struct net_refusal *refusal)
+static void refuse(struct net_connection *connection, const struct net_refusal *refusal)
 {
     struct net_request *request = connection->request;
-    count(&connection->http->counts.requests, 1);
+    net_count(&connection->http->counts.requests, 1);
     connection->closing = true;
     bool limit = refusal->status == 431 || refusal->status == 414;
     net_answer_problem(request, refusal->status, limit ? "limit" : "invalid", "%s",
                        refusal->reason);
 }
 
-static size_t take_head(struct connection *connection, const char *bytes, size_t size)
+static size_t take_head(struct net_connection *connection, const char *bytes, size_t size)
 {
     const struct net_http *http = connection->http;
     if (bytes[0] == '\r' || bytes[0] == '\n') {
@@ -631,7 +587,7 @@ static size_t take_head(struct connection *connection, const char *bytes, size_t
 
 static size_t on_bytes(void *context, const char *bytes, size_t size)
 {
-    struct connection *connection = context;
+    struct net_connection *connection = context;
     struct net_http *http = connection->http;
     struct net_request *request = connection->request;
     size_t taken = 0;
@@ -645,13 +601,13 @@ static size_t on_bytes(void *context, const char *bytes, size_t size)
     } else {
         net_stream_pause(connection->stream); // until it is answered, or wants the body
     }
-    count(&http->counts.bytes_in, taken); // the connection may be another's by now
+    net_count(&http->counts.bytes_in, taken); // the connection may be another's by now
     return taken;
 }
 
 static void on_ended(void *context)
 {
-    struct connection *connection = context;
+    struct net_connection *connection = context;
     struct net_request *request = connection->request;
     connection->peer_ended = true;
     // Who has said all it wants may wait for its answer; but one in parts has no other end.
@@ -664,7 +620,7 @@ static void on_ended(void *context)
 
 static void on_drained(void *context)
 {
-    struct connection *connection = context;
+    struct net_connection *connection = context;
     struct net_request *request = connection->request;
     if (request && request->drained) {
         request->drained(request->drained_context);
@@ -675,7 +631,7 @@ static void on_drained(void *context)
 
 static void on_gone(void *context, enum net_end why)
 {
-    struct connection *connection = context;
+    struct net_connection *connection = context;
     struct net_request *request = connection->request;
     (void)why;
     if (request && request->gone) {
@@ -693,187 +649,59 @@ static const struct net_stream_ops stream_ops = {
 
 // ---- connections --------------------------------------------------------------------------------
 
-static void say_full(int socket)
-{
-    static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
-                               "Content-Length: 0\r\nConnection: close\r\n\r\n";
-    (void)send(socket, text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT);
-    (void)shutdown(socket, SHUT_WR);
-    (void)close(socket);
-}
+const char net_http_full[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
+                             "Content-Length: 0\r\nConnection: close\r\n\r\n";
 
 // Has its address as many connections as one may have, besides this one? They are only counted when
 // there are so many in all.
-static bool is_one_too_many(const struct net_http *http, const struct connection *fresh)
+static bool is_one_too_many(const struct net_http *http, const struct net_connection *fresh)
 {
     unsigned most = http->limits.per_address, count = 0;
     if (most == 0 || http->counts.open <= most) {
         return false;
     }
     const char *peer = net_stream_peer(fresh->stream);
-    for (const struct connection *other = http->connections; other; other = other->next) {
+    for (const struct net_connection *other = http->connections; other; other = other->next) {
         count += strcmp(net_stream_peer(other->stream), peer) == 0;
     }
     return count > most;
 }
 
-static void welcome(struct listener *listener, int socket)
+void net_http_welcome(struct net_http *http, int socket, struct ssl_ctx_st *tls_context)
 {
-    struct net_http *http = listener->http;
     int one = 1;
     struct net_stream *stream = NULL;
-    count(&http->counts.connections, 1);
-    if (http->counts.open >= http->limits.connections) {
-        count(&http->counts.refused, 1);
-        say_full(socket);
-        return;
-    }
     (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    SSL *tls = listener->tls ? SSL_new(listener->tls) : NULL;
+    SSL *tls = tls_context ? SSL_new(tls_context) : NULL;
     if (tls) {
         SSL_set_accept_state(tls);
     }
-    struct connection *connection = calloc(1, sizeof *connection);
-    if (!connection || (listener->tls && !tls) ||
+    struct net_connection *connection = calloc(1, sizeof *connection);
+    if (!connection || (tls_context && !tls) ||
         net_stream_open(&stream, http->streams, socket, tls)) {
-        if (!connection || (listener->tls && !tls)) {
+        if (!connection || (tls_context && !tls)) {
             SSL_free(tls);
             (void)close(socket);
         }
         free(connection);
         return;
     }
-    *connection = (struct connection){ .http = http, .stream = stream };
+    *connection = (struct net_connection){ .http = http, .stream = stream };
     connection->next = http->connections;
     connection->link = &http->connections;
     if (connection->next) {
         connection->next->link = &connection->next;
     }
     http->connections = connection;
-    count(&http->counts.open, 1);
+    net_count(&http->counts.open, 1);
     net_stream_use(stream, &stream_ops, connection);
     net_stream_deadline(stream, http->limits.request_ms);
     if (is_one_too_many(http, connection)) {
-        static const char text[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
-                                   "Content-Length: 0\r\nConnection: close\r\n\r\n";
-        http->counts.refused++;
+        net_count(&http->counts.refused, 1);
         connection->closing = true;
-        (void)net_stream_write(stream, text, sizeof text - 1);
+        (void)net_stream_write(stream, net_http_full, strlen(net_http_full));
         net_stream_end(stream);
     }
-}
-
-// Without a descriptor left, one is given up to take a connection and close it: it would else be
-// reported for ever.
-static void shed(struct net_http *http, int listening)
-{
-    if (http->spare >= 0) {
-        (void)close(http->spare);
-        int socket = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
-        if (socket >= 0) {
-            count(&http->counts.refused, 1);
-            say_full(socket);
-        }
-        http->spare = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    }
-}
-
-static void on_connection(evutil_socket_t listening, short what, void *context)
-{
-    (void)what;
-    struct listener *listener = context;
-    struct net_loop *loop = listener->http->loop;
-    for (int i = 0; i < ACCEPTS; i++) {
-        int socket = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-        if (socket >= 0) {
-            welcome(listener, socket);
-        } else if (errno == EMFILE || errno == ENFILE) {
-            shed(listener->http, listening);
-        } else if (errno != ECONNABORTED && errno != EINTR) {
-            break;
-        }
-    }
-    net_loop_leave(loop);
-}
-
-static void close_listener(struct listener *listener)
-{
-    if (listener->event) {
-        event_free(listener->event);
-    }
-    if (listener->socket >= 0) {
-        (void)close(listener->socket);
-    }
-    free(listener);
-}
-
-static int bind_to(const struct addrinfo *address)
-{
-    int one = 1;
-    int result = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (result < 0) {
-        return -1;
-    }
-    (void)setsockopt(result, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-    if (address->ai_family == AF_INET6) {
-        (void)setsockopt(result, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof one);
-    }
-    if (bind(result, address->ai_addr, address->ai_addrlen) || listen(result, BACKLOG)) {
-        int error = errno;
-        (void)close(result);
-        errno = error;
-        return -1;
-    }
-    return result;
-}
-
-static unsigned port_of(int socket)
-{
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } address = { .v6 = { 0 } };
-    socklen_t size = sizeof address;
-    (void)getsockname(socket, &address.any, &size); // it is bound
-    return ntohs(address.any.sa_family == AF_INET6 ? address.v6.sin6_port : address.v4.sin_port);
-}
-
-static bool add_listener(struct net_http *http, int socket, SSL_CTX *tls)
-{
-    struct listener *listener = calloc(1, sizeof *listener);
-    if (!listener) {
-        (void)close(socket);
-        return false;
-    }
-    *listener = (struct listener){ .http = http, .socket = socket, .tls = tls };
-    listener->event =
-        event_new(net_loop_base(http->loop), socket, EV_READ | EV_PERSIST, on_connection, listener);
-    if (!listener->event || event_add(listener->event, NULL)) {
-        close_listener(listener);
-        return false;
-    }
-    listener->next = http->listeners;
-    http->listeners = listener;
-    return true;
-}
-
-bool net_http_listen(struct net_http *http, const struct addrinfo *address, struct ssl_ctx_st *tls,
-                     unsigned *out_port, char out_error[160])
-{
-    int socket = bind_to(address);
-    if (socket < 0) {
-        (void)snprintf(out_error, 160, "%s", strerrordesc_np(errno));
-        return false;
-    }
-    if (out_port) {
-        *out_port = port_of(socket);
-    }
-    if (!add_listener(http, socket, tls)) {
-        (void)snprintf(out_error, 160, "no memory");
-        return false;
-    }
-    return true;
 }
 
 // ---- the server ---------------------------------------------------------------------------------
@@ -910,20 +738,11 @@ enum peal_err net_http_open(struct net_http **out, struct net_loop *loop,
     return PEAL_OK;
 }
 
-static void stop_listening(struct net_http *http)
-{
-    while (http->listeners) {
-        struct listener *listener = http->listeners;
-        http->listeners = listener->next;
-        close_listener(listener);
-    }
-}
-
 void net_http_drain(struct net_http *http)
 {
-    stop_listening(http);
+    net_http_stop_listening(http);
     http->draining = true;
-    for (struct connection *connection = http->connections; connection;
+    for (struct net_connection *connection = http->connections; connection;
          connection = connection->next) {
         connection->closing = true;
         if (connection->state == STATE_HEAD) {
@@ -935,7 +754,7 @@ void net_http_drain(struct net_http *http)
 void net_http_close(struct net_http *http)
 {
     if (http) {
-        stop_listening(http);
+        net_http_stop_listening(http);
         net_streams_close(http->streams);
         if (http->spare >= 0) {
             (void)close(http->spare);
@@ -946,7 +765,7 @@ void net_http_close(struct net_http *http)
 
 void net_http_counts(const struct net_http *http, struct net_http_counts *out)
 {
-    const struct counts *counts = &http->counts;
+    const struct net_counts *counts = &http->counts;
     *out = (struct net_http_counts){
         .connections = counted(&counts->connections),
         .refused = counted(&counts->refused),
