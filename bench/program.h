@@ -25,7 +25,7 @@ struct bench_program {
     const struct bench_flat *flats;                // a NULL name ends them; may be NULL
     size_t repeats;                                // unless --repeat says otherwise
     int deadline_ms;                               // of a measurement; 0: a minute
-    bool by_family; // lines of one family together, whatever table they stand in
+    bool by_family;    // lines of one family together, whatever table they stand in
     size_t warm_bytes; // see bench_memory_warm; 0: not done
 
     // Before the first measurement, in the process that starts them; after the last one, also when

@@ -27,7 +27,7 @@
 
 #define PAGE        4096
 #define KEPT        ((size_t)128 * PAGE) // one page of so many bytes
-#define DEADLINE_MS 60000 // unless the program has one
+#define DEADLINE_MS 60000                // unless the program has one
 
 static volatile sig_atomic_t interrupted;
 
