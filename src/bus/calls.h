@@ -47,8 +47,6 @@ enum peal_err pl_bus_arrive(void *context, const struct pl_arrivals *arrivals);
 
 // ---- afar.c -------------------------------------------------------------------------------------
 
-uint64_t pl_afar_next(struct peal_bus *bus);
-
 // The service keeps the name of this mailbox from now on, and sends its events. No lock. As
 // peal_subscribe.
 enum peal_err pl_afar_take(struct pl_mailbox *mailbox);
@@ -281,7 +279,14 @@ bool pl_settings_same(const struct peal_subscribe_options *a,
 
 // ---- stats.c ------------------------------------------------------------------------------------
 
+// What became of pending events, so far.
+struct pl_hold_counts {
+    uint64_t retried, released, dead;
+    uint64_t spent; // dropped, since their attempts were
+};
+
 struct pl_hold_numbers {
+    struct pl_hold_counts counts;
     uint64_t waiting, in_flight, retrying;
     uint64_t running; // of those in flight: with a handler
     int64_t oldest;   // recorded time of the oldest; INT64_MAX: none
@@ -448,6 +453,7 @@ void pl_hold_tick(struct pl_mailbox *mailbox);
 void pl_hold_say_full(struct pl_mailbox *mailbox);
 
 void pl_hold_numbers(struct pl_mailbox *mailbox, struct pl_hold_numbers *out);
+struct pl_hold_counts pl_hold_counts(struct pl_mailbox *mailbox);
 
 // The member whose turn it is; NULL: nobody is there, or all are busy. It is not freed until the
 // call has ended.

@@ -156,10 +156,9 @@ struct pl_settings {
 
 // Counters of one mailbox. Written by whoever runs it (one at a time, or under its lock): relaxed.
 struct pl_box_counts {
-    _Atomic uint64_t delivered, filtered, failed, retried, released, rejected, dead, slow;
-    // All that was dropped and told; and for which reason, told or not, if the mailbox was not
-    // full: the log had forgotten it, its attempts were spent, no memory to hold it.
-    _Atomic uint64_t dropped, forgotten, spent, unheld;
+    _Atomic uint64_t delivered, filtered, failed, rejected, slow;
+    _Atomic uint64_t dropped; // all that was, and was told
+    _Atomic uint64_t unheld;  // of those: there was no memory to hold it
 };
 
 struct pl_timings {
@@ -202,6 +201,7 @@ struct pl_intake {
     struct pl_mailbox *mailbox;
     struct pl_list active_link;
     struct pl_loss loss;
+    _Atomic uint64_t forgotten;   // lost since the log had it no more, told or not; relaxed
     struct pl_intake *next_woken; // of one publisher, between its turn and its notifications
     atomic_bool waking;           // it is in such a list
 
@@ -242,6 +242,7 @@ struct pl_mailbox {
     _Atomic uint8_t sample; // counts deliveries up to the next timed one
     bool guarded;           // an inline one that has held an event: look before each
     bool timeless;          // no more timers; with timers.lock
+    bool afar;              // a service keeps its name, and knows it by its serial
     // With bus->runs.lock.
     bool queued, wanted;
     bool forgotten; // never to be run again
@@ -261,7 +262,6 @@ struct pl_mailbox {
     const struct pl_seams *seams; // also when the bus is gone and a delivery is not
     struct pl_pattern *pattern;
     uint64_t serial;         // age
-    uint64_t afar;           // a service keeps its name, and knows it by this; 0: none does
     union {                  // with bus->lock
         struct pl_list link; // bus->mailboxes
         struct {
@@ -384,7 +384,6 @@ struct peal_bus {
     uint64_t changes; // counts everything below being changed
     uint64_t subscription_count;
     uint64_t next_serial;
-    uint64_t afar_last; // the last number of a name that a service keeps
     struct pl_route *retired_routes;
     struct pl_mailbox *retired_boxes;
     uint32_t *free_counters;

@@ -422,9 +422,7 @@ enum peal_err peal_subscribe(peal_subscription **out, peal_bus *bus, const char 
         pl_settings_free(settings, bus->seams);
         return err;
     }
-    if (pl_is_remote(bus) && given.name) {
-        mailbox->afar = pl_afar_next(bus);
-    }
+    mailbox->afar = pl_is_remote(bus) && given.name;
     if (bus->kv && given.name) {
         mailbox->durable = pl_durable_create(mailbox);
         if (!mailbox->durable) {
@@ -515,6 +513,7 @@ static void leave(struct pl_mailbox *mailbox, struct peal_subscription *member)
 void pl_mailbox_end(struct pl_mailbox *mailbox)
 {
     struct peal_bus *bus = mailbox->bus;
+    const struct pl_hold_counts held = pl_hold_counts(mailbox);
     // Deliveries that are still out come back too late; what was retried stays a dead letter.
     pl_mutex_lock(&mailbox->lock, bus->seams);
     pl_hold_finish(mailbox);
@@ -523,13 +522,14 @@ void pl_mailbox_end(struct pl_mailbox *mailbox)
     pl_mutex_lock(&bus->lock, bus->seams);
     const struct pl_box_counts *counts = &mailbox->counts;
     bus->folded.delivered += atomic_load_explicit(&counts->delivered, memory_order_relaxed);
-    bus->folded.retried += atomic_load_explicit(&counts->retried, memory_order_relaxed);
+    bus->folded.retried += held.retried;
     bus->folded.dropped += atomic_load_explicit(&counts->dropped, memory_order_relaxed);
-    bus->folded.forgotten += atomic_load_explicit(&counts->forgotten, memory_order_relaxed);
-    bus->folded.spent += atomic_load_explicit(&counts->spent, memory_order_relaxed);
+    bus->folded.spent += held.spent;
     bus->folded.unheld += atomic_load_explicit(&counts->unheld, memory_order_relaxed);
     if (mailbox->in) {
         bus->folded.dropped += mailbox->in->loss.count; // nobody pushes, nobody is told any more
+        bus->folded.forgotten +=
+            atomic_load_explicit(&mailbox->in->forgotten, memory_order_relaxed);
     }
     pl_mutex_unlock(&bus->lock, bus->seams);
 }
@@ -592,7 +592,7 @@ void peal_unsubscribe(peal_subscription *subscription)
     }
     if (mailbox->afar && mailbox->member_count == 0) {
         stays = false; // its place is kept where the log is
-        mailbox->bus->engine->ops->give_name(mailbox->bus->engine, mailbox->afar);
+        mailbox->bus->engine->ops->give_name(mailbox->bus->engine, mailbox->serial);
     }
     if (!stays) {
         struct peal_bus *bus = mailbox->bus;
