@@ -34,12 +34,8 @@ void pl_bus_say(struct peal_bus *bus, enum peal_level level, const char *format,
     bus->options.log(level, text, bus->options.log_context);
 }
 
-enum peal_err pl_bus_check_open(struct peal_bus *bus)
+enum peal_err pl_bus_fail_closed(void)
 {
-    // Acquire: who sees it closed sees why.
-    if (atomic_load_explicit(&bus->state, memory_order_acquire) == PL_BUS_OPEN) {
-        return PEAL_OK;
-    }
     return pl_fail(PEAL_ECLOSED, "the bus has been stopped");
 }
 

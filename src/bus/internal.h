@@ -440,7 +440,13 @@ void pl_bus_say(struct peal_bus *bus, enum peal_level level, const char *format,
     __attribute__((format(printf, 3, 4)));
 
 // PEAL_OK while the bus is open; else PEAL_ECLOSED with its sentence.
-enum peal_err pl_bus_check_open(struct peal_bus *bus);
+enum peal_err pl_bus_fail_closed(void);
+static inline enum peal_err pl_bus_check_open(struct peal_bus *bus)
+{
+    // Acquire: who sees it closed sees why.
+    unsigned state = atomic_load_explicit(&bus->state, memory_order_acquire);
+    return __builtin_expect(state == PL_BUS_OPEN, 1) ? PEAL_OK : pl_bus_fail_closed();
+}
 
 static inline int64_t pl_bus_now(struct peal_bus *bus)
 {
