@@ -129,6 +129,8 @@ void pl_intake_seek(struct pl_intake *in, uint64_t position);
 // The first position that was not drawn; all below it are pending, settled or not wanted. With the
 // mailbox's lock. Takes the turn. And what it has lost and was not told of.
 uint64_t pl_intake_next(struct pl_intake *in, struct pl_loss *out);
+// Below this position it reads nothing any more: the event it has just drawn, or draws next.
+uint64_t pl_intake_needed(struct pl_intake *in);
 
 // How much has come since it was drained, wanted or not? Cheap, for a spinning worker.
 uint64_t pl_intake_news(const struct pl_intake *in);

@@ -208,7 +208,7 @@ struct pl_intake {
     // The consumer's side: whoever runs the mailbox; several: under its lock.
     _Alignas(64) _Atomic uint64_t head;
     uint64_t tail_seen;
-    uint64_t stuck; // an entry that was taken and could not be read; 0: none
+    _Atomic uint64_t stuck; // an entry that was taken and could not be read; 0: none
     // A position that could not be read, to be said; 0: none. Said without mailbox->lock.
     _Atomic uint64_t unreadable;
     _Atomic uint64_t floor;  // the position being handled; UINT64_MAX: none
