@@ -57,7 +57,7 @@
       SERVICE_KIB, SERVICE_MIB, LIVE, "of a request's headers together")                           \
     X(limits_body_bytes, "limits.body_bytes", "limits-body-bytes", BYTES, "SIZE", "16MiB",         \
       SERVICE_KIB, SERVICE_GIB, LIVE, "of a request's body; of NDJSON, of a line")                 \
-    X(limits_json_depth, "limits.json_depth", "limits-json-depth", COUNT, "N", "64", 1, 512, LIVE, \
+    X(limits_json_depth, "limits.json_depth", "limits-json-depth", COUNT, "N", "64", 1, 127, LIVE, \
       "of arrays and objects inside each other")                                                   \
     X(limits_connections, "limits.connections", "limits-connections", COUNT, "N", "10000", 1,      \
       1000000, LIVE, "at once")                                                                    \

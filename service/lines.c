@@ -307,7 +307,7 @@ static void on_gone(void *context)
 void service_post_lines(struct service_call *call)
 {
     struct lines *lines = calloc(1, sizeof *lines);
-    if (!lines || ingest_open(&lines->ingest)) {
+    if (!lines || service_open_ingest(&lines->ingest, call->service)) {
         free(lines);
         service_refuse(call, 503, "nomem", "no memory; try again later");
         return;

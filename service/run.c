@@ -100,6 +100,7 @@ static void set_limits(struct run *run)
     };
     run->setup.body_max = config->limits_body_bytes;
     run->setup.live_max = (unsigned)config->limits_streams;
+    run->setup.json_depth = (unsigned)config->limits_json_depth;
 }
 
 static void say_changes(struct run *run, const struct service_config *fresh)
