@@ -124,6 +124,8 @@
       "auto: text on a terminal, else JSON lines")                                                 \
     X(drain_ms, "drain_ms", "drain-ms", TIME, "TIME", "20s", 0, SERVICE_H, LIVE,                   \
       "to finish what was begun, when stopped")                                                    \
+    X(ready_lag_ms, "ready_lag_ms", "ready-lag-ms", TIME, "TIME", "0s", 0, SERVICE_Y, LIVE,        \
+      "a subscription may lag before readyz is red; 0: any")                                       \
     X(dashboard, "dashboard", "dashboard", SWITCH, "on|off", "on", 0, 0, RESTART,                  \
       "serve the dashboard at /")
 // clang-format on

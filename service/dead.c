@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Dead letters and what is scheduled: listed, tried again, edited, discarded.
+#include "service/auth.h"
 #include "service/events.h"
 
 #include <stdio.h>
@@ -166,8 +167,9 @@ static enum peal_err count_readable(struct peal_dead_count *rows, size_t *out_co
 static enum peal_err count_rows(struct peal_dead_count *rows, size_t *out_count,
                                 struct service_call *call, enum peal_dead_group group)
 {
-    return call->identity ? count_readable(rows, out_count, call, group)
-                          : peal_dead_count(rows, out_count, call->service->bus, group, ROWS_MAX);
+    return call->identity && !auth_is_anybody(call->identity)
+               ? count_readable(rows, out_count, call, group)
+               : peal_dead_count(rows, out_count, call->service->bus, group, ROWS_MAX);
 }
 
 void service_count_dead(struct service_call *call)

@@ -128,6 +128,7 @@ void service_set_limits(struct service *service, const struct service_options *o
     service->options.body_max = options->body_max;
     service->options.live_max = options->live_max;
     service->options.json_depth = options->json_depth;
+    service->options.ready_lag_ms = options->ready_lag_ms;
     set_defaults(&service->options);
     ingest_limit_depth(service->ingest, service->options.json_depth);
     net_http_set_limits(service->http, &options->limits);
