@@ -649,8 +649,20 @@ static const struct net_stream_ops stream_ops = {
 
 // ---- connections --------------------------------------------------------------------------------
 
-const char net_http_full[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
-                             "Content-Length: 0\r\nConnection: close\r\n\r\n";
+// What is said before anything is read; it ends with the connection.
+#define REFUSAL(status, title, detail)                                                             \
+    "HTTP/1.1 " status " " title "\r\nRetry-After: 5\r\nConnection: close\r\n"                     \
+    "Content-Type: application/problem+json\r\n\r\n"                                               \
+    "{\"type\":\"about:blank\",\"title\":\"" title "\",\"status\":" status                         \
+    ",\"code\":\"limit\",\"detail\":\"" detail "\"}\n"
+
+const char net_http_full[] =
+    REFUSAL("503", "Service Unavailable",
+            "there are as many connections as there may be (limits.connections): try again later");
+static const char too_many[] =
+    REFUSAL("429", "Too Many Requests",
+            "your address has as many connections as one may have "
+            "(limits.connections_per_address): close some, or use them for several requests");
 
 // Has its address as many connections as one may have, besides this one? They are only counted when
 // there are so many in all.
@@ -699,7 +711,7 @@ void net_http_welcome(struct net_http *http, int socket, struct ssl_ctx_st *tls_
     if (is_one_too_many(http, connection)) {
         net_count(&http->counts.refused, 1);
         connection->closing = true;
-        (void)net_stream_write(stream, net_http_full, strlen(net_http_full));
+        (void)net_stream_write(stream, too_many, strlen(too_many));
         net_stream_end(stream);
     }
 }

@@ -61,6 +61,7 @@ void auth_identity_unref(struct auth_identity *identity);                // NULL
 // ---- asking -------------------------------------------------------------------------------------
 
 const char *auth_name(const struct auth_identity *identity); // of its token; "anybody". Borrowed
+bool auth_is_anybody(const struct auth_identity *identity);  // there were no tokens: it may do all
 bool auth_is_admin(const struct auth_identity *identity);
 bool auth_is_revoked(const struct auth_identity *identity);
 

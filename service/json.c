@@ -3,6 +3,8 @@
 // jansson reads; a table says what may stand in an object.
 #include "service/json.h"
 
+#include "net/ingest.h"
+
 #include <jansson.h>
 #include <string.h>
 
@@ -14,6 +16,13 @@ json_t *service_json_body(struct service_call *call)
     if (call->body_size > DOCUMENT_MAX) {
         service_refuse(call, 413, "limit", "a document of this kind has at most %d bytes",
                        DOCUMENT_MAX);
+        return NULL;
+    }
+    // jansson would build what it reads as deep as it goes.
+    unsigned most = call->service->options.json_depth;
+    if (ingest_depth((struct ingest_text){ call->body, call->body_size }) > most) {
+        service_refuse(call, 400, "limit",
+                       "the body has arrays and objects inside each other more than %u deep", most);
         return NULL;
     }
     if (call->body_size == 0) {

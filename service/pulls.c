@@ -444,7 +444,7 @@ void service_pull(struct service_call *call)
         return;
     }
     enum peal_err err = pull_some(call->service->pulls, pull, wish.max, &call->text);
-    if (err == PEAL_EAGAIN && wish.wait_ms > 0) {
+    if (err == PEAL_EAGAIN && wish.wait_ms > 0 && !call->service->draining) {
         wait_for_more(call, pull, &wish);
         return;
     }
@@ -464,10 +464,12 @@ static bool look_again(struct waiter *waiter)
 {
     struct net_text text = { 0 };
     struct net_request *request = waiter->request;
-    bool late = waiter->until_ns <= now_ns(waiter->pulls);
-    enum peal_err err = waiter->pull->removed
-                            ? PEAL_ENOTFOUND
-                            : pull_some(waiter->pulls, waiter->pull, waiter->max, &text);
+    // What is given out while the service stops could not be settled any more.
+    bool stops = waiter->pulls->service->draining;
+    bool late = stops || waiter->until_ns <= now_ns(waiter->pulls);
+    enum peal_err err = waiter->pull->removed ? PEAL_ENOTFOUND
+                        : stops               ? PEAL_EAGAIN
+                                : pull_some(waiter->pulls, waiter->pull, waiter->max, &text);
     if (err == PEAL_EAGAIN && !late) {
         return false;
     }

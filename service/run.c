@@ -100,6 +100,8 @@ static void set_limits(struct run *run)
     };
     run->setup.body_max = config->limits_body_bytes;
     run->setup.live_max = (unsigned)config->limits_streams;
+    run->setup.ready_lag_ms = config->ready_lag_ms;
+    run->setup.json_depth = (unsigned)config->limits_json_depth;
 }
 
 static void say_changes(struct run *run, const struct service_config *fresh)
@@ -198,6 +200,7 @@ static void block_signals(struct run *run)
     (void)sigaddset(&run->set, SIGUSR1);
     (void)pthread_sigmask(SIG_BLOCK, &run->set, NULL); // before there are threads
     (void)signal(SIGPIPE, SIG_IGN);
+    (void)signal(SIGXFSZ, SIG_IGN); // a file that may not grow is an error like any other
 }
 
 static void on_watchdog(void *context)

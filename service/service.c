@@ -78,6 +78,18 @@ static void set_defaults(struct service_options *options)
     options->body_max = options->body_max ? options->body_max : PEAL_DATA_MAX;
     options->publish_ms = options->publish_ms ? options->publish_ms : 5000;
     options->live_max = options->live_max ? options->live_max : 10000;
+    options->json_depth = options->json_depth ? options->json_depth : 64;
+}
+
+enum peal_err service_open_ingest(struct ingest **out, const struct service *service)
+{
+    struct ingest *ingest = NULL;
+    enum peal_err err = ingest_open(&ingest);
+    if (!err) {
+        ingest_limit_depth(ingest, service->options.json_depth);
+        *out = ingest;
+    }
+    return err;
 }
 
 enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop *loop,
@@ -94,7 +106,7 @@ enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop 
     set_defaults(&service->options);
     service->started_ns = net_loop_now(loop);
     service->second = (struct net_timer){ .run = on_second, .context = service };
-    enum peal_err err = ingest_open(&service->ingest);
+    enum peal_err err = service_open_ingest(&service->ingest, service);
     err = err ? err : service_types_open(&service->types, bus);
     err = err ? err : service_pulls_open(&service->pulls, service, service->options.folder);
     err = err ? err : service_encoded_open(&service->encoded);
@@ -115,6 +127,10 @@ void service_set_limits(struct service *service, const struct service_options *o
     service->options.limits = options->limits;
     service->options.body_max = options->body_max;
     service->options.live_max = options->live_max;
+    service->options.json_depth = options->json_depth;
+    service->options.ready_lag_ms = options->ready_lag_ms;
+    set_defaults(&service->options);
+    ingest_limit_depth(service->ingest, service->options.json_depth);
     net_http_set_limits(service->http, &options->limits);
 }
 

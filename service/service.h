@@ -39,8 +39,10 @@ struct service_options {
     const char
         *folder;     // for what is to survive a restart and is not in the log; NULL: nothing does
     size_t body_max; // bytes of a body, and of a line of NDJSON; default 64 MiB
-    uint64_t publish_ms; // how long a publisher is slowed before it is told 503; default 5,000
-    unsigned live_max;   // streams and sockets at once; default 10,000
+    uint64_t publish_ms;   // how long a publisher is slowed before it is told 503; default 5,000
+    unsigned live_max;     // streams and sockets at once; default 10,000
+    uint64_t ready_lag_ms; // a subscription may be behind before it is not ready; 0: any time
+    unsigned json_depth;   // of arrays and objects inside each other; default 64
     enum peal_durability durability; // the bus's default
     struct net_http_limits limits;
     peal_log_callback *log;
@@ -86,6 +88,9 @@ void service_set_limits(struct service *service, const struct service_options *o
 // Takes no more connections, and ends those that are there as their answers do; live ones now.
 void service_drain(struct service *service);
 bool service_is_idle(const struct service *service); // nobody is connected any more
+
+// A reader of events that keeps to the limits. *Given*: ingest_close. PEAL_ENOMEM. Any thread.
+enum peal_err service_open_ingest(struct ingest **out, const struct service *service);
 
 void service_say(struct service *service, enum peal_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4))); // any thread

@@ -119,7 +119,10 @@ static size_t check_rights(struct order *order, bool *pending)
         pending[i] = may;
         left += may;
         if (!may) {
-            note(order, i, PEAL_EREFUSED, "this client may not publish events of that type");
+            char sentence[PEAL_TYPE_MAX + 64];
+            (void)snprintf(sentence, sizeof sentence, "this client may not publish %.*s",
+                           PEAL_TYPE_MAX, type);
+            note(order, i, PEAL_EREFUSED, sentence);
         }
     }
     return left;

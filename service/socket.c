@@ -276,7 +276,7 @@ static bool move(struct service_socket *socket, struct service_sockets *sockets)
     struct ingest *fresh = NULL;
     size_t size = sockets->count * sizeof *sockets->messages;
     struct peal_message *copy = malloc(size);
-    if (!copy || ingest_open(&fresh)) {
+    if (!copy || service_open_ingest(&fresh, socket->service)) {
         free(copy);
         return false;
     }

@@ -88,6 +88,23 @@ struct peal_replay {
 PEAL_API enum peal_err peal_replay(peal_bus *bus, const struct peal_replay *replay, uint64_t *count,
                                    peal_handler *handler, void *context);
 
+// ---- one event ----------------------------------------------------------------------------------
+
+// The conditions of a query, made ready once to be asked of any number of events: those a handler
+// or a filter is given, of any bus. Threads: any, once it is made (a `filter` of the query is
+// called by whoever asks).
+typedef struct peal_matcher peal_matcher;
+
+// Makes one; the query is *copied*, with its strings. NULL: every event. `backwards`, `limit` and
+// `after` say how a log is read and are no conditions: they are not looked at. PEAL_EINVAL,
+// PEAL_EPATTERN, PEAL_ELIMIT, PEAL_ENOMEM, as peal_reader_open.
+PEAL_API enum peal_err peal_matcher_create(peal_matcher **out, const struct peal_query *query);
+
+// Would the query give this event? Takes no memory and cannot fail. An event that is in no log has
+// the position 0. False without a matcher, or an event.
+PEAL_API bool peal_matcher_takes(const peal_matcher *matcher, const peal_event *event);
+PEAL_API void peal_matcher_destroy(peal_matcher *matcher); // NULL is fine
+
 // ---- is it whole? -------------------------------------------------------------------------------
 
 // Bytes that are not as they were written, and the events they cost: positions [first, end), none

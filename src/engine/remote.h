@@ -126,7 +126,7 @@ struct pl_remote {
     size_t consumed; // bytes of events since the last credit
     int64_t heard;   // when something last came
     bool pinged;
-    bool told; // that it is not connected
+    enum peal_err told; // why it is not connected, as it was said; PEAL_OK: it was not
 };
 
 // ---- remote_link.c ------------------------------------------------------------------------------

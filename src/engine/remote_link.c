@@ -483,11 +483,25 @@ static enum peal_err say_result(const struct pl_remote *remote, int result)
                                           : pl_files_text(result));
 }
 
+static const char *hint_for(const struct pl_remote *remote, unsigned status)
+{
+    if (status == 403) {
+        return ": it does not go by that name: use its address, or list the name in its "
+               "cors.origins";
+    }
+    if (status != 401) {
+        return "";
+    }
+    return remote->token ? ": it does not know our token (option token; of peal, PEAL_TOKEN), or "
+                           "not any more"
+                         : ": it wants a token (option token; of peal, PEAL_TOKEN)";
+}
+
 static enum peal_err say_status(const struct pl_remote *remote, const struct pl_ws_answer *answer)
 {
     enum peal_err err = answer->status == 401 || answer->status == 403 ? PEAL_EREFUSED : PEAL_EIO;
     return pl_fail(err, "%s: %s (HTTP %u)%s", remote->name, answer->why, answer->status,
-                   err == PEAL_EREFUSED ? ": it does not take our token (option token)" : "");
+                   hint_for(remote, answer->status));
 }
 
 static enum peal_err upgrade(struct pl_remote *remote, int64_t deadline)
@@ -694,7 +708,7 @@ static void run(void *context)
             if (remote->told) {
                 pl_remote_say(remote, PEAL_LEVEL_INFO, "connected again");
             }
-            remote->told = false;
+            remote->told = PEAL_OK;
             attempt = 0;
             set_connected(remote, true);
             int result = serve(remote);
@@ -707,8 +721,9 @@ static void run(void *context)
         }
         pl_socket_close(remote->socket);
         remote->socket = -1;
-        if (err && !remote->told && !is_stopping(remote)) {
-            remote->told = true;
+        // Once, and again for another reason: that of a token which was taken back.
+        if (err && err != remote->told && !is_stopping(remote)) {
+            remote->told = err;
             pl_remote_say(remote, PEAL_LEVEL_WARNING,
                           "not connected (%s); what is published waits, and it tries again",
                           peal_error_sentence());

@@ -95,6 +95,22 @@ static void misuse_reader(struct kit *kit)
     assert_ptr_equal(reader, kit_nowhere());
 }
 
+static void misuse_matcher(struct kit *kit)
+{
+    peal_matcher *matcher = kit_nowhere();
+    const struct peal_query bad = { .pattern = "a..b" }, none = { .contains = "{" };
+    static char large[4098];
+    memset(large, '1', sizeof large - 1);
+    const struct peal_query long_one = { .contains = large };
+    kit_refused(kit, PEAL_EINVAL, peal_matcher_create(NULL, NULL));
+    kit_refused(kit, PEAL_EPATTERN, peal_matcher_create(&matcher, &bad));
+    kit_refused(kit, PEAL_EINVAL, peal_matcher_create(&matcher, &none));
+    kit_refused(kit, PEAL_ELIMIT, peal_matcher_create(&matcher, &long_one));
+    assert_ptr_equal(matcher, kit_nowhere());
+    assert_false(peal_matcher_takes(NULL, NULL));
+    peal_matcher_destroy(NULL);
+}
+
 static void misuse_repair(struct kit *kit)
 {
     struct peal_repaired done;
@@ -330,6 +346,9 @@ static const struct misuse_row table[] = {
     { "peal_reader_skipped", misuse_reader },
     { "peal_reader_close", misuse_reader },
     { "peal_replay", misuse_replay },
+    { "peal_matcher_create", misuse_matcher },
+    { "peal_matcher_takes", misuse_matcher },
+    { "peal_matcher_destroy", misuse_matcher },
     { "peal_log_verify", misuse_verify },
     { "peal_log_archive", misuse_archive },
     { "peal_log_repair", misuse_repair },
