@@ -625,7 +625,8 @@ struct peal_standing {
     bool filtered;        // there is a filter besides the pattern
 };
 
-// Where the event at a position stands with a name, whoever has it, or as it was left. PEAL_EINVAL,
+// Where the event at a position stands with a name, whoever has it, or as it was left. What a
+// service says to be done (`http:`) is saved, and does not come again if it is killed. PEAL_EINVAL,
 // PEAL_ENOTFOUND (there is no such name), PEAL_ECLOSED.
 PEAL_API enum peal_err peal_name_look(struct peal_standing *out, peal_bus *bus, const char *name,
                                       uint64_t position);
