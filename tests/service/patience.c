@@ -90,12 +90,13 @@ static void open_web(struct net_request *request, struct net_part query)
 {
     static const struct net_websocket_ops ops = { .message = on_message, .gone = on_web_gone };
     struct net_websocket **web = malloc(sizeof(struct net_websocket *));
+    bool floods = query.size > 0, deaf = net_part_is(query, "deaf"); // it is the request's
     assert_non_null(web);
     assert_int_equal(net_websocket_open(web, request, NULL, 1000, &ops, web), PEAL_OK);
-    if (query.size > 0) {
+    if (floods) {
         net_websocket_send(*web, NET_FRAME_BINARY, large, LARGE);
     }
-    if (net_part_is(query, "deaf")) {
+    if (deaf) {
         net_websocket_pause(*web);
     }
 }
