@@ -92,7 +92,7 @@ static void end_request(struct net_connection *connection)
     free_request(connection);
     connection->state = STATE_HEAD;
     connection->counted = false;
-    net_stream_deadline(connection->stream, http->limits.idle_ms); // also for who never reads it
+    net_stream_idle(connection->stream, http->limits.idle_ms); // also for who never reads it
     if (last) {
         net_stream_end(connection->stream);
         return;
@@ -264,7 +264,7 @@ void net_answer_begin(struct net_request *request, int status, const char *type)
     net_text_put(&text, request->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
     send_text(connection, &text);
     net_text_finish(&text);
-    net_stream_deadline(connection->stream, 0);
+    net_stream_stall(connection->stream, connection->http->limits.idle_ms);
 }
 
 void net_answer_part(struct net_request *request, const void *bytes, size_t size)
@@ -540,6 +540,9 @@ static void begin_request(struct net_connection *connection)
     request->body_left = request->head.length;
     request->body_done = !has_body(request);
     connection->state = request->body_done ? STATE_ANSWER : STATE_BODY;
+    if (request->body_done) {
+        net_stream_deadline(connection->stream, 0); // its answer may take its time
+    }
     http->ops->head(request, http->context); // answers, or chooses how the body comes
 }
 

@@ -33,7 +33,7 @@ struct net_http_limits {
     unsigned connections; // default 10,000; one more is answered 503
     unsigned per_address; // of them from one address; default: any number
     uint64_t request_ms;  // from the first byte of a request to the last of its body; default 30 s
-    uint64_t idle_ms;     // between requests; default 120 s
+    uint64_t idle_ms;     // between requests, and in which a peer takes nothing; default 120 s
     size_t queue_bytes;   // that wait to be sent, of one connection; default 1 MiB
 };
 

@@ -11,18 +11,22 @@
 //     ending    nothing is freed while somebody may be using it: a stream that is over is on the
 //               list too, and goes when the list is looked through
 //
-// Deadlines are looked at once a second, all streams in a row: setting one costs a store.
+// Deadlines are looked at once a second, all streams in a row: setting one costs a store. One that
+// begins anew when the peer takes something asks the socket then: it says that it can be written to
+// when a third of what it holds is gone, which may be later than a slow peer has time.
 #include "net/stream.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/event.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -38,6 +42,8 @@ struct net_streams {
     char scratch[NET_STREAM_SCRATCH];
 };
 
+enum patience { PATIENCE_NONE, PATIENCE_IDLE, PATIENCE_STALL };
+
 struct net_stream {
     struct net_streams *streams;
     struct net_stream *next, **link; // of all
@@ -51,6 +57,9 @@ struct net_stream {
     char *kept;           // not taken yet
     size_t kept_size, kept_room;
     int64_t due; // 0: never
+    enum patience patience;
+    uint64_t patience_ms;
+    uint64_t sent, taken; // to the socket; by the peer, when we last looked. Without TLS
     bool dirty, paused, again, peer_ended, ending, lingers, over, high;
     bool writes; // waits to be writable
     enum net_end why;
@@ -303,6 +312,29 @@ size_t net_stream_queued(const struct net_stream *stream)
     return stream->out ? evbuffer_get_length(stream->out) : 0;
 }
 
+// Bytes that were given to the socket.
+static uint64_t given(const struct net_stream *stream)
+{
+    return stream->tls ? BIO_number_written(SSL_get_wbio(stream->tls)) : stream->sent;
+}
+
+uint64_t net_stream_taken(struct net_stream *stream)
+{
+    int left = 0;
+    uint64_t all = given(stream);
+    if (stream->taken != all) { // else nobody has to ask
+        bool known = ioctl(stream->socket, SIOCOUTQ, &left) == 0;
+        uint64_t waits = known && left > 0 ? (uint64_t)left : 0;
+        stream->taken = waits < all ? all - waits : 0; // the end of a stream is a byte for TCP
+    }
+    return stream->taken;
+}
+
+bool net_stream_waits(struct net_stream *stream)
+{
+    return net_stream_taken(stream) != given(stream) || net_stream_queued(stream) > 0;
+}
+
 // Sends some; bytes, or -1: not now, or the stream is over.
 static int send_some(struct net_stream *stream)
 {
@@ -311,6 +343,7 @@ static int send_some(struct net_stream *stream)
         if (sent < 0 && errno != EAGAIN && errno != EINTR) {
             finish(stream, NET_END_PEER);
         }
+        stream->sent += sent > 0 ? (uint64_t)sent : 0;
         return sent;
     }
     struct evbuffer_iovec piece;
@@ -439,11 +472,24 @@ static void run_dirty(void *context)
     }
 }
 
+// One that has something to take and takes some of it, or has nothing to take, has more time.
+static void look_at_patience(struct net_stream *stream, int64_t now)
+{
+    uint64_t before = stream->taken;
+    bool moves = net_stream_taken(stream) != before;
+    if (moves || (stream->patience == PATIENCE_STALL && !net_stream_waits(stream))) {
+        stream->due = now + (int64_t)stream->patience_ms * 1000000;
+    }
+}
+
 static void look_at_deadlines(void *context)
 {
     struct net_streams *streams = context;
     int64_t now = net_loop_now(streams->loop);
     for (struct net_stream *stream = streams->first; stream; stream = stream->next) {
+        if (stream->patience && stream->due) {
+            look_at_patience(stream, now);
+        }
         if (stream->due && stream->due <= now) {
             finish(stream, stream->lingers ? NET_END_CLOSED : NET_END_TIME);
         }
@@ -574,9 +620,26 @@ void net_stream_close(struct net_stream *stream)
     finish(stream, NET_END_CLOSED);
 }
 
-void net_stream_deadline(struct net_stream *stream, uint64_t ms)
+static void set_due(struct net_stream *stream, enum patience patience, uint64_t ms)
 {
     stream->due = ms ? net_loop_now(stream->streams->loop) + (int64_t)ms * 1000000 : 0;
+    stream->patience = patience;
+    stream->patience_ms = ms;
+}
+
+void net_stream_deadline(struct net_stream *stream, uint64_t ms)
+{
+    set_due(stream, PATIENCE_NONE, ms);
+}
+
+void net_stream_idle(struct net_stream *stream, uint64_t ms)
+{
+    set_due(stream, PATIENCE_IDLE, ms);
+}
+
+void net_stream_stall(struct net_stream *stream, uint64_t ms)
+{
+    set_due(stream, PATIENCE_STALL, ms);
 }
 
 const char *net_stream_peer(const struct net_stream *stream)

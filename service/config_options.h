@@ -67,9 +67,9 @@
     X(limits_send_queue_bytes, "limits.send_queue_bytes", "limits-send-queue-bytes", BYTES,        \
       "SIZE", "1MiB", 4 * SERVICE_KIB, SERVICE_GIB, LIVE, "that wait for one client to read")      \
     X(limits_request_ms, "limits.request_ms", "limits-request-ms", TIME, "TIME", "30s", 100,       \
-      SERVICE_H, LIVE, "for a request to arrive and its answer to be read")                        \
+      SERVICE_H, LIVE, "for a request to arrive, from its first byte to its last")                 \
     X(limits_idle_ms, "limits.idle_ms", "limits-idle-ms", TIME, "TIME", "2m", 100, SERVICE_D,      \
-      LIVE, "a connection may stay open between requests")                                         \
+      LIVE, "between requests, and in which a reader takes nothing of its answer")                 \
     X(limits_streams, "limits.streams", "limits-streams", COUNT, "N", "5000", 0, 1000000, LIVE,    \
       "WebSocket and event streams open at once")                                                  \
     X(bus_durability, "bus.durability", "bus-durability", CHOICE, "memory|os|disk", "", 0, 0,      \

@@ -440,6 +440,14 @@ PEAL_API enum peal_err peal_name_seek(peal_bus *bus, const char *name, enum peal
 // has it. PEAL_ENOTFOUND, PEAL_EUNSUPPORTED, PEAL_ECLOSED, PEAL_EIO.
 PEAL_API enum peal_err peal_name_forget(peal_bus *bus, const char *name);
 
+// Returns when a process that comes after this one knows of all that was settled of a durable name
+// before the call; without it that is so within 100 ms. For who answers for it, as somebody who has
+// been told by others that they are done. May wait for a disk, and for others who save. On an
+// engine that keeps no names it is PEAL_OK at once. PEAL_ENOTFOUND, PEAL_ECLOSED;
+// PEAL_EUNSUPPORTED: somebody else has the log (`http:`, ask_owner); PEAL_EIO, PEAL_ENOMEM,
+// PEAL_ELIMIT: it may come again after a restart.
+PEAL_API enum peal_err peal_name_save(peal_bus *bus, const char *name);
+
 // ---- settling later -----------------------------------------------------------------------------
 
 // Inside a handler that will return PEAL_LATER: *given* to you, until it is settled. The event
@@ -617,7 +625,8 @@ struct peal_standing {
     bool filtered;        // there is a filter besides the pattern
 };
 
-// Where the event at a position stands with a name, whoever has it, or as it was left. PEAL_EINVAL,
+// Where the event at a position stands with a name, whoever has it, or as it was left. What a
+// service says to be done (`http:`) is saved, and does not come again if it is killed. PEAL_EINVAL,
 // PEAL_ENOTFOUND (there is no such name), PEAL_ECLOSED.
 PEAL_API enum peal_err peal_name_look(struct peal_standing *out, peal_bus *bus, const char *name,
                                       uint64_t position);
