@@ -182,10 +182,12 @@ static void send_all(struct binary *binary, struct outgoing *first)
 static void on_told(struct net_task *task)
 {
     struct binary *binary = (struct binary *)(void *)task; // its first member
+    // Of a connection that is never full nobody tells us that it is empty.
+    size_t queued = binary->web ? net_websocket_queued(binary->web) : 0;
     (void)pthread_mutex_lock(&binary->lock);
     struct outgoing *first = binary->first;
     bool resume = binary->resume, broken = binary->broken;
-    binary->queued += binary->waiting;
+    binary->queued = queued + binary->waiting;
     binary->waiting = 0;
     binary->first = NULL;
     binary->last = &binary->first;
