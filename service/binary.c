@@ -140,6 +140,20 @@ static void on_work(void *context, void (*run)(void *job), void *what)
     net_loop_work(binary->service->loop, &job->task);
 }
 
+// By the loop.
+static void on_soon(void *context, void (*run)(void *job), void *what)
+{
+    struct binary *binary = context;
+    struct job *job = malloc(sizeof *job);
+    if (!job) {
+        on_work(context, run, what); // it tries until there is memory, and need not be quick
+        return;
+    }
+    *job = (struct job){ { .run = run_job }, binary, run, what };
+    ref(binary);
+    net_loop_post(binary->service->loop, &job->task);
+}
+
 static bool may_publish(void *context, const char *type)
 {
     return auth_may_publish(context, type);
@@ -148,6 +162,11 @@ static bool may_publish(void *context, const char *type)
 static bool may_read(void *context, const char *type)
 {
     return auth_may_read(context, type);
+}
+
+static bool may_read_all(void *context)
+{
+    return auth_may_read_all(context);
 }
 
 // ---- on the loop --------------------------------------------------------------------------------
@@ -273,12 +292,16 @@ static struct binary *make(struct service_call *call)
         .feed = service->binaries->tail,
         .rights = { .may_publish = binary->identity ? may_publish : NULL,
                     .may_read = binary->identity ? may_read : NULL,
+                    .may_read_all = may_read_all,
                     .context = binary->identity,
                     .only_events = binary->identity && !auth_is_admin(binary->identity) },
         .send = on_send,
         .drained = on_room,
         .work = on_work,
+        .soon = on_soon,
         .context = binary,
+        .at_once = service->options.durability != PEAL_DURABILITY_DISK,
+        .publish_ms = service->options.publish_ms,
     };
     if (service_session_open(&binary->session, &config)) {
         unref(binary);
