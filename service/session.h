@@ -78,8 +78,8 @@ struct service_session_config {
     void (*soon)(void *context, void (*run)(void *job), void *job);
     void *context; // of all four, *borrowed* until close has returned; of jobs until they ran
 
-    size_t waiting_max; // 0: SERVICE_WAITING_MAX
-    bool at_once;       // receive may publish what waits for no disk
+    size_t waiting_max;  // 0: SERVICE_WAITING_MAX
+    bool at_once;        // receive may publish what waits for no disk
     uint64_t publish_ms; // how long a publisher is slowed before it is refused; 0: not at all
 };
 

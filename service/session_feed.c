@@ -11,7 +11,8 @@
 //
 // The newest chunks are kept, so that of all who follow at the log's end one encodes and the others
 // send the same bytes. Who is behind reads for itself until it comes to a chunk. Whoever came to
-// the end notes how often the bell had rung before: until it rings again, nobody else needs to look.
+// the end notes how often the bell had rung before: until it rings again, nobody else needs to
+// look.
 //
 // What must stay true: who goes idle looks once more at how often the bell has rung. Who rings
 // counts first and then looks who is idle. Both steps are sequentially consistent, so one of the
@@ -52,8 +53,9 @@ struct service_tail {
 
     pthread_mutex_t encoding; // guards the chunks; held while one is encoded
     struct chunk chunks[CHUNKS];
-    size_t newest, count;           // the newest is at `newest`
-    uint64_t ended_at, ended_rung; // there was nothing from here on, when the bell had rung so often
+    size_t newest, count; // the newest is at `newest`
+    uint64_t ended_at,
+        ended_rung; // there was nothing from here on, when the bell had rung so often
 };
 
 static void pump(void *job);

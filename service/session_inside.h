@@ -41,10 +41,10 @@ struct service_session {
     bool broken; // by a breach: nothing more is taken
     enum session_pump pump;
     int64_t credit;
-    uint64_t owed;  // the client waits until it was told of all below
-    size_t waiting; // bytes, as the last send said
+    uint64_t owed;    // the client waits until it was told of all below
+    size_t waiting;   // bytes, as the last send said
     unsigned emptied; // how often they were sent
-    char *pattern;  // NULL: everything
+    char *pattern;    // NULL: everything
     struct pl_list names;
 
     pthread_mutex_t sending; // held around `send` and `drained`; guards `gone`

@@ -265,8 +265,7 @@ static enum peal_err publish_patiently(struct order *order, const struct peal_me
 static void publish_each(struct order *order, const bool *pending)
 {
     for (unsigned i = 0; i < order->head.count; i++) {
-        enum peal_err err =
-            pending[i] ? publish_patiently(order, &order->messages[i], 1) : PEAL_OK;
+        enum peal_err err = pending[i] ? publish_patiently(order, &order->messages[i], 1) : PEAL_OK;
         if (err) {
             note(order, i, err, peal_error_sentence());
         } else if (pending[i]) {

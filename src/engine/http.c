@@ -98,6 +98,7 @@ static enum peal_err create(struct pl_remote **out, const struct pl_url *url,
     remote->types = config->types;
     remote->say = config->say;
     remote->say_context = config->say_context;
+    pl_clock_init(&remote->clock, seams);
     remote->ids[0] = seams->random(seams->world);
     remote->ids[1] = seams->random(seams->world);
     pl_list_init(&remote->calls);

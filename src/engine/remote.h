@@ -17,11 +17,17 @@
 // changes something and was under way is PEAL_EIO: whether it was done is unknown; one that only
 // looks is made again.
 //
-// Threads: `lock` guards what is not said otherwise. The thread of the link never waits for others
+// Who publishes while nothing is unanswered sends it himself, so that the link need not wake up for
+// it; what follows before the answer gathers in a block for the link. So one at a time is sent at
+// once, and many go together.
+//
+// Threads: `lock` guards what is not said otherwise. `wire` is held by who sends, and is taken
+// before `lock`; nobody waits for it but the link. The thread of the link never waits for others
 // but for their locks.
 #ifndef PL_ENGINE_REMOTE_H
 #define PL_ENGINE_REMOTE_H
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/lock.h"
 #include "base/protocol.h"
@@ -92,6 +98,7 @@ struct pl_remote {
     atomic_uint room_word;        // changes when there is room, or nothing is left
     bool wants_follow, following; // following: FOLLOW was answered on this connection
     uint64_t ids[2];              // what the next id is made of
+    struct pl_clock clock;        // the time in it
     uint64_t lost;                // published for nobody to hear of it, and refused
 
     enum peal_pressure pressure;
@@ -117,11 +124,14 @@ struct pl_remote {
     peal_log_callback *say;
     void *say_context;
 
-    // The link's alone.
+    // What is being sent. The socket is another only while not connected.
+    struct pl_mutex wire; // guards what follows
     int socket;
-    struct pl_ws_reader reader;
     char *out;
     size_t out_begin, out_end, out_room;
+
+    // The link's alone.
+    struct pl_ws_reader reader;
     uint64_t follow_number;
     size_t consumed; // bytes of events since the last credit
     int64_t heard;   // when something last came
@@ -139,6 +149,9 @@ void pl_remote_end(struct pl_remote *remote);
 
 // There is something to be sent. With the lock.
 void pl_remote_wake(struct pl_remote *remote);
+
+// Sends what can be, unless the link is at it: as pl_remote_wake, but without its thread. No lock.
+void pl_remote_send(struct pl_remote *remote);
 
 void pl_remote_say(const struct pl_remote *remote, enum peal_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

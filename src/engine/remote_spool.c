@@ -314,12 +314,13 @@ static size_t records_size(const struct pl_departures *what)
     return size;
 }
 
+// `known`: its size, or 0.
 static void write_record(struct pl_remote_block *block, const struct pl_departures *what,
-                         size_t index, const struct naming *naming)
+                         size_t index, const struct naming *naming, size_t known)
 {
     struct peal_message message = *what->each[index].message;
     message.durability = level_of(what, index);
-    size_t size = pl_record_size(&message, &naming->names);
+    size_t size = known ? known : pl_record_size(&message, &naming->names);
     pl_record_write(block->bytes + block->size, size, &message, &naming->names);
     block->size += size;
     block->count++;
@@ -329,11 +330,14 @@ static void write_record(struct pl_remote_block *block, const struct pl_departur
 static enum peal_err make_room(struct pl_remote *remote, size_t size, bool may_wait)
 {
     const struct pl_seams *seams = remote->seams;
-    int64_t deadline = seams->monotonic(seams->world) + (int64_t)remote->block_ms * PL_NS_PER_MS;
     if (size > remote->spool_max) {
         return pl_fail(PEAL_ELIMIT, "%zu bytes of events: spool_bytes is %zu", size,
                        remote->spool_max);
     }
+    if (remote->spooled + size <= remote->spool_max) {
+        return PEAL_OK; // the time is not asked for every event
+    }
+    int64_t deadline = seams->monotonic(seams->world) + (int64_t)remote->block_ms * PL_NS_PER_MS;
     while (remote->spooled + size > remote->spool_max) {
         if (remote->pressure == PEAL_PRESSURE_DROP_OLDEST && !pl_list_empty(&remote->waiting)) {
             struct pl_list *link = pl_list_pop_head(&remote->waiting);
@@ -389,13 +393,13 @@ static enum peal_err put_in(struct parcel *out, struct pl_remote *remote,
         return pl_fail(PEAL_ENOMEM, "no memory for %zu bytes of events", size);
     }
     size_t before = block->size == PL_PUBLISH_HEAD ? 0 : block->size;
-    int64_t now = remote->seams->realtime(remote->seams->world);
+    int64_t now = pl_clock_now(&remote->clock);
     out->index = block->count;
     out->block = block;
     for (size_t i = 0; i < what->count; i++) {
         struct naming naming;
         name(remote, &what->each[i], now, &naming);
-        write_record(block, what, i, &naming);
+        write_record(block, what, i, &naming, what->count == 1 ? size : 0);
         const char *id = naming.names.id ? naming.id : what->each[i].message->id;
         memcpy(out->id, id, strlen(id) + 1); // it was checked
         out->made = naming.names.id != NULL;
@@ -496,10 +500,16 @@ enum peal_err pl_remote_publish(struct pl_engine *engine, const struct pl_depart
     } else if (!err) {
         parcel.block->refs++;
     }
-    if (!err) {
+    // Nothing else is unanswered: nobody publishes much.
+    bool alone = !err && pl_list_empty(&remote->sent) && remote->connected;
+    // With the lock, the link has said that it sleeps, or will yet look.
+    if (!err && !alone && atomic_load(&remote->asleep)) {
         pl_remote_wake(remote);
     }
     pl_mutex_unlock(&remote->lock, remote->seams);
+    if (alone) {
+        pl_remote_send(remote);
+    }
     if (!err && at_once) {
         fill_accepted(&parcel, what->count, receipts);
     } else if (!err) {
