@@ -4,8 +4,12 @@
 // once while the list is not empty, lends it to the connection. So a message that many follow is
 // one piece of memory up to the socket.
 //
-// Three keep one of these: the connection, until it is gone; what is posted; and the jobs of its
-// session. The last one frees it.
+// What the loop itself has to do for them while it takes messages, it need not be woken for: it is
+// gathered, and done when all that came has been taken. So what many messages in a row have caused
+// is sent at once.
+//
+// Three keep one of these: the connection, until it is gone; what is posted or gathered; and the
+// jobs of its session. The last one frees it.
 #include "service/binary.h"
 
 #include "net/websocket.h"
@@ -18,12 +22,19 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { MESSAGE_MAX = 64 << 20 };
+enum { MESSAGE_MAX = 64 << 20, ROUNDS = 8 };
 
+struct job;
+
+// All members but the tail are the loop's.
 struct service_binaries {
     struct service *service;
     struct service_tail *tail;
     struct binary *first;
+    struct net_after after;
+    bool gathers;       // messages are being taken: `after` will be run
+    struct binary *due; // they have something to send
+    struct net_task *jobs, **last_job;
 };
 
 struct outgoing {
@@ -38,6 +49,9 @@ struct binary {
     struct net_websocket *web;   // NULL: the peer has gone
     struct service_session *session;
     struct auth_identity *identity; // shared; or NULL
+    pthread_t loop_thread;
+    struct binary *next_due; // the loop's, as is the next one
+    bool is_due;
     atomic_uint refs;
 
     pthread_mutex_t lock; // what stands below
@@ -83,9 +97,26 @@ static void tell_loop(struct binary *binary)
     }
 }
 
+// Are we the loop, taking messages?
+static bool gathers(const struct binary *binary)
+{
+    return pthread_equal(pthread_self(), binary->loop_thread) && binary->service->binaries->gathers;
+}
+
+static void gather(struct binary *binary)
+{
+    if (!binary->is_due) {
+        binary->is_due = true;
+        ref(binary);
+        binary->next_due = binary->service->binaries->due;
+        binary->service->binaries->due = binary;
+    }
+}
+
 static size_t on_send(void *context, struct service_bytes *message)
 {
     struct binary *binary = context;
+    bool here = gathers(binary);
     struct outgoing *outgoing = malloc(sizeof *outgoing);
     (void)pthread_mutex_lock(&binary->lock);
     if (outgoing) {
@@ -98,8 +129,13 @@ static size_t on_send(void *context, struct service_bytes *message)
         service_bytes_unref(message);
     }
     size_t waiting = binary->waiting + binary->queued;
-    tell_loop(binary);
+    if (!here) {
+        tell_loop(binary);
+    }
     (void)pthread_mutex_unlock(&binary->lock);
+    if (here) {
+        gather(binary);
+    }
     return waiting;
 }
 
@@ -151,7 +187,13 @@ static void on_soon(void *context, void (*run)(void *job), void *what)
     }
     *job = (struct job){ { .run = run_job }, binary, run, what };
     ref(binary);
-    net_loop_post(binary->service->loop, &job->task);
+    if (gathers(binary)) {
+        struct service_binaries *all = binary->service->binaries;
+        *all->last_job = &job->task;
+        all->last_job = &job->task.next;
+    } else {
+        net_loop_post(binary->service->loop, &job->task);
+    }
 }
 
 static bool may_publish(void *context, const char *type)
@@ -198,9 +240,8 @@ static void send_all(struct binary *binary, struct outgoing *first)
     }
 }
 
-static void on_told(struct net_task *task)
+static void send_waiting(struct binary *binary)
 {
-    struct binary *binary = (struct binary *)(void *)task; // its first member
     // Of a connection that is never full nobody tells us that it is empty.
     size_t queued = binary->web ? net_websocket_queued(binary->web) : 0;
     (void)pthread_mutex_lock(&binary->lock);
@@ -210,7 +251,7 @@ static void on_told(struct net_task *task)
     binary->waiting = 0;
     binary->first = NULL;
     binary->last = &binary->first;
-    binary->posted = binary->resume = false;
+    binary->resume = false;
     (void)pthread_mutex_unlock(&binary->lock);
     send_all(binary, first);
     if (binary->web && broken) {
@@ -218,12 +259,64 @@ static void on_told(struct net_task *task)
     } else if (binary->web && resume) {
         net_websocket_resume(binary->web);
     }
+}
+
+static void on_told(struct net_task *task)
+{
+    struct binary *binary = (struct binary *)(void *)task; // its first member
+    (void)pthread_mutex_lock(&binary->lock);
+    binary->posted = false;
+    (void)pthread_mutex_unlock(&binary->lock);
+    send_waiting(binary);
     unref(binary);
+}
+
+static void run_gathered(struct service_binaries *all)
+{
+    struct net_task *job = all->jobs;
+    all->jobs = NULL;
+    all->last_job = &all->jobs;
+    while (job) {
+        struct net_task *next = job->next;
+        job->run(job);
+        job = next;
+    }
+    while (all->due) {
+        struct binary *binary = all->due;
+        all->due = binary->next_due;
+        binary->is_due = false;
+        send_waiting(binary);
+        unref(binary);
+    }
+}
+
+// What is left after some rounds waits for the loop to come by again.
+static void post_gathered(struct service_binaries *all)
+{
+    all->gathers = false;
+    struct net_task *job = all->jobs;
+    all->jobs = NULL;
+    all->last_job = &all->jobs;
+    while (job) {
+        struct net_task *next = job->next;
+        net_loop_post(all->service->loop, job);
+        job = next;
+    }
+}
+
+static void after_messages(void *context)
+{
+    struct service_binaries *all = context;
+    for (int i = 0; i < ROUNDS && (all->jobs || all->due); i++) {
+        run_gathered(all);
+    }
+    post_gathered(all);
 }
 
 static void on_message(void *context, const struct net_message *message)
 {
     struct binary *binary = context;
+    binary->service->binaries->gathers = true;
     if (message->kind != NET_FRAME_BINARY) {
         net_websocket_close(binary->web, NET_CLOSE_KIND, "peal.v1 is binary");
         return;
@@ -283,6 +376,7 @@ static struct binary *make(struct service_call *call)
     }
     binary->service = service;
     binary->told.run = on_told;
+    binary->loop_thread = pthread_self();
     binary->last = &binary->first;
     binary->identity = call->identity ? auth_identity_ref(call->identity) : NULL;
     atomic_init(&binary->refs, 1);
@@ -350,11 +444,14 @@ enum peal_err service_binaries_open(struct service_binaries **out, struct servic
         return PEAL_ENOMEM;
     }
     binaries->service = service;
+    binaries->last_job = &binaries->jobs;
+    binaries->after = (struct net_after){ .run = after_messages, .context = binaries };
     enum peal_err err = service_tail_open(&binaries->tail, service->bus);
     if (err) {
         free(binaries);
         return err;
     }
+    net_loop_after(service->loop, &binaries->after); // before the streams', which send
     *out = binaries;
     return PEAL_OK;
 }
@@ -362,6 +459,7 @@ enum peal_err service_binaries_open(struct service_binaries **out, struct servic
 void service_binaries_close(struct service_binaries *binaries)
 {
     if (binaries) {
+        net_loop_after_remove(binaries->service->loop, &binaries->after);
         service_tail_close(binaries->tail);
         free(binaries);
     }

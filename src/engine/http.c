@@ -196,8 +196,7 @@ static enum peal_err ask_ends(struct pl_remote *remote, uint64_t *out_end)
     return PEAL_OK;
 }
 
-// Until the log here ends where the other did, which is on its way.
-static enum peal_err wait_for_end(struct pl_remote *remote, uint64_t end)
+static enum peal_err wait_for_arrivals(struct pl_remote *remote, uint64_t end)
 {
     struct pl_log *log = &remote->local->log;
     const struct pl_seams *seams = remote->seams;
@@ -210,12 +209,22 @@ static enum peal_err wait_for_end(struct pl_remote *remote, uint64_t end)
                                  remote->name, PL_REMOTE_WAIT_MS / 1000)
                        : pl_fail(PEAL_ECLOSED, "the bus has been stopped");
         }
-        unsigned word = atomic_load_explicit(&remote->arrived, memory_order_acquire);
+        unsigned word = atomic_load(&remote->arrived);
         if (pl_log_end(log) < end) {
             seams->wait(seams->world, &remote->arrived, word, deadline);
         }
     }
     return PEAL_OK;
+}
+
+// Until the log here ends where the other did, which is on its way.
+static enum peal_err wait_for_end(struct pl_remote *remote, uint64_t end)
+{
+    // Sequentially consistent, as in the link.
+    atomic_fetch_add(&remote->arrival_waiters, 1);
+    enum peal_err err = wait_for_arrivals(remote, end);
+    atomic_fetch_sub(&remote->arrival_waiters, 1);
+    return err;
 }
 
 static enum peal_err http_refresh(struct pl_engine *engine)

@@ -96,6 +96,7 @@ struct pl_remote {
     struct pl_list waiting, sent; // blocks
     size_t spooled, spool_max;    // bytes of blocks
     atomic_uint room_word;        // changes when there is room, or nothing is left
+    unsigned room_waiters;
     bool wants_follow, following; // following: FOLLOW was answered on this connection
     uint64_t ids[2];              // what the next id is made of
     struct pl_clock clock;        // the time in it
@@ -115,6 +116,7 @@ struct pl_remote {
     // Of the service's log, as was last heard.
     _Atomic uint64_t first, end;
     atomic_uint arrived; // changes when something has
+    atomic_uint arrival_waiters;
 
     enum peal_err (*arrive)(void *context, const struct pl_arrivals *arrivals);
     void (*deliver)(void *context, const struct pl_afar_delivery *delivery);

@@ -285,9 +285,11 @@ static int take_events(struct pl_remote *remote, const struct pl_ws_message *mes
                                           message->size - PL_EVENTS_HEAD, head.next };
     enum peal_err err = remote->arrive(remote->arrive_context, &arrivals);
     note_ends(remote, 0, head.end);
-    // Release: the log's end has moved before.
-    atomic_fetch_add_explicit(&remote->arrived, 1, memory_order_release);
-    remote->seams->wake(remote->seams->world, &remote->arrived, UINT32_MAX);
+    // The log's end has moved before. Sequentially consistent: who waits says so, and then looks.
+    atomic_fetch_add(&remote->arrived, 1);
+    if (atomic_load(&remote->arrival_waiters) > 0) {
+        remote->seams->wake(remote->seams->world, &remote->arrived, UINT32_MAX);
+    }
     if (err == PEAL_ECLOSED) {
         return 0; // the bus stops
     }
@@ -379,8 +381,8 @@ static int take_message(struct pl_remote *remote, const struct pl_ws_message *me
     }
 }
 
-// Reads once what has come. *out_some: something had. 0, or minus an errno.
-static int receive(struct pl_remote *remote, bool *out_some)
+// Reads once what has come: *out_count bytes. *out_all: there was no more. 0, or minus an errno.
+static int receive(struct pl_remote *remote, size_t *out_count, bool *out_all)
 {
     size_t room;
     char *at = pl_ws_reader_room(&remote->reader, RECEIVE_LEAST, &room);
@@ -388,7 +390,8 @@ static int receive(struct pl_remote *remote, bool *out_some)
         return -ENOMEM;
     }
     int64_t count = pl_socket_receive(remote->socket, at, room);
-    *out_some = count > 0;
+    *out_count = count > 0 ? (size_t)count : 0;
+    *out_all = *out_count < room;
     if (count > 0) {
         pl_ws_reader_add(&remote->reader, (size_t)count);
         remote->heard = ticks(remote);
@@ -417,10 +420,11 @@ static int tell_apart(struct pl_remote *remote)
 
 static int receive_some(struct pl_remote *remote)
 {
-    bool some = true;
+    size_t count;
+    bool all = false;
     int result = 0;
-    for (int i = 0; i < RECEIVE_TURNS && some && !result; i++) {
-        result = receive(remote, &some);
+    for (int i = 0; i < RECEIVE_TURNS && !all && !result; i++) {
+        result = receive(remote, &count, &all);
         int told = tell_apart(remote); // also of what came before the end
         result = result ? result : told;
     }
@@ -472,10 +476,11 @@ static int serve(struct pl_remote *remote)
 static int exchange(struct pl_remote *remote, int64_t deadline)
 {
     for (;;) {
-        bool some = false;
+        size_t count = 0;
+        bool all;
         int result = send_out(remote);
-        result = result ? result : receive(remote, &some);
-        if (result || some) {
+        result = result ? result : receive(remote, &count, &all);
+        if (result || count > 0) {
             return result;
         }
         bool more = remote->out_begin < remote->out_end;

@@ -125,9 +125,13 @@ static void finish(struct pl_remote *remote, struct pl_remote_block *block)
     remote->spooled -= block->size;
     // Release: the outcomes come before.
     atomic_store_explicit(&block->done, 1, memory_order_release);
-    seams->wake(seams->world, &block->done, UINT32_MAX);
+    if (block->refs > 1) {
+        seams->wake(seams->world, &block->done, UINT32_MAX);
+    }
     atomic_fetch_add_explicit(&remote->room_word, 1, memory_order_release);
-    seams->wake(seams->world, &remote->room_word, UINT32_MAX);
+    if (remote->room_waiters > 0) {
+        seams->wake(seams->world, &remote->room_word, UINT32_MAX);
+    }
     unref(remote, block);
 }
 
@@ -212,7 +216,7 @@ void pl_remote_drop_blocks(struct pl_remote *remote)
     drop_all(remote, &remote->waiting);
 }
 
-enum peal_err pl_remote_flush(struct pl_remote *remote, int64_t deadline)
+static enum peal_err wait_until_answered(struct pl_remote *remote, int64_t deadline)
 {
     const struct pl_seams *seams = remote->seams;
     for (;;) {
@@ -245,6 +249,18 @@ enum peal_err pl_remote_flush(struct pl_remote *remote, int64_t deadline)
         }
         seams->wait(seams->world, &remote->room_word, word, deadline);
     }
+}
+
+enum peal_err pl_remote_flush(struct pl_remote *remote, int64_t deadline)
+{
+    pl_mutex_lock(&remote->lock, remote->seams);
+    remote->room_waiters++;
+    pl_mutex_unlock(&remote->lock, remote->seams);
+    enum peal_err err = wait_until_answered(remote, deadline);
+    pl_mutex_lock(&remote->lock, remote->seams);
+    remote->room_waiters--;
+    pl_mutex_unlock(&remote->lock, remote->seams);
+    return err;
 }
 
 // ---- publishing ---------------------------------------------------------------------------------
@@ -361,9 +377,11 @@ static enum peal_err make_room(struct pl_remote *remote, size_t size, bool may_w
                                   (unsigned long long)remote->block_ms)
                         : pl_fail(PEAL_ECLOSED, "the bus has been stopped");
         }
+        remote->room_waiters++;
         pl_mutex_unlock(&remote->lock, seams);
         seams->wait(seams->world, &remote->room_word, word, deadline);
         pl_mutex_lock(&remote->lock, seams);
+        remote->room_waiters--;
     }
     return PEAL_OK;
 }
