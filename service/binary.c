@@ -32,8 +32,8 @@ struct service_binaries {
     struct service_tail *tail;
     struct binary *first;
     struct net_after after;
-    bool gathers;       // messages are being taken: `after` will be run
-    struct binary *due; // they have something to send
+    bool gathers;                   // messages are being taken: `after` will be run
+    struct binary *due, **last_due; // they have something to send
     struct net_task *jobs, **last_job;
 };
 
@@ -108,8 +108,9 @@ static void gather(struct binary *binary)
     if (!binary->is_due) {
         binary->is_due = true;
         ref(binary);
-        binary->next_due = binary->service->binaries->due;
-        binary->service->binaries->due = binary;
+        binary->next_due = NULL;
+        *binary->service->binaries->last_due = binary;
+        binary->service->binaries->last_due = &binary->next_due;
     }
 }
 
@@ -281,12 +282,15 @@ static void run_gathered(struct service_binaries *all)
         job->run(job);
         job = next;
     }
-    while (all->due) {
-        struct binary *binary = all->due;
-        all->due = binary->next_due;
+    struct binary *binary = all->due;
+    all->due = NULL;
+    all->last_due = &all->due;
+    while (binary) {
+        struct binary *next = binary->next_due;
         binary->is_due = false;
         send_waiting(binary);
         unref(binary);
+        binary = next;
     }
 }
 
@@ -445,6 +449,7 @@ enum peal_err service_binaries_open(struct service_binaries **out, struct servic
     }
     binaries->service = service;
     binaries->last_job = &binaries->jobs;
+    binaries->last_due = &binaries->due;
     binaries->after = (struct net_after){ .run = after_messages, .context = binaries };
     enum peal_err err = service_tail_open(&binaries->tail, service->bus);
     if (err) {

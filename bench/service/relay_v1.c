@@ -25,10 +25,10 @@ static void stop(void *server)
     free(server);
 }
 
-static peal_bus *open_bus(int port)
+static peal_bus *open_bus(int port, int workers)
 {
     char url[64];
-    const struct peal_bus_options options = { .workers = 1 };
+    const struct peal_bus_options options = { .workers = workers };
     (void)snprintf(url, sizeof url, "http://127.0.0.1:%d", port);
     return bench_open(url, &options);
 }
@@ -41,7 +41,7 @@ static enum peal_verdict hear(const peal_event *event, void *context)
 
 static void subscribe(int port, struct relay_ear *ear)
 {
-    peal_bus *bus = open_bus(port);
+    peal_bus *bus = open_bus(port, 1);
     bench_subscribe(bus, RELAY_TYPE, PEAL_WORKER, hear, ear);
     relay_ear_opens(ear);
     relay_ear_wait(ear);
@@ -52,7 +52,7 @@ static void subscribe(int port, struct relay_ear *ear)
 // clients know of no answer.
 static void publish(int port, struct relay_mouth *mouth)
 {
-    peal_bus *bus = open_bus(port);
+    peal_bus *bus = open_bus(port, PEAL_NO_WORKERS);
     struct peal_message message = { .topic = bench_topic(bus, RELAY_TYPE),
                                     .size = BENCH_DATA_SIZE,
                                     .durability = PEAL_DURABILITY_MEMORY };
@@ -102,7 +102,9 @@ static void run_hop(double *out, int unused)
     int port = 0;
     const struct peal_subscribe_options pulled = { .mode = PEAL_PULL };
     void *server = start(&port);
-    struct line line = { .sender = open_bus(port), .receiver = open_bus(port) };
+    // Who pulls needs no worker.
+    struct line line = { .sender = open_bus(port, PEAL_NO_WORKERS),
+                         .receiver = open_bus(port, PEAL_NO_WORKERS) };
     line.message = (struct peal_message){ .topic = bench_topic(line.sender, RELAY_TYPE),
                                           .size = BENCH_DATA_SIZE,
                                           .durability = PEAL_DURABILITY_MEMORY };
