@@ -18,7 +18,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { SOME = 256 };
+enum { SOME = 256, SCRATCH_KEPT = 262144 };
 
 struct arriving {
     struct pl_frame *frame; // ours, in the scratch
@@ -280,21 +280,45 @@ static enum peal_err arrive(struct party *party, const struct pl_arrivals *arriv
     return err;
 }
 
+// What one message needs is kept for the next one: the room for large ones is not.
+static struct party *party_of(struct peal_bus *bus)
+{
+    if (!bus->arriving) {
+        struct party *party = pl_alloc(bus->seams, sizeof *party);
+        if (party) {
+            party->bus = bus;
+            party->scratch = NULL;
+            party->room = party->used = party->count = 0;
+        }
+        bus->arriving = party;
+    }
+    return bus->arriving;
+}
+
+void pl_bus_arrive_finish(struct peal_bus *bus)
+{
+    struct party *party = bus->arriving;
+    if (party) {
+        pl_release(bus->seams, party->scratch);
+        pl_release(bus->seams, party);
+        bus->arriving = NULL;
+    }
+}
+
 enum peal_err pl_bus_arrive(void *context, const struct pl_arrivals *arrivals)
 {
     struct peal_bus *bus = context;
-    struct party *party = pl_alloc(bus->seams, sizeof *party);
+    struct party *party = party_of(bus);
     if (!party) {
         return pl_fail(PEAL_ENOMEM, "no memory to take events");
     }
-    party->bus = bus;
     party->slot = pl_slot_mine(bus);
     party->past = pl_log_end(bus->log);
-    party->scratch = NULL;
     party->last_topic = NULL;
-    party->used = party->room = party->count = 0;
+    party->used = 0;
     enum peal_err err = party->slot ? arrive(party, arrivals) : PEAL_ENOMEM;
-    pl_release(bus->seams, party->scratch);
-    pl_release(bus->seams, party);
+    if (party->room > SCRATCH_KEPT || err) {
+        pl_bus_arrive_finish(bus);
+    }
     return err;
 }

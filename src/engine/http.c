@@ -17,6 +17,7 @@ static void destroy(struct pl_remote *remote)
     pl_ws_reader_finish(&remote->reader);
     pl_socket_close(remote->bell);
     pl_remote_drop_names(remote);
+    pl_remote_drop_spares(remote);
     pl_release(seams, remote->out);
     pl_release(seams, remote->host);
     pl_release(seams, remote->path);

@@ -43,6 +43,7 @@
 #define PL_REMOTE_PING_MS      10000   // of silence; of twice as much more the service is gone
 #define PL_REMOTE_CREDIT       8388608 // bytes of events that may be on their way
 #define PL_REMOTE_OUT          524288  // bytes that wait to be sent, about
+#define PL_REMOTE_SPARES       4
 
 // A PUBLISH: messages that go together, and whoever waits to hear of them.
 struct pl_remote_block {
@@ -92,10 +93,12 @@ struct pl_remote {
     bool connected;
     atomic_bool asleep; // the link looks at nothing until the bell rings
     uint64_t next_number;
-    struct pl_list calls;         // in order of their numbers
-    struct pl_list waiting, sent; // blocks
-    size_t spooled, spool_max;    // bytes of blocks
-    atomic_uint room_word;        // changes when there is room, or nothing is left
+    struct pl_list calls;           // in order of their numbers
+    struct pl_list waiting, sent;   // blocks
+    size_t spooled, spool_max;      // bytes of blocks
+    char *spares[PL_REMOTE_SPARES]; // room of PL_PUBLISH_BYTES each, for the next large blocks
+    unsigned spare_count;
+    atomic_uint room_word; // changes when there is room, or nothing is left
     unsigned room_waiters;
     bool wants_follow, following; // following: FOLLOW was answered on this connection
     uint64_t ids[2];              // what the next id is made of
@@ -199,6 +202,7 @@ void pl_remote_repeat(struct pl_remote *remote);
 
 // Who waits is told, and nothing is left. With the lock.
 void pl_remote_drop_blocks(struct pl_remote *remote);
+void pl_remote_drop_spares(struct pl_remote *remote); // nobody uses it any more
 
 // ---- remote_call.c ------------------------------------------------------------------------------
 

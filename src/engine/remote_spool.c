@@ -22,10 +22,20 @@
 
 // ---- blocks -------------------------------------------------------------------------------------
 
+// With the lock.
+static void give_bytes_back(struct pl_remote *remote, struct pl_remote_block *block)
+{
+    if (block->room == PL_PUBLISH_BYTES && remote->spare_count < PL_REMOTE_SPARES) {
+        remote->spares[remote->spare_count++] = block->bytes;
+    } else {
+        pl_release(remote->seams, block->bytes);
+    }
+}
+
 static void unref(struct pl_remote *remote, struct pl_remote_block *block)
 {
     if (--block->refs == 0) {
-        pl_release(remote->seams, block->bytes);
+        give_bytes_back(remote, block);
         pl_release(remote->seams, block->outcomes);
         pl_release(remote->seams, block->sentence);
         pl_release(remote->seams, block);
@@ -54,8 +64,9 @@ static struct pl_remote_block *create_block(struct pl_remote *remote, size_t mor
     }
     block->refs = 1;
     block->size = PL_PUBLISH_HEAD;
-    block->room = PL_PUBLISH_HEAD;
-    block->bytes = pl_alloc(remote->seams, PL_PUBLISH_HEAD);
+    block->room = remote->spare_count > 0 ? PL_PUBLISH_BYTES : PL_PUBLISH_HEAD;
+    block->bytes = remote->spare_count > 0 ? remote->spares[--remote->spare_count]
+                                           : pl_alloc(remote->seams, PL_PUBLISH_HEAD);
     if (!block->bytes || !reserve(remote, block, more > BLOCK_FIRST ? more : BLOCK_FIRST)) {
         unref(remote, block);
         return NULL;
@@ -197,6 +208,13 @@ bool pl_remote_block_answered(struct pl_remote *remote, const struct pl_protocol
     finish(remote, found);
     pl_mutex_unlock(&remote->lock, remote->seams);
     return true;
+}
+
+void pl_remote_drop_spares(struct pl_remote *remote)
+{
+    while (remote->spare_count > 0) {
+        pl_release(remote->seams, remote->spares[--remote->spare_count]);
+    }
 }
 
 static void drop_all(struct pl_remote *remote, struct pl_list *blocks)
