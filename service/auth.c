@@ -221,6 +221,11 @@ bool auth_may_read(struct auth_identity *identity, const char *type)
     return may(identity, type, READ);
 }
 
+bool auth_may_read_all(struct auth_identity *identity)
+{
+    return identity->everybody && !auth_is_revoked(identity);
+}
+
 // ---- watching -----------------------------------------------------------------------------------
 
 static void unlink_watch(struct auth_identity *identity, struct auth_watch *watch)

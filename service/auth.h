@@ -69,6 +69,7 @@ bool auth_is_revoked(const struct auth_identity *identity);
 // hundred types, so that the patterns are read once a type and not once an event.
 bool auth_may_publish(struct auth_identity *identity, const char *type);
 bool auth_may_read(struct auth_identity *identity, const char *type);
+bool auth_may_read_all(struct auth_identity *identity); // whatever its type
 
 // ---- being told ---------------------------------------------------------------------------------
 

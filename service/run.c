@@ -15,6 +15,7 @@
 #include "service/webhook.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
@@ -444,6 +445,18 @@ static void finish(struct run *run)
     free(run->url);
 }
 
+// Blocks of some hundred KiB come and go with every batch. By default the allocator gives such to
+// the system at once, and what is new from it costs a page fault every 4 KiB, which was a tenth of
+// all that an event takes.
+static void keep_memory(void)
+{
+#ifdef __GLIBC__
+    (void)mallopt(M_MMAP_THRESHOLD, 4 << 20); // an option it does not know it passes over
+    (void)mallopt(M_TRIM_THRESHOLD, 32 << 20);
+    (void)mallopt(M_ARENA_MAX, 2);
+#endif
+}
+
 int service_run(struct service_config *config, const struct service_run_options *options)
 {
     struct run run = { .config = config, .options = options, .notify = notify_begin() };
@@ -451,6 +464,7 @@ int service_run(struct service_config *config, const struct service_run_options 
     run.reload.run = reload;
     run.look = (struct net_timer){ .run = look, .context = &run };
     run.watchdog = (struct net_timer){ .run = on_watchdog, .context = &run };
+    keep_memory();
     block_signals(&run);
     int status = open_journal(&run);
     status = status ? status : start(&run);

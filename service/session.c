@@ -4,6 +4,9 @@
 // in the order in which they came. So what a client publishes keeps its order, and what it asks
 // after having published sees it.
 //
+// Who publishes, and waits for nobody, need not wait for a job either: if none is at the queue,
+// receive does it.
+//
 // Two locks: `lock` for what is known, `sending` around what is told to the connection, so that
 // nothing is told to one that has gone. Neither is held while the bus is called.
 #include "service/session_inside.h"
@@ -81,6 +84,9 @@ void session_send(struct service_session *session, struct service_bytes *message
         return;
     }
     size_t waiting = 0;
+    pthread_mutex_lock(&session->lock);
+    unsigned emptied = session->emptied;
+    pthread_mutex_unlock(&session->lock);
     pthread_mutex_lock(&session->sending);
     if (session->gone) {
         service_bytes_unref(message);
@@ -89,7 +95,9 @@ void session_send(struct service_session *session, struct service_bytes *message
     }
     pthread_mutex_unlock(&session->sending);
     pthread_mutex_lock(&session->lock);
-    session->waiting = waiting;
+    if (emptied == session->emptied) { // else it is old: nobody would tell us again
+        session->waiting = waiting;
+    }
     pthread_mutex_unlock(&session->lock);
 }
 
@@ -198,7 +206,7 @@ static void do_request(struct service_session *session, const struct session_req
         greet(session, &head, &unpack);
         break;
     case PL_PROTOCOL_PUBLISH:
-        session_publish(session, &head, request);
+        session_publish(session, &head, request->bytes, request->size);
         break;
     case PL_PROTOCOL_FOLLOW:
         follow(session, &head, &unpack);
@@ -286,14 +294,28 @@ enum peal_err service_session_open(struct service_session **out,
     return PEAL_OK;
 }
 
+// True: it was done. Nobody else takes requests meanwhile, since none are added.
+static bool do_at_once(struct service_session *session, const struct pl_protocol_head *head,
+                       const void *bytes, size_t size)
+{
+    pthread_mutex_lock(&session->lock);
+    bool alone = !session->serving && !session->closed && session->greeted;
+    pthread_mutex_unlock(&session->lock);
+    return alone && session_publish_at_once(session, head, bytes, size);
+}
+
 enum service_reception service_session_receive(struct service_session *session, const void *bytes,
                                                size_t size)
 {
     struct pl_protocol_head head;
-    struct session_request *request =
-        pl_protocol_head_read(&head, bytes, size) && head.kind < PL_PROTOCOL_ANSWER
-            ? malloc(sizeof *request + size)
-            : NULL;
+    if (!pl_protocol_head_read(&head, bytes, size) || head.kind >= PL_PROTOCOL_ANSWER) {
+        return SERVICE_BREACH;
+    }
+    if (session->config.at_once && head.kind == PL_PROTOCOL_PUBLISH &&
+        do_at_once(session, &head, bytes, size)) {
+        return SERVICE_GO_ON;
+    }
+    struct session_request *request = malloc(sizeof *request + size);
     if (!request) {
         return SERVICE_BREACH;
     }
@@ -318,6 +340,7 @@ void service_session_writable(struct service_session *session)
 {
     pthread_mutex_lock(&session->lock);
     session->waiting = 0;
+    session->emptied++;
     session_nudge(session);
     pthread_mutex_unlock(&session->lock);
 }

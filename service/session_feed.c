@@ -5,8 +5,14 @@
 //     a publish ─► the feed's bell, an inline handler ─► idle sessions: a job each
 //     job: chunk at its cursor ─► send ─► chunk behind it ─► ... ─► idle, or stalled
 //
+// Who is idle has come to the end of the log: what is new to it is in memory, and is read by the
+// thread of the connection (`soon`), SOON_CHUNKS of it. Who is further behind, or was stalled, may
+// have to read a disk, and does it in the pool (`work`).
+//
 // The newest chunks are kept, so that of all who follow at the log's end one encodes and the others
-// send the same bytes. Who is behind reads for itself until it comes to a chunk.
+// send the same bytes. Who is behind reads for itself until it comes to a chunk. Whoever came to
+// the end notes how often the bell had rung before: until it rings again, nobody else needs to
+// look.
 //
 // What must stay true: who goes idle looks once more at how often the bell has rung. Who rings
 // counts first and then looks who is idle. Both steps are sequentially consistent, so one of the
@@ -24,7 +30,9 @@
 #include <string.h>
 
 #define CHUNK_BYTES 262144
+#define CHUNK_FIRST 4096 // of most chunks this is enough; else they have room for all
 #define CHUNKS      64
+#define SOON_CHUNKS 4
 
 struct chunk {
     uint64_t first, next; // positions
@@ -46,21 +54,29 @@ struct service_tail {
     pthread_mutex_t encoding; // guards the chunks; held while one is encoded
     struct chunk chunks[CHUNKS];
     size_t newest, count; // the newest is at `newest`
+    uint64_t ended_at,
+        ended_rung; // there was nothing from here on, when the bell had rung so often
 };
 
 static void pump(void *job);
+static void pump_soon(void *job);
 
 // ---- waking -------------------------------------------------------------------------------------
 
 // With session->lock.
 static void begin_pump(struct service_session *session)
 {
-    if (session->pump == PUMP_IDLE) {
+    bool at_end = session->pump == PUMP_IDLE;
+    if (at_end) {
         atomic_fetch_sub_explicit(&session->config.feed->idle, 1, memory_order_seq_cst);
     }
     session->pump = PUMP_RUNS;
     session_ref(session);
-    session->config.work(session->config.context, pump, session);
+    if (at_end && session->config.soon) {
+        session->config.soon(session->config.context, pump_soon, session);
+    } else {
+        session->config.work(session->config.context, pump, session);
+    }
 }
 
 void session_nudge(struct service_session *session)
@@ -168,6 +184,7 @@ struct encoding {
     struct service_bytes *message;
     size_t room;      // the message's size is what is used of it
     uint64_t skipped; // forgotten before it could be read
+    bool at_end;      // there was nothing more
 };
 
 static enum peal_err reserve(struct encoding *encoding, size_t more)
@@ -177,7 +194,8 @@ static enum peal_err reserve(struct encoding *encoding, size_t more)
         return PEAL_OK;
     }
     size_t used = message ? message->size : PL_EVENTS_HEAD;
-    size_t room = encoding->room * 2 > used + more ? encoding->room * 2 : used + more;
+    size_t room = message ? CHUNK_BYTES + CHUNK_FIRST : CHUNK_FIRST; // grows once, as a rule
+    room = room > encoding->room && room > used + more ? room : (used + more) * 2;
     struct service_bytes *grown = realloc(message, sizeof *grown + room);
     if (!grown) {
         return PEAL_ENOMEM;
@@ -202,7 +220,7 @@ static enum peal_err encode_one(struct encoding *encoding, const peal_event *eve
             message->size += needed;
             return PEAL_OK;
         }
-        enum peal_err err = reserve(encoding, needed > 4096 ? needed : 4096);
+        enum peal_err err = reserve(encoding, needed);
         if (err) {
             return err;
         }
@@ -227,7 +245,19 @@ static enum peal_err encode_all(struct encoding *encoding, uint64_t *out_next, p
             *out_next = peal_event_position(event) + 1;
         }
     }
-    return err == PEAL_ENOTFOUND ? PEAL_OK : err;
+    encoding->at_end = err == PEAL_ENOTFOUND;
+    return encoding->at_end ? PEAL_OK : err;
+}
+
+// Gives back what is not used: chunks are kept.
+static struct service_bytes *trim(const struct encoding *encoding)
+{
+    struct service_bytes *message = encoding->message;
+    if (message && encoding->room > 2 * message->size) {
+        struct service_bytes *trimmed = realloc(message, sizeof *message + message->size);
+        return trimmed ? trimmed : message;
+    }
+    return message;
 }
 
 // What is published so far survives this process, if the log does at all.
@@ -259,7 +289,7 @@ static enum peal_err encode(struct service_bytes **out, uint64_t *out_next, peal
         pl_events_head_write(encoding->message->bytes + PL_PROTOCOL_HEAD, &more);
     }
     *out_next = next;
-    *out = encoding->message;
+    *out = trim(encoding);
     return PEAL_OK;
 }
 
@@ -331,28 +361,60 @@ static void keep_chunk(struct service_tail *feed, uint64_t first, uint64_t next,
     *chunk = (struct chunk){ first, next, message };
 }
 
+// A look at what comes at a position.
+struct look {
+    uint64_t rung;    // how often the bell had before
+    bool soon;        // it must not wait for who reads a disk
+    bool later;       // it would have to
+    bool at_end;      // there was nothing more
+    uint64_t skipped; // forgotten before it could be read
+};
+
+// What nobody else has encoded. With feed->encoding.
+static enum peal_err new_chunk(struct service_bytes **out, uint64_t *out_next, uint64_t end,
+                               struct service_tail *feed, struct look *look)
+{
+    const uint64_t cursor = *out_next;
+    const struct peal_query query = { .from_position = cursor, .to_position = end };
+    struct encoding encoding = { .session = NULL };
+    enum peal_err err = encode(out, out_next, feed->bus, &query, &encoding, CHUNK_BYTES);
+    look->skipped = encoding.skipped;
+    look->at_end = !err && encoding.at_end && end == 0;
+    if (look->at_end) {
+        feed->ended_at = *out_next;
+        feed->ended_rung = look->rung;
+    }
+    bool newest = feed->count == 0 || chunk_at(feed, 0)->next <= cursor;
+    if (!err && *out && newest) {
+        keep_chunk(feed, cursor, *out_next, *out);
+    }
+    return err;
+}
+
 // What comes at a position, for all to share; as session_encode.
 static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
-                                  struct service_tail *feed, uint64_t *out_skipped)
+                                  struct service_tail *feed, struct look *look)
 {
     enum peal_err err = PEAL_OK;
     uint64_t end, next = *cursor;
     struct service_bytes *message = NULL;
-    pthread_mutex_lock(&feed->encoding);
+    if (look->soon && pthread_mutex_trylock(&feed->encoding)) {
+        look->later = true;
+        return PEAL_OK;
+    }
+    if (!look->soon) {
+        pthread_mutex_lock(&feed->encoding);
+    }
     const struct chunk *chunk = find_chunk(feed, *cursor, &end);
     if (chunk) {
         message = chunk->message;
         service_bytes_ref(message);
         next = chunk->next;
+        look->at_end = next == feed->ended_at && look->rung == feed->ended_rung;
+    } else if (*cursor == feed->ended_at && look->rung == feed->ended_rung) {
+        look->at_end = true;
     } else {
-        const struct peal_query query = { .from_position = *cursor, .to_position = end };
-        struct encoding encoding = { .session = NULL };
-        err = encode(&message, &next, feed->bus, &query, &encoding, CHUNK_BYTES);
-        *out_skipped = encoding.skipped;
-        bool newest = feed->count == 0 || chunk_at(feed, 0)->next <= *cursor;
-        if (!err && message && newest) {
-            keep_chunk(feed, *cursor, next, message);
-        }
+        err = new_chunk(&message, &next, end, feed, look);
     }
     pthread_mutex_unlock(&feed->encoding);
     if (!err) {
@@ -364,17 +426,24 @@ static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
 
 // ---- the pump -----------------------------------------------------------------------------------
 
+static bool may_read_all(const struct service_session *session)
+{
+    const struct service_rights *rights = &session->config.rights;
+    return !rights->may_read || (rights->may_read_all && rights->may_read_all(rights->context));
+}
+
 static enum peal_err next_chunk(struct service_session *session, struct service_bytes **out,
-                                uint64_t *cursor, uint64_t *out_skipped)
+                                uint64_t *cursor, struct look *look)
 {
     *out = NULL;
-    if (!session->pattern && !session->config.rights.may_read) {
-        return shared_chunk(out, cursor, session->config.feed, out_skipped);
+    if (!session->pattern && may_read_all(session)) {
+        return shared_chunk(out, cursor, session->config.feed, look);
     }
     const struct peal_query query = { .from_position = *cursor, .pattern = session->pattern };
     struct encoding encoding = { .session = session };
     enum peal_err err = encode(out, cursor, session->config.bus, &query, &encoding, CHUNK_BYTES);
-    *out_skipped = encoding.skipped;
+    look->skipped = encoding.skipped;
+    look->at_end = !err && encoding.at_end;
     return err;
 }
 
@@ -428,53 +497,81 @@ static bool rest(struct service_session *session, uint64_t rung, bool failed)
     return more;
 }
 
-// One look at the log. False: the job is over.
-static bool pump_once(struct service_session *session)
+enum step { STEP_OVER = 0, STEP_MORE, STEP_LATER };
+
+// False: it is closed, or stalled.
+static bool can_go_on(struct service_session *session, uint64_t *out_owed)
 {
-    struct service_tail *feed = session->config.feed;
     pthread_mutex_lock(&session->lock);
     bool can = session->credit > 0 && session->waiting <= session->config.waiting_max;
     bool closed = session->closed;
-    uint64_t owed = session->owed;
+    *out_owed = session->owed;
     if (!can) {
         session->pump = PUMP_STALLED;
     }
     pthread_mutex_unlock(&session->lock);
-    if (!can || closed) {
-        return false;
+    return can && !closed;
+}
+
+// One look at the log. It is sent before anybody else may look for this session.
+static enum step pump_once(struct service_session *session, bool soon)
+{
+    struct service_tail *feed = session->config.feed;
+    uint64_t owed, cursor = session->cursor;
+    if (!can_go_on(session, &owed)) {
+        return STEP_OVER;
     }
-    uint64_t rung = atomic_load_explicit(&feed->rung, memory_order_seq_cst);
-    uint64_t cursor = session->cursor;
     struct service_bytes *message = NULL;
-    uint64_t skipped = 0;
-    enum peal_err err = next_chunk(session, &message, &cursor, &skipped);
-    if (!err && skipped > 0) {
-        say_skipped(session, skipped, session->cursor);
+    struct look look = { .rung = atomic_load_explicit(&feed->rung, memory_order_seq_cst),
+                         .soon = soon };
+    enum peal_err err = next_chunk(session, &message, &cursor, &look);
+    if (look.later) {
+        return STEP_LATER;
+    }
+    if (!err && look.skipped > 0) {
+        say_skipped(session, look.skipped, session->cursor);
     }
     bool nothing = !message && cursor == session->cursor;
     if (!err && nothing && owed > cursor) {
         cursor = owed; // what was owed was there when we looked, and has no event
         message = tell_next(cursor);
+        look.at_end = false;
         nothing = false;
     } else if (!err && !message && !nothing) {
         message = tell_next(cursor);
     }
+    int64_t size = message ? (int64_t)message->size : 0;
+    session_send(session, message);
     pthread_mutex_lock(&session->lock);
     session->cursor = cursor;
-    session->credit -= message ? (int64_t)message->size : 0;
+    session->credit -= size;
     // What cannot be read now is tried again when the bell next rings.
-    bool more = nothing || err ? rest(session, rung, err != PEAL_OK) : true;
+    bool rests = nothing || err || look.at_end;
+    bool more = rests ? rest(session, look.rung, err != PEAL_OK) : true;
     pthread_mutex_unlock(&session->lock);
-    session_send(session, message);
-    return more;
+    return more ? STEP_MORE : STEP_OVER;
 }
 
 static void pump(void *job)
 {
     struct service_session *session = job;
-    while (pump_once(session)) {
+    while (pump_once(session, false) == STEP_MORE) {
     }
     session_unref(session);
+}
+
+static void pump_soon(void *job)
+{
+    struct service_session *session = job;
+    enum step step = STEP_MORE;
+    for (int i = 0; i < SOON_CHUNKS && step == STEP_MORE; i++) {
+        step = pump_once(session, true);
+    }
+    if (step == STEP_OVER) {
+        session_unref(session);
+    } else {
+        session->config.work(session->config.context, pump, session);
+    }
 }
 
 // ---- what is asked ------------------------------------------------------------------------------

@@ -41,9 +41,10 @@ struct service_session {
     bool broken; // by a breach: nothing more is taken
     enum session_pump pump;
     int64_t credit;
-    uint64_t owed;  // the client waits until it was told of all below
-    size_t waiting; // bytes, as the last send said
-    char *pattern;  // NULL: everything
+    uint64_t owed;    // the client waits until it was told of all below
+    size_t waiting;   // bytes, as the last send said
+    unsigned emptied; // how often they were sent
+    char *pattern;    // NULL: everything
     struct pl_list names;
 
     pthread_mutex_t sending; // held around `send` and `drained`; guards `gone`
@@ -104,7 +105,11 @@ enum peal_err session_ends(peal_bus *bus, uint64_t *out_first, uint64_t *out_end
 // ---- session_publish.c --------------------------------------------------------------------------
 
 void session_publish(struct service_session *session, const struct pl_protocol_head *head,
-                     const struct session_request *request);
+                     const char *bytes, size_t size);
+
+// The same without waiting, on any thread. False: nothing was done, it has to wait or is refused.
+bool session_publish_at_once(struct service_session *session, const struct pl_protocol_head *head,
+                             const char *bytes, size_t size);
 
 // ---- session_named.c ----------------------------------------------------------------------------
 

@@ -52,6 +52,14 @@ uint64_t service_count(uint64_t count)
     return sizes.quick ? count / 100 + 1 : count;
 }
 
+void service_folder(char *out, size_t room, const char *name)
+{
+    (void)snprintf(out, room, "%s/%s-XXXXXX", place, name);
+    if (!mkdtemp(out)) {
+        bench_die("%s: cannot be made: %s", out, strerrordesc_np(errno));
+    }
+}
+
 // ---- the service --------------------------------------------------------------------------------
 
 static void run_service(const struct service_process *process)
@@ -87,10 +95,7 @@ static int read_port(const struct service_process *process)
 void service_start(struct service_process *out)
 {
     *out = (struct service_process){ 0 };
-    (void)snprintf(out->folder, sizeof out->folder, "%s/service-XXXXXX", place);
-    if (!mkdtemp(out->folder)) {
-        bench_die("%s: cannot be made: %s", out->folder, strerrordesc_np(errno));
-    }
+    service_folder(out->folder, sizeof out->folder, "service");
     out->pid = fork();
     if (out->pid == 0) {
         run_service(out);
@@ -111,6 +116,16 @@ void service_stop(struct service_process *process)
 }
 
 // ---- bytes --------------------------------------------------------------------------------------
+
+bool client_can_open(int port)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool can = probe >= 0 && !connect(probe, (struct sockaddr *)&address, sizeof address);
+    (void)close(probe);
+    return can;
+}
 
 void client_open(struct client *client, int port)
 {

@@ -28,6 +28,8 @@ void service_end(void);                              // removes it
 uint64_t service_count(uint64_t count);              // less if the run is a quick one
 void service_start(struct service_process *out);
 void service_stop(struct service_process *process);
+// A new folder for a measurement, removed after the last one.
+void service_folder(char *out, size_t room, const char *name);
 
 struct client {
     int socket;
@@ -39,6 +41,7 @@ struct client {
 
 enum { CLIENT_ROOM = 1 << 18 };
 
+bool client_can_open(int port); // does anybody listen?
 void client_open(struct client *client, int port);
 void client_close(struct client *client);
 void client_send(const struct client *client, const void *bytes, size_t size);
@@ -59,5 +62,9 @@ void client_publish(int port, uint64_t count);
 extern const struct bench_measurement bench_service_live[];
 extern const struct bench_measurement bench_service_publish[];
 extern const struct bench_measurement bench_service_floor[];
+extern const struct bench_measurement bench_service_v1[];
+extern const struct bench_measurement bench_service_nats[];
+extern const struct bench_measurement bench_service_redis[];
+extern const struct bench_measurement bench_service_mosquitto[];
 
 #endif

@@ -43,6 +43,14 @@ enum peal_err pl_map_reserve(struct pl_map *map, size_t more);
 enum peal_err pl_map_put(struct pl_map *map, struct pl_hash128 key, uint64_t value,
                          uint64_t position);
 
+// The key will be looked for soon.
+static inline void pl_map_prefetch(const struct pl_map *map, struct pl_hash128 key)
+{
+    if (map->capacity) {
+        __builtin_prefetch(&map->slots[key.a & (map->capacity - 1)], 1);
+    }
+}
+
 // NULL when the key is not there.
 struct pl_map_entry *pl_map_find(const struct pl_map *map, struct pl_hash128 key);
 

@@ -501,6 +501,7 @@ void peal_bus_close(peal_bus *bus)
     if (bus->engine) {
         bus->engine->ops->close(bus->engine); // which asks for the names of types to the last
     }
+    pl_bus_arrive_finish(bus);
     pl_routes_finish(bus);
     pl_topics_finish(bus);
     pl_release(seams, (void *)bus->options.source);

@@ -44,6 +44,7 @@ enum peal_err pl_bus_refresh(struct peal_bus *bus);
 
 // As `arrive` of struct pl_engine_config, with the bus as its context.
 enum peal_err pl_bus_arrive(void *context, const struct pl_arrivals *arrivals);
+void pl_bus_arrive_finish(struct peal_bus *bus); // nothing arrives any more
 
 // ---- afar.c -------------------------------------------------------------------------------------
 

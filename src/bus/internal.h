@@ -375,6 +375,9 @@ struct peal_bus {
     atomic_uint space_wanted; // publishers that wait for memory
     atomic_uint space_word;
 
+    // What arrives is put together in it: arrive.c's, on the engine's thread. NULL: nothing has.
+    struct party *arriving;
+
     _Alignas(64) struct pl_mutex lock;
     // Under `lock`.
     struct pl_match match;

@@ -17,6 +17,7 @@ static void destroy(struct pl_remote *remote)
     pl_ws_reader_finish(&remote->reader);
     pl_socket_close(remote->bell);
     pl_remote_drop_names(remote);
+    pl_remote_drop_spares(remote);
     pl_release(seams, remote->out);
     pl_release(seams, remote->host);
     pl_release(seams, remote->path);
@@ -98,6 +99,7 @@ static enum peal_err create(struct pl_remote **out, const struct pl_url *url,
     remote->types = config->types;
     remote->say = config->say;
     remote->say_context = config->say_context;
+    pl_clock_init(&remote->clock, seams);
     remote->ids[0] = seams->random(seams->world);
     remote->ids[1] = seams->random(seams->world);
     pl_list_init(&remote->calls);
@@ -195,8 +197,7 @@ static enum peal_err ask_ends(struct pl_remote *remote, uint64_t *out_end)
     return PEAL_OK;
 }
 
-// Until the log here ends where the other did, which is on its way.
-static enum peal_err wait_for_end(struct pl_remote *remote, uint64_t end)
+static enum peal_err wait_for_arrivals(struct pl_remote *remote, uint64_t end)
 {
     struct pl_log *log = &remote->local->log;
     const struct pl_seams *seams = remote->seams;
@@ -209,12 +210,22 @@ static enum peal_err wait_for_end(struct pl_remote *remote, uint64_t end)
                                  remote->name, PL_REMOTE_WAIT_MS / 1000)
                        : pl_fail(PEAL_ECLOSED, "the bus has been stopped");
         }
-        unsigned word = atomic_load_explicit(&remote->arrived, memory_order_acquire);
+        unsigned word = atomic_load(&remote->arrived);
         if (pl_log_end(log) < end) {
             seams->wait(seams->world, &remote->arrived, word, deadline);
         }
     }
     return PEAL_OK;
+}
+
+// Until the log here ends where the other did, which is on its way.
+static enum peal_err wait_for_end(struct pl_remote *remote, uint64_t end)
+{
+    // Sequentially consistent, as in the link.
+    atomic_fetch_add(&remote->arrival_waiters, 1);
+    enum peal_err err = wait_for_arrivals(remote, end);
+    atomic_fetch_sub(&remote->arrival_waiters, 1);
+    return err;
 }
 
 static enum peal_err http_refresh(struct pl_engine *engine)

@@ -17,11 +17,17 @@
 // changes something and was under way is PEAL_EIO: whether it was done is unknown; one that only
 // looks is made again.
 //
-// Threads: `lock` guards what is not said otherwise. The thread of the link never waits for others
+// Who publishes while nothing is unanswered sends it himself, so that the link need not wake up for
+// it; what follows before the answer gathers in a block for the link. So one at a time is sent at
+// once, and many go together.
+//
+// Threads: `lock` guards what is not said otherwise. `wire` is held by who sends, and is taken
+// before `lock`; nobody waits for it but the link. The thread of the link never waits for others
 // but for their locks.
 #ifndef PL_ENGINE_REMOTE_H
 #define PL_ENGINE_REMOTE_H
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/lock.h"
 #include "base/protocol.h"
@@ -37,6 +43,7 @@
 #define PL_REMOTE_PING_MS      10000   // of silence; of twice as much more the service is gone
 #define PL_REMOTE_CREDIT       8388608 // bytes of events that may be on their way
 #define PL_REMOTE_OUT          524288  // bytes that wait to be sent, about
+#define PL_REMOTE_SPARES       4
 
 // A PUBLISH: messages that go together, and whoever waits to hear of them.
 struct pl_remote_block {
@@ -86,12 +93,16 @@ struct pl_remote {
     bool connected;
     atomic_bool asleep; // the link looks at nothing until the bell rings
     uint64_t next_number;
-    struct pl_list calls;         // in order of their numbers
-    struct pl_list waiting, sent; // blocks
-    size_t spooled, spool_max;    // bytes of blocks
-    atomic_uint room_word;        // changes when there is room, or nothing is left
+    struct pl_list calls;           // in order of their numbers
+    struct pl_list waiting, sent;   // blocks
+    size_t spooled, spool_max;      // bytes of blocks
+    char *spares[PL_REMOTE_SPARES]; // room of PL_PUBLISH_BYTES each, for the next large blocks
+    unsigned spare_count;
+    atomic_uint room_word; // changes when there is room, or nothing is left
+    unsigned room_waiters;
     bool wants_follow, following; // following: FOLLOW was answered on this connection
     uint64_t ids[2];              // what the next id is made of
+    struct pl_clock clock;        // the time in it
     uint64_t lost;                // published for nobody to hear of it, and refused
 
     enum peal_pressure pressure;
@@ -108,6 +119,7 @@ struct pl_remote {
     // Of the service's log, as was last heard.
     _Atomic uint64_t first, end;
     atomic_uint arrived; // changes when something has
+    atomic_uint arrival_waiters;
 
     enum peal_err (*arrive)(void *context, const struct pl_arrivals *arrivals);
     void (*deliver)(void *context, const struct pl_afar_delivery *delivery);
@@ -117,11 +129,14 @@ struct pl_remote {
     peal_log_callback *say;
     void *say_context;
 
-    // The link's alone.
+    // What is being sent. The socket is another only while not connected.
+    struct pl_mutex wire; // guards what follows
     int socket;
-    struct pl_ws_reader reader;
     char *out;
     size_t out_begin, out_end, out_room;
+
+    // The link's alone.
+    struct pl_ws_reader reader;
     uint64_t follow_number;
     size_t consumed; // bytes of events since the last credit
     int64_t heard;   // when something last came
@@ -139,6 +154,9 @@ void pl_remote_end(struct pl_remote *remote);
 
 // There is something to be sent. With the lock.
 void pl_remote_wake(struct pl_remote *remote);
+
+// Sends what can be, unless the link is at it: as pl_remote_wake, but without its thread. No lock.
+void pl_remote_send(struct pl_remote *remote);
 
 void pl_remote_say(const struct pl_remote *remote, enum peal_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -184,6 +202,7 @@ void pl_remote_repeat(struct pl_remote *remote);
 
 // Who waits is told, and nothing is left. With the lock.
 void pl_remote_drop_blocks(struct pl_remote *remote);
+void pl_remote_drop_spares(struct pl_remote *remote); // nobody uses it any more
 
 // ---- remote_call.c ------------------------------------------------------------------------------
 

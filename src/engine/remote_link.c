@@ -9,6 +9,9 @@
 // What is sent is copied once, into `out`, and masked on the way. So others never wait for the
 // network, and what is left of a broken connection is forgotten with `out`: blocks and calls keep
 // what they have until they are answered.
+//
+// The link has `wire` but while it waits or receives. Who publishes tries to take it, and sends one
+// block himself; what the socket does not take is left in `out`, and the link is woken.
 #include "engine/remote.h"
 
 #include "base/error.h"
@@ -223,6 +226,43 @@ static int send_out(struct pl_remote *remote)
     return 0;
 }
 
+// Puts the block that is next into `out`, if that is empty. With both locks. True: there is more
+// for the link to do.
+static bool put_one_block(struct pl_remote *remote)
+{
+    if (!remote->connected || remote->out_begin < remote->out_end ||
+        pl_list_empty(&remote->waiting)) {
+        return true;
+    }
+    struct pl_list *link = remote->waiting.next;
+    size_t size = pl_container_of(link, struct pl_remote_block, link)->size;
+    if (!reserve_out(remote, PL_WS_HEAD_MAX + size)) {
+        return true;
+    }
+    struct pl_remote_block *block = pl_remote_next_block(remote);
+    (void)put_frame(remote, PL_WS_BINARY, block->bytes, block->size); // there is room
+    return !pl_list_empty(&remote->waiting);
+}
+
+void pl_remote_send(struct pl_remote *remote)
+{
+    bool left = true;
+    if (pl_mutex_try(&remote->wire, remote->seams)) {
+        pl_mutex_lock(&remote->lock, remote->seams);
+        left = put_one_block(remote);
+        bool connected = remote->connected;
+        pl_mutex_unlock(&remote->lock, remote->seams);
+        // A connection that is broken is seen by the link, which waits for it.
+        left = (connected && send_out(remote)) || remote->out_begin < remote->out_end || left;
+        pl_mutex_unlock(&remote->wire, remote->seams);
+    }
+    if (left) {
+        pl_mutex_lock(&remote->lock, remote->seams);
+        pl_remote_wake(remote);
+        pl_mutex_unlock(&remote->lock, remote->seams);
+    }
+}
+
 // ---- receiving ----------------------------------------------------------------------------------
 
 static void note_ends(struct pl_remote *remote, uint64_t first, uint64_t end)
@@ -245,9 +285,11 @@ static int take_events(struct pl_remote *remote, const struct pl_ws_message *mes
                                           message->size - PL_EVENTS_HEAD, head.next };
     enum peal_err err = remote->arrive(remote->arrive_context, &arrivals);
     note_ends(remote, 0, head.end);
-    // Release: the log's end has moved before.
-    atomic_fetch_add_explicit(&remote->arrived, 1, memory_order_release);
-    remote->seams->wake(remote->seams->world, &remote->arrived, UINT32_MAX);
+    // The log's end has moved before. Sequentially consistent: who waits says so, and then looks.
+    atomic_fetch_add(&remote->arrived, 1);
+    if (atomic_load(&remote->arrival_waiters) > 0) {
+        remote->seams->wake(remote->seams->world, &remote->arrived, UINT32_MAX);
+    }
     if (err == PEAL_ECLOSED) {
         return 0; // the bus stops
     }
@@ -339,8 +381,8 @@ static int take_message(struct pl_remote *remote, const struct pl_ws_message *me
     }
 }
 
-// Reads once what has come. *out_some: something had. 0, or minus an errno.
-static int receive(struct pl_remote *remote, bool *out_some)
+// Reads once what has come: *out_count bytes. *out_all: there was no more. 0, or minus an errno.
+static int receive(struct pl_remote *remote, size_t *out_count, bool *out_all)
 {
     size_t room;
     char *at = pl_ws_reader_room(&remote->reader, RECEIVE_LEAST, &room);
@@ -348,7 +390,8 @@ static int receive(struct pl_remote *remote, bool *out_some)
         return -ENOMEM;
     }
     int64_t count = pl_socket_receive(remote->socket, at, room);
-    *out_some = count > 0;
+    *out_count = count > 0 ? (size_t)count : 0;
+    *out_all = *out_count < room;
     if (count > 0) {
         pl_ws_reader_add(&remote->reader, (size_t)count);
         remote->heard = ticks(remote);
@@ -377,10 +420,11 @@ static int tell_apart(struct pl_remote *remote)
 
 static int receive_some(struct pl_remote *remote)
 {
-    bool some = true;
+    size_t count;
+    bool all = false;
     int result = 0;
-    for (int i = 0; i < RECEIVE_TURNS && some && !result; i++) {
-        result = receive(remote, &some);
+    for (int i = 0; i < RECEIVE_TURNS && !all && !result; i++) {
+        result = receive(remote, &count, &all);
         int told = tell_apart(remote); // also of what came before the end
         result = result ? result : told;
     }
@@ -410,8 +454,10 @@ static int serve(struct pl_remote *remote)
             break;
         }
         bool more = remote->out_begin < remote->out_end;
-        int found = pl_socket_wait(remote->socket, remote->bell, more,
-                                   ticks(remote) + PL_REMOTE_PING_MS / 2 * PL_NS_PER_MS);
+        int64_t until = ticks(remote) + PL_REMOTE_PING_MS / 2 * PL_NS_PER_MS;
+        pl_mutex_unlock(&remote->wire, remote->seams);
+        int found = pl_socket_wait(remote->socket, remote->bell, more, until);
+        pl_mutex_lock(&remote->wire, remote->seams);
         result = found < 0 ? found : 0;
         if (!result && found & PL_SOCKET_BELL) {
             pl_bell_quiet(remote->bell);
@@ -430,10 +476,11 @@ static int serve(struct pl_remote *remote)
 static int exchange(struct pl_remote *remote, int64_t deadline)
 {
     for (;;) {
-        bool some = false;
+        size_t count = 0;
+        bool all;
         int result = send_out(remote);
-        result = result ? result : receive(remote, &some);
-        if (result || some) {
+        result = result ? result : receive(remote, &count, &all);
+        if (result || count > 0) {
             return result;
         }
         bool more = remote->out_begin < remote->out_end;
@@ -696,6 +743,7 @@ static void run(void *context)
 {
     struct pl_remote *remote = context;
     unsigned attempt = 0;
+    pl_mutex_lock(&remote->wire, remote->seams);
     while (!is_stopping(remote)) {
         bool first = !atomic_load_explicit(&remote->opened, memory_order_relaxed);
         // NOLINTNEXTLINE(bugprone-branch-clone): the two have the same value today
@@ -734,6 +782,7 @@ static void run(void *context)
     }
     pl_socket_close(remote->socket);
     remote->socket = -1;
+    pl_mutex_unlock(&remote->wire, remote->seams);
 }
 
 enum peal_err pl_remote_start(struct pl_remote *remote)
