@@ -4,10 +4,8 @@
 #include "client.h"
 
 static const struct bench_measurement *const tables[] = {
-    bench_service_floor,
-    bench_service_publish,
-    bench_service_live,
-    NULL,
+    bench_service_floor, bench_service_publish, bench_service_live,
+    bench_service_start, bench_service_crowd,   NULL,
 };
 
 int main(int argc, char **argv)
