@@ -285,6 +285,26 @@ void net_answer_part(struct net_request *request, const void *bytes, size_t size
     net_count(&connection->http->counts.bytes_out, size);
 }
 
+void net_answer_lend(struct net_request *request, const void *bytes, size_t size,
+                     void (*release)(void *loan), void *loan)
+{
+    struct net_connection *connection = request->connection;
+    char line[24];
+    if (size == 0 || request->bodyless) {
+        release(loan);
+        return;
+    }
+    int length = snprintf(line, sizeof line, "%zx\r\n", size);
+    if (request->chunked) {
+        (void)net_stream_write(connection->stream, line, (size_t)length);
+    }
+    (void)net_stream_lend(connection->stream, bytes, size, release, loan);
+    if (request->chunked) {
+        (void)net_stream_write(connection->stream, "\r\n", 2);
+    }
+    net_count(&connection->http->counts.bytes_out, size);
+}
+
 size_t net_answer_queued(const struct net_request *request)
 {
     return net_stream_queued(request->connection->stream);

@@ -132,6 +132,14 @@ static bool keep(struct service_call *call, struct service_selection *selection,
     return false;
 }
 
+// Nothing but the type, and who reads, decides.
+static bool is_alike(const struct service_selection *selection)
+{
+    return !selection->subject && !selection->correlation && !selection->causation &&
+           !selection->source && !selection->to_position && !selection->to_time_ns &&
+           !selection->from_time_ns;
+}
+
 bool service_selection_read(struct service_call *call, struct service_selection *selection,
                             struct service_feed_start *start)
 {
@@ -146,7 +154,12 @@ bool service_selection_read(struct service_call *call, struct service_selection 
         return false;
     }
     start->pattern = query.pattern ? query.pattern : "**";
-    return keep(call, selection, &query);
+    if (!keep(call, selection, &query)) {
+        return false;
+    }
+    start->alike = is_alike(selection);
+    start->identity = selection->identity;
+    return true;
 }
 
 void service_selection_finish(struct service_selection *selection)

@@ -37,9 +37,11 @@ struct service_types {
     peal_subscription *subscription;
     uint64_t until; // what was there before ends here
     atomic_bool stopped;
-    enum peal_err failed; // the task's, until it is done
-    pthread_mutex_t lock; // what stands below
-    void *tree;           // of struct type
+    bool inside;           // its publishers count
+    _Atomic uint64_t last; // the highest position one of them has come with
+    enum peal_err failed;  // the task's, until it is done
+    pthread_mutex_t lock;  // what stands below
+    void *tree;            // of struct type
     struct type *lately[LATELY];
     size_t count, second;
     bool complete;
@@ -103,6 +105,10 @@ static enum peal_verdict on_event(const peal_event *event, void *context)
     struct service_types *types = context;
     uint64_t position = peal_event_position(event);
     (void)pthread_mutex_lock(&types->lock);
+    // Relaxed: written with the lock; whoever has been answered has been here.
+    if (position > atomic_load_explicit(&types->last, memory_order_relaxed)) {
+        atomic_store_explicit(&types->last, position, memory_order_relaxed);
+    }
     if (position == 0 || position > types->until) { // 0: of a bus that keeps nothing
         count_event(types, event, true);
     }
@@ -168,6 +174,12 @@ static void counted_before(struct net_task *task)
     (void)pthread_mutex_lock(&types->lock);
     types->complete = types->failed == PEAL_OK;
     (void)pthread_mutex_unlock(&types->lock);
+}
+
+bool service_types_last(const struct service_types *types, uint64_t *out)
+{
+    *out = atomic_load_explicit(&types->last, memory_order_relaxed); // as above
+    return types->inside;
 }
 
 // ---- asked --------------------------------------------------------------------------------------
@@ -238,8 +250,8 @@ static void free_type(void *node)
 
 // ---- coming and going ---------------------------------------------------------------------------
 
-// *inside: by its publishers; else by a worker, from the beginning.
-static enum peal_err subscribe(struct service_types *types, bool *inside)
+// By its publishers; else by a worker, from the beginning.
+static enum peal_err subscribe(struct service_types *types)
 {
     const struct peal_subscribe_options inline_options = { .mode = PEAL_INLINE, .label = "types" };
     const struct peal_subscribe_options options = { .from = PEAL_FROM_BEGINNING,
@@ -249,7 +261,7 @@ static enum peal_err subscribe(struct service_types *types, bool *inside)
                                                     .label = "types" };
     enum peal_err err =
         peal_subscribe(&types->subscription, types->bus, "**", &inline_options, on_event, types);
-    *inside = !err;
+    types->inside = !err;
     return err == PEAL_EUNSUPPORTED
                ? peal_subscribe(&types->subscription, types->bus, "**", &options, NULL, types)
                : err;
@@ -258,7 +270,6 @@ static enum peal_err subscribe(struct service_types *types, bool *inside)
 enum peal_err service_types_open(struct service_types **out, peal_bus *bus, struct net_loop *loop)
 {
     struct peal_bus_stats stats;
-    bool inside = false;
     struct service_types *types = calloc(1, sizeof *types);
     if (!types) {
         return PEAL_ENOMEM;
@@ -267,13 +278,13 @@ enum peal_err service_types_open(struct service_types **out, peal_bus *bus, stru
     types->task = (struct net_task){ .run = count_before, .done = counted_before };
     (void)pthread_mutex_init(&types->lock, NULL); // of the usual kind: cannot fail
     (void)pthread_mutex_lock(&types->lock);
-    enum peal_err err = subscribe(types, &inside);
+    enum peal_err err = subscribe(types);
     err = err ? err : peal_bus_stats(&stats, bus);
     if (!err) {
         types->until = stats.last_position;
         types->complete = stats.last_position < stats.first_position;
     }
-    bool before = inside && !err && !types->complete;
+    bool before = types->inside && !err && !types->complete;
     (void)pthread_mutex_unlock(&types->lock);
     if (err) {
         service_types_close(types);

@@ -2,7 +2,8 @@
 //
 // Types: which there are, how many events of each, how many a second.
 //
-//     publisher ─► inline handler ─► table ◄─ peal_log_types, once, in the pool: what was there before
+//     publisher ─► inline handler ─► table ◄─ peal_log_types, once, in the pool: what was there
+//     before
 //                                      │
 //                                      └─► GET /v1/types
 //
@@ -30,6 +31,10 @@ enum peal_err service_types_open(struct service_types **out, peal_bus *bus, stru
 void service_types_stop(struct service_types *types);  // NULL is fine
 void service_types_close(struct service_types *types); // before the bus; NULL is fine
 void service_types_tick(struct service_types *types);  // once a second
+// The position of the newest event that was published since it was opened, 0 if none was. An event
+// of a type that does not begin with `$` is not behind it once its publisher was answered. False:
+// it is not known. Any thread.
+bool service_types_last(const struct service_types *types, uint64_t *out);
 // Those that `may_read` (NULL: all) says yes to.
 void service_types_put(struct service_types *types, struct net_text *text,
                        bool (*may_read)(void *context, const char *type), void *context);
