@@ -10,8 +10,7 @@
 #include <pthread.h>
 
 // Bytes that wait, encoded, for the loop; and as many in a connection.
-#define SERVICE_FEED_HIGH  (256 * 1024)
-#define SERVICE_FEED_BATCH 256
+enum { SERVICE_FEED_HIGH = 256 * 1024, SERVICE_FEED_BATCH = 256 };
 
 struct service_share;
 
