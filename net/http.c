@@ -25,6 +25,8 @@
 
 enum state { STATE_HEAD, STATE_BODY, STATE_ANSWER };
 
+enum { HEAD_ROOM = 256 }; // what the head of an answer takes, about
+
 struct net_request {
     struct net_connection *connection;
     struct net_head head;
@@ -192,11 +194,18 @@ static void put_head(struct net_text *out, struct net_request *request, int stat
                 connection->http->draining;
     request->status = status;
     request->begun = true;
-    net_text_format(out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, net_http_reason(status),
-                    date_of(connection->http));
+    net_text_put(out, "HTTP/1.1 ");
+    net_text_number(out, (uint64_t)status);
+    net_text_put(out, " ");
+    net_text_put(out, net_http_reason(status));
+    net_text_put(out, "\r\nDate: ");
+    net_text_put(out, date_of(connection->http));
     if (type) {
-        net_text_format(out, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", type);
+        net_text_put(out, "\r\nContent-Type: ");
+        net_text_put(out, type);
+        net_text_put(out, "\r\nX-Content-Type-Options: nosniff");
     }
+    net_text_put(out, "\r\n");
     if (last) {
         net_text_put(out, "Connection: close\r\n");
     } else if (!request->head.minor) {
@@ -215,11 +224,14 @@ void net_answer(struct net_request *request, int status, const char *type, const
                 size_t size)
 {
     struct net_text text = { 0 };
+    (void)net_text_room(&text, size + HEAD_ROOM + request->headers.size); // at once
     struct net_connection *connection = request->connection;
     bool none = status == 204 || status == 304;
     put_head(&text, request, status, none ? NULL : type);
     if (!none) {
-        net_text_format(&text, "Content-Length: %zu\r\n", type ? size : 0);
+        net_text_put(&text, "Content-Length: ");
+        net_text_number(&text, type ? size : 0);
+        net_text_put(&text, "\r\n");
     }
     net_text_put(&text, "\r\n");
     if (!none && type && !net_part_is(request->head.method, "HEAD")) {
@@ -279,6 +291,26 @@ void net_answer_part(struct net_request *request, const void *bytes, size_t size
         (void)net_stream_write(connection->stream, line, (size_t)length);
     }
     (void)net_stream_write(connection->stream, bytes, size);
+    if (request->chunked) {
+        (void)net_stream_write(connection->stream, "\r\n", 2);
+    }
+    net_count(&connection->http->counts.bytes_out, size);
+}
+
+void net_answer_lend(struct net_request *request, const void *bytes, size_t size,
+                     void (*release)(void *loan), void *loan)
+{
+    struct net_connection *connection = request->connection;
+    char line[24];
+    if (size == 0 || request->bodyless) {
+        release(loan);
+        return;
+    }
+    int length = snprintf(line, sizeof line, "%zx\r\n", size);
+    if (request->chunked) {
+        (void)net_stream_write(connection->stream, line, (size_t)length);
+    }
+    (void)net_stream_lend(connection->stream, bytes, size, release, loan);
     if (request->chunked) {
         (void)net_stream_write(connection->stream, "\r\n", 2);
     }

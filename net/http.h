@@ -112,6 +112,9 @@ void net_answer_problem(struct net_request *request, int status, const char *cod
 // after there were more.
 void net_answer_begin(struct net_request *request, int status, const char *type);
 void net_answer_part(struct net_request *request, const void *bytes, size_t size);
+// The same without a copy: *borrowed* until `release` is called, on the loop's thread.
+void net_answer_lend(struct net_request *request, const void *bytes, size_t size,
+                     void (*release)(void *loan), void *loan);
 size_t net_answer_queued(const struct net_request *request);
 void net_answer_on_drained(struct net_request *request, void (*drained)(void *context),
                            void *context);

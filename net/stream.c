@@ -3,8 +3,10 @@
 // Sockets that do not block, with libevent to say when they may be used.
 //
 //     reading   one recv a callback into the scratch; only what is not taken is copied
-//     writing   into an evbuffer; a stream that has something new is on the list `dirty`, which is
-//               written out when the callback that wrote is over; the rest when the socket can
+//     writing   into an evbuffer, or, if it is little and nothing is queued, into room that all
+//               have together and one at a time uses; a stream that has something new is on the
+//               list `dirty`, which is written out when the callback that wrote is over; the rest
+//               when the socket can
 //     closing   what was said last must arrive: after it the writing side is closed, and what the
 //               peer still sends is read and thrown away until it closes too, or for two seconds; a
 //               socket that is closed with unread bytes takes back what it has sent (RFC 9112, 9.6)
@@ -30,7 +32,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LOOK_MS = 1000, LINGER_MS = 2000, TLS_READS = 8 };
+enum { LOOK_MS = 1000, LINGER_MS = 2000, TLS_READS = 8, LITTLE = 8192 };
 
 struct net_streams {
     struct net_loop *loop;
@@ -39,6 +41,9 @@ struct net_streams {
     struct net_after after;
     struct net_timer timer;
     bool closing;
+    struct net_stream *writer; // who uses `little`; NULL: nobody
+    size_t little_size;
+    char little[LITTLE];
     char scratch[NET_STREAM_SCRATCH];
 };
 
@@ -257,6 +262,48 @@ static bool need_queue(struct net_stream *stream)
     return stream->out && !stream->over;
 }
 
+_Static_assert(LITTLE < NET_STREAM_LOW, "who has written little is not told when it is sent");
+
+// Puts it where there is room for little. False: it is for the queue.
+static bool write_little(struct net_stream *stream, const void *bytes, size_t size)
+{
+    struct net_streams *streams = stream->streams;
+    bool free_for_it = !streams->writer || streams->writer == stream;
+    if (stream->over || stream->out || stream->tls || !free_for_it ||
+        size > LITTLE - streams->little_size) {
+        return false;
+    }
+    memcpy(streams->little + streams->little_size, bytes, size);
+    streams->little_size += size;
+    streams->writer = stream;
+    mark(stream);
+    return true;
+}
+
+static void drop_little(struct net_stream *stream)
+{
+    if (stream->streams->writer == stream) {
+        stream->streams->writer = NULL;
+        stream->streams->little_size = 0;
+    }
+}
+
+// What it has there, from a byte on, is queued: more comes behind it. False: the stream is broken.
+static bool queue_little(struct net_stream *stream, size_t from)
+{
+    struct net_streams *streams = stream->streams;
+    if (streams->writer != stream) {
+        return true;
+    }
+    bool good = need_queue(stream) &&
+                evbuffer_add(stream->out, streams->little + from, streams->little_size - from) == 0;
+    drop_little(stream);
+    if (!good) {
+        finish(stream, NET_END_PEER);
+    }
+    return good;
+}
+
 static void queued(struct net_stream *stream)
 {
     stream->high = stream->high || evbuffer_get_length(stream->out) >= NET_STREAM_LOW;
@@ -265,7 +312,10 @@ static void queued(struct net_stream *stream)
 
 bool net_stream_write(struct net_stream *stream, const void *bytes, size_t size)
 {
-    if (stream->over || !need_queue(stream)) {
+    if (write_little(stream, bytes, size)) {
+        return true;
+    }
+    if (stream->over || !queue_little(stream, 0) || !need_queue(stream)) {
         return false;
     }
     if (evbuffer_add(stream->out, bytes, size)) {
@@ -293,7 +343,8 @@ static void end_loan(const void *bytes, size_t size, void *context)
 bool net_stream_lend(struct net_stream *stream, const void *bytes, size_t size,
                      void (*release)(void *context), void *context)
 {
-    struct loan *loan = stream->over || !need_queue(stream) ? NULL : malloc(sizeof *loan);
+    bool good = !stream->over && queue_little(stream, 0) && need_queue(stream);
+    struct loan *loan = good ? malloc(sizeof *loan) : NULL;
     if (loan) {
         *loan = (struct loan){ release, context };
         if (evbuffer_add_reference(stream->out, bytes, size, end_loan, loan) == 0) {
@@ -309,7 +360,9 @@ bool net_stream_lend(struct net_stream *stream, const void *bytes, size_t size,
 
 size_t net_stream_queued(const struct net_stream *stream)
 {
-    return stream->out ? evbuffer_get_length(stream->out) : 0;
+    const struct net_streams *streams = stream->streams;
+    return (stream->out ? evbuffer_get_length(stream->out) : 0) +
+           (streams->writer == stream ? streams->little_size : 0);
 }
 
 // Bytes that were given to the socket.
@@ -384,8 +437,26 @@ static void close_when_sent(struct net_stream *stream)
     }
 }
 
+// Sends what is little; what the socket does not take is queued.
+static void send_little(struct net_stream *stream)
+{
+    const struct net_streams *streams = stream->streams;
+    if (streams->writer != stream || stream->over) {
+        return;
+    }
+    ssize_t sent = send(stream->socket, streams->little, streams->little_size, MSG_NOSIGNAL);
+    if (sent == (ssize_t)streams->little_size) {
+        drop_little(stream);
+    } else if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+        finish(stream, NET_END_PEER);
+    } else {
+        (void)queue_little(stream, sent > 0 ? (size_t)sent : 0); // if it cannot, it is over
+    }
+}
+
 static void send_all(struct net_stream *stream)
 {
+    send_little(stream);
     while (!stream->over && stream->out && evbuffer_get_length(stream->out) > 0) {
         if (send_some(stream) < 0) {
             want_to_write(stream);
@@ -420,6 +491,7 @@ static void on_writable(evutil_socket_t socket, short what, void *context)
 
 static void destroy(struct net_stream *stream)
 {
+    drop_little(stream);
     if (stream->readable) {
         event_free(stream->readable);
     }

@@ -4,43 +4,18 @@
 // other, and they change places under the lock. So the lock is held for a moment, and nothing is
 // copied twice.
 //
-// Bounds: the batch the bus is in, FEED_HIGH in `pending`, and as much in the connection's queue.
-#include "service/feed.h"
+// Bounds: the batch the bus is in, SERVICE_FEED_HIGH in `pending`, and as much in the connection's
+// queue.
+#include "service/feed_inside.h"
 
 #include "service/encoded.h"
 
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { FEED_HIGH = 256 * 1024, BATCH = 256 };
-
-struct service_feed {
-    struct net_task task; // posted: there is something to send
-    struct net_task leave;
-    struct service *service;
-    struct service_feed *next, **link; // of all; the loop's
-    const struct service_feed_ops *ops;
-    void *context;
-    void (*gone)(void *context);
-    peal_subscription *subscription;
-    peal_filter *filter;
-    uint64_t max_rate;
-
-    pthread_mutex_t lock; // what stands below
-    struct net_text pending;
-    bool posted, paused, closing;
-    uint64_t seen, sent, allowed; // of a second
-
-    struct net_text sending; // the loop's
-    size_t queued;           // in the connection, when it was last asked
-};
-
 // ---- on a thread of the bus ---------------------------------------------------------------------
 
-// What was forgotten is everybody's, whatever was asked for.
-static bool is_gap(const peal_event *event)
+bool service_feed_is_gap(const peal_event *event)
 {
     return strcmp(peal_event_type(event), "$peal.gap") == 0;
 }
@@ -48,7 +23,7 @@ static bool is_gap(const peal_event *event)
 static bool is_wanted(const peal_event *event, void *context)
 {
     const struct service_feed *feed = context;
-    return !feed->filter || is_gap(event) || feed->filter(event, feed->context);
+    return !feed->filter || service_feed_is_gap(event) || feed->filter(event, feed->context);
 }
 
 // With the lock.
@@ -71,12 +46,12 @@ static void on_events(const peal_event *const *events, size_t count, enum peal_v
     (void)verdicts; // all are done
     (void)pthread_mutex_lock(&feed->lock);
     for (size_t i = 0; i < count && !feed->closing; i++) {
-        if (is_gap(events[i]) || !samples_out(feed)) {
-            feed->ops->encode(&feed->pending, events[i], feed->context);
+        if (service_feed_is_gap(events[i]) || !samples_out(feed)) {
+            feed->ops->encode(&feed->pending, events[i], feed->service);
         }
     }
     bool post = !feed->posted && !feed->closing && feed->pending.size > 0;
-    bool pause = !feed->paused && feed->pending.size > FEED_HIGH;
+    bool pause = !feed->paused && feed->pending.size > SERVICE_FEED_HIGH;
     feed->posted = feed->posted || post;
     feed->paused = feed->paused || pause;
     if (pause) {
@@ -119,10 +94,10 @@ static void send_pending(struct service_feed *feed)
 
 static void go_on(struct service_feed *feed)
 {
-    if (feed->queued < FEED_HIGH) {
+    if (feed->queued < SERVICE_FEED_HIGH) {
         send_pending(feed);
     }
-    if (feed->queued < FEED_HIGH) {
+    if (feed->queued < SERVICE_FEED_HIGH) {
         resume(feed);
     }
 }
@@ -159,6 +134,9 @@ void service_feeds_tick(struct service *service)
 {
     for (struct service_feed *feed = service->feeds, *next; feed; feed = next) {
         next = feed->next;
+        if (feed->behind) {
+            service_share_part(feed); // there was no memory for it
+        }
         if (feed->ops->tick) {
             feed->ops->tick(feed->context);
         }
@@ -189,6 +167,13 @@ static struct service_feed *feed_of(struct net_task *task)
     return (struct service_feed *)(void *)((char *)task - offsetof(struct service_feed, leave));
 }
 
+static void end_feed(struct net_task *task)
+{
+    struct service_feed *feed = feed_of(task);
+    feed->gone(feed->context);
+    free_feed(feed);
+}
+
 // In the pool: it may have to wait for the end of a batch.
 static void leave_bus(struct net_task *task)
 {
@@ -198,10 +183,8 @@ static void leave_bus(struct net_task *task)
 // Nothing is posted for it any more: what was, has run before this.
 static void left_bus(struct net_task *task)
 {
-    struct service_feed *feed = feed_of(task);
-    service_encoded_leave(feed->service->encoded);
-    feed->gone(feed->context);
-    free_feed(feed);
+    service_encoded_leave(feed_of(task)->service->encoded);
+    end_feed(task);
 }
 
 void service_feed_close(struct service_feed *feed, void (*gone)(void *context))
@@ -214,9 +197,37 @@ void service_feed_close(struct service_feed *feed, void (*gone)(void *context))
         feed->next->link = feed->link;
     }
     feed->gone = gone;
+    if (feed->share) {
+        service_share_leave(feed);
+        feed->leave.run = end_feed;
+        net_loop_post(feed->service->loop, &feed->leave);
+        return;
+    }
     feed->leave.run = leave_bus;
     feed->leave.done = left_bus;
     net_loop_work(feed->service->loop, &feed->leave);
+}
+
+enum peal_err service_feed_subscribe(struct service_feed *feed,
+                                     const struct service_feed_start *start)
+{
+    const struct peal_subscribe_options options = {
+        .from = start->from,
+        .from_position = start->position,
+        .from_time_ns = start->time_ns,
+        .filter = is_wanted,
+        .filter_context = feed,
+        .order = PEAL_ORDER_NONE,
+        .batch = on_events,
+        .batch_max = SERVICE_FEED_BATCH,
+        .label = "feed",
+    };
+    // Under the lock: the first batch may come before its subscription is known here.
+    (void)pthread_mutex_lock(&feed->lock);
+    enum peal_err err = peal_subscribe(&feed->subscription, feed->service->bus, start->pattern,
+                                       &options, NULL, feed);
+    (void)pthread_mutex_unlock(&feed->lock);
+    return err;
 }
 
 enum peal_err service_feed_open(struct service_feed **out, struct service *service,
@@ -234,22 +245,8 @@ enum peal_err service_feed_open(struct service_feed **out, struct service *servi
     feed->max_rate = feed->allowed = start->max_rate;
     feed->task.run = on_posted;
     (void)pthread_mutex_init(&feed->lock, NULL); // of the usual kind: cannot fail
-    const struct peal_subscribe_options options = {
-        .from = start->from,
-        .from_position = start->position,
-        .from_time_ns = start->time_ns,
-        .filter = is_wanted,
-        .filter_context = feed,
-        .order = PEAL_ORDER_NONE,
-        .batch = on_events,
-        .batch_max = BATCH,
-        .label = "feed",
-    };
-    // Under the lock: the first batch may come before its subscription is known here.
-    (void)pthread_mutex_lock(&feed->lock);
-    enum peal_err err =
-        peal_subscribe(&feed->subscription, service->bus, start->pattern, &options, NULL, feed);
-    (void)pthread_mutex_unlock(&feed->lock);
+    bool shares = service_share_join(feed, start);
+    enum peal_err err = shares ? PEAL_OK : service_feed_subscribe(feed, start);
     if (err) {
         free_feed(feed);
         return err;
@@ -260,7 +257,9 @@ enum peal_err service_feed_open(struct service_feed **out, struct service *servi
         feed->next->link = &feed->next;
     }
     service->feeds = feed;
-    service_encoded_join(service->encoded);
+    if (!shares) {
+        service_encoded_join(service->encoded);
+    }
     *out = feed;
     return PEAL_OK;
 }

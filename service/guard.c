@@ -180,7 +180,10 @@ static bool check_token(struct service_call *call)
     if (header.size >= sizeof text) {
         return refuse_token(call, "Bearer error=\"invalid_token\"", "no token is that long");
     }
-    (void)snprintf(text, sizeof text, "%.*s", (int)header.size, header.bytes ? header.bytes : "");
+    if (header.size > 0) {
+        memcpy(text, header.bytes, header.size);
+    }
+    text[header.size] = 0;
     switch (auth_find(&call->identity, call->service->auth, header.bytes ? text : NULL)) {
     case AUTH_FOUND:
         return true;

@@ -107,6 +107,14 @@ static bool keep(struct service_call *call, struct service_selection *selection,
     return !err;
 }
 
+// Nothing but the type, and who reads, decides.
+static bool is_alike(const struct peal_query *query)
+{
+    return !query->subject && !query->correlation && !query->causation && !query->source &&
+           !query->contains && !query->id && !query->to_position && !query->to_time_ns &&
+           !query->from_time_ns;
+}
+
 bool service_selection_read(struct service_call *call, struct service_selection *selection,
                             struct service_feed_start *start)
 {
@@ -116,7 +124,12 @@ bool service_selection_read(struct service_call *call, struct service_selection 
         return false;
     }
     start->pattern = query.pattern ? query.pattern : "**";
-    return keep(call, selection, query);
+    if (!keep(call, selection, query)) {
+        return false;
+    }
+    start->alike = is_alike(&query);
+    start->identity = selection->identity;
+    return true;
 }
 
 void service_selection_finish(struct service_selection *selection)

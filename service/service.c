@@ -107,7 +107,7 @@ enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop 
     service->started_ns = net_loop_now(loop);
     service->second = (struct net_timer){ .run = on_second, .context = service };
     enum peal_err err = service_open_ingest(&service->ingest, service);
-    err = err ? err : service_types_open(&service->types, bus);
+    err = err ? err : service_types_open(&service->types, bus, loop);
     err = err ? err : service_pulls_open(&service->pulls, service, service->options.folder);
     err = err ? err : service_encoded_open(&service->encoded);
     err = err ? err : service_sockets_open(&service->sockets);
@@ -158,6 +158,7 @@ void service_close(struct service *service)
     }
     net_timer_finish(&service->second);
     net_http_close(service->http); // feeds and calls lose their peers
+    service_types_stop(service->types);
     net_loop_settle(service->loop);
     service_sockets_close(service->sockets);
     service_binaries_close(service->binaries);

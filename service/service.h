@@ -26,6 +26,7 @@ struct auth_table;
 struct service_config;
 struct service_encoded;
 struct service_feed;
+struct service_share;
 struct service_otlp;
 struct service_webhooks;
 struct service_pulls;
@@ -62,6 +63,7 @@ struct service {
     struct service_types *types;
     struct service_encoded *encoded; // any thread
     struct service_feed *feeds;
+    struct service_share *shares; // of feeds that want the same
     struct service_pulls *pulls;
     struct service_sockets *sockets;
     struct service_binaries *binaries;

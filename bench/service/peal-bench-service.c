@@ -7,6 +7,8 @@ static const struct bench_measurement *const tables[] = {
     bench_service_floor,
     bench_service_publish,
     bench_service_live,
+    bench_service_start,
+    bench_service_crowd,
     bench_service_v1,
 #if PEAL_PEER_NATS
     bench_service_nats,

@@ -105,6 +105,30 @@ PEAL_API enum peal_err peal_matcher_create(peal_matcher **out, const struct peal
 PEAL_API bool peal_matcher_takes(const peal_matcher *matcher, const peal_event *event);
 PEAL_API void peal_matcher_destroy(peal_matcher *matcher); // NULL is fine
 
+// ---- which types there are ----------------------------------------------------------------------
+
+// A type, and the events of it that a log has. Borrowed for the call.
+struct peal_type_info {
+    const char *type;
+    uint64_t count;
+    int64_t last_ns; // time of the last of them; 0: it cannot be read
+};
+
+struct peal_types {
+    uint64_t to_position; // counts the events below it; 0: all
+    void (*type)(const struct peal_type_info *type, void *context);
+    // Positions that were looked at, and how many there are; false stops it. May be NULL.
+    bool (*progress)(uint64_t done, uint64_t total, void *context);
+    void *context;
+};
+
+// Counts the events of each type, and then tells of each that has any, the system's too. `file:`
+// asks its indexes, which takes milliseconds for ten million events, and looks at those at the end
+// of the log that have none yet; other engines look at all events. Publishing goes on meanwhile.
+// PEAL_EINVAL, PEAL_ECLOSED, PEAL_EUNSUPPORTED (the bus keeps nothing, or a service has its log),
+// PEAL_ESTATE (stopped by `progress`), PEAL_EIO, PEAL_ENOMEM: then no type was told of.
+PEAL_API enum peal_err peal_log_types(peal_bus *bus, const struct peal_types *types);
+
 // ---- is it whole? -------------------------------------------------------------------------------
 
 // Bytes that are not as they were written, and the events they cost: positions [first, end), none

@@ -129,6 +129,23 @@ static void misuse_verify(struct kit *kit)
     kit_refused(kit, PEAL_EUNSUPPORTED, peal_log_verify(&health, kit->bus, NULL)); // mem:
 }
 
+static void ignore_type(const struct peal_type_info *type, void *context)
+{
+    (void)type;
+    ++*(unsigned *)context;
+}
+
+static void misuse_types(struct kit *kit)
+{
+    unsigned told = 0;
+    const struct peal_types nobody = { .context = &told };
+    const struct peal_types types = { .type = ignore_type, .context = &told };
+    kit_refused(kit, PEAL_EINVAL, peal_log_types(NULL, &types));
+    kit_refused(kit, PEAL_EINVAL, peal_log_types(kit->bus, NULL));
+    kit_refused(kit, PEAL_EINVAL, peal_log_types(kit->bus, &nobody));
+    assert_int_equal(told, 0);
+}
+
 static void misuse_archive(struct kit *kit)
 {
     struct peal_savings savings;
@@ -349,6 +366,7 @@ static const struct misuse_row table[] = {
     { "peal_matcher_create", misuse_matcher },
     { "peal_matcher_takes", misuse_matcher },
     { "peal_matcher_destroy", misuse_matcher },
+    { "peal_log_types", misuse_types },
     { "peal_log_verify", misuse_verify },
     { "peal_log_archive", misuse_archive },
     { "peal_log_repair", misuse_repair },

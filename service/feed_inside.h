@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+//
+// The inside of feeds: what one with a subscription of its own (feed.c) and one that shares
+// (feed_shared.c) have in common.
+#ifndef SERVICE_FEED_INSIDE_H
+#define SERVICE_FEED_INSIDE_H
+
+#include "service/feed.h"
+
+#include <pthread.h>
+
+// Bytes that wait, encoded, for the loop; and as many in a connection.
+enum { SERVICE_FEED_HIGH = 256 * 1024, SERVICE_FEED_BATCH = 256 };
+
+struct service_share;
+
+struct service_feed {
+    struct net_task task; // posted: there is something to send
+    struct net_task leave;
+    struct service *service;
+    struct service_feed *next, **link; // of all; the loop's
+    const struct service_feed_ops *ops;
+    void *context;
+    void (*gone)(void *context);
+    peal_subscription *subscription; // NULL: it shares
+    peal_filter *filter;
+    uint64_t max_rate;
+
+    // The loop's: of one that shares.
+    struct service_share *share;
+    struct service_feed *next_member, **member_link;
+    uint64_t after;  // positions up to this one are not for it
+    uint64_t behind; // it is to go on alone from here, as soon as it can; 0: it keeps up
+
+    pthread_mutex_t lock; // what stands below
+    struct net_text pending;
+    bool posted, paused, closing;
+    uint64_t seen, sent, allowed; // of a second
+
+    struct net_text sending; // the loop's
+    size_t queued;           // in the connection, when it was last asked
+};
+
+// What was forgotten is everybody's, whatever was asked for.
+bool service_feed_is_gap(const peal_event *event);
+
+// Subscribes it. What the library says.
+enum peal_err service_feed_subscribe(struct service_feed *feed,
+                                     const struct service_feed_start *start);
+
+// ---- feed_shared.c: the loop's ------------------------------------------------------------------
+
+// Joins those that want the same, or is the first. False: it cannot share, and nothing has
+// happened.
+bool service_share_join(struct service_feed *feed, const struct service_feed_start *start);
+void service_share_leave(struct service_feed *feed);
+// Of one that is behind: tries to go on alone.
+void service_share_part(struct service_feed *feed);
+
+#endif
