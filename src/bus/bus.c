@@ -9,6 +9,7 @@
 // the closed gate); those under way end; workers drain the mailboxes until the deadline; workers
 // end. From then on only memory is left.
 #include "bus/ask.h"
+#include "bus/letter.h"
 #include "bus/schedule.h"
 
 #include "base/error.h"
@@ -118,6 +119,9 @@ static enum peal_err open_engine(struct peal_bus *bus, const struct pl_url *url,
     bus->silent = !(ops->capabilities & PL_CAN_DELIVER);
     atomic_store_explicit(&bus->aside, bus->silent, memory_order_relaxed);
     bus->keeps = (ops->capabilities & PL_CAN_KEEP) && config.limits.history;
+    if (pl_is_remote(bus)) {
+        bus->dead.next_id = PL_LETTER_HERE;
+    }
     if (bus->log) {
         memcpy(bus->origin.seed, bus->engine->origin, sizeof bus->origin.seed);
     }

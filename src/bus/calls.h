@@ -40,6 +40,10 @@ enum peal_err pl_bus_check_writes(const struct peal_bus *bus, const char *what);
 // On a bus that only reads: what has been written since is seen. PEAL_EIO, PEAL_ENOMEM.
 enum peal_err pl_bus_refresh(struct peal_bus *bus);
 
+// PEAL_EUNSUPPORTED: the engine `has_none`, or the log is a service's, which is to be seen to
+// there.
+enum peal_err pl_bus_lacks(const struct peal_bus *bus, const char *has_none);
+
 // ---- arrive.c -----------------------------------------------------------------------------------
 
 // As `arrive` of struct pl_engine_config, with the bus as its context.

@@ -280,10 +280,13 @@ static enum peal_err check_subscribe(struct peal_bus *bus, const char *pattern,
     if (err) {
         return err;
     }
-    if (pl_is_remote(bus) && options && options->mode == PEAL_INLINE) {
+    unsigned capabilities = bus->engine->ops->capabilities;
+    if (options && options->mode == PEAL_INLINE && !bus->silent &&
+        !(capabilities & PL_CAN_INLINE)) {
         return pl_fail(PEAL_EUNSUPPORTED,
                        "subscription to %s: what is published on %s: comes back from the service, "
-                       "so no handler can run before publish returns; leave PEAL_INLINE out",
+                       "so no handler can run before publish returns; leave PEAL_INLINE out, and "
+                       "a worker runs it as soon as the event is there",
                        pattern, bus->engine->ops->scheme);
     }
     if (bus->options.read_only && !pl_is_remote(bus)) {

@@ -35,6 +35,8 @@ enum pl_capability {
     PL_CAN_STORE = 16,   // events survive the process; history options say what of them to keep
     PL_CAN_SEGMENT = 32, // in files: of segment_bytes, the oldest forgotten, and go_on in a new one
     PL_CAN_REMOTE = 64,  // a service has the log: what is published is sent, what comes is taken
+    PL_CAN_INLINE = 128, // who publishes can run handlers, before publish returns
+    PL_CAN_ERASE = 256,  // what the log has of a subject
 };
 
 // What the numbers of types mean that frames bear. Any thread, also one that holds a lock of a
