@@ -136,6 +136,7 @@ void session_refuse(struct service_session *session, uint64_t number, enum peal_
 static void greet(struct service_session *session, const struct pl_protocol_head *head,
                   struct pl_unpack *unpack)
 {
+    char identity[PEAL_LOG_IDENTITY_SIZE] = "";
     (void)pl_unpack_text(unpack); // who it is, for those who look at what is sent
     uint64_t first = 1, end = 1;
     struct pl_pack pack;
@@ -144,6 +145,8 @@ static void greet(struct service_session *session, const struct pl_protocol_head
     pl_pack_text(&pack, "peal/" PEAL_VERSION);
     pl_pack_number(&pack, first);
     pl_pack_number(&pack, end);
+    err = err ? err : peal_log_identity(identity, session->config.bus);
+    pl_pack_text(&pack, identity);
     session->greeted = !err;
     session_answer(session, head->number, err, &pack);
 }

@@ -19,7 +19,6 @@
 #include "base/error.h"
 
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -28,6 +27,7 @@
 
 struct chunk {
     uint64_t first, next; // positions
+    uint64_t gone;        // of the first ones, those that were forgotten
     struct service_bytes *message;
 };
 
@@ -166,8 +166,9 @@ enum peal_err session_ends(peal_bus *bus, uint64_t *out_first, uint64_t *out_end
 struct encoding {
     const struct service_session *session; // whose rights count; NULL: everybody's
     struct service_bytes *message;
-    size_t room;      // the message's size is what is used of it
-    uint64_t skipped; // forgotten before it could be read
+    size_t room;    // the message's size is what is used of it
+    uint64_t first; // position of the first event that was read; 0: there was none
+    uint64_t gone;  // positions below it were forgotten, or cannot be read; 0: none
 };
 
 static enum peal_err reserve(struct encoding *encoding, size_t more)
@@ -216,10 +217,12 @@ static enum peal_err encode_all(struct encoding *encoding, uint64_t *out_next, p
     const peal_event *event;
     enum peal_err err = PEAL_OK;
     while (!err && (!encoding->message || encoding->message->size < bytes_max)) {
+        uint64_t skipped = peal_reader_skipped(reader);
         err = peal_reader_next(&event, reader);
-        if (err) {
-            break;
+        if (err || (encoding->first && peal_reader_skipped(reader) > skipped)) {
+            break; // who reads on from here begins with a hole
         }
+        encoding->first = encoding->first ? encoding->first : peal_event_position(event);
         if (!encoding->session || session_may_read(encoding->session, peal_event_type(event))) {
             err = encode_one(encoding, event);
         }
@@ -228,6 +231,24 @@ static enum peal_err encode_all(struct encoding *encoding, uint64_t *out_next, p
         }
     }
     return err == PEAL_ENOTFOUND ? PEAL_OK : err;
+}
+
+// Up to where what begins at a position was forgotten before it could be read; 0: it was not.
+static uint64_t find_gone(peal_bus *bus, const struct encoding *encoding, uint64_t from,
+                          uint64_t skipped)
+{
+    uint64_t first = 0, end = 0;
+    if (encoding->first <= from) { // also if there is none: what is gone is told with the next
+        return 0;
+    }
+    if (skipped > 0) {
+        return encoding->first;
+    }
+    // Else it may be that nobody wants what was there, or that it was erased.
+    if (session_ends(bus, &first, &end) || first <= from) {
+        return 0;
+    }
+    return first < encoding->first ? first : encoding->first;
 }
 
 // What is published so far survives this process, if the log does at all.
@@ -246,7 +267,7 @@ static enum peal_err encode(struct service_bytes **out, uint64_t *out_next, peal
     enum peal_err err = peal_reader_open(&reader, bus, query);
     err = err ? err : make_safe(bus); // what the reader sees, and what came since
     err = err ? err : encode_all(encoding, &next, reader, bytes_max);
-    encoding->skipped = peal_reader_skipped(reader);
+    encoding->gone = err ? 0 : find_gone(bus, encoding, *out_next, peal_reader_skipped(reader));
     peal_reader_close(reader);
     if (err) {
         free(encoding->message);
@@ -320,20 +341,19 @@ static const struct chunk *find_chunk(struct service_tail *feed, uint64_t positi
     return NULL;
 }
 
-static void keep_chunk(struct service_tail *feed, uint64_t first, uint64_t next,
-                       struct service_bytes *message)
+static void keep_chunk(struct service_tail *feed, const struct chunk *given)
 {
     feed->newest = (feed->newest + 1) % CHUNKS;
     feed->count = feed->count < CHUNKS ? feed->count + 1 : CHUNKS;
     struct chunk *chunk = chunk_at(feed, 0);
     service_bytes_unref(chunk->message);
-    service_bytes_ref(message);
-    *chunk = (struct chunk){ first, next, message };
+    service_bytes_ref(given->message);
+    *chunk = *given;
 }
 
 // What comes at a position, for all to share; as session_encode.
 static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
-                                  struct service_tail *feed, uint64_t *out_skipped)
+                                  struct service_tail *feed, uint64_t *out_gone)
 {
     enum peal_err err = PEAL_OK;
     uint64_t end, next = *cursor;
@@ -344,14 +364,15 @@ static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
         message = chunk->message;
         service_bytes_ref(message);
         next = chunk->next;
+        *out_gone = chunk->gone;
     } else {
         const struct peal_query query = { .from_position = *cursor, .to_position = end };
         struct encoding encoding = { .session = NULL };
         err = encode(&message, &next, feed->bus, &query, &encoding, CHUNK_BYTES);
-        *out_skipped = encoding.skipped;
+        *out_gone = encoding.gone;
         bool newest = feed->count == 0 || chunk_at(feed, 0)->next <= *cursor;
         if (!err && message && newest) {
-            keep_chunk(feed, *cursor, next, message);
+            keep_chunk(feed, &(struct chunk){ *cursor, next, encoding.gone, message });
         }
     }
     pthread_mutex_unlock(&feed->encoding);
@@ -365,38 +386,29 @@ static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
 // ---- the pump -----------------------------------------------------------------------------------
 
 static enum peal_err next_chunk(struct service_session *session, struct service_bytes **out,
-                                uint64_t *cursor, uint64_t *out_skipped)
+                                uint64_t *cursor, uint64_t *out_gone)
 {
     *out = NULL;
     if (!session->pattern && !session->config.rights.may_read) {
-        return shared_chunk(out, cursor, session->config.feed, out_skipped);
+        return shared_chunk(out, cursor, session->config.feed, out_gone);
     }
     const struct peal_query query = { .from_position = *cursor, .pattern = session->pattern };
     struct encoding encoding = { .session = session };
     enum peal_err err = encode(out, cursor, session->config.bus, &query, &encoding, CHUNK_BYTES);
-    *out_skipped = encoding.skipped;
+    *out_gone = encoding.gone;
     return err;
 }
 
-// Says what the log has forgotten before it could be sent.
-static void say_skipped(struct service_session *session, uint64_t skipped, uint64_t from)
+// What the log has forgotten before it could be sent: up to here. In its place among what is sent.
+static void tell_gone(struct service_session *session, uint64_t gone)
 {
-    char text[160];
-    struct pl_pack pack;
-    (void)snprintf(text, sizeof text,
-                   "%llu events from position %llu on were forgotten before they could be sent: "
-                   "this client is too slow for what the service keeps",
-                   (unsigned long long)skipped, (unsigned long long)from); // fits
-    pl_pack_begin(&pack, &pl_seams_real);
-    pl_pack_number(&pack, PEAL_LEVEL_WARNING);
-    pl_pack_text(&pack, text);
-    struct service_bytes *message = pack.failed ? NULL : service_bytes_create(pack.size);
+    struct service_bytes *message = service_bytes_create(PL_PROTOCOL_HEAD + sizeof gone);
     if (message) {
-        memcpy(message->bytes, pack.bytes, pack.size);
-        pl_protocol_head_write(message->bytes, &(struct pl_protocol_head){ PL_PROTOCOL_SAY, 0, 0 });
+        pl_protocol_head_write(message->bytes,
+                               &(struct pl_protocol_head){ PL_PROTOCOL_GONE, 0, 0 });
+        memcpy(message->bytes + PL_PROTOCOL_HEAD, &gone, sizeof gone);
     }
     session_send(session, message);
-    pl_pack_finish(&pack);
 }
 
 // An EVENTS without events: so far was looked.
@@ -446,10 +458,10 @@ static bool pump_once(struct service_session *session)
     uint64_t rung = atomic_load_explicit(&feed->rung, memory_order_seq_cst);
     uint64_t cursor = session->cursor;
     struct service_bytes *message = NULL;
-    uint64_t skipped = 0;
-    enum peal_err err = next_chunk(session, &message, &cursor, &skipped);
-    if (!err && skipped > 0) {
-        say_skipped(session, skipped, session->cursor);
+    uint64_t gone = 0;
+    enum peal_err err = next_chunk(session, &message, &cursor, &gone);
+    if (!err && gone > 0) {
+        tell_gone(session, gone);
     }
     bool nothing = !message && cursor == session->cursor;
     if (!err && nothing && owed > cursor) {

@@ -6,7 +6,7 @@
 //     client                                              service
 //     HELLO, PUBLISH, FOLLOW, STRETCH, ... ──────────────►
 //                        ◄────────────── ANSWER of the same number: a code, a sentence or a result
-//                        ◄────────────── EVENTS, DELIVERY, SAY: of themselves, numbered 0
+//                        ◄────────────── EVENTS, DELIVERY, ...: of themselves, numbered 0
 //
 // Every message is one binary WebSocket message:
 //
@@ -50,6 +50,7 @@ enum pl_protocol_kind {
     PL_PROTOCOL_EVENTS,      // what is followed
     PL_PROTOCOL_DELIVERY,    // an event for a durable name
     PL_PROTOCOL_SAY,         // what a person should know
+    PL_PROTOCOL_GONE,        // of what is followed: forgotten before it could be sent
 };
 
 // The calls that ask.h numbers, for those who do not see it.

@@ -99,6 +99,7 @@ static struct pl_engine_config describe(struct peal_bus *bus)
         .block_ms = options->block_ms,
         .arrive = pl_bus_arrive,
         .arrive_context = bus,
+        .forgotten = pl_bus_forgotten,
         .deliver = pl_bus_deliver,
         .void_deliveries = pl_bus_void_deliveries,
     };

@@ -155,6 +155,9 @@ struct pl_engine_config {
     // PEAL_ENOMEM. One thread at a time, no lock.
     enum peal_err (*arrive)(void *context, const struct pl_arrivals *arrivals);
     void *arrive_context;
+    // Events of the log below `next` that have not arrived are gone for ever: subscriptions are
+    // told. The context is that of `arrive`, and so are the threads.
+    void (*forgotten)(void *context, uint64_t next);
     // Hands an event to who has the name. And: what was handed over and nobody has begun with is
     // void, because it will be handed over again. The context is that of `arrive`, and so are the
     // threads.
@@ -185,7 +188,8 @@ struct pl_engine {
     // What is appended to the log is published: bytes need no `append`. Until the engine says no
     // more of that; then each goes through it.
     atomic_bool log_is_store;
-    uint64_t origin[2];         // of the ids of events that were given none
+    uint64_t origin[2];                    // of the ids of events that were given none
+    char identity[PEAL_LOG_IDENTITY_SIZE]; // as a service says it; "": it is made from the origin
     struct pl_catalog *catalog; // the indexes of what is stored; NULL: queries look at everything
 };
 

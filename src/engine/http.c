@@ -94,6 +94,7 @@ static enum peal_err create(struct pl_remote **out, const struct pl_url *url,
     remote->arrive = config->arrive;
     remote->deliver = config->deliver;
     remote->void_deliveries = config->void_deliveries;
+    remote->forgotten = config->forgotten;
     remote->arrive_context = config->arrive_context;
     remote->types = config->types;
     remote->say = config->say;
@@ -156,6 +157,7 @@ static enum peal_err http_open(struct pl_engine **out, const struct pl_url *url,
     // Relaxed: the link has said so.
     uint64_t end = atomic_load_explicit(&local->remote->end, memory_order_relaxed);
     pl_log_begin(&local->log, end, 0);
+    memcpy(local->engine.identity, local->remote->identity, sizeof local->engine.identity);
     *out = &local->engine;
     return PEAL_OK;
 }

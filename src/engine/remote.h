@@ -17,6 +17,10 @@
 // changes something and was under way is PEAL_EIO: whether it was done is unknown; one that only
 // looks is made again.
 //
+// A service may come back with another log, or with one that has lost its end. Its positions would
+// be mixed with those that are here, so then nothing more is followed and nothing read:
+// PEAL_ESTATE. Publishing and durable names, which live where the log is, go on.
+//
 // Threads: `lock` guards what is not said otherwise. The thread of the link never waits for others
 // but for their locks.
 #ifndef PL_ENGINE_REMOTE_H
@@ -61,6 +65,7 @@ struct pl_remote_call {
     uint64_t number;
     const struct pl_pack *pack;
     bool only_looks; // it may be made again
+    bool reads_log;  // it speaks of positions, which mean something in one log only
     bool sent;
     atomic_uint done; // 1: answered, or given up
     enum peal_err err;
@@ -105,6 +110,11 @@ struct pl_remote {
     _Atomic(struct pl_settlement *) settlements;
     _Atomic uint64_t settling; // of them, those that are not in `out` yet
 
+    // Which log it was that we were opened on; and whether the service has another one now, so that
+    // what is here is of no use there. `estranged` is changed with the lock.
+    char identity[PEAL_LOG_IDENTITY_SIZE];
+    atomic_bool estranged;
+
     // Of the service's log, as was last heard.
     _Atomic uint64_t first, end;
     atomic_uint arrived; // changes when something has
@@ -112,6 +122,7 @@ struct pl_remote {
     enum peal_err (*arrive)(void *context, const struct pl_arrivals *arrivals);
     void (*deliver)(void *context, const struct pl_afar_delivery *delivery);
     void (*void_deliveries)(void *context, uint64_t subscription);
+    void (*forgotten)(void *context, uint64_t next);
     void *arrive_context;
     struct pl_types types;
     peal_log_callback *say;
@@ -195,6 +206,9 @@ enum peal_err pl_remote_call(struct pl_remote *remote, unsigned kind, struct pl_
 // Takes the answer to a call. No lock.
 void pl_remote_call_answered(struct pl_remote *remote, const struct pl_protocol_head *head,
                              const char *bytes, size_t size);
+
+// The service has another log: who reads is told. With the lock.
+void pl_remote_refuse_reads(struct pl_remote *remote);
 
 // Those that were under way: what may be made again is; the others are told. `closing`: all are
 // told. With the lock.

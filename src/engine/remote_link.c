@@ -151,7 +151,8 @@ static bool put_names(struct pl_remote *remote)
 static bool fill_out_locked(struct pl_remote *remote)
 {
     bool fine = true;
-    if (remote->wants_follow && !remote->following) {
+    bool estranged = atomic_load_explicit(&remote->estranged, memory_order_relaxed); // our lock
+    if (remote->wants_follow && !remote->following && !estranged) {
         fine = put_follow(remote);
     }
     fine = fine && put_names(remote);
@@ -308,6 +309,20 @@ static void take_say(const struct pl_remote *remote, const struct pl_ws_message 
     }
 }
 
+// What was followed has a hole.
+static int take_gone(struct pl_remote *remote, const struct pl_ws_message *message)
+{
+    struct pl_unpack unpack = { message->bytes + PL_PROTOCOL_HEAD, message->size - PL_PROTOCOL_HEAD,
+                                false };
+    uint64_t next = pl_unpack_number(&unpack);
+    if (unpack.bad || next == 0) {
+        return -EPROTO;
+    }
+    note_ends(remote, next, next);
+    remote->forgotten(remote->arrive_context, next);
+    return 0;
+}
+
 static int take_message(struct pl_remote *remote, const struct pl_ws_message *message)
 {
     struct pl_protocol_head head;
@@ -331,6 +346,8 @@ static int take_message(struct pl_remote *remote, const struct pl_ws_message *me
         return take_events(remote, message);
     case PL_PROTOCOL_DELIVERY:
         return take_delivery(remote, message);
+    case PL_PROTOCOL_GONE:
+        return take_gone(remote, message);
     case PL_PROTOCOL_SAY:
         take_say(remote, message);
         return 0;
@@ -517,6 +534,36 @@ static enum peal_err upgrade(struct pl_remote *remote, int64_t deadline)
     return say_result(remote, result);
 }
 
+// Is it the log that this bus was opened on, with all that we have seen of it?
+static void recognise(struct pl_remote *remote, const char *identity, uint64_t end)
+{
+    if (!atomic_load_explicit(&remote->opened, memory_order_relaxed)) {
+        memcpy(remote->identity, identity, sizeof remote->identity);
+        return;
+    }
+    uint64_t ours = pl_log_end(&remote->local->log);
+    bool other = strcmp(remote->identity, identity) != 0, shorter = end < ours;
+    pl_mutex_lock(&remote->lock, remote->seams);
+    // Relaxed: with the lock.
+    bool before = atomic_exchange_explicit(&remote->estranged, other || shorter, //
+                                           memory_order_relaxed);
+    if (other || shorter) {
+        pl_remote_refuse_reads(remote);
+    }
+    pl_mutex_unlock(&remote->lock, remote->seams);
+    static const char result[] = "nothing is delivered but to durable names, and nothing can be "
+                                 "read; what is published goes there; open the bus anew";
+    if (other && !before) {
+        pl_remote_say(remote, PEAL_LEVEL_ERROR, "it has another log now (%s, not %s): %s", identity,
+                      remote->identity, result);
+    } else if (shorter && !before) {
+        pl_remote_say(remote, PEAL_LEVEL_ERROR,
+                      "its log ends at position %" PRIu64 " now, and has ended at %" PRIu64
+                      " before, so it has lost events: %s",
+                      end - 1, ours - 1, result);
+    }
+}
+
 // The answer to HELLO. PEAL_EAGAIN: it has not come.
 static enum peal_err read_hello(struct pl_remote *remote, uint64_t number)
 {
@@ -538,16 +585,12 @@ static enum peal_err read_hello(struct pl_remote *remote, uint64_t number)
         return pl_fail((enum peal_err)head.code, "%s: %s", remote->name, text ? text : "");
     }
     uint64_t first = pl_unpack_number(&unpack), end = pl_unpack_number(&unpack);
-    if (unpack.bad || first == 0 || end < first) {
+    const char *identity = pl_unpack_text(&unpack);
+    if (unpack.bad || first == 0 || end < first || !identity ||
+        strlen(identity) != sizeof remote->identity - 1) {
         return say_result(remote, -EPROTO);
     }
-    if (remote->opened && end < pl_log_end(&remote->local->log)) {
-        pl_remote_say(remote, PEAL_LEVEL_ERROR,
-                      "its log ends at position %" PRIu64 " now, and has ended at %" PRIu64
-                      " before: it is another log, or has lost events. What it gives those "
-                      "positions next is not delivered; open the bus anew",
-                      end - 1, pl_log_end(&remote->local->log) - 1);
-    }
+    recognise(remote, identity, end);
     note_ends(remote, first, end);
     return PEAL_OK;
 }

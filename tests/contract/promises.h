@@ -15,7 +15,7 @@
 //     advance          and so much later, or, if that is sooner, when no timer is left
 //     pull_begins      a pull in a thread of its own, virtual or real: struct puller, below
 //     pull_ends        returns its error when it has one
-//     pull_waits       and is this long without one; a program whose time is real cannot say so
+//     pull_waits       it has begun, and has none for so long; in real time, it has begun
 //
 // PROMISES lists the tests for cmocka.
 #ifndef PEAL_TESTS_PROMISES_H

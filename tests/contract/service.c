@@ -238,12 +238,25 @@ static void pull_begins(struct subject *subject, struct puller *puller, void (*p
     assert_int_equal(pthread_create(&puller->thread, NULL, run_puller, puller), 0);
 }
 
-// How long it takes until it waits, nobody knows.
+static bool is_inside(peal_subscription *subscription)
+{
+    struct pl_mailbox *mailbox = subscription->mailbox;
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    bool inside = subscription->running > 0;
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    return inside;
+}
+
+// It has begun, at least; if it does not wait for ever, it may be over at any time.
 static void pull_waits(struct subject *subject, struct puller *puller, uint64_t ms)
 {
     (void)subject;
-    (void)puller;
     (void)ms;
+    int64_t until = now_ms() + PATIENCE_MS;
+    while (puller->timeout_ms == UINT64_MAX && !is_inside(puller->subscription)) {
+        assert_true(now_ms() < until);
+        (void)poll(NULL, 0, 1);
+    }
 }
 
 static enum peal_err pull_ends(struct subject *subject, struct puller *puller)
