@@ -19,6 +19,7 @@ struct service_bytes *service_bytes_create(size_t size)
     if (bytes) {
         atomic_init(&bytes->refs, 1);
         bytes->size = size;
+        bytes->types = NULL;
     }
     return bytes;
 }
@@ -33,6 +34,7 @@ void service_bytes_unref(struct service_bytes *bytes)
 {
     // Release and acquire: the last one frees what all others have read.
     if (bytes && atomic_fetch_sub_explicit(&bytes->refs, 1, memory_order_acq_rel) == 1) {
+        session_types_free(bytes->types);
         free(bytes);
     }
 }
@@ -54,7 +56,7 @@ void session_unref(struct service_session *session)
 {
     if (atomic_fetch_sub_explicit(&session->refs, 1, memory_order_acq_rel) == 1) {
         free_queue(session);
-        free(session->pattern);
+        session_wants_unref(session->wants);
         (void)pthread_mutex_destroy(&session->lock);
         (void)pthread_mutex_destroy(&session->sending);
         free(session);
@@ -156,15 +158,30 @@ static void follow(struct service_session *session, const struct pl_protocol_hea
 {
     struct pl_pack pack;
     uint64_t from = pl_unpack_number(unpack), credit = pl_unpack_number(unpack);
-    const char *pattern = pl_unpack_text(unpack);
+    struct session_wants *wants = NULL;
     if (unpack->bad || from == 0 || credit > INT64_MAX / 2) {
         session_refuse(session, head->number, PEAL_EINVAL,
                        "a request to follow that makes no sense");
         return;
     }
+    enum peal_err err = session_wants_read(&wants, unpack);
+    err = err ? err : session_follow(session, from, (int64_t)credit, wants);
     pl_pack_begin(&pack, &pl_seams_real);
-    session_answer(session, head->number, session_follow(session, from, (int64_t)credit, pattern),
-                   &pack);
+    session_answer(session, head->number, err, &pack);
+}
+
+// Other patterns, from what is sent next on.
+static void want(struct service_session *session, const struct pl_protocol_head *head,
+                 struct pl_unpack *unpack)
+{
+    struct pl_pack pack;
+    struct session_wants *wants = NULL;
+    enum peal_err err = session_wants_read(&wants, unpack);
+    if (!err) {
+        session_want(session, wants);
+    }
+    pl_pack_begin(&pack, &pl_seams_real);
+    session_answer(session, head->number, err, &pack);
 }
 
 static void tell_ends(struct service_session *session, const struct pl_protocol_head *head)
@@ -205,6 +222,9 @@ static void do_request(struct service_session *session, const struct session_req
         break;
     case PL_PROTOCOL_FOLLOW:
         follow(session, &head, &unpack);
+        break;
+    case PL_PROTOCOL_WANT:
+        want(session, &head, &unpack);
         break;
     case PL_PROTOCOL_CREDIT:
         session_credit(session, (int64_t)(pl_unpack_number(&unpack) & INT32_MAX));

@@ -186,6 +186,7 @@ static enum peal_err reserve(struct encoding *encoding, size_t more)
     if (!message) {
         atomic_init(&grown->refs, 1);
         grown->size = PL_EVENTS_HEAD;
+        grown->types = NULL;
     }
     encoding->message = grown;
     encoding->room = room;
@@ -201,7 +202,9 @@ static enum peal_err encode_one(struct encoding *encoding, const peal_event *eve
             peal_event_encode(event, message ? message->bytes + message->size : NULL, left);
         if (message && needed <= left) {
             message->size += needed;
-            return PEAL_OK;
+            bool noted = encoding->session || // it has been asked for already
+                         session_types_note(&message->types, peal_event_type(event), message->size);
+            return noted ? PEAL_OK : PEAL_ENOMEM;
         }
         enum peal_err err = reserve(encoding, needed > 4096 ? needed : 4096);
         if (err) {
@@ -270,7 +273,7 @@ static enum peal_err encode(struct service_bytes **out, uint64_t *out_next, peal
     encoding->gone = err ? 0 : find_gone(bus, encoding, *out_next, peal_reader_skipped(reader));
     peal_reader_close(reader);
     if (err) {
-        free(encoding->message);
+        service_bytes_unref(encoding->message);
         return err;
     }
     if (encoding->message) {
@@ -310,7 +313,7 @@ enum peal_err session_find(struct service_bytes **out, struct service_session *s
     *out_cursor = peal_reader_cursor(reader);
     peal_reader_close(reader);
     if (err && err != PEAL_ENOTFOUND) {
-        free(encoding.message);
+        service_bytes_unref(encoding.message);
         return err;
     }
     *out = encoding.message;
@@ -385,20 +388,6 @@ static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
 
 // ---- the pump -----------------------------------------------------------------------------------
 
-static enum peal_err next_chunk(struct service_session *session, struct service_bytes **out,
-                                uint64_t *cursor, uint64_t *out_gone)
-{
-    *out = NULL;
-    if (!session->pattern && !session->config.rights.may_read) {
-        return shared_chunk(out, cursor, session->config.feed, out_gone);
-    }
-    const struct peal_query query = { .from_position = *cursor, .pattern = session->pattern };
-    struct encoding encoding = { .session = session };
-    enum peal_err err = encode(out, cursor, session->config.bus, &query, &encoding, CHUNK_BYTES);
-    *out_gone = encoding.gone;
-    return err;
-}
-
 // What the log has forgotten before it could be sent: up to here. In its place among what is sent.
 static void tell_gone(struct service_session *session, uint64_t gone)
 {
@@ -459,7 +448,9 @@ static bool pump_once(struct service_session *session)
     uint64_t cursor = session->cursor;
     struct service_bytes *message = NULL;
     uint64_t gone = 0;
-    enum peal_err err = next_chunk(session, &message, &cursor, &gone);
+    enum peal_err err = shared_chunk(&message, &cursor, feed, &gone);
+    err = err ? err : session_sift(&message, session);
+    cursor = err ? session->cursor : cursor;
     if (!err && gone > 0) {
         tell_gone(session, gone);
     }
@@ -491,33 +482,22 @@ static void pump(void *job)
 
 // ---- what is asked ------------------------------------------------------------------------------
 
-static enum peal_err check_pattern(peal_bus *bus, const char *pattern)
-{
-    const struct peal_query query = { .pattern = pattern };
-    peal_reader *reader = NULL;
-    enum peal_err err = pattern ? peal_reader_open(&reader, bus, &query) : PEAL_OK;
-    peal_reader_close(reader);
-    return err;
-}
-
 enum peal_err session_follow(struct service_session *session, uint64_t from, int64_t credit,
-                             const char *pattern)
+                             struct session_wants *wants)
 {
     struct service_tail *feed = session->config.feed;
-    char *copy = pattern ? strdup(pattern) : NULL;
     uint64_t first = 0, end = 0;
-    enum peal_err err = check_pattern(session->config.bus, pattern);
-    err = err ? err : session_ends(session->config.bus, &first, &end);
-    if (err || (pattern && !copy)) {
-        free(copy);
-        return err ? err : pl_fail(PEAL_ENOMEM, "no memory to follow");
+    enum peal_err err = session_ends(session->config.bus, &first, &end);
+    if (err) {
+        session_wants_unref(wants);
+        return err;
     }
     (void)first; // what is gone is passed over by the reader
     pthread_mutex_lock(&feed->lock);
     pthread_mutex_lock(&session->lock);
     bool fresh = session->pump == PUMP_NONE && !session->closed;
     if (fresh) {
-        session->pattern = copy;
+        session->wants = wants;
         session->cursor = from;
         session->credit = credit;
         session->owed = end;
@@ -527,7 +507,7 @@ enum peal_err session_follow(struct service_session *session, uint64_t from, int
     pthread_mutex_unlock(&session->lock);
     pthread_mutex_unlock(&feed->lock);
     if (!fresh) {
-        free(copy);
+        session_wants_unref(wants);
         return pl_fail(PEAL_ESTATE, "a connection follows once");
     }
     return PEAL_OK;

@@ -261,6 +261,7 @@ struct pl_mailbox {
     const struct pl_seams *seams; // also when the bus is gone and a delivery is not
     struct pl_pattern *pattern;
     uint64_t serial;         // age
+    bool listens;            // the engine knows that it wants its pattern
     uint64_t afar;           // a service keeps its name, and knows it by this; 0: none does
     union {                  // with bus->lock
         struct pl_list link; // bus->mailboxes

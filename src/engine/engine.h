@@ -264,9 +264,12 @@ struct pl_engine_ops {
     enum peal_err (*publish)(struct pl_engine *engine, const struct pl_departures *what,
                              struct peal_receipt *receipts);
 
-    // From now on what is published arrives. As above. Returns when the log ends where it did when
-    // it was called, or behind. NULL with `publish` NULL.
-    enum peal_err (*listen)(struct pl_engine *engine);
+    // From now on what is published and matches the pattern arrives; it is canonical, and *copied*.
+    // As above. Returns when the log ends where it did when it was called, or behind; below that it
+    // may lack such events, and the past has them. NULL with `publish` NULL. And: one who listened
+    // does so no more; each calls it once for each that succeeded.
+    enum peal_err (*listen)(struct pl_engine *engine, const char *pattern);
+    void (*unlisten)(struct pl_engine *engine, const char *pattern);
 
     // Looks for events where the log is: the query without its filter. As above.
     enum peal_err (*find)(struct pl_engine *engine, const struct peal_query *query,

@@ -91,11 +91,14 @@ struct pl_remote {
     bool connected;
     atomic_bool asleep; // the link looks at nothing until the bell rings
     uint64_t next_number;
-    struct pl_list calls;         // in order of their numbers
-    struct pl_list waiting, sent; // blocks
-    size_t spooled, spool_max;    // bytes of blocks
-    atomic_uint room_word;        // changes when there is room, or nothing is left
-    bool wants_follow, following; // following: FOLLOW was answered on this connection
+    struct pl_list calls;          // in order of their numbers
+    struct pl_list waiting, sent;  // blocks
+    size_t spooled, spool_max;     // bytes of blocks
+    atomic_uint room_word;         // changes when there is room, or nothing is left
+    struct pl_list wants;          // patterns that somebody listens to
+    uint64_t wanted, wanted_known; // how often that list has changed; and of it the service knows
+    uint64_t wanted_sent;
+    bool wants_follow, following; // following: FOLLOW was sent on this connection
     uint64_t ids[2];              // what the next id is made of
     uint64_t lost;                // published for nobody to hear of it, and refused
 
@@ -133,9 +136,9 @@ struct pl_remote {
     struct pl_ws_reader reader;
     char *out;
     size_t out_begin, out_end, out_room;
-    uint64_t follow_number;
-    size_t consumed; // bytes of events since the last credit
-    int64_t heard;   // when something last came
+    uint64_t follow_number, want_number; // of the last FOLLOW, or WANT
+    size_t consumed;                     // bytes of events since the last credit
+    int64_t heard;                       // when something last came
     bool pinged;
     bool told; // that it is not connected
 };
@@ -153,6 +156,23 @@ void pl_remote_wake(struct pl_remote *remote);
 
 void pl_remote_say(const struct pl_remote *remote, enum peal_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+// ---- remote_wants.c -----------------------------------------------------------------------------
+
+// The members `listen` and `unlisten` of an engine.
+enum peal_err pl_remote_listen(struct pl_engine *engine, const char *pattern);
+void pl_remote_unlisten(struct pl_engine *engine, const char *pattern);
+
+// Writes what is wanted; the list has been told then, if that is sent. With the lock.
+void pl_remote_pack_wants(struct pl_remote *remote, struct pl_pack *pack);
+
+// The service knows what was last sent of it. No lock.
+void pl_remote_wants_known(struct pl_remote *remote);
+
+void pl_remote_drop_wants(struct pl_remote *remote); // nobody uses it any more
+
+// Until the log here ends where the other one does, if it is followed.
+enum peal_err pl_remote_refresh(struct pl_engine *engine);
 
 // ---- remote_names.c -----------------------------------------------------------------------------
 

@@ -121,13 +121,39 @@ static struct pl_remote_call *next_call(struct pl_remote *remote)
     return NULL;
 }
 
+// A request of the link's own that was packed. False: no memory.
+static bool put_pack(struct pl_remote *remote, unsigned kind, uint64_t number, struct pl_pack *pack)
+{
+    bool fine = !pack->failed;
+    if (fine) {
+        pl_protocol_head_write(pack->bytes, &(struct pl_protocol_head){ kind, 0, number });
+        fine = put_frame(remote, PL_WS_BINARY, pack->bytes, pack->size);
+    }
+    pl_pack_finish(pack);
+    return fine;
+}
+
 static bool put_follow(struct pl_remote *remote)
 {
-    const uint64_t numbers[] = { pl_log_end(&remote->local->log), PL_REMOTE_CREDIT, 0 };
+    struct pl_pack pack;
+    pl_pack_begin(&pack, remote->seams);
+    pl_pack_number(&pack, pl_log_end(&remote->local->log));
+    pl_pack_number(&pack, PL_REMOTE_CREDIT);
+    pl_remote_pack_wants(remote, &pack);
     remote->following = true;
-    remote->follow_number = ++remote->next_number;
     remote->consumed = 0;
-    return put_numbers(remote, PL_PROTOCOL_FOLLOW, remote->follow_number, numbers, 3);
+    remote->follow_number = ++remote->next_number;
+    remote->want_number = remote->follow_number;
+    return put_pack(remote, PL_PROTOCOL_FOLLOW, remote->follow_number, &pack);
+}
+
+static bool put_wants(struct pl_remote *remote)
+{
+    struct pl_pack pack;
+    pl_pack_begin(&pack, remote->seams);
+    pl_remote_pack_wants(remote, &pack);
+    remote->want_number = ++remote->next_number;
+    return put_pack(remote, PL_PROTOCOL_WANT, remote->want_number, &pack);
 }
 
 // Names that were taken on a connection that is gone are taken again.
@@ -154,6 +180,8 @@ static bool fill_out_locked(struct pl_remote *remote)
     bool estranged = atomic_load_explicit(&remote->estranged, memory_order_relaxed); // our lock
     if (remote->wants_follow && !remote->following && !estranged) {
         fine = put_follow(remote);
+    } else if (remote->following && remote->wanted_sent != remote->wanted) {
+        fine = put_wants(remote);
     }
     fine = fine && put_names(remote);
     while (fine && remote->out_end - remote->out_begin < PL_REMOTE_OUT) {
@@ -180,13 +208,7 @@ static bool put_settlement(struct pl_remote *remote, const struct pl_settlement 
     pl_pack_number(&pack, settlement->verdict);
     pl_pack_text(&pack, settlement->code);
     pl_pack_text(&pack, settlement->text);
-    bool fine = !pack.failed;
-    if (fine) {
-        pl_protocol_head_write(pack.bytes, &(struct pl_protocol_head){ PL_PROTOCOL_SETTLE, 0, 0 });
-        fine = put_frame(remote, PL_WS_BINARY, pack.bytes, pack.size);
-    }
-    pl_pack_finish(&pack);
-    return fine;
+    return put_pack(remote, PL_PROTOCOL_SETTLE, 0, &pack);
 }
 
 // What became of deliveries. Those of a connection that broke mean nothing to the next one.
@@ -268,7 +290,14 @@ static int take_events(struct pl_remote *remote, const struct pl_ws_message *mes
 static int take_answer(struct pl_remote *remote, const struct pl_protocol_head *head,
                        const struct pl_ws_message *message)
 {
-    if (head->number == remote->follow_number && head->code) {
+    bool follows = head->number == remote->follow_number || head->number == remote->want_number;
+    if (follows && !head->code) {
+        if (head->number == remote->want_number) { // else more has been wanted since
+            pl_remote_wants_known(remote);
+        }
+        return 0;
+    }
+    if (follows) {
         struct pl_unpack unpack = { message->bytes + PL_PROTOCOL_HEAD,
                                     message->size - PL_PROTOCOL_HEAD, false };
         const char *sentence = pl_unpack_text(&unpack);
@@ -603,13 +632,7 @@ static enum peal_err greet(struct pl_remote *remote, int64_t deadline)
     pl_mutex_lock(&remote->lock, remote->seams);
     uint64_t number = ++remote->next_number;
     pl_mutex_unlock(&remote->lock, remote->seams);
-    bool fine = !pack.failed;
-    if (fine) {
-        pl_protocol_head_write(pack.bytes,
-                               &(struct pl_protocol_head){ PL_PROTOCOL_HELLO, 0, number });
-        fine = put_frame(remote, PL_WS_BINARY, pack.bytes, pack.size);
-    }
-    pl_pack_finish(&pack);
+    bool fine = put_pack(remote, PL_PROTOCOL_HELLO, number, &pack);
     enum peal_err err = fine ? PEAL_EAGAIN : say_result(remote, -ENOMEM);
     for (int result = 0; err == PEAL_EAGAIN && !result;) {
         result = send_out(remote);
