@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define KNOWN_MAX 1024 // types whose answer is remembered; a power of two
+#define KNOWN_MAX 128 // types whose answer is remembered; a power of two
 
 // So far the events of a message are of this type.
 struct run {
