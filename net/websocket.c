@@ -11,8 +11,8 @@
 // alone.
 #include "net/websocket.h"
 
-#include <openssl/evp.h>
-#include <openssl/sha.h>
+#include "base/websocket.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -87,14 +87,11 @@ bool net_websocket_offers(const struct net_head *head, const char *protocol)
 
 void net_websocket_accept(char out[32], struct net_part key)
 {
-    static const char magic[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    char text[KEY_SIZE + sizeof magic];
-    unsigned char hash[SHA_DIGEST_LENGTH];
+    char text[KEY_SIZE + 1];
     size_t size = key.size < KEY_SIZE ? key.size : KEY_SIZE;
     memcpy(text, key.bytes, size);
-    memcpy(text + size, magic, sizeof magic - 1);
-    (void)SHA1((const unsigned char *)text, size + sizeof magic - 1, hash); // cannot fail
-    (void)EVP_EncodeBlock((unsigned char *)out, hash, sizeof hash);         // 28 bytes and a zero
+    text[size] = '\0';
+    pl_ws_accept(out, text);
 }
 
 // ---- sending ------------------------------------------------------------------------------------

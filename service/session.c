@@ -22,6 +22,7 @@ struct service_bytes *service_bytes_create(size_t size)
     if (bytes) {
         atomic_init(&bytes->refs, 1);
         bytes->size = size;
+        bytes->types = NULL;
     }
     return bytes;
 }
@@ -36,6 +37,7 @@ void service_bytes_unref(struct service_bytes *bytes)
 {
     // Release and acquire: the last one frees what all others have read.
     if (bytes && atomic_fetch_sub_explicit(&bytes->refs, 1, memory_order_acq_rel) == 1) {
+        session_types_free(bytes->types);
         free(bytes);
     }
 }
@@ -57,7 +59,7 @@ void session_unref(struct service_session *session)
 {
     if (atomic_fetch_sub_explicit(&session->refs, 1, memory_order_acq_rel) == 1) {
         free_queue(session);
-        free(session->pattern);
+        session_wants_unref(session->wants);
         (void)pthread_mutex_destroy(&session->lock);
         (void)pthread_mutex_destroy(&session->sending);
         free(session);
@@ -144,6 +146,7 @@ void session_refuse(struct service_session *session, uint64_t number, enum peal_
 static void greet(struct service_session *session, const struct pl_protocol_head *head,
                   struct pl_unpack *unpack)
 {
+    char identity[PEAL_LOG_IDENTITY_SIZE] = "";
     (void)pl_unpack_text(unpack); // who it is, for those who look at what is sent
     uint64_t first = 1, end = 1;
     struct pl_pack pack;
@@ -152,6 +155,8 @@ static void greet(struct service_session *session, const struct pl_protocol_head
     pl_pack_text(&pack, "peal/" PEAL_VERSION);
     pl_pack_number(&pack, first);
     pl_pack_number(&pack, end);
+    err = err ? err : peal_log_identity(identity, session->config.bus);
+    pl_pack_text(&pack, identity);
     session->greeted = !err;
     session_answer(session, head->number, err, &pack);
 }
@@ -161,15 +166,30 @@ static void follow(struct service_session *session, const struct pl_protocol_hea
 {
     struct pl_pack pack;
     uint64_t from = pl_unpack_number(unpack), credit = pl_unpack_number(unpack);
-    const char *pattern = pl_unpack_text(unpack);
+    struct session_wants *wants = NULL;
     if (unpack->bad || from == 0 || credit > INT64_MAX / 2) {
         session_refuse(session, head->number, PEAL_EINVAL,
                        "a request to follow that makes no sense");
         return;
     }
+    enum peal_err err = session_wants_read(&wants, unpack);
+    err = err ? err : session_follow(session, from, (int64_t)credit, wants);
     pl_pack_begin(&pack, &pl_seams_real);
-    session_answer(session, head->number, session_follow(session, from, (int64_t)credit, pattern),
-                   &pack);
+    session_answer(session, head->number, err, &pack);
+}
+
+// Other patterns, from what is sent next on.
+static void want(struct service_session *session, const struct pl_protocol_head *head,
+                 struct pl_unpack *unpack)
+{
+    struct pl_pack pack;
+    struct session_wants *wants = NULL;
+    enum peal_err err = session_wants_read(&wants, unpack);
+    if (!err) {
+        session_want(session, wants);
+    }
+    pl_pack_begin(&pack, &pl_seams_real);
+    session_answer(session, head->number, err, &pack);
 }
 
 static void tell_ends(struct service_session *session, const struct pl_protocol_head *head)
@@ -210,6 +230,9 @@ static void do_request(struct service_session *session, const struct session_req
         break;
     case PL_PROTOCOL_FOLLOW:
         follow(session, &head, &unpack);
+        break;
+    case PL_PROTOCOL_WANT:
+        want(session, &head, &unpack);
         break;
     case PL_PROTOCOL_CREDIT:
         session_credit(session, (int64_t)(pl_unpack_number(&unpack) & INT32_MAX));

@@ -39,6 +39,7 @@
 struct service_bytes {
     atomic_uint refs;
     size_t size;
+    struct session_types *types; // of the events in it, for who sends a part; NULL: it has none
     char bytes[];
 };
 

@@ -25,7 +25,6 @@
 #include "base/error.h"
 
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -36,6 +35,7 @@
 
 struct chunk {
     uint64_t first, next; // positions
+    uint64_t gone;        // of the first ones, those that were forgotten
     struct service_bytes *message;
 };
 
@@ -182,9 +182,10 @@ enum peal_err session_ends(peal_bus *bus, uint64_t *out_first, uint64_t *out_end
 struct encoding {
     const struct service_session *session; // whose rights count; NULL: everybody's
     struct service_bytes *message;
-    size_t room;      // the message's size is what is used of it
-    uint64_t skipped; // forgotten before it could be read
-    bool at_end;      // there was nothing more
+    size_t room;    // the message's size is what is used of it
+    uint64_t first; // position of the first event that was read; 0: there was none
+    uint64_t gone;  // positions below it were forgotten, or cannot be read; 0: none
+    bool at_end;    // there was nothing more
 };
 
 static enum peal_err reserve(struct encoding *encoding, size_t more)
@@ -203,6 +204,7 @@ static enum peal_err reserve(struct encoding *encoding, size_t more)
     if (!message) {
         atomic_init(&grown->refs, 1);
         grown->size = PL_EVENTS_HEAD;
+        grown->types = NULL;
     }
     encoding->message = grown;
     encoding->room = room;
@@ -218,7 +220,9 @@ static enum peal_err encode_one(struct encoding *encoding, const peal_event *eve
             peal_event_encode(event, message ? message->bytes + message->size : NULL, left);
         if (message && needed <= left) {
             message->size += needed;
-            return PEAL_OK;
+            bool noted = encoding->session || // it has been asked for already
+                         session_types_note(&message->types, peal_event_type(event), message->size);
+            return noted ? PEAL_OK : PEAL_ENOMEM;
         }
         enum peal_err err = reserve(encoding, needed);
         if (err) {
@@ -234,10 +238,12 @@ static enum peal_err encode_all(struct encoding *encoding, uint64_t *out_next, p
     const peal_event *event;
     enum peal_err err = PEAL_OK;
     while (!err && (!encoding->message || encoding->message->size < bytes_max)) {
+        uint64_t skipped = peal_reader_skipped(reader);
         err = peal_reader_next(&event, reader);
-        if (err) {
-            break;
+        if (err || (encoding->first && peal_reader_skipped(reader) > skipped)) {
+            break; // who reads on from here begins with a hole
         }
+        encoding->first = encoding->first ? encoding->first : peal_event_position(event);
         if (!encoding->session || session_may_read(encoding->session, peal_event_type(event))) {
             err = encode_one(encoding, event);
         }
@@ -260,6 +266,24 @@ static struct service_bytes *trim(const struct encoding *encoding)
     return message;
 }
 
+// Up to where what begins at a position was forgotten before it could be read; 0: it was not.
+static uint64_t find_gone(peal_bus *bus, const struct encoding *encoding, uint64_t from,
+                          uint64_t skipped)
+{
+    uint64_t first = 0, end = 0;
+    if (encoding->first <= from) { // also if there is none: what is gone is told with the next
+        return 0;
+    }
+    if (skipped > 0) {
+        return encoding->first;
+    }
+    // Else it may be that nobody wants what was there, or that it was erased.
+    if (session_ends(bus, &first, &end) || first <= from) {
+        return 0;
+    }
+    return first < encoding->first ? first : encoding->first;
+}
+
 // What is published so far survives this process, if the log does at all.
 static enum peal_err make_safe(peal_bus *bus)
 {
@@ -276,10 +300,10 @@ static enum peal_err encode(struct service_bytes **out, uint64_t *out_next, peal
     enum peal_err err = peal_reader_open(&reader, bus, query);
     err = err ? err : make_safe(bus); // what the reader sees, and what came since
     err = err ? err : encode_all(encoding, &next, reader, bytes_max);
-    encoding->skipped = peal_reader_skipped(reader);
+    encoding->gone = err ? 0 : find_gone(bus, encoding, *out_next, peal_reader_skipped(reader));
     peal_reader_close(reader);
     if (err) {
-        free(encoding->message);
+        service_bytes_unref(encoding->message);
         return err;
     }
     if (encoding->message) {
@@ -319,7 +343,7 @@ enum peal_err session_find(struct service_bytes **out, struct service_session *s
     *out_cursor = peal_reader_cursor(reader);
     peal_reader_close(reader);
     if (err && err != PEAL_ENOTFOUND) {
-        free(encoding.message);
+        service_bytes_unref(encoding.message);
         return err;
     }
     *out = encoding.message;
@@ -350,24 +374,23 @@ static const struct chunk *find_chunk(struct service_tail *feed, uint64_t positi
     return NULL;
 }
 
-static void keep_chunk(struct service_tail *feed, uint64_t first, uint64_t next,
-                       struct service_bytes *message)
+static void keep_chunk(struct service_tail *feed, const struct chunk *given)
 {
     feed->newest = (feed->newest + 1) % CHUNKS;
     feed->count = feed->count < CHUNKS ? feed->count + 1 : CHUNKS;
     struct chunk *chunk = chunk_at(feed, 0);
     service_bytes_unref(chunk->message);
-    service_bytes_ref(message);
-    *chunk = (struct chunk){ first, next, message };
+    service_bytes_ref(given->message);
+    *chunk = *given;
 }
 
 // A look at what comes at a position.
 struct look {
-    uint64_t rung;    // how often the bell had before
-    bool soon;        // it must not wait for who reads a disk
-    bool later;       // it would have to
-    bool at_end;      // there was nothing more
-    uint64_t skipped; // forgotten before it could be read
+    uint64_t rung; // how often the bell had before
+    bool soon;     // it must not wait for who reads a disk
+    bool later;    // it would have to
+    bool at_end;   // there was nothing more
+    uint64_t gone; // positions below it were forgotten; 0: none
 };
 
 // What nobody else has encoded. With feed->encoding.
@@ -378,7 +401,7 @@ static enum peal_err new_chunk(struct service_bytes **out, uint64_t *out_next, u
     const struct peal_query query = { .from_position = cursor, .to_position = end };
     struct encoding encoding = { .session = NULL };
     enum peal_err err = encode(out, out_next, feed->bus, &query, &encoding, CHUNK_BYTES);
-    look->skipped = encoding.skipped;
+    look->gone = encoding.gone;
     look->at_end = !err && encoding.at_end && end == 0;
     if (look->at_end) {
         feed->ended_at = *out_next;
@@ -386,7 +409,7 @@ static enum peal_err new_chunk(struct service_bytes **out, uint64_t *out_next, u
     }
     bool newest = feed->count == 0 || chunk_at(feed, 0)->next <= cursor;
     if (!err && *out && newest) {
-        keep_chunk(feed, cursor, *out_next, *out);
+        keep_chunk(feed, &(struct chunk){ cursor, *out_next, encoding.gone, *out });
     }
     return err;
 }
@@ -410,6 +433,7 @@ static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
         message = chunk->message;
         service_bytes_ref(message);
         next = chunk->next;
+        look->gone = chunk->gone;
         look->at_end = next == feed->ended_at && look->rung == feed->ended_rung;
     } else if (*cursor == feed->ended_at && look->rung == feed->ended_rung) {
         look->at_end = true;
@@ -426,46 +450,16 @@ static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
 
 // ---- the pump -----------------------------------------------------------------------------------
 
-static bool may_read_all(const struct service_session *session)
+// What the log has forgotten before it could be sent: up to here. In its place among what is sent.
+static void tell_gone(struct service_session *session, uint64_t gone)
 {
-    const struct service_rights *rights = &session->config.rights;
-    return !rights->may_read || (rights->may_read_all && rights->may_read_all(rights->context));
-}
-
-static enum peal_err next_chunk(struct service_session *session, struct service_bytes **out,
-                                uint64_t *cursor, struct look *look)
-{
-    *out = NULL;
-    if (!session->pattern && may_read_all(session)) {
-        return shared_chunk(out, cursor, session->config.feed, look);
-    }
-    const struct peal_query query = { .from_position = *cursor, .pattern = session->pattern };
-    struct encoding encoding = { .session = session };
-    enum peal_err err = encode(out, cursor, session->config.bus, &query, &encoding, CHUNK_BYTES);
-    look->skipped = encoding.skipped;
-    look->at_end = !err && encoding.at_end;
-    return err;
-}
-
-// Says what the log has forgotten before it could be sent.
-static void say_skipped(struct service_session *session, uint64_t skipped, uint64_t from)
-{
-    char text[160];
-    struct pl_pack pack;
-    (void)snprintf(text, sizeof text,
-                   "%llu events from position %llu on were forgotten before they could be sent: "
-                   "this client is too slow for what the service keeps",
-                   (unsigned long long)skipped, (unsigned long long)from); // fits
-    pl_pack_begin(&pack, &pl_seams_real);
-    pl_pack_number(&pack, PEAL_LEVEL_WARNING);
-    pl_pack_text(&pack, text);
-    struct service_bytes *message = pack.failed ? NULL : service_bytes_create(pack.size);
+    struct service_bytes *message = service_bytes_create(PL_PROTOCOL_HEAD + sizeof gone);
     if (message) {
-        memcpy(message->bytes, pack.bytes, pack.size);
-        pl_protocol_head_write(message->bytes, &(struct pl_protocol_head){ PL_PROTOCOL_SAY, 0, 0 });
+        pl_protocol_head_write(message->bytes,
+                               &(struct pl_protocol_head){ PL_PROTOCOL_GONE, 0, 0 });
+        memcpy(message->bytes + PL_PROTOCOL_HEAD, &gone, sizeof gone);
     }
     session_send(session, message);
-    pl_pack_finish(&pack);
 }
 
 // An EVENTS without events: so far was looked.
@@ -524,12 +518,14 @@ static enum step pump_once(struct service_session *session, bool soon)
     struct service_bytes *message = NULL;
     struct look look = { .rung = atomic_load_explicit(&feed->rung, memory_order_seq_cst),
                          .soon = soon };
-    enum peal_err err = next_chunk(session, &message, &cursor, &look);
+    enum peal_err err = shared_chunk(&message, &cursor, feed, &look);
     if (look.later) {
         return STEP_LATER;
     }
-    if (!err && look.skipped > 0) {
-        say_skipped(session, look.skipped, session->cursor);
+    err = err ? err : session_sift(&message, session);
+    cursor = err ? session->cursor : cursor;
+    if (!err && look.gone > 0) {
+        tell_gone(session, look.gone);
     }
     bool nothing = !message && cursor == session->cursor;
     if (!err && nothing && owed > cursor) {
@@ -576,33 +572,22 @@ static void pump_soon(void *job)
 
 // ---- what is asked ------------------------------------------------------------------------------
 
-static enum peal_err check_pattern(peal_bus *bus, const char *pattern)
-{
-    const struct peal_query query = { .pattern = pattern };
-    peal_reader *reader = NULL;
-    enum peal_err err = pattern ? peal_reader_open(&reader, bus, &query) : PEAL_OK;
-    peal_reader_close(reader);
-    return err;
-}
-
 enum peal_err session_follow(struct service_session *session, uint64_t from, int64_t credit,
-                             const char *pattern)
+                             struct session_wants *wants)
 {
     struct service_tail *feed = session->config.feed;
-    char *copy = pattern ? strdup(pattern) : NULL;
     uint64_t first = 0, end = 0;
-    enum peal_err err = check_pattern(session->config.bus, pattern);
-    err = err ? err : session_ends(session->config.bus, &first, &end);
-    if (err || (pattern && !copy)) {
-        free(copy);
-        return err ? err : pl_fail(PEAL_ENOMEM, "no memory to follow");
+    enum peal_err err = session_ends(session->config.bus, &first, &end);
+    if (err) {
+        session_wants_unref(wants);
+        return err;
     }
     (void)first; // what is gone is passed over by the reader
     pthread_mutex_lock(&feed->lock);
     pthread_mutex_lock(&session->lock);
     bool fresh = session->pump == PUMP_NONE && !session->closed;
     if (fresh) {
-        session->pattern = copy;
+        session->wants = wants;
         session->cursor = from;
         session->credit = credit;
         session->owed = end;
@@ -612,7 +597,7 @@ enum peal_err session_follow(struct service_session *session, uint64_t from, int
     pthread_mutex_unlock(&session->lock);
     pthread_mutex_unlock(&feed->lock);
     if (!fresh) {
-        free(copy);
+        session_wants_unref(wants);
         return pl_fail(PEAL_ESTATE, "a connection follows once");
     }
     return PEAL_OK;

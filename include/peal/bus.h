@@ -295,7 +295,7 @@ typedef bool peal_filter(const peal_event *event, void *context);
 
 enum peal_mode {
     PEAL_WORKER = 0, // a worker runs the handler (or whoever drives the bus)
-    PEAL_INLINE,     // the publisher runs it, before publish returns
+    PEAL_INLINE,     // the publisher runs it, before publish returns; not on `http:`
     PEAL_PULL,       // nobody runs it: peal_subscription_pull
 };
 

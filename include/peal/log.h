@@ -72,6 +72,13 @@ PEAL_API uint64_t peal_reader_cursor(const peal_reader *reader);
 PEAL_API uint64_t peal_reader_skipped(const peal_reader *reader);
 PEAL_API void peal_reader_close(peal_reader *reader); // NULL is fine
 
+// Which log it is: 32 hexadecimal digits that stay with it, whoever opens it, also on `http:`, and
+// that no other log has but a copy of its files. Of `mem:`, each bus is another log. Who keeps
+// positions outside keeps it beside them, and looks whether it is the same before going on.
+// PEAL_EINVAL, PEAL_ECLOSED, PEAL_EUNSUPPORTED (`noop:` has none).
+#define PEAL_LOG_IDENTITY_SIZE 33
+PEAL_API enum peal_err peal_log_identity(char out[PEAL_LOG_IDENTITY_SIZE], peal_bus *bus);
+
 struct peal_replay {
     struct peal_query query; // forwards only
     double speed; // 0: as fast as the handler; 1: at the original pace; 2: twice that; ...

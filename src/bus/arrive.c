@@ -322,3 +322,40 @@ enum peal_err pl_bus_arrive(void *context, const struct pl_arrivals *arrivals)
     }
     return err;
 }
+
+// ---- what will never come -----------------------------------------------------------------------
+
+// For who reads the log the positions that are gone are a hole, and not the place of an event that
+// was erased. With bus->lock. False: nothing is gone.
+static bool leave_out(struct peal_bus *bus, uint64_t next)
+{
+    struct pl_log *log = bus->log;
+    struct pl_mailbox *mailbox;
+    pl_turn_take(&log->turn, bus->seams);
+    uint64_t first = pl_log_end(log);
+    if (next > first) {
+        pl_log_leave_out(log, next);
+        PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
+            if (mailbox->in && !mailbox->afar) {
+                pl_intake_forgotten(mailbox->in, first, next);
+            }
+        }
+    }
+    pl_turn_give(&log->turn, bus->seams);
+    return next > first;
+}
+
+void pl_bus_forgotten(void *context, uint64_t next)
+{
+    struct peal_bus *bus = context;
+    struct pl_mailbox *mailbox;
+    pl_mutex_lock(&bus->lock, bus->seams);
+    if (leave_out(bus, next)) {
+        PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
+            if (mailbox->in && !mailbox->afar) {
+                pl_runs_notify(mailbox);
+            }
+        }
+    }
+    pl_mutex_unlock(&bus->lock, bus->seams);
+}

@@ -9,6 +9,7 @@
 // the closed gate); those under way end; workers drain the mailboxes until the deadline; workers
 // end. From then on only memory is left.
 #include "bus/ask.h"
+#include "bus/letter.h"
 #include "bus/schedule.h"
 
 #include "base/error.h"
@@ -94,6 +95,7 @@ static struct pl_engine_config describe(struct peal_bus *bus)
         .block_ms = options->block_ms,
         .arrive = pl_bus_arrive,
         .arrive_context = bus,
+        .forgotten = pl_bus_forgotten,
         .deliver = pl_bus_deliver,
         .void_deliveries = pl_bus_void_deliveries,
     };
@@ -114,6 +116,9 @@ static enum peal_err open_engine(struct peal_bus *bus, const struct pl_url *url,
     bus->silent = !(ops->capabilities & PL_CAN_DELIVER);
     atomic_store_explicit(&bus->aside, bus->silent, memory_order_relaxed);
     bus->keeps = (ops->capabilities & PL_CAN_KEEP) && config.limits.history;
+    if (pl_is_remote(bus)) {
+        bus->dead.next_id = PL_LETTER_HERE;
+    }
     if (bus->log) {
         memcpy(bus->origin.seed, bus->engine->origin, sizeof bus->origin.seed);
     }

@@ -40,11 +40,18 @@ enum peal_err pl_bus_check_writes(const struct peal_bus *bus, const char *what);
 // On a bus that only reads: what has been written since is seen. PEAL_EIO, PEAL_ENOMEM.
 enum peal_err pl_bus_refresh(struct peal_bus *bus);
 
+// PEAL_EUNSUPPORTED: the engine `has_none`, or the log is a service's, which is to be seen to
+// there.
+enum peal_err pl_bus_lacks(const struct peal_bus *bus, const char *has_none);
+
 // ---- arrive.c -----------------------------------------------------------------------------------
 
 // As `arrive` of struct pl_engine_config, with the bus as its context.
 enum peal_err pl_bus_arrive(void *context, const struct pl_arrivals *arrivals);
 void pl_bus_arrive_finish(struct peal_bus *bus); // nothing arrives any more
+
+// As `forgotten` there.
+void pl_bus_forgotten(void *context, uint64_t next);
 
 // ---- afar.c -------------------------------------------------------------------------------------
 
@@ -65,6 +72,10 @@ static inline bool pl_is_remote(const struct peal_bus *bus)
 
 // What somebody has still to read starts here. With the turn.
 uint64_t pl_intakes_floor(void *context); // the bus
+
+// Positions from one on, up to `next`, at which the log ends now, are gone. Who reads the log finds
+// that; another one is told when it is run (pl_runs_notify, after the turn). With the turn.
+void pl_intake_forgotten(struct pl_intake *in, uint64_t first, uint64_t next);
 
 // Hands a position to an intake that needs attention. With the turn. True: it has to be scheduled.
 bool pl_intake_push_slow(struct pl_intake *in, uint64_t position, unsigned priority);

@@ -144,6 +144,20 @@ bool pl_intake_push_slow(struct pl_intake *in, uint64_t position, unsigned prior
     return wake;
 }
 
+void pl_intake_forgotten(struct pl_intake *in, uint64_t first, uint64_t next)
+{
+    bool active = atomic_load_explicit(&in->active, memory_order_relaxed);
+    if (in->closed || (active && !atomic_load_explicit(&in->live, memory_order_relaxed))) {
+        return;
+    }
+    pl_count_shared(&in->mailbox->counts.forgotten, next - first);
+    pl_intake_add_loss(in, next - first, first, next - 1);
+    if (!active) {
+        atomic_store_explicit(&in->cursor, next, memory_order_relaxed);
+        activate(in);
+    }
+}
+
 static uint64_t floor_of(const struct pl_intake *in)
 {
     // Acquire: if the head has moved, so has the floor that was stored before.

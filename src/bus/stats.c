@@ -229,6 +229,22 @@ static void add_mailboxes(struct peal_bus *bus, struct peal_bus_stats *out)
         rest_of(out->dropped, out->dropped_forgotten + out->dropped_spent + out->dropped_memory);
 }
 
+// Subscriptions without a durable name, interceptors and peal_emit are this bus's own, also where a
+// service has the log.
+static void add_ours(struct peal_bus_stats *all, const struct peal_bus_stats *ours)
+{
+    all->delivered += ours->delivered;
+    all->retried += ours->retried;
+    all->dropped += ours->dropped;
+    all->dropped_overflow += ours->dropped_overflow;
+    all->dropped_forgotten += ours->dropped_forgotten;
+    all->dropped_spent += ours->dropped_spent;
+    all->dropped_memory += ours->dropped_memory;
+    all->dead_letters += ours->dead_letters;
+    all->refused += ours->refused;
+    all->emit_lost += ours->emit_lost;
+}
+
 // What only the process that has the log counts, if it can be asked. Where the log ends is what
 // can be read here.
 static void add_owner(struct peal_bus *bus, struct peal_bus_stats *out)
@@ -238,6 +254,9 @@ static void add_owner(struct peal_bus *bus, struct peal_bus_stats *out)
         all.first_position = out->first_position;
         all.last_position = out->last_position;
         all.types = out->types;
+        if (pl_is_remote(bus)) {
+            add_ours(&all, out);
+        }
         *out = all;
     }
 }

@@ -487,8 +487,8 @@ static void file_close(struct pl_engine *engine)
 
 const struct pl_engine_ops pl_engine_file = {
     .scheme = "file",
-    .capabilities = PL_CAN_DELIVER | PL_CAN_KEEP | PL_CAN_EXPECT | PL_CAN_DEDUPLICATE |
-                    PL_CAN_STORE | PL_CAN_SEGMENT,
+    .capabilities = PL_CAN_DELIVER | PL_CAN_INLINE | PL_CAN_ERASE | PL_CAN_KEEP | PL_CAN_EXPECT |
+                    PL_CAN_DEDUPLICATE | PL_CAN_STORE | PL_CAN_SEGMENT,
     .durability = PEAL_DURABILITY_DISK,
     .open = file_open,
     .append = pl_stored_append,

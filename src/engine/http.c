@@ -18,6 +18,7 @@ static void destroy(struct pl_remote *remote)
     pl_socket_close(remote->bell);
     pl_remote_drop_names(remote);
     pl_remote_drop_spares(remote);
+    pl_remote_drop_wants(remote);
     pl_release(seams, remote->out);
     pl_release(seams, remote->host);
     pl_release(seams, remote->path);
@@ -95,6 +96,7 @@ static enum peal_err create(struct pl_remote **out, const struct pl_url *url,
     remote->arrive = config->arrive;
     remote->deliver = config->deliver;
     remote->void_deliveries = config->void_deliveries;
+    remote->forgotten = config->forgotten;
     remote->arrive_context = config->arrive_context;
     remote->types = config->types;
     remote->say = config->say;
@@ -106,6 +108,7 @@ static enum peal_err create(struct pl_remote **out, const struct pl_url *url,
     pl_list_init(&remote->waiting);
     pl_list_init(&remote->sent);
     pl_list_init(&remote->names);
+    pl_list_init(&remote->wants);
     bool fine = copy_texts(remote, url, config->token);
     remote->bell = fine ? pl_bell_open() : -1;
     if (remote->bell < 0) {
@@ -158,6 +161,7 @@ static enum peal_err http_open(struct pl_engine **out, const struct pl_url *url,
     // Relaxed: the link has said so.
     uint64_t end = atomic_load_explicit(&local->remote->end, memory_order_relaxed);
     pl_log_begin(&local->log, end, 0);
+    memcpy(local->engine.identity, local->remote->identity, sizeof local->engine.identity);
     *out = &local->engine;
     return PEAL_OK;
 }
@@ -228,7 +232,7 @@ static enum peal_err wait_for_end(struct pl_remote *remote, uint64_t end)
     return err;
 }
 
-static enum peal_err http_refresh(struct pl_engine *engine)
+enum peal_err pl_remote_refresh(struct pl_engine *engine)
 {
     struct pl_local *local = pl_local_of(engine);
     struct pl_remote *remote = local->remote;
@@ -246,19 +250,6 @@ static enum peal_err http_refresh(struct pl_engine *engine)
     }
     pl_mutex_unlock(&remote->lock, remote->seams);
     return follows ? wait_for_end(remote, end) : PEAL_OK;
-}
-
-static enum peal_err http_listen(struct pl_engine *engine)
-{
-    struct pl_remote *remote = pl_local_of(engine)->remote;
-    enum peal_err err = http_refresh(engine);
-    if (!err) {
-        pl_mutex_lock(&remote->lock, remote->seams);
-        remote->wants_follow = true;
-        pl_remote_wake(remote);
-        pl_mutex_unlock(&remote->lock, remote->seams);
-    }
-    return err;
 }
 
 // ---- streams ------------------------------------------------------------------------------------
@@ -337,9 +328,10 @@ const struct pl_engine_ops pl_engine_http = {
     .version = http_version,
     .look = http_look,
     .settle = http_settle,
-    .refresh = http_refresh,
+    .refresh = pl_remote_refresh,
     .publish = pl_remote_publish,
-    .listen = http_listen,
+    .listen = pl_remote_listen,
+    .unlisten = pl_remote_unlisten,
     .find = pl_remote_find,
     .call = http_call,
     .take_name = pl_remote_take_name,

@@ -21,6 +21,10 @@
 // it; what follows before the answer gathers in a block for the link. So one at a time is sent at
 // once, and many go together.
 //
+// A service may come back with another log, or with one that has lost its end. Its positions would
+// be mixed with those that are here, so then nothing more is followed and nothing read:
+// PEAL_ESTATE. Publishing and durable names, which live where the log is, go on.
+//
 // Threads: `lock` guards what is not said otherwise. `wire` is held by who sends, and is taken
 // before `lock`; nobody waits for it but the link. The thread of the link never waits for others
 // but for their locks.
@@ -68,6 +72,7 @@ struct pl_remote_call {
     uint64_t number;
     const struct pl_pack *pack;
     bool only_looks; // it may be made again
+    bool reads_log;  // it speaks of positions, which mean something in one log only
     bool sent;
     atomic_uint done; // 1: answered, or given up
     enum peal_err err;
@@ -100,7 +105,10 @@ struct pl_remote {
     unsigned spare_count;
     atomic_uint room_word; // changes when there is room, or nothing is left
     unsigned room_waiters;
-    bool wants_follow, following; // following: FOLLOW was answered on this connection
+    struct pl_list wants;          // patterns that somebody listens to
+    uint64_t wanted, wanted_known; // how often that list has changed; and of it the service knows
+    uint64_t wanted_sent;
+    bool wants_follow, following; // following: FOLLOW was sent on this connection
     uint64_t ids[2];              // what the next id is made of
     struct pl_clock clock;        // the time in it
     uint64_t lost;                // published for nobody to hear of it, and refused
@@ -116,6 +124,11 @@ struct pl_remote {
     _Atomic(struct pl_settlement *) settlements;
     _Atomic uint64_t settling; // of them, those that are not in `out` yet
 
+    // Which log it was that we were opened on; and whether the service has another one now, so that
+    // what is here is of no use there. `estranged` is changed with the lock.
+    char identity[PEAL_LOG_IDENTITY_SIZE];
+    atomic_bool estranged;
+
     // Of the service's log, as was last heard.
     _Atomic uint64_t first, end;
     atomic_uint arrived; // changes when something has
@@ -124,6 +137,7 @@ struct pl_remote {
     enum peal_err (*arrive)(void *context, const struct pl_arrivals *arrivals);
     void (*deliver)(void *context, const struct pl_afar_delivery *delivery);
     void (*void_deliveries)(void *context, uint64_t subscription);
+    void (*forgotten)(void *context, uint64_t next);
     void *arrive_context;
     struct pl_types types;
     peal_log_callback *say;
@@ -137,9 +151,9 @@ struct pl_remote {
 
     // The link's alone.
     struct pl_ws_reader reader;
-    uint64_t follow_number;
-    size_t consumed; // bytes of events since the last credit
-    int64_t heard;   // when something last came
+    uint64_t follow_number, want_number; // of the last FOLLOW, or WANT
+    size_t consumed;                     // bytes of events since the last credit
+    int64_t heard;                       // when something last came
     bool pinged;
     enum peal_err told; // why it is not connected, as it was said; PEAL_OK: it was not
 };
@@ -160,6 +174,23 @@ void pl_remote_send(struct pl_remote *remote);
 
 void pl_remote_say(const struct pl_remote *remote, enum peal_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+// ---- remote_wants.c -----------------------------------------------------------------------------
+
+// The members `listen` and `unlisten` of an engine.
+enum peal_err pl_remote_listen(struct pl_engine *engine, const char *pattern);
+void pl_remote_unlisten(struct pl_engine *engine, const char *pattern);
+
+// Writes what is wanted; the list has been told then, if that is sent. With the lock.
+void pl_remote_pack_wants(struct pl_remote *remote, struct pl_pack *pack);
+
+// The service knows what was last sent of it. No lock.
+void pl_remote_wants_known(struct pl_remote *remote);
+
+void pl_remote_drop_wants(struct pl_remote *remote); // nobody uses it any more
+
+// Until the log here ends where the other one does, if it is followed.
+enum peal_err pl_remote_refresh(struct pl_engine *engine);
 
 // ---- remote_names.c -----------------------------------------------------------------------------
 
@@ -214,6 +245,9 @@ enum peal_err pl_remote_call(struct pl_remote *remote, unsigned kind, struct pl_
 // Takes the answer to a call. No lock.
 void pl_remote_call_answered(struct pl_remote *remote, const struct pl_protocol_head *head,
                              const char *bytes, size_t size);
+
+// The service has another log: who reads is told. With the lock.
+void pl_remote_refuse_reads(struct pl_remote *remote);
 
 // Those that were under way: what may be made again is; the others are told. `closing`: all are
 // told. With the lock.

@@ -124,13 +124,39 @@ static struct pl_remote_call *next_call(struct pl_remote *remote)
     return NULL;
 }
 
+// A request of the link's own that was packed. False: no memory.
+static bool put_pack(struct pl_remote *remote, unsigned kind, uint64_t number, struct pl_pack *pack)
+{
+    bool fine = !pack->failed;
+    if (fine) {
+        pl_protocol_head_write(pack->bytes, &(struct pl_protocol_head){ kind, 0, number });
+        fine = put_frame(remote, PL_WS_BINARY, pack->bytes, pack->size);
+    }
+    pl_pack_finish(pack);
+    return fine;
+}
+
 static bool put_follow(struct pl_remote *remote)
 {
-    const uint64_t numbers[] = { pl_log_end(&remote->local->log), PL_REMOTE_CREDIT, 0 };
+    struct pl_pack pack;
+    pl_pack_begin(&pack, remote->seams);
+    pl_pack_number(&pack, pl_log_end(&remote->local->log));
+    pl_pack_number(&pack, PL_REMOTE_CREDIT);
+    pl_remote_pack_wants(remote, &pack);
     remote->following = true;
-    remote->follow_number = ++remote->next_number;
     remote->consumed = 0;
-    return put_numbers(remote, PL_PROTOCOL_FOLLOW, remote->follow_number, numbers, 3);
+    remote->follow_number = ++remote->next_number;
+    remote->want_number = remote->follow_number;
+    return put_pack(remote, PL_PROTOCOL_FOLLOW, remote->follow_number, &pack);
+}
+
+static bool put_wants(struct pl_remote *remote)
+{
+    struct pl_pack pack;
+    pl_pack_begin(&pack, remote->seams);
+    pl_remote_pack_wants(remote, &pack);
+    remote->want_number = ++remote->next_number;
+    return put_pack(remote, PL_PROTOCOL_WANT, remote->want_number, &pack);
 }
 
 // Names that were taken on a connection that is gone are taken again.
@@ -154,8 +180,11 @@ static bool put_names(struct pl_remote *remote)
 static bool fill_out_locked(struct pl_remote *remote)
 {
     bool fine = true;
-    if (remote->wants_follow && !remote->following) {
+    bool estranged = atomic_load_explicit(&remote->estranged, memory_order_relaxed); // our lock
+    if (remote->wants_follow && !remote->following && !estranged) {
         fine = put_follow(remote);
+    } else if (remote->following && remote->wanted_sent != remote->wanted) {
+        fine = put_wants(remote);
     }
     fine = fine && put_names(remote);
     while (fine && remote->out_end - remote->out_begin < PL_REMOTE_OUT) {
@@ -182,13 +211,7 @@ static bool put_settlement(struct pl_remote *remote, const struct pl_settlement 
     pl_pack_number(&pack, settlement->verdict);
     pl_pack_text(&pack, settlement->code);
     pl_pack_text(&pack, settlement->text);
-    bool fine = !pack.failed;
-    if (fine) {
-        pl_protocol_head_write(pack.bytes, &(struct pl_protocol_head){ PL_PROTOCOL_SETTLE, 0, 0 });
-        fine = put_frame(remote, PL_WS_BINARY, pack.bytes, pack.size);
-    }
-    pl_pack_finish(&pack);
-    return fine;
+    return put_pack(remote, PL_PROTOCOL_SETTLE, 0, &pack);
 }
 
 // What became of deliveries. Those of a connection that broke mean nothing to the next one.
@@ -309,7 +332,14 @@ static int take_events(struct pl_remote *remote, const struct pl_ws_message *mes
 static int take_answer(struct pl_remote *remote, const struct pl_protocol_head *head,
                        const struct pl_ws_message *message)
 {
-    if (head->number == remote->follow_number && head->code) {
+    bool follows = head->number == remote->follow_number || head->number == remote->want_number;
+    if (follows && !head->code) {
+        if (head->number == remote->want_number) { // else more has been wanted since
+            pl_remote_wants_known(remote);
+        }
+        return 0;
+    }
+    if (follows) {
         struct pl_unpack unpack = { message->bytes + PL_PROTOCOL_HEAD,
                                     message->size - PL_PROTOCOL_HEAD, false };
         const char *sentence = pl_unpack_text(&unpack);
@@ -350,6 +380,20 @@ static void take_say(const struct pl_remote *remote, const struct pl_ws_message 
     }
 }
 
+// What was followed has a hole.
+static int take_gone(struct pl_remote *remote, const struct pl_ws_message *message)
+{
+    struct pl_unpack unpack = { message->bytes + PL_PROTOCOL_HEAD, message->size - PL_PROTOCOL_HEAD,
+                                false };
+    uint64_t next = pl_unpack_number(&unpack);
+    if (unpack.bad || next == 0) {
+        return -EPROTO;
+    }
+    note_ends(remote, next, next);
+    remote->forgotten(remote->arrive_context, next);
+    return 0;
+}
+
 static int take_message(struct pl_remote *remote, const struct pl_ws_message *message)
 {
     struct pl_protocol_head head;
@@ -373,6 +417,8 @@ static int take_message(struct pl_remote *remote, const struct pl_ws_message *me
         return take_events(remote, message);
     case PL_PROTOCOL_DELIVERY:
         return take_delivery(remote, message);
+    case PL_PROTOCOL_GONE:
+        return take_gone(remote, message);
     case PL_PROTOCOL_SAY:
         take_say(remote, message);
         return 0;
@@ -578,6 +624,36 @@ static enum peal_err upgrade(struct pl_remote *remote, int64_t deadline)
     return say_result(remote, result);
 }
 
+// Is it the log that this bus was opened on, with all that we have seen of it?
+static void recognise(struct pl_remote *remote, const char *identity, uint64_t end)
+{
+    if (!atomic_load_explicit(&remote->opened, memory_order_relaxed)) {
+        memcpy(remote->identity, identity, sizeof remote->identity);
+        return;
+    }
+    uint64_t ours = pl_log_end(&remote->local->log);
+    bool other = strcmp(remote->identity, identity) != 0, shorter = end < ours;
+    pl_mutex_lock(&remote->lock, remote->seams);
+    // Relaxed: with the lock.
+    bool before = atomic_exchange_explicit(&remote->estranged, other || shorter, //
+                                           memory_order_relaxed);
+    if (other || shorter) {
+        pl_remote_refuse_reads(remote);
+    }
+    pl_mutex_unlock(&remote->lock, remote->seams);
+    static const char result[] = "nothing is delivered but to durable names, and nothing can be "
+                                 "read; what is published goes there; open the bus anew";
+    if (other && !before) {
+        pl_remote_say(remote, PEAL_LEVEL_ERROR, "it has another log now (%s, not %s): %s", identity,
+                      remote->identity, result);
+    } else if (shorter && !before) {
+        pl_remote_say(remote, PEAL_LEVEL_ERROR,
+                      "its log ends at position %" PRIu64 " now, and has ended at %" PRIu64
+                      " before, so it has lost events: %s",
+                      end - 1, ours - 1, result);
+    }
+}
+
 // The answer to HELLO. PEAL_EAGAIN: it has not come.
 static enum peal_err read_hello(struct pl_remote *remote, uint64_t number)
 {
@@ -599,16 +675,12 @@ static enum peal_err read_hello(struct pl_remote *remote, uint64_t number)
         return pl_fail((enum peal_err)head.code, "%s: %s", remote->name, text ? text : "");
     }
     uint64_t first = pl_unpack_number(&unpack), end = pl_unpack_number(&unpack);
-    if (unpack.bad || first == 0 || end < first) {
+    const char *identity = pl_unpack_text(&unpack);
+    if (unpack.bad || first == 0 || end < first || !identity ||
+        strlen(identity) != sizeof remote->identity - 1) {
         return say_result(remote, -EPROTO);
     }
-    if (remote->opened && end < pl_log_end(&remote->local->log)) {
-        pl_remote_say(remote, PEAL_LEVEL_ERROR,
-                      "its log ends at position %" PRIu64 " now, and has ended at %" PRIu64
-                      " before: it is another log, or has lost events. What it gives those "
-                      "positions next is not delivered; open the bus anew",
-                      end - 1, pl_log_end(&remote->local->log) - 1);
-    }
+    recognise(remote, identity, end);
     note_ends(remote, first, end);
     return PEAL_OK;
 }
@@ -621,13 +693,7 @@ static enum peal_err greet(struct pl_remote *remote, int64_t deadline)
     pl_mutex_lock(&remote->lock, remote->seams);
     uint64_t number = ++remote->next_number;
     pl_mutex_unlock(&remote->lock, remote->seams);
-    bool fine = !pack.failed;
-    if (fine) {
-        pl_protocol_head_write(pack.bytes,
-                               &(struct pl_protocol_head){ PL_PROTOCOL_HELLO, 0, number });
-        fine = put_frame(remote, PL_WS_BINARY, pack.bytes, pack.size);
-    }
-    pl_pack_finish(&pack);
+    bool fine = put_pack(remote, PL_PROTOCOL_HELLO, number, &pack);
     enum peal_err err = fine ? PEAL_EAGAIN : say_result(remote, -ENOMEM);
     for (int result = 0; err == PEAL_EAGAIN && !result;) {
         result = send_out(remote);
