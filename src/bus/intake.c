@@ -150,7 +150,7 @@ void pl_intake_forgotten(struct pl_intake *in, uint64_t first, uint64_t next)
     if (in->closed || (active && !atomic_load_explicit(&in->live, memory_order_relaxed))) {
         return;
     }
-    pl_count_shared(&in->mailbox->counts.forgotten, next - first);
+    pl_count_shared(&in->forgotten, next - first);
     pl_intake_add_loss(in, next - first, first, next - 1);
     if (!active) {
         atomic_store_explicit(&in->cursor, next, memory_order_relaxed);
