@@ -47,7 +47,9 @@ enum peal_err pl_map_put(struct pl_map *map, struct pl_hash128 key, uint64_t val
 static inline void pl_map_prefetch(const struct pl_map *map, struct pl_hash128 key)
 {
     if (map->capacity) {
-        __builtin_prefetch(&map->slots[key.a & (map->capacity - 1)], 1);
+        const struct pl_map_entry *slot = &map->slots[key.a & (map->capacity - 1)];
+        __builtin_prefetch(slot, 1);
+        __builtin_prefetch((const char *)slot + 64, 1); // where a run goes on
     }
 }
 
