@@ -190,7 +190,7 @@ static void run_steady(double *out, int unused)
     (void)unused;
     struct service_process process;
     struct client *clients = calloc(CROWD, sizeof *clients);
-    uint64_t count = service_count(RATE * SECONDS) / PUBLISHERS * PUBLISHERS;
+    uint64_t count = service_count((uint64_t)RATE * SECONDS) / PUBLISHERS * PUBLISHERS;
     uint64_t warm = count > 2 * (uint64_t)WARM ? WARM : 0; // connections, caches, memory
     struct delays delays = { .us = calloc(count * CROWD, sizeof *delays.us), .warm = warm * CROWD };
     pthread_t thread;
@@ -209,8 +209,9 @@ static void run_steady(double *out, int unused)
     receive_all(clients, count * CROWD, &delays);
     (void)pthread_join(thread, NULL);
     qsort(delays.us, delays.count, sizeof *delays.us, compare);
-    out[0] = (double)delays.us[delays.count / 2] / 1e3;
-    out[1] = (double)delays.us[delays.count * 99 / 100] / 1e3;
+    size_t middle = delays.count / 2, late = delays.count * 99 / 100;
+    out[0] = delays.us[middle] / 1e3;
+    out[1] = delays.us[late] / 1e3;
     for (size_t i = 0; i < CROWD; i++) {
         client_close(&clients[i]);
     }

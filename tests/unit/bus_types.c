@@ -221,7 +221,7 @@ static void a_missing_index_costs_no_count(void **state)
 static void a_damaged_index_costs_no_count(void **state)
 {
     (void)state;
-    static const uint64_t from[] = { 5, 8 * 4096, 8 * 20000, 8 * 60000 };
+    static const uint64_t from[] = { 5, 8ULL * 4096, 8ULL * 20000, 8ULL * 60000 };
     for (size_t i = 0; i < sizeof from / sizeof from[0]; i++) {
         struct stage stage;
         open_log(&stage, "file:./events");
