@@ -4,7 +4,9 @@
 // other, and they change places under the lock. So the lock is held for a moment, and nothing is
 // copied twice.
 //
-// Bounds: the batch the bus is in, FEED_HIGH in `pending`, and as much in the connection's queue.
+// Bounds: the batch the bus is in, room_of bytes in `pending`, and as much in the connection's
+// queue. Where there are many feeds each has less room, and smaller batches, for which the bus has
+// memory too: so that all of them that stand still take FEED_ALL, a few times.
 #include "service/feed.h"
 
 #include "service/encoded.h"
@@ -14,7 +16,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FEED_HIGH = 256 * 1024, BATCH = 256 };
+enum { FEED_LOW = 2 * NET_STREAM_LOW, FEED_HIGH = 256 * 1024, FEED_ALL = 64 << 20 };
+enum { BATCH_LOW = 16, BATCH_HIGH = 256, BATCH_ALL = 64 * BATCH_HIGH }; // events
 
 struct service_feed {
     struct net_task task; // posted: there is something to send
@@ -38,6 +41,21 @@ struct service_feed {
 };
 
 // ---- on a thread of the bus ---------------------------------------------------------------------
+
+static size_t room_of(const struct service_feed *feed)
+{
+    // Relaxed: about how many there are.
+    size_t count = atomic_load_explicit(&feed->service->feed_count, memory_order_relaxed);
+    size_t room = FEED_ALL / (count + 1);
+    return room > FEED_HIGH ? FEED_HIGH : room < FEED_LOW ? FEED_LOW : room;
+}
+
+// Events at once, of one that is opened now. The loop's.
+static unsigned batch_of(const struct service *service)
+{
+    size_t batch = BATCH_ALL / (service->feeds_open + 1);
+    return batch > BATCH_HIGH ? BATCH_HIGH : batch < BATCH_LOW ? BATCH_LOW : (unsigned)batch;
+}
 
 // What was forgotten is everybody's, whatever was asked for.
 static bool is_gap(const peal_event *event)
@@ -76,7 +94,7 @@ static void on_events(const peal_event *const *events, size_t count, enum peal_v
         }
     }
     bool post = !feed->posted && !feed->closing && feed->pending.size > 0;
-    bool pause = !feed->paused && feed->pending.size > FEED_HIGH;
+    bool pause = !feed->paused && feed->pending.size > room_of(feed);
     feed->posted = feed->posted || post;
     feed->paused = feed->paused || pause;
     if (pause) {
@@ -115,14 +133,18 @@ static void send_pending(struct service_feed *feed)
     if (text.size > 0) {
         feed->queued = feed->ops->send(text.bytes, text.size, feed->context);
     }
+    if (feed->queued >= room_of(feed)) {
+        net_text_finish(&feed->sending); // it stands still, maybe for long
+    }
 }
 
 static void go_on(struct service_feed *feed)
 {
-    if (feed->queued < FEED_HIGH) {
+    size_t room = room_of(feed);
+    if (feed->queued < room) {
         send_pending(feed);
     }
-    if (feed->queued < FEED_HIGH) {
+    if (feed->queued < room) {
         resume(feed);
     }
 }
@@ -209,6 +231,7 @@ void service_feed_close(struct service_feed *feed, void (*gone)(void *context))
     (void)pthread_mutex_lock(&feed->lock);
     feed->closing = true;
     (void)pthread_mutex_unlock(&feed->lock);
+    feed->service->feeds_open--;
     *feed->link = feed->next;
     if (feed->next) {
         feed->next->link = feed->link;
@@ -242,7 +265,7 @@ enum peal_err service_feed_open(struct service_feed **out, struct service *servi
         .filter_context = feed,
         .order = PEAL_ORDER_NONE,
         .batch = on_events,
-        .batch_max = BATCH,
+        .batch_max = batch_of(service),
         .label = "feed",
     };
     // Under the lock: the first batch may come before its subscription is known here.
@@ -260,6 +283,7 @@ enum peal_err service_feed_open(struct service_feed **out, struct service *servi
         feed->next->link = &feed->next;
     }
     service->feeds = feed;
+    service->feeds_open++;
     service_encoded_join(service->encoded);
     *out = feed;
     return PEAL_OK;

@@ -4,7 +4,7 @@
 //
 //     bus worker ─► batch ─► encoded into `pending` ─► loop ─► ops->send ─► connection
 //                     ▲                                                        │ queue
-//                     └── paused while more than FEED_HIGH bytes wait ◄────────┘
+//                     └── paused while more than there is room for waits ◄─────┘
 //
 // A feed is a subscription without a name. A reader that is slow is a subscription that is paused:
 // what it has missed is in the log, and read from there when it goes on. Only what the log has

@@ -60,6 +60,7 @@ struct service {
     struct service_types *types;
     struct service_encoded *encoded; // any thread
     struct service_feed *feeds;
+    size_t feeds_open; // of them
     struct service_pulls *pulls;
     struct service_sockets *sockets;
     struct service_binaries *binaries;
