@@ -23,6 +23,10 @@
 #include <time.h>
 #include <unistd.h>
 
+// Bytes that the socket takes besides those that are on their way: who does not read would fill it
+// with megabytes, which nobody counts.
+enum { UNSENT_MAX = 131072 };
+
 enum state { STATE_HEAD, STATE_BODY, STATE_ANSWER };
 
 enum { HEAD_ROOM = 256 }; // what the head of an answer takes, about
@@ -716,9 +720,10 @@ static bool is_one_too_many(const struct net_http *http, const struct net_connec
 
 void net_http_welcome(struct net_http *http, int socket, struct ssl_ctx_st *tls_context)
 {
-    int one = 1;
+    int one = 1, unsent = UNSENT_MAX;
     struct net_stream *stream = NULL;
     (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    (void)setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     SSL *tls = tls_context ? SSL_new(tls_context) : NULL;
     if (tls) {
         SSL_set_accept_state(tls);

@@ -4,8 +4,9 @@
 // other, and they change places under the lock. So the lock is held for a moment, and nothing is
 // copied twice.
 //
-// Bounds: the batch the bus is in, SERVICE_FEED_HIGH in `pending`, and as much in the connection's
-// queue.
+// Bounds: the batch the bus is in, service_feed_room bytes in `pending`, and as much in the
+// connection's queue. Where there are many feeds each has less room, and smaller batches, for which
+// the bus has memory too: so that all of them that stand still take FEED_ALL, a few times.
 #include "service/feed_inside.h"
 
 #include "service/encoded.h"
@@ -13,7 +14,26 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { FEED_LOW = 2 * NET_STREAM_LOW, FEED_ALL = 64 << 20 };
+enum { BATCH_LOW = 16, BATCH_ALL = 64 * SERVICE_FEED_BATCH }; // events
+
 // ---- on a thread of the bus ---------------------------------------------------------------------
+
+size_t service_feed_room(const struct service *service)
+{
+    // Relaxed: about how many there are.
+    size_t count = atomic_load_explicit(&service->feed_count, memory_order_relaxed);
+    size_t room = FEED_ALL / (count + 1);
+    return room > SERVICE_FEED_HIGH ? SERVICE_FEED_HIGH : room < FEED_LOW ? FEED_LOW : room;
+}
+
+unsigned service_feed_batch(const struct service *service)
+{
+    size_t batch = BATCH_ALL / (service->feeds_open + 1);
+    return batch > SERVICE_FEED_BATCH ? SERVICE_FEED_BATCH
+           : batch < BATCH_LOW        ? BATCH_LOW
+                                      : (unsigned)batch;
+}
 
 bool service_feed_is_gap(const peal_event *event)
 {
@@ -51,7 +71,7 @@ static void on_events(const peal_event *const *events, size_t count, enum peal_v
         }
     }
     bool post = !feed->posted && !feed->closing && feed->pending.size > 0;
-    bool pause = !feed->paused && feed->pending.size > SERVICE_FEED_HIGH;
+    bool pause = !feed->paused && feed->pending.size > service_feed_room(feed->service);
     feed->posted = feed->posted || post;
     feed->paused = feed->paused || pause;
     if (pause) {
@@ -90,14 +110,18 @@ static void send_pending(struct service_feed *feed)
     if (text.size > 0) {
         feed->queued = feed->ops->send(text.bytes, text.size, feed->context);
     }
+    if (feed->queued >= service_feed_room(feed->service)) {
+        net_text_finish(&feed->sending); // it stands still, maybe for long
+    }
 }
 
 static void go_on(struct service_feed *feed)
 {
-    if (feed->queued < SERVICE_FEED_HIGH) {
+    size_t room = service_feed_room(feed->service);
+    if (feed->queued < room) {
         send_pending(feed);
     }
-    if (feed->queued < SERVICE_FEED_HIGH) {
+    if (feed->queued < room) {
         resume(feed);
     }
 }
@@ -192,6 +216,7 @@ void service_feed_close(struct service_feed *feed, void (*gone)(void *context))
     (void)pthread_mutex_lock(&feed->lock);
     feed->closing = true;
     (void)pthread_mutex_unlock(&feed->lock);
+    feed->service->feeds_open--;
     *feed->link = feed->next;
     if (feed->next) {
         feed->next->link = feed->link;
@@ -219,7 +244,7 @@ enum peal_err service_feed_subscribe(struct service_feed *feed,
         .filter_context = feed,
         .order = PEAL_ORDER_NONE,
         .batch = on_events,
-        .batch_max = SERVICE_FEED_BATCH,
+        .batch_max = service_feed_batch(feed->service),
         .label = "feed",
     };
     // Under the lock: the first batch may come before its subscription is known here.
@@ -260,6 +285,7 @@ enum peal_err service_feed_open(struct service_feed **out, struct service *servi
     if (!shares) {
         service_encoded_join(service->encoded);
     }
+    service->feeds_open++;
     *out = feed;
     return PEAL_OK;
 }

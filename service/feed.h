@@ -4,7 +4,7 @@
 //
 //     bus worker ─► batch ─► encoded into `pending` ─► loop ─► ops->send ─► connection
 //                     ▲                                                        │ queue
-//                     └── paused while more than FEED_HIGH bytes wait ◄────────┘
+//                     └── paused while more than there is room for waits ◄─────┘
 //
 // Feeds that want the same, from now on, are one subscription (feed_shared.c): what is encoded for
 // one is lent to all of them.

@@ -9,9 +9,6 @@
 
 #include <pthread.h>
 
-// Bytes that wait, encoded, for the loop; and as many in a connection.
-enum { SERVICE_FEED_HIGH = 256 * 1024, SERVICE_FEED_BATCH = 256 };
-
 struct service_share;
 
 struct service_feed {
@@ -40,6 +37,14 @@ struct service_feed {
     struct net_text sending; // the loop's
     size_t queued;           // in the connection, when it was last asked
 };
+
+// Bytes that may wait, encoded, for the loop, and as many in a connection; events at once.
+enum { SERVICE_FEED_HIGH = 256 * 1024, SERVICE_FEED_BATCH = 256 };
+
+// The same of one feed where there are many, which is less: bytes; any thread.
+size_t service_feed_room(const struct service *service);
+// Events at once, of one that is opened now. The loop's.
+unsigned service_feed_batch(const struct service *service);
 
 // What was forgotten is everybody's, whatever was asked for.
 bool service_feed_is_gap(const peal_event *event);

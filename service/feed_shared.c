@@ -8,10 +8,10 @@
 // the loop costs each of them one write, however many events have come since the last.
 //
 // Who joins is not given what was published before: it knows the position of the newest event then,
-// and each event of a block has its place there. Who does not keep up, because SERVICE_FEED_HIGH
-// bytes wait in its connection, goes on alone behind what it was lent: it gets a subscription of
-// its own, which is paused and resumed with its connection, and reads the log. So does everybody if
-// there is no memory for a block.
+// and each event of a block has its place there. Who does not keep up, because as
+// many bytes wait in its connection as a feed may have, goes on alone behind what it was lent: it
+// gets a subscription of its own, which is paused and resumed with its connection, and reads the
+// log. So does everybody if there is no memory for a block.
 //
 // Memory: a block lives until the last of those it was lent to has sent it. What waits for the loop
 // is bounded as a feed's is.
@@ -162,7 +162,7 @@ static void lend(struct service_feed *feed, struct block *block, uint64_t last)
     feed->after = 0; // the next block is behind it
     feed->queued =
         feed->ops->lend(block->events.text.bytes + from, size, let_go, block, feed->context);
-    if (feed->queued >= SERVICE_FEED_HIGH) {
+    if (feed->queued >= service_feed_room(feed->service)) {
         feed->behind = last + 1;
     }
 }

@@ -64,6 +64,7 @@ struct service {
     struct service_encoded *encoded; // any thread
     struct service_feed *feeds;
     struct service_share *shares; // of feeds that want the same
+    size_t feeds_open;            // how many there are
     struct service_pulls *pulls;
     struct service_sockets *sockets;
     struct service_binaries *binaries;

@@ -66,6 +66,12 @@ static void expect_alone(void)
     expect_health();
 }
 
+static size_t memory_now(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
 // ---- silence ------------------------------------------------------------------------------------
 
 enum { CROWD = 1000 };
@@ -83,6 +89,8 @@ static void a_thousand_who_say_nothing_do_not_disturb_one_who_does(void **state)
     (void)state;
     static struct client crowd[CROWD];
     raise_files();
+    expect_health();
+    size_t before = memory_now();
     for (int i = 0; i < CROWD; i++) {
         client_open(&crowd[i], serving.port);
         if (i % 2) {
@@ -90,6 +98,11 @@ static void a_thousand_who_say_nothing_do_not_disturb_one_who_does(void **state)
         }
     }
     assert_true(serving_settles(&serving, CROWD + 1));
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__clang__)
+    assert_true((memory_now() - before) / CROWD < 8192);
+#else
+    (void)before;
+#endif
 
     for (int i = 0; i < 100; i++) {
         expect_health();
@@ -236,12 +249,6 @@ static void without_a_descriptor_left_a_connection_is_closed_and_the_rest_go_on(
 }
 
 // ---- who does not read --------------------------------------------------------------------------
-
-static size_t memory_now(void)
-{
-    struct mallinfo2 info = mallinfo2();
-    return info.uordblks + info.hblkhd;
-}
 
 static void who_asks_on_without_reading_costs_little(void **state)
 {
