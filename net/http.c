@@ -592,9 +592,28 @@ static void refuse(struct net_connection *connection, const struct net_refusal *
                        refusal->reason);
 }
 
+// TLS where it is not spoken: no head would ever end. Nothing is waited for.
+static size_t refuse_tls(struct net_connection *connection, size_t size)
+{
+    static const struct net_refusal refusal = {
+        400, "this is TLS, which is not spoken here: ask http://, or give the service "
+             "tls.certificate and tls.key"
+    };
+    if (make_request(connection, "", 0)) {
+        refuse(connection, &refusal);
+    } else {
+        net_stream_close(connection->stream);
+    }
+    return size;
+}
+
 static size_t take_head(struct net_connection *connection, const char *bytes, size_t size)
 {
+    enum { TLS_HANDSHAKE = 0x16 }; // the first byte of a connection (RFC 8446, section 5.1)
     const struct net_http *http = connection->http;
+    if (bytes[0] == TLS_HANDSHAKE) {
+        return refuse_tls(connection, size);
+    }
     if (bytes[0] == '\r' || bytes[0] == '\n') {
         return 1; // an empty line before a request (RFC 9112, 2.2)
     }

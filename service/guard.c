@@ -25,7 +25,7 @@ static bool is_listed(const struct service *service, struct net_part origin)
 {
     const struct service_list *origins = service->config ? &service->config->cors_origins : NULL;
     for (size_t i = 0; origins && i < origins->count; i++) {
-        if (net_part_is_word(origin, origins->items[i])) {
+        if (strcmp(origins->items[i], "*") == 0 || net_part_is_word(origin, origins->items[i])) {
             return true;
         }
     }

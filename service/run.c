@@ -373,9 +373,13 @@ static int listen_to(struct run *run, const char *text)
     }
     int result = getaddrinfo(*wanted.host ? wanted.host : NULL, wanted.port, &hints, &addresses);
     if (result) {
+        char why[SERVICE_SENTENCE_MAX];
+        (void)snprintf(why, sizeof why,
+                       "%s: there has to be such a host, with an address of this "
+                       "machine",
+                       gai_strerror(result));
         journal_say(run->journal, PEAL_LEVEL_ERROR, "cannot listen",
-                    JOURNAL_FIELDS(journal_text("address", text),
-                                   journal_text("why", gai_strerror(result))));
+                    JOURNAL_FIELDS(journal_text("address", text), journal_text("why", why)));
         return 1;
     }
     int status = 0;

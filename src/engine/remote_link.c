@@ -567,13 +567,17 @@ static bool put_upgrade(struct pl_remote *remote, const char *key)
 
 static enum peal_err say_result(const struct pl_remote *remote, int result)
 {
-    return pl_fail(result == -ENOMEM ? PEAL_ENOMEM : PEAL_EIO, "%s: %s", remote->name,
-                   result == -ENOENT      ? "there is no such host"
-                   : result == -ETIMEDOUT ? "it does not answer"
-                   : result == -EPIPE     ? "it has closed the connection"
-                   : result == -EPROTO    ? "what answers does not speak " PL_PROTOCOL_NAME
-                   : result == -ECANCELED ? "the bus stops"
-                                          : pl_files_text(result));
+    return pl_fail(
+        result == -ENOMEM ? PEAL_ENOMEM : PEAL_EIO, "%s: %s", remote->name,
+        result == -ENOENT ? "there is no such host"
+        : result == -ECONNREFUSED
+            ? "nobody listens there (Connection refused): is the service running, and is "
+              "that its port?"
+        : result == -ETIMEDOUT ? "it does not answer"
+        : result == -EPIPE     ? "it has closed the connection"
+        : result == -EPROTO    ? "what answers does not speak " PL_PROTOCOL_NAME
+        : result == -ECANCELED ? "the bus stops"
+                               : pl_files_text(result));
 }
 
 static const char *hint_for(const struct pl_remote *remote, unsigned status)
@@ -581,6 +585,9 @@ static const char *hint_for(const struct pl_remote *remote, unsigned status)
     if (status == 403) {
         return ": it does not go by that name: use its address, or list the name in its "
                "cors.origins";
+    }
+    if (status == 404) {
+        return ": there is no Peal service at that path; its URL is http://host:port";
     }
     if (status != 401) {
         return "";

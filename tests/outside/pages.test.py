@@ -73,6 +73,13 @@ class Pages(Outside):
         self.assertEqual(other.status, 403)
         self.assertIsNone(other.headers["Access-Control-Allow-Origin"])
 
+    def test_a_star_lists_every_origin_but_no_other_name_of_the_service(self):
+        service = self.serve("cors: {origins: [\"*\"]}\n")
+        answer = service.ask("POST", "/v1/events/a", "1", {"Origin": "https://any.example"})
+        self.assertEqual(answer.status, 201)
+        self.assertEqual(answer.headers["Access-Control-Allow-Origin"], "https://any.example")
+        self.assertIn("403", self.host(service, "any.example"))
+
     def test_origins_are_taken_from_a_reload(self):
         service = self.serve()
         publish = lambda: service.ask("POST", "/v1/events/a", "1", {"Origin": LISTED}).status

@@ -47,6 +47,14 @@ class Tls(Outside):
         self.assertEqual(body, "")
         self.assertEqual(service.ask("GET", "/healthz", context=trust(self.authority)).status, 200)
 
+    def test_tls_where_none_is_spoken_is_told_so_at_once(self):
+        service = self.serve("limits: {request_ms: 1h}\n")
+        _, _, ended = service.curl("-k", f"https://127.0.0.1:{service.port}/healthz")
+        self.assertEqual(ended, 35)  # the handshake has failed, and did not wait
+        said = service.speak("\x16\x03\x01\x02\x00")
+        self.assertTrue(said.startswith("HTTP/1.1 400 "))
+        self.assertIn("http://", said)
+
     def test_old_protocols_are_refused(self):
         service = self.serve(self.plain)
         _, _, ended = service.curl("--cacert", self.authority, "--tls-max", "1.1",
