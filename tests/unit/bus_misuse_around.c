@@ -146,6 +146,15 @@ static void misuse_types(struct kit *kit)
     assert_int_equal(told, 0);
 }
 
+static void misuse_identity(struct kit *kit)
+{
+    char text[PEAL_LOG_IDENTITY_SIZE];
+    kit_pattern(text, sizeof text);
+    kit_refused(kit, PEAL_EINVAL, peal_log_identity(NULL, kit->bus));
+    kit_refused(kit, PEAL_EINVAL, peal_log_identity(text, NULL));
+    kit_untouched(text, sizeof text);
+}
+
 static void misuse_archive(struct kit *kit)
 {
     struct peal_savings savings;
@@ -366,6 +375,7 @@ static const struct misuse_row table[] = {
     { "peal_matcher_create", misuse_matcher },
     { "peal_matcher_takes", misuse_matcher },
     { "peal_matcher_destroy", misuse_matcher },
+    { "peal_log_identity", misuse_identity },
     { "peal_log_types", misuse_types },
     { "peal_log_verify", misuse_verify },
     { "peal_log_archive", misuse_archive },
