@@ -31,7 +31,7 @@ struct service_binaries {
     struct service *service;
     struct service_tail *tail;
     struct binary *first;
-    struct net_after after;
+    struct net_after after, last;   // before and after the streams'
     bool gathers;                   // messages are being taken: `after` will be run
     struct binary *due, **last_due; // they have something to send
     struct net_task *jobs, **last_job;
@@ -294,10 +294,22 @@ static void run_gathered(struct service_binaries *all)
     }
 }
 
-// What is left after some rounds waits for the loop to come by again.
-static void post_gathered(struct service_binaries *all)
+// What is left waits for the loop to come by again: after some rounds, and of messages that were
+// taken when the streams were looked through, behind us.
+static void post_gathered(void *context)
 {
+    struct service_binaries *all = context;
     all->gathers = false;
+    while (all->due) {
+        struct binary *binary = all->due;
+        all->due = binary->next_due;
+        binary->is_due = false;
+        (void)pthread_mutex_lock(&binary->lock);
+        tell_loop(binary);
+        (void)pthread_mutex_unlock(&binary->lock);
+        unref(binary);
+    }
+    all->last_due = &all->due;
     struct net_task *job = all->jobs;
     all->jobs = NULL;
     all->last_job = &all->jobs;
@@ -437,6 +449,11 @@ void service_begin_binary(struct service_call *call)
         return;
     }
     enlist(binary);
+    struct service_binaries *all = call->service->binaries;
+    if (!all->last.run) {
+        all->last = (struct net_after){ .run = post_gathered, .context = all };
+        net_loop_after(call->service->loop, &all->last);
+    }
 }
 
 // ---- all of them --------------------------------------------------------------------------------
@@ -465,6 +482,7 @@ void service_binaries_close(struct service_binaries *binaries)
 {
     if (binaries) {
         net_loop_after_remove(binaries->service->loop, &binaries->after);
+        net_loop_after_remove(binaries->service->loop, &binaries->last);
         service_tail_close(binaries->tail);
         free(binaries);
     }

@@ -455,9 +455,11 @@ static void finish(struct run *run)
 static void keep_memory(void)
 {
 #ifdef __GLIBC__
+    // NOLINTBEGIN(concurrency-mt-unsafe): no other thread has begun
     (void)mallopt(M_MMAP_THRESHOLD, 4 << 20); // an option it does not know it passes over
     (void)mallopt(M_TRIM_THRESHOLD, 32 << 20);
     (void)mallopt(M_ARENA_MAX, 2);
+    // NOLINTEND(concurrency-mt-unsafe)
 #endif
 }
 

@@ -257,6 +257,8 @@ static void look_ahead(const struct pl_local *local, const struct pl_request *re
             if (conditions[i].has_id) {
                 ids[id_count++] = conditions[i].id;
             }
+        } else {
+            conditions[i].has_id = conditions[i].has_subject = false; // nobody asks
         }
     }
     pl_state_expect(&local->log.state, ids, id_count);
