@@ -65,13 +65,16 @@ static void on_events(const peal_event *const *events, size_t count, enum peal_v
     struct service_feed *feed = context;
     (void)verdicts; // all are done
     (void)pthread_mutex_lock(&feed->lock);
-    for (size_t i = 0; i < count && !feed->closing; i++) {
+    bool wanted = !feed->closing && !feed->over;
+    for (size_t i = 0; i < count && wanted; i++) {
+        uint64_t position = peal_event_position(events[i]);
+        feed->reached = position > feed->reached ? position : feed->reached; // a gap has none
         if (service_feed_is_gap(events[i]) || !samples_out(feed)) {
             feed->ops->encode(&feed->pending, events[i], feed->service);
         }
     }
-    bool post = !feed->posted && !feed->closing && feed->pending.size > 0;
-    bool pause = !feed->paused && feed->pending.size > service_feed_room(feed->service);
+    bool post = wanted && !feed->posted && feed->pending.size > 0;
+    bool pause = wanted && !feed->paused && feed->pending.size > service_feed_room(feed->service);
     feed->posted = feed->posted || post;
     feed->paused = feed->paused || pause;
     if (pause) {
@@ -115,6 +118,63 @@ static void send_pending(struct service_feed *feed)
     }
 }
 
+static void free_feed(struct service_feed *feed)
+{
+    net_text_finish(&feed->pending);
+    net_text_finish(&feed->sending);
+    (void)pthread_mutex_destroy(&feed->lock);
+    free(feed);
+}
+
+static struct service_feed *feed_of(struct net_task *task)
+{
+    return (struct service_feed *)(void *)((char *)task - offsetof(struct service_feed, leave));
+}
+
+static void end_feed(struct net_task *task)
+{
+    struct service_feed *feed = feed_of(task);
+    feed->gone(feed->context);
+    free_feed(feed);
+}
+
+// In the pool: it may have to wait for the end of a batch.
+static void leave_bus(struct net_task *task)
+{
+    peal_unsubscribe(feed_of(task)->subscription);
+}
+
+// Its own subscription is over. Whoever is behind again meanwhile goes on alone once more.
+static void left_alone(struct net_task *task)
+{
+    struct service_feed *feed = feed_of(task);
+    feed->leaving = false;
+    service_encoded_leave(feed->service->encoded);
+    if (feed->ended) {
+        end_feed(task);
+    } else if (feed->behind) {
+        service_share_part(feed);
+    }
+}
+
+// Of one that has gone on alone, and has come to where the others are.
+static void return_to_others(struct service_feed *feed)
+{
+    (void)pthread_mutex_lock(&feed->lock);
+    uint64_t reached = feed->reached;
+    bool caught_up = feed->pending.size == 0 && !feed->paused && reached > 0 &&
+                     reached >= service_share_taken(feed);
+    feed->over = caught_up;
+    (void)pthread_mutex_unlock(&feed->lock);
+    if (caught_up) {
+        service_share_return(feed, reached);
+        feed->leaving = true;
+        feed->leave.run = leave_bus;
+        feed->leave.done = left_alone;
+        net_loop_work(feed->service->loop, &feed->leave);
+    }
+}
+
 static void go_on(struct service_feed *feed)
 {
     size_t room = service_feed_room(feed->service);
@@ -123,6 +183,9 @@ static void go_on(struct service_feed *feed)
     }
     if (feed->queued < room) {
         resume(feed);
+    }
+    if (feed->share && !feed->member_link && feed->queued < NET_STREAM_LOW) {
+        return_to_others(feed);
     }
 }
 
@@ -178,32 +241,6 @@ size_t service_feeds_count(const struct service *service)
 
 // ---- coming and going ---------------------------------------------------------------------------
 
-static void free_feed(struct service_feed *feed)
-{
-    net_text_finish(&feed->pending);
-    net_text_finish(&feed->sending);
-    (void)pthread_mutex_destroy(&feed->lock);
-    free(feed);
-}
-
-static struct service_feed *feed_of(struct net_task *task)
-{
-    return (struct service_feed *)(void *)((char *)task - offsetof(struct service_feed, leave));
-}
-
-static void end_feed(struct net_task *task)
-{
-    struct service_feed *feed = feed_of(task);
-    feed->gone(feed->context);
-    free_feed(feed);
-}
-
-// In the pool: it may have to wait for the end of a batch.
-static void leave_bus(struct net_task *task)
-{
-    peal_unsubscribe(feed_of(task)->subscription);
-}
-
 // Nothing is posted for it any more: what was, has run before this.
 static void left_bus(struct net_task *task)
 {
@@ -222,8 +259,15 @@ void service_feed_close(struct service_feed *feed, void (*gone)(void *context))
         feed->next->link = feed->link;
     }
     feed->gone = gone;
+    feed->ended = true;
+    bool shares = feed->member_link != NULL;
     if (feed->share) {
         service_share_leave(feed);
+    }
+    if (feed->leaving) {
+        return; // what is under way ends it
+    }
+    if (shares) {
         feed->leave.run = end_feed;
         net_loop_post(feed->service->loop, &feed->leave);
         return;
@@ -249,6 +293,8 @@ enum peal_err service_feed_subscribe(struct service_feed *feed,
     };
     // Under the lock: the first batch may come before its subscription is known here.
     (void)pthread_mutex_lock(&feed->lock);
+    feed->over = false;
+    feed->reached = 0;
     enum peal_err err = peal_subscribe(&feed->subscription, feed->service->bus, start->pattern,
                                        &options, NULL, feed);
     (void)pthread_mutex_unlock(&feed->lock);

@@ -23,15 +23,19 @@ struct service_feed {
     peal_filter *filter;
     uint64_t max_rate;
 
-    // The loop's: of one that shares.
+    // The loop's: of one that shares, or has shared.
     struct service_share *share;
-    struct service_feed *next_member, **member_link;
-    uint64_t after;  // positions up to this one are not for it
+    struct service_feed *next_member, **member_link; // NULL: it goes on alone
+    uint64_t after;                                  // positions up to this one are not for it
     uint64_t behind; // it is to go on alone from here, as soon as it can; 0: it keeps up
+    bool leaving;    // it shares again, and its own subscription is not over yet
+    bool ended;      // nobody wants it any more; what is leaving ends it
 
     pthread_mutex_t lock; // what stands below
     struct net_text pending;
     bool posted, paused, closing;
+    bool over;                    // its own subscription is: what still comes of it is not wanted
+    uint64_t reached;             // the last position its own subscription has come to
     uint64_t seen, sent, allowed; // of a second
 
     struct net_text sending; // the loop's
@@ -58,8 +62,13 @@ enum peal_err service_feed_subscribe(struct service_feed *feed,
 // Joins those that want the same, or is the first. False: it cannot share, and nothing has
 // happened.
 bool service_share_join(struct service_feed *feed, const struct service_feed_start *start);
+// For good, whether it keeps up or goes on alone.
 void service_share_leave(struct service_feed *feed);
 // Of one that is behind: tries to go on alone.
 void service_share_part(struct service_feed *feed);
+// Of one that goes on alone: up to here all was lent to the others.
+uint64_t service_share_taken(const struct service_feed *feed);
+// It has caught up: everything up to a position, not below that, was sent to it.
+void service_share_return(struct service_feed *feed, uint64_t after);
 
 #endif

@@ -51,6 +51,8 @@ struct service_share {
     struct auth_identity *identity; // shared; or NULL
     peal_subscription *subscription;
     struct service_feed *members;
+    size_t alone;   // that have been members, and may be again
+    uint64_t taken; // up to here all was lent
 
     pthread_mutex_t lock; // what stands below
     struct events pending;
@@ -193,6 +195,7 @@ static void on_posted(struct net_task *task)
     struct events events;
     uint64_t first, last;
     take_pending(share, &events, &first, &last);
+    share->taken = last;
     struct block *block = events.failed ? NULL : malloc(sizeof *block);
     if (block) {
         *block = (struct block){ events, 1 };
@@ -317,6 +320,25 @@ static struct service_share *find_share(const struct service_feed *feed,
     return share;
 }
 
+static void enter(struct service_share *share, struct service_feed *feed)
+{
+    feed->next_member = share->members;
+    feed->member_link = &share->members;
+    if (feed->next_member) {
+        feed->next_member->member_link = &feed->next_member;
+    }
+    share->members = feed;
+}
+
+static void take_out(struct service_feed *feed)
+{
+    *feed->member_link = feed->next_member;
+    if (feed->next_member) {
+        feed->next_member->member_link = feed->member_link;
+    }
+    feed->member_link = NULL;
+}
+
 bool service_share_join(struct service_feed *feed, const struct service_feed_start *start)
 {
     uint64_t after = 0;
@@ -332,24 +354,20 @@ bool service_share_join(struct service_feed *feed, const struct service_feed_sta
     }
     feed->share = share;
     feed->after = after;
-    feed->next_member = share->members;
-    feed->member_link = &share->members;
-    if (feed->next_member) {
-        feed->next_member->member_link = &feed->next_member;
-    }
-    share->members = feed;
+    enter(share, feed);
     return true;
 }
 
 void service_share_leave(struct service_feed *feed)
 {
     struct service_share *share = feed->share;
-    *feed->member_link = feed->next_member;
-    if (feed->next_member) {
-        feed->next_member->member_link = feed->member_link;
-    }
     feed->share = NULL;
-    if (!share->members) {
+    if (feed->member_link) {
+        take_out(feed);
+    } else {
+        share->alone--;
+    }
+    if (!share->members && share->alone == 0) {
         close_share(share);
     }
 }
@@ -359,9 +377,22 @@ void service_share_part(struct service_feed *feed)
     const struct service_feed_start start = { .pattern = feed->share->pattern,
                                               .from = PEAL_FROM_POSITION,
                                               .position = feed->behind };
-    if (service_feed_subscribe(feed, &start) == PEAL_OK) {
+    if (!feed->leaving && service_feed_subscribe(feed, &start) == PEAL_OK) {
         feed->behind = 0;
+        take_out(feed);
+        feed->share->alone++;
         service_encoded_join(feed->service->encoded);
-        service_share_leave(feed);
     }
+}
+
+uint64_t service_share_taken(const struct service_feed *feed)
+{
+    return feed->share->taken;
+}
+
+void service_share_return(struct service_feed *feed, uint64_t after)
+{
+    feed->after = after;
+    feed->share->alone--;
+    enter(feed->share, feed);
 }
