@@ -23,6 +23,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -33,6 +34,7 @@
 static void run_service(const struct world *world)
 {
     char listen_to[32];
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL); // it does not outlive a test that fails
     int journal = open(world->journal, O_WRONLY | O_CREAT | O_APPEND, 0600);
     (void)snprintf(listen_to, sizeof listen_to, "127.0.0.1:%u", (unsigned)world->port);
     (void)dup2(journal, 1);
