@@ -19,6 +19,8 @@ struct service_types;
 enum peal_err service_types_open(struct service_types **out, peal_bus *bus);
 void service_types_close(struct service_types *types); // before the bus; NULL is fine
 void service_types_tick(struct service_types *types);  // once a second
+// Events the subscription that counts them was given.
+uint64_t service_types_delivered(const struct service_types *types);
 // Those that `may_read` (NULL: all) says yes to.
 void service_types_put(struct service_types *types, struct net_text *text,
                        bool (*may_read)(void *context, const char *type), void *context);
