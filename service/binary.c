@@ -504,6 +504,11 @@ void service_binaries_tick(struct service_binaries *binaries)
     }
 }
 
+uint64_t service_binaries_delivered(const struct service_binaries *binaries)
+{
+    return service_tail_delivered(binaries->tail);
+}
+
 size_t service_binaries_count(const struct service_binaries *binaries)
 {
     size_t count = 0;

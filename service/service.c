@@ -43,17 +43,38 @@ void service_get_types(struct service_call *call)
     service_answer(call, 200);
 }
 
+enum peal_err service_stats(struct peal_bus_stats *out, const struct service *service)
+{
+    enum { OWN = 2 }; // subscriptions that are always there
+    struct peal_bus_stats stats;
+    // These first: what comes in between counts for the bus, and it never has less than they.
+    uint64_t own =
+        service_types_delivered(service->types) + service_binaries_delivered(service->binaries);
+    enum peal_err err = peal_bus_stats(&stats, service->bus);
+    if (!err) {
+        stats.delivered -= own < stats.delivered ? own : stats.delivered;
+        stats.subscriptions -= stats.subscriptions < OWN ? stats.subscriptions : OWN;
+        *out = stats;
+    }
+    return err;
+}
+
+static double rate_of(uint64_t last, uint64_t now, double seconds)
+{
+    return now > last ? (double)(now - last) / seconds : 0;
+}
+
 static void count_rates(struct service *service)
 {
     struct peal_bus_stats stats;
     int64_t now = net_loop_now(service->loop);
-    if (peal_bus_stats(&stats, service->bus)) {
+    if (service_stats(&stats, service)) {
         return;
     }
     double seconds = (double)(now - service->second_ns) / 1e9;
     if (service->second_ns && seconds > 0) {
-        service->publish_rate = (double)(stats.published - service->last.published) / seconds;
-        service->deliver_rate = (double)(stats.delivered - service->last.delivered) / seconds;
+        service->publish_rate = rate_of(service->last.published, stats.published, seconds);
+        service->deliver_rate = rate_of(service->last.delivered, stats.delivered, seconds);
     }
     service->second_ns = now;
     service->last = stats;

@@ -92,6 +92,10 @@ void service_set_limits(struct service *service, const struct service_options *o
 void service_drain(struct service *service);
 bool service_is_idle(const struct service *service); // nobody is connected any more
 
+// The bus's numbers without what the service does for itself: counting types, and noticing that
+// there is something to send. Any thread.
+enum peal_err service_stats(struct peal_bus_stats *out, const struct service *service);
+
 // A reader of events that keeps to the limits. *Given*: ingest_close. PEAL_ENOMEM. Any thread.
 enum peal_err service_open_ingest(struct ingest **out, const struct service *service);
 

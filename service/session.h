@@ -87,6 +87,8 @@ struct service_session_config {
 // Closing waits, a quarter of a second at most, for threads that serve durable names.
 enum peal_err service_tail_open(struct service_tail **out, peal_bus *bus);
 void service_tail_close(struct service_tail *feed); // NULL is fine
+// Events its own subscription was given, by which it notices that there are some. Any thread.
+uint64_t service_tail_delivered(const struct service_tail *feed);
 
 enum peal_err service_session_open(struct service_session **out,
                                    const struct service_session_config *config);

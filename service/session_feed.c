@@ -133,6 +133,13 @@ enum peal_err service_tail_open(struct service_tail **out, peal_bus *bus)
     return PEAL_OK;
 }
 
+uint64_t service_tail_delivered(const struct service_tail *feed)
+{
+    struct peal_subscription_stats stats = { .delivered = 0 };
+    (void)peal_subscription_stats(&stats, feed->bell); // 0 if it cannot be said
+    return stats.delivered;
+}
+
 void service_tail_close(struct service_tail *feed)
 {
     if (!feed) {

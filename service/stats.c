@@ -21,7 +21,7 @@ void service_get_stats(struct service_call *call)
     const struct service *service = call->service;
     struct net_text *text = &call->text;
     struct peal_bus_stats stats;
-    enum peal_err err = peal_bus_stats(&stats, service->bus);
+    enum peal_err err = service_stats(&stats, service);
     if (err) {
         service_fail(call, err);
         return;

@@ -304,6 +304,13 @@ void service_types_stop(struct service_types *types)
     }
 }
 
+uint64_t service_types_delivered(const struct service_types *types)
+{
+    struct peal_subscription_stats stats = { .delivered = 0 };
+    (void)peal_subscription_stats(&stats, types->subscription); // 0 if it cannot be said
+    return stats.delivered;
+}
+
 void service_types_close(struct service_types *types)
 {
     if (types) {

@@ -35,6 +35,8 @@ void service_types_tick(struct service_types *types);  // once a second
 // of a type that does not begin with `$` is not behind it once its publisher was answered. False:
 // it is not known. Any thread.
 bool service_types_last(const struct service_types *types, uint64_t *out);
+// Events the subscription that counts them was given.
+uint64_t service_types_delivered(const struct service_types *types);
 // Those that `may_read` (NULL: all) says yes to.
 void service_types_put(struct service_types *types, struct net_text *text,
                        bool (*may_read)(void *context, const char *type), void *context);

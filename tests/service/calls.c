@@ -744,6 +744,9 @@ static void numbers_and_types_are_told(void **state)
         (void)json_number(stats, members[i]);
     }
     assert_int_equal(json_number(stats, "connections"), 1);
+    // What the service does for itself is not among them.
+    assert_int_equal(json_number(stats, "subscriptions"), 0);
+    assert_int_equal(json_number(stats, "delivered"), 0);
     const char *types = ask(200, "GET", "/v1/types", NULL, NULL);
     expect_text(types, "\"a.b\"");
     expect_text(types, "\"complete\":true");

@@ -478,7 +478,8 @@ dashboard(
         const line = page.getByRole("row", { name: new RegExp(name) });
         await line.waitFor();
         assert.match(await line.innerText(), /unpayable/);
-        assert.match(await line.innerText(), /the account has nothing in it/);
+        const why = await line.locator("[data-label='Why']").innerText();
+        assert.match(why, /the account has nothing in it$/, "and nothing behind it");
         assert.match(await line.locator("[data-label='Since']").innerText(), /ago$/);
         assert.equal(await line.locator("[data-label='Attempts']").innerText(), "1");
 
