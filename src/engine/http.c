@@ -214,6 +214,10 @@ static enum peal_err wait_for_end(struct pl_remote *remote, uint64_t end)
                        : pl_fail(PEAL_ECLOSED, "the bus has been stopped");
         }
         unsigned word = atomic_load_explicit(&remote->arrived, memory_order_acquire);
+        if (atomic_load_explicit(&remote->estranged, memory_order_relaxed)) {
+            return pl_fail(PEAL_ESTATE, "%s has another log now than when this was asked",
+                           remote->name);
+        }
         if (pl_log_end(log) < end) {
             seams->wait(seams->world, &remote->arrived, word, deadline);
         }
