@@ -30,7 +30,7 @@ enum peal_err peal_log_verify(struct peal_health *out, peal_bus *bus,
     }
     enum peal_err err = pl_bus_check_open(bus);
     if (!err && !bus->engine->ops->verify) {
-        err = pl_bus_lacks(bus, "stores nothing that could be damaged");
+        return pl_bus_lacks(bus, "stores nothing that could be damaged");
     }
     err = err ? err : pl_bus_refresh(bus);
     struct peal_health health = { 0 };
@@ -51,7 +51,7 @@ enum peal_err peal_log_repair(struct peal_repaired *out, peal_bus *bus,
     }
     enum peal_err err = pl_bus_check_open(bus);
     if (!err && !bus->engine->ops->repair) {
-        err = pl_bus_lacks(bus, "has no files that could be mended");
+        return pl_bus_lacks(bus, "has no files that could be mended");
     }
     if (!err && !repair->dry_run) {
         err = pl_bus_check_writes(bus, "nothing can be mended, but by a dry run");

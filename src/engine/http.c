@@ -215,6 +215,10 @@ static enum peal_err wait_for_arrivals(struct pl_remote *remote, uint64_t end)
                        : pl_fail(PEAL_ECLOSED, "the bus has been stopped");
         }
         unsigned word = atomic_load(&remote->arrived);
+        if (atomic_load_explicit(&remote->estranged, memory_order_relaxed)) {
+            return pl_fail(PEAL_ESTATE, "%s has another log now than when this was asked",
+                           remote->name);
+        }
         if (pl_log_end(log) < end) {
             seams->wait(seams->world, &remote->arrived, word, deadline);
         }

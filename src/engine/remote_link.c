@@ -648,6 +648,9 @@ static void recognise(struct pl_remote *remote, const char *identity, uint64_t e
         pl_remote_refuse_reads(remote);
     }
     pl_mutex_unlock(&remote->lock, remote->seams);
+    // Who waits for something to come: it will not. Release: we have said so.
+    atomic_fetch_add_explicit(&remote->arrived, 1, memory_order_release);
+    remote->seams->wake(remote->seams->world, &remote->arrived, UINT32_MAX);
     static const char result[] = "nothing is delivered but to durable names, and nothing can be "
                                  "read; what is published goes there; open the bus anew";
     if (other && !before) {

@@ -133,11 +133,11 @@ static void advance(struct subject *subject, uint64_t ms)
     peal_world_advance(subject->stage.world, ms);
 }
 
-static const enum peal_err STILL_WAITS = (enum peal_err)77;
+static const enum peal_err still_waits = (enum peal_err)77;
 
 static void pull_begins(struct subject *subject, struct puller *puller, void (*pull)(void *context))
 {
-    puller->err = STILL_WAITS;
+    puller->err = still_waits;
     assert_int_equal(peal_world_spawn(subject->stage.world, pull, puller), PEAL_OK);
     settle(subject);
 }
@@ -147,16 +147,16 @@ static void pull_waits(struct subject *subject, struct puller *puller, uint64_t 
     if (ms > 0) {
         advance(subject, ms);
     }
-    assert_int_equal(puller->err, STILL_WAITS);
+    assert_int_equal(puller->err, still_waits);
 }
 
 static enum peal_err pull_ends(struct subject *subject, struct puller *puller)
 {
     settle(subject);
-    if (puller->err == STILL_WAITS) {
+    if (puller->err == still_waits) {
         advance(subject, puller->timeout_ms);
     }
-    assert_int_not_equal(puller->err, STILL_WAITS);
+    assert_int_not_equal(puller->err, still_waits);
     return puller->err;
 }
 

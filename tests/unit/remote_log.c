@@ -168,7 +168,7 @@ static void a_log_that_has_lost_its_end_is_noticed(void **state)
     assert_int_equal(peal_bus_settle(served, PEAL_DURABILITY_DISK), PEAL_OK);
     peal_bus_close(served);
     (void)snprintf(command, sizeof command, "cp -a %s/. %s", folder.path, copy.path);
-    assert_int_equal(system(command), 0); // NOLINT(cert-env33-c): the test's own words
+    assert_int_equal(system(command), 0); // NOLINT(cert-env33-c,concurrency-mt-unsafe): our words
 
     served = open_served(folder.url);
     stand_open(&stand, served, 0);
