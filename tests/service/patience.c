@@ -69,7 +69,7 @@ static void pass(int seconds)
 // ---- a server -----------------------------------------------------------------------------------
 
 static struct net_http *http;
-static struct net_request *late; // that is not answered yet; the loop's
+static struct net_request *_Atomic late; // that is not answered yet
 static char *large;
 
 static void on_message(void *context, const struct net_message *message)
