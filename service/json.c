@@ -20,7 +20,7 @@ json_t *service_json_body(struct service_call *call)
         return NULL;
     }
     // jansson would build what it reads as deep as it goes.
-    unsigned most = call->service->options.json_depth;
+    unsigned most = atomic_load_explicit(&call->service->json_depth, memory_order_relaxed);
     if (ingest_depth((struct ingest_text){ call->body, call->body_size }) > most) {
         service_refuse(call, 400, "limit",
                        "the body has arrays and objects inside each other more than %u deep", most);

@@ -102,12 +102,21 @@ static void set_defaults(struct service_options *options)
     options->json_depth = options->json_depth ? options->json_depth : 64;
 }
 
+static void set_shared(struct service *service)
+{
+    struct service_options *options = &service->options;
+    set_defaults(options);
+    atomic_store_explicit(&service->json_depth, options->json_depth, memory_order_relaxed);
+    atomic_store_explicit(&service->ready_lag_ms, options->ready_lag_ms, memory_order_relaxed);
+}
+
 enum peal_err service_open_ingest(struct ingest **out, const struct service *service)
 {
     struct ingest *ingest = NULL;
     enum peal_err err = ingest_open(&ingest);
     if (!err) {
-        ingest_limit_depth(ingest, service->options.json_depth);
+        ingest_limit_depth(ingest,
+                           atomic_load_explicit(&service->json_depth, memory_order_relaxed));
         *out = ingest;
     }
     return err;
@@ -124,7 +133,7 @@ enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop 
     service->bus = bus;
     service->loop = loop;
     service->options = options ? *options : (struct service_options){ 0 };
-    set_defaults(&service->options);
+    set_shared(service);
     service->started_ns = net_loop_now(loop);
     service->second = (struct net_timer){ .run = on_second, .context = service };
     enum peal_err err = service_open_ingest(&service->ingest, service);
@@ -150,7 +159,7 @@ void service_set_limits(struct service *service, const struct service_options *o
     service->options.live_max = options->live_max;
     service->options.json_depth = options->json_depth;
     service->options.ready_lag_ms = options->ready_lag_ms;
-    set_defaults(&service->options);
+    set_shared(service);
     ingest_limit_depth(service->ingest, service->options.json_depth);
     net_http_set_limits(service->http, &options->limits);
 }

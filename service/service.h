@@ -69,7 +69,10 @@ struct service {
     struct service_sockets *sockets;
     struct service_binaries *binaries;
     int64_t started_ns;
-    atomic_bool draining;      // any thread, as are the others that are atomic
+    atomic_bool draining; // any thread, as are the others that are atomic
+    // Of the options: what the pool reads and a reload changes. Relaxed: each stands alone.
+    _Atomic unsigned json_depth;
+    _Atomic uint64_t ready_lag_ms;
     _Atomic size_t feed_count; // a second ago; any thread
     // Rates over the last second.
     struct net_timer second;

@@ -77,11 +77,12 @@ static void put_lag(struct net_text *reasons, const struct peal_subscription_inf
                     uint64_t most_ms)
 {
     char text[SENTENCE_MAX];
+    uint64_t events = info->lag + info->unsettled;
     (void)snprintf(text, sizeof text,
                    "the subscription %s is %.0f s behind (%llu events), more than the %.0f s of "
                    "ready_lag_ms: look after who handles it, or pause it",
-                   info->name, (double)info->lag_ns / 1e9,
-                   (unsigned long long)(info->lag + info->unsettled), (double)most_ms / 1e3);
+                   info->name, (double)info->lag_ns / 1e9, (unsigned long long)events,
+                   (double)most_ms / 1e3);
     net_json_string(reasons, text);
 }
 
@@ -89,7 +90,7 @@ static void put_lag(struct net_text *reasons, const struct peal_subscription_inf
 static void look_for_lag(struct net_text *reasons, const struct service *service)
 {
     struct peal_subscription_list list;
-    uint64_t most_ms = service->options.ready_lag_ms;
+    uint64_t most_ms = atomic_load_explicit(&service->ready_lag_ms, memory_order_relaxed);
     if (!most_ms) {
         return;
     }

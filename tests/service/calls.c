@@ -223,7 +223,7 @@ static void what_was_looked_at_is_let_go_of(void **state)
         before = i == 10 ? mallinfo2().uordblks + mallinfo2().hblkhd : before;
     }
     size_t after = mallinfo2().uordblks + mallinfo2().hblkhd;
-    assert_true(after < before + 4 * SIZE);
+    assert_true(after < before + (size_t)4 * SIZE);
     free(body);
 }
 

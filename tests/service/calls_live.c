@@ -84,8 +84,8 @@ static void expect_lines(struct client *from, size_t first, size_t count)
     for (size_t i = first; i < first + count; i++) {
         char wanted[40];
         (void)snprintf(wanted, sizeof wanted, "\"#%zu#", i);
+        (void)client_until(from, "#"); // what stands before it
         const char *text = client_until(from, "#");
-        text = client_until(from, "#");
         size_t length = strlen(text);
         char found[40];
         (void)snprintf(found, sizeof found, "\"#%s", text);
