@@ -397,7 +397,7 @@ struct look {
     bool soon;     // it must not wait for who reads a disk
     bool later;    // it would have to
     bool at_end;   // there was nothing more
-    uint64_t gone; // positions below it were forgotten; 0: none
+    uint64_t gone; // positions below it were forgotten, or cannot be read; 0: none
 };
 
 // What nobody else has encoded. With feed->encoding.

@@ -254,6 +254,12 @@ static struct service_bytes *copy(const struct sieve *sieve, const struct servic
     return out;
 }
 
+static bool may_read_all(const struct service_session *session)
+{
+    const struct service_rights *rights = &session->config.rights;
+    return !rights->may_read || (rights->may_read_all && rights->may_read_all(rights->context));
+}
+
 enum peal_err session_sift(struct service_bytes **message, struct service_session *session)
 {
     pthread_mutex_lock(&session->lock);
@@ -262,7 +268,7 @@ enum peal_err session_sift(struct service_bytes **message, struct service_sessio
     pthread_mutex_unlock(&session->lock);
     const struct sieve sieve = { session, wants };
     enum peal_err err = PEAL_OK;
-    if (*message && (wants || session->config.rights.may_read)) {
+    if (*message && (wants || !may_read_all(session))) {
         size_t bytes = count_bytes(&sieve, (*message)->types);
         if (bytes < (*message)->size) {
             struct service_bytes *sifted = copy(&sieve, *message, bytes);
