@@ -263,14 +263,13 @@ static enum peal_err encode_all(struct encoding *encoding, uint64_t *out_next, p
 }
 
 // Gives back what is not used: chunks are kept.
-static struct service_bytes *trim(const struct encoding *encoding)
+static void trim(struct encoding *encoding)
 {
     struct service_bytes *message = encoding->message;
     if (message && encoding->room > 2 * message->size) {
-        struct service_bytes *trimmed = realloc(message, sizeof *message + message->size);
-        return trimmed ? trimmed : message;
+        message = realloc(message, sizeof *message + message->size);
+        encoding->message = message ? message : encoding->message;
     }
-    return message;
 }
 
 // Up to where what begins at a position was forgotten before it could be read; 0: it was not.
@@ -320,7 +319,8 @@ static enum peal_err encode(struct service_bytes **out, uint64_t *out_next, peal
         pl_events_head_write(encoding->message->bytes + PL_PROTOCOL_HEAD, &more);
     }
     *out_next = next;
-    *out = trim(encoding);
+    trim(encoding);
+    *out = encoding->message;
     return PEAL_OK;
 }
 

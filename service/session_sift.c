@@ -201,7 +201,8 @@ static bool wants_type(struct session_wants *wants, const char *type)
     char *copy = strdup(type);
     if (copy) {
         free(known->type);
-        *known = (struct known){ copy, wanted };
+        known->type = copy;
+        known->wanted = wanted;
     }
     return wanted;
 }

@@ -207,10 +207,8 @@ static __attribute__((noinline)) enum peal_err depart(struct peal_bus *bus,
 enum peal_err pl_publish_message(struct peal_bus *bus, const struct peal_message *message,
                                  bool may_block, struct peal_receipt *receipt)
 {
-    struct pl_passage passage; // not cleared: it is large, and filled in by and by
-    passage.message = message;
-    passage.topic = NULL;
-    passage.drafted = false;
+    struct pl_passage passage;
+    pl_passage_begin(&passage, message);
     struct pl_slot *slot = pl_slot_mine(bus);
     enum peal_err err = slot ? pl_passage_topic(&passage.topic, slot, message) : PEAL_ENOMEM;
     if (!err) {
@@ -267,7 +265,7 @@ enum peal_err pl_publish_as_it_is(struct peal_bus *bus, const struct peal_messag
                                   uint16_t hops)
 {
     struct pl_passage passage;
-    passage.message = message;
+    pl_passage_begin(&passage, message);
     struct pl_slot *slot = pl_slot_mine(bus);
     enum peal_err err = slot ? pl_topic_of(&passage.topic, slot, message->type) : PEAL_ENOMEM;
     if (!err) {

@@ -78,11 +78,9 @@ struct pl_catalog_type {
 // that part. *out_counted false: no index knows all of it, look at its events. PEAL_ECORRUPT: the
 // index was damaged and is put away; what was told of the part is void. PEAL_EIO, PEAL_ENOMEM, and
 // what `each` returns.
-enum peal_err pl_catalog_types(struct pl_catalog *catalog, uint64_t *first, uint64_t *end,
-                               bool *out_counted,
-                               enum peal_err (*each)(void *context,
-                                                     const struct pl_catalog_type *type),
-                               void *context);
+enum peal_err pl_catalog_types(
+    struct pl_catalog *catalog, uint64_t *first, uint64_t *end, bool *out_counted,
+    enum peal_err (*each)(void *context, const struct pl_catalog_type *type), void *context);
 
 // The position of its last event there. From inside `each`, whose errors these are.
 enum peal_err pl_catalog_newest(const struct pl_catalog_type *type, uint64_t *out);
