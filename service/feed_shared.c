@@ -243,9 +243,7 @@ static void leave_bus(struct net_task *task)
 // Nothing is posted for it any more: what was, has run before this.
 static void left_bus(struct net_task *task)
 {
-    struct service_share *share = share_of(task);
-    service_encoded_leave(share->service->encoded);
-    free_share(share);
+    free_share(share_of(task));
 }
 
 // Nobody is left.
@@ -305,7 +303,6 @@ static struct service_share *make_share(const struct service_feed *feed,
         share->next->link = &share->next;
     }
     service->shares = share;
-    service_encoded_join(service->encoded);
     return share;
 }
 
@@ -320,8 +317,12 @@ static struct service_share *find_share(const struct service_feed *feed,
     return share;
 }
 
+// One without members encodes for nobody: it does not count as one that others may encode for.
 static void enter(struct service_share *share, struct service_feed *feed)
 {
+    if (!share->members) {
+        service_encoded_join(share->service->encoded);
+    }
     feed->next_member = share->members;
     feed->member_link = &share->members;
     if (feed->next_member) {
@@ -337,6 +338,9 @@ static void take_out(struct service_feed *feed)
         feed->next_member->member_link = feed->member_link;
     }
     feed->member_link = NULL;
+    if (!feed->share->members) {
+        service_encoded_leave(feed->service->encoded);
+    }
 }
 
 bool service_share_join(struct service_feed *feed, const struct service_feed_start *start)
@@ -361,12 +365,12 @@ bool service_share_join(struct service_feed *feed, const struct service_feed_sta
 void service_share_leave(struct service_feed *feed)
 {
     struct service_share *share = feed->share;
-    feed->share = NULL;
     if (feed->member_link) {
         take_out(feed);
     } else {
         share->alone--;
     }
+    feed->share = NULL;
     if (!share->members && share->alone == 0) {
         close_share(share);
     }
