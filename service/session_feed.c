@@ -593,6 +593,7 @@ enum peal_err session_follow(struct service_session *session, uint64_t from, int
     pthread_mutex_lock(&feed->lock);
     pthread_mutex_lock(&session->lock);
     bool fresh = session->pump == PUMP_NONE && !session->closed;
+    struct session_wants *unused = fresh ? session->wants : wants; // it may have said so before
     if (fresh) {
         session->wants = wants;
         session->cursor = from;
@@ -603,11 +604,8 @@ enum peal_err session_follow(struct service_session *session, uint64_t from, int
     }
     pthread_mutex_unlock(&session->lock);
     pthread_mutex_unlock(&feed->lock);
-    if (!fresh) {
-        session_wants_unref(wants);
-        return pl_fail(PEAL_ESTATE, "a connection follows once");
-    }
-    return PEAL_OK;
+    session_wants_unref(unused);
+    return fresh ? PEAL_OK : pl_fail(PEAL_ESTATE, "a connection follows once");
 }
 
 void session_unfollow(struct service_session *session)

@@ -382,6 +382,35 @@ static void who_follows_from_the_beginning_gets_every_event_once(void **state)
     desk_close(&desk);
 }
 
+// The last word counts; what was said before it is let go of.
+static void what_is_wanted_may_be_said_before_and_after_following(void **state)
+{
+    struct desk desk;
+    struct pl_pack pack;
+    (void)state;
+    desk_open(&desk, NULL, true);
+    for (int times = 0; times < 2; times++) {
+        pl_pack_begin(&pack, &pl_seams_real);
+        pl_pack_number(&pack, 2);
+        pl_pack_text(&pack, "b");
+        receive(&desk, PL_PROTOCOL_WANT, &pack);
+        pl_pack_finish(&pack);
+        run_jobs(&desk.work);
+        if (times == 0) {
+            follow(&desk); // everything
+            publish(&desk, "a", 10, PEAL_DURABILITY_MEMORY);
+            run_jobs(&desk.soon);
+            assert_int_equal(desk.events, 1);
+        }
+    }
+    publish(&desk, "a", 10, PEAL_DURABILITY_MEMORY);
+    publish(&desk, "b", 10, PEAL_DURABILITY_MEMORY);
+    run_jobs(&desk.soon);
+    run_jobs(&desk.work);
+    assert_int_equal(desk.events, 2);
+    desk_close(&desk);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -394,6 +423,7 @@ int main(void)
         cmocka_unit_test(a_connection_that_is_full_is_sent_nothing_until_it_is_not),
         cmocka_unit_test(a_connection_that_is_emptied_while_it_is_sent_to_is_not_taken_for_full),
         cmocka_unit_test(who_follows_from_the_beginning_gets_every_event_once),
+        cmocka_unit_test(what_is_wanted_may_be_said_before_and_after_following),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
