@@ -22,7 +22,7 @@ void cli_help(struct cli *cli)
     (void)fputs("\n"
                 "peal help VERB says more of one; so does man peal-VERB. peal --version.\n"
                 "Where the events live: --url URL, or PEAL_URL in the environment; else\n"
-                "file:./events.\n",
+                "file:./events. The token for a service is in PEAL_TOKEN.\n",
                 cli->out);
 }
 

@@ -11,8 +11,11 @@
 //
 // A log that is not there is made by who publishes, and is an error for who reads: a typing mistake
 // in a path must not look like a log without events.
+//
+// A token is in the environment, since everybody on a machine can read each other's arguments.
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -117,6 +120,13 @@ int cli_is_there(struct cli *cli, const char *url)
     return CLI_YES;
 }
 
+// The token for a service; NULL: none is given, or the URL is of no service.
+static const char *token_for(const char *url)
+{
+    const char *token = getenv("PEAL_TOKEN"); // NOLINT(concurrency-mt-unsafe): one thread
+    return strncmp(url, "http:", 5) == 0 && token && *token ? token : NULL;
+}
+
 int cli_open(struct cli *cli, peal_bus **out, const char *url, bool writes)
 {
     bool stored = behind_scheme(url) != NULL;
@@ -125,6 +135,7 @@ int cli_open(struct cli *cli, peal_bus **out, const char *url, bool writes)
         .workers = PEAL_NO_WORKERS,
         .log = tell,
         .log_context = cli,
+        .token = token_for(url),
         .read_only = !writes && stored,
         .ask_owner = !writes && stored && cli->verb && cli->verb->asks,
     };

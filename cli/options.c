@@ -172,6 +172,22 @@ static void refuse(struct cli *cli, const struct table *table, int found, char *
     }
 }
 
+// getopt_long takes the beginning of a name for the name. We do not: what --port begins today may
+// be another option tomorrow, and is perhaps not what was meant today.
+static bool is_whole(struct cli *cli, const struct cli_option *row, char **argv)
+{
+    bool separate = optarg && optarg == argv[optind - 1];
+    const char *word = argv[optind - (separate ? 2 : 1)];
+    size_t length = strlen(row->name);
+    if (strncmp(word, "--", 2) != 0 ||
+        (strncmp(word + 2, row->name, length) == 0 && strchr("=", word[2 + length]))) {
+        return true;
+    }
+    (void)cli_misuse(cli, "no option %.*s; did you mean --%s?", (int)strcspn(word, "="), word,
+                     row->name);
+    return false;
+}
+
 // ---- reading ------------------------------------------------------------------------------------
 
 bool cli_options_read(struct cli *cli, struct cli_common *common, void *given, int argc,
@@ -189,6 +205,9 @@ bool cli_options_read(struct cli *cli, struct cli_common *common, void *given, i
         const struct cli_option *row = table_row(&table, found, &index);
         if (!row) {
             refuse(cli, &table, found, argv);
+            return false;
+        }
+        if (found >= FIRST && !is_whole(cli, row, argv)) {
             return false;
         }
         char *base = table.common[index] ? (char *)common : given;

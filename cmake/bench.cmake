@@ -55,7 +55,7 @@ function(peal_peer_by_header program name packages header)
     peal_peer(${program} ${name} ${packages} ${found})
 endfunction()
 
-set(shared measure.c peal.c program.c report.c run.c usage.c)
+set(shared measure.c peal.c program.c report.c run.c server.c usage.c)
 list(TRANSFORM shared PREPEND ${PROJECT_SOURCE_DIR}/bench/)
 
 add_custom_target(peal_benches)
@@ -95,6 +95,12 @@ if(PEAL_CLI)
     target_compile_definitions(bench_peal-bench-service PRIVATE
         PEAL_PROGRAM="$<TARGET_FILE:peal_cli>")
     add_dependencies(bench_peal-bench-service peal_cli)
+    peal_peer_by_pkgconfig(bench_peal-bench-service nats "libnats-dev and nats-server" libnats
+                           nats-server)
+    peal_peer_by_pkgconfig(bench_peal-bench-service redis "libhiredis-dev and redis-server" hiredis
+                           redis-server)
+    peal_peer_by_pkgconfig(bench_peal-bench-service mosquitto "libmosquitto-dev and mosquitto"
+                           libmosquitto mosquitto)
 endif()
 
 # What comes back is checked by the bench itself, so its smallest run is a test of an optimised

@@ -6,13 +6,16 @@
 //     bytes | payload
 //
 // Its head is read when it is whole; of its payload what is there. Payloads are unmasked on their
-// way into the message, eight bytes at a time: the mask turned to where it goes on is one number.
+// way into the message. Heads, their rules and masks are those of base/websocket.h.
 #include "net/frames.h"
 
-#include <endian.h>
+#include "base/websocket.h"
+
+#include <assert.h>
 #include <string.h>
 
-enum { CONTINUATION = 0, MASKED = 0x80, FINAL = 0x80, RESERVED = 0x70, CONTROL = 8 };
+static_assert((int)NET_FRAME_HEAD_MAX + 4 == PL_WS_HEAD_MAX, "a server's frames have no mask");
+static_assert((int)NET_FRAME_CONTROL_MAX == PL_WS_CONTROL_MAX, "it is one standard");
 enum { GOING_AWAY_NONE = 1005, PROTOCOL = 1002, NOT_TEXT = 1007, TOO_BIG = 1009, TROUBLE = 1011 };
 
 static enum net_frame_kind bad(struct net_message *out, unsigned code, const char *sentence)
@@ -29,120 +32,38 @@ bool net_frame_code_is_good(unsigned code)
 
 // ---- heads --------------------------------------------------------------------------------------
 
-struct head {
-    unsigned char flags, opcode;
-    bool masked;
-    size_t bytes; // of the head; 0: it is not whole
-    uint64_t size;
-    bool short_enough; // as its length is written
-};
-
-static struct head read_head(const unsigned char *bytes, size_t size)
+static enum net_frame_kind begin_frame(struct net_frames *frames, const struct pl_ws_head *head,
+                                       struct net_message *out)
 {
-    struct head head = { .short_enough = true };
-    if (size < 2) {
-        return head;
+    bool control = head->opcode & PL_WS_CONTROL;
+    const char *flaw = pl_ws_head_flaw(head, !frames->unmasked, frames->kind != 0);
+    if (flaw) {
+        return bad(out, PROTOCOL, flaw);
     }
-    head.flags = bytes[0] & 0xf0;
-    head.opcode = bytes[0] & 0x0f;
-    head.masked = bytes[1] & MASKED;
-    head.size = bytes[1] & 0x7f;
-    size_t more = head.size == 126 ? 2 : head.size == 127 ? 8 : 0;
-    size_t whole = 2 + more + (head.masked ? 4 : 0);
-    if (size < whole) {
-        return head;
-    }
-    if (more) {
-        head.size = 0;
-        for (size_t i = 0; i < more; i++) {
-            head.size = head.size << 8 | bytes[2 + i];
-        }
-        head.short_enough = head.size > (more == 2 ? 125 : 65535);
-    }
-    head.bytes = whole;
-    return head;
-}
-
-// What is wrong with a head, where the message stands; NULL: nothing.
-static const char *find_fault(const struct net_frames *frames, const struct head *head)
-{
-    bool control = head->opcode & CONTROL;
-    if (head->flags & RESERVED) {
-        return "a reserved bit is set, and no extension was agreed on";
-    }
-    if (head->opcode > NET_FRAME_PONG ||
-        (head->opcode > NET_FRAME_BINARY && head->opcode < CONTROL)) {
-        return "there is no such kind of frame";
-    }
-    if (head->masked == frames->unmasked) {
-        return frames->unmasked ? "a server's frames are not masked"
-                                : "a client's frames are masked";
-    }
-    if (!head->short_enough || head->size >> 63) {
-        return "the length is not written as it should be";
-    }
-    if (control && (head->size > NET_FRAME_CONTROL_MAX || !(head->flags & FINAL))) {
-        return "a control frame is whole, and of at most 125 bytes";
-    }
-    if (!control && (head->opcode == CONTINUATION) != (frames->kind != 0)) {
-        return frames->kind ? "a message begins inside another" : "there is no message to go on";
-    }
-    return NULL;
-}
-
-static enum net_frame_kind begin_frame(struct net_frames *frames, const char *bytes,
-                                       const struct head *head, struct net_message *out)
-{
-    const char *fault = find_fault(frames, head);
-    if (fault) {
-        return bad(out, PROTOCOL, fault);
-    }
-    if (!(head->opcode & CONTROL) &&
+    if (!control &&
         (head->size > frames->most || frames->message.size > frames->most - head->size)) {
         return bad(out, TOO_BIG, "the message is larger than is taken here");
     }
     frames->inside = true;
-    frames->is_final = head->flags & FINAL;
-    frames->opcode = head->opcode;
+    frames->is_final = head->fin;
+    frames->opcode = (unsigned char)head->opcode;
     frames->left = head->size;
     frames->at = 0;
     frames->control_size = 0;
-    if (!(head->opcode & CONTROL) && head->opcode != CONTINUATION) {
-        frames->kind = head->opcode;
+    if (!control && head->opcode != PL_WS_CONTINUATION) {
+        frames->kind = (unsigned char)head->opcode;
     }
-    if (head->masked) {
-        memcpy(frames->mask, bytes + head->bytes - 4, 4);
-    }
+    memcpy(frames->mask, head->mask, sizeof frames->mask);
     return NET_FRAME_MORE;
 }
 
 // ---- payloads -----------------------------------------------------------------------------------
 
-static void unmask(char *out, const char *in, size_t size, const struct net_frames *frames)
-{
-    unsigned char turned[8];
-    size_t i = 0;
-    uint64_t mask;
-    for (size_t k = 0; k < 8; k++) {
-        turned[k] = frames->mask[(frames->at + k) & 3];
-    }
-    memcpy(&mask, turned, sizeof mask);
-    for (; i + 8 <= size; i += 8) {
-        uint64_t word;
-        memcpy(&word, in + i, sizeof word);
-        word ^= mask;
-        memcpy(out + i, &word, sizeof word);
-    }
-    for (; i < size; i++) {
-        out[i] = (char)((unsigned char)in[i] ^ turned[i & 7]);
-    }
-}
-
 // Room for more of the payload; NULL: no memory.
 static char *find_room(struct net_frames *frames, size_t size)
 {
-    return frames->opcode & CONTROL ? frames->control + frames->control_size
-                                    : net_text_room(&frames->message, size);
+    return frames->opcode & PL_WS_CONTROL ? frames->control + frames->control_size
+                                          : net_text_room(&frames->message, size);
 }
 
 static bool take_payload(struct net_frames *frames, const char *bytes, size_t size)
@@ -154,9 +75,9 @@ static bool take_payload(struct net_frames *frames, const char *bytes, size_t si
     if (frames->unmasked) {
         memcpy(room, bytes, size);
     } else {
-        unmask(room, bytes, size, frames);
+        pl_ws_mask(room, bytes, size, frames->mask, frames->at);
     }
-    if (frames->opcode & CONTROL) {
+    if (frames->opcode & PL_WS_CONTROL) {
         frames->control_size += size;
     } else {
         net_text_took(&frames->message, size);
@@ -196,7 +117,7 @@ static enum net_frame_kind end_frame(struct net_frames *frames, struct net_messa
     if (frames->opcode == NET_FRAME_CLOSE) {
         return end_close(frames, out);
     }
-    if (frames->opcode & CONTROL) {
+    if (frames->opcode & PL_WS_CONTROL) {
         enum net_frame_kind kind = (enum net_frame_kind)frames->opcode;
         *out = (struct net_message){ kind, frames->control, frames->control_size, 0 };
         return kind;
@@ -222,11 +143,11 @@ enum net_frame_kind net_frames_read(struct net_frames *frames, const char *bytes
     size_t at = 0;
     while (kind == NET_FRAME_MORE) {
         if (!frames->inside) {
-            struct head head = read_head((const unsigned char *)bytes + at, size - at);
-            if (!head.bytes) {
+            struct pl_ws_head head;
+            if (!pl_ws_head_read(&head, bytes + at, size - at)) {
                 break;
             }
-            kind = begin_frame(frames, bytes + at, &head, out);
+            kind = begin_frame(frames, &head, out);
             at += head.bytes;
             if (kind != NET_FRAME_MORE) {
                 break;
@@ -263,16 +184,7 @@ void net_frames_finish(struct net_frames *frames)
 
 size_t net_frame_head(char out[NET_FRAME_HEAD_MAX], enum net_frame_kind kind, uint64_t size)
 {
-    out[0] = (char)(FINAL | kind);
-    if (size <= 125) {
-        out[1] = (char)size;
-        return 2;
-    }
-    size_t more = size <= 65535 ? 2 : 8;
-    uint64_t big = htobe64(size);
-    out[1] = more == 2 ? 126 : 127;
-    memcpy(out + 2, (const char *)&big + 8 - more, more);
-    return 2 + more;
+    return pl_ws_frame_head(out, (enum pl_ws_opcode)kind, size, NULL);
 }
 
 // Most messages have a head of four bytes: those of another length are moved.

@@ -41,7 +41,7 @@ struct net_frames {
     size_t control_size;
     uint64_t left; // of the payload of this frame
     size_t at;     // in it: where the mask goes on
-    unsigned char mask[4];
+    char mask[4];
     unsigned char opcode;  // of this frame
     unsigned char kind;    // of this message; 0: none has begun
     bool inside, is_final; // of a frame

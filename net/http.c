@@ -23,7 +23,13 @@
 #include <time.h>
 #include <unistd.h>
 
+// Bytes that the socket takes besides those that are on their way: who does not read would fill it
+// with megabytes, which nobody counts.
+enum { UNSENT_MAX = 131072 };
+
 enum state { STATE_HEAD, STATE_BODY, STATE_ANSWER };
+
+enum { HEAD_ROOM = 256 }; // what the head of an answer takes, about
 
 struct net_request {
     struct net_connection *connection;
@@ -92,7 +98,7 @@ static void end_request(struct net_connection *connection)
     free_request(connection);
     connection->state = STATE_HEAD;
     connection->counted = false;
-    net_stream_deadline(connection->stream, http->limits.idle_ms); // also for who never reads it
+    net_stream_idle(connection->stream, http->limits.idle_ms); // also for who never reads it
     if (last) {
         net_stream_end(connection->stream);
         return;
@@ -192,11 +198,18 @@ static void put_head(struct net_text *out, struct net_request *request, int stat
                 connection->http->draining;
     request->status = status;
     request->begun = true;
-    net_text_format(out, "HTTP/1.1 %d %s\r\nDate: %s\r\n", status, net_http_reason(status),
-                    date_of(connection->http));
+    net_text_put(out, "HTTP/1.1 ");
+    net_text_number(out, (uint64_t)status);
+    net_text_put(out, " ");
+    net_text_put(out, net_http_reason(status));
+    net_text_put(out, "\r\nDate: ");
+    net_text_put(out, date_of(connection->http));
     if (type) {
-        net_text_format(out, "Content-Type: %s\r\nX-Content-Type-Options: nosniff\r\n", type);
+        net_text_put(out, "\r\nContent-Type: ");
+        net_text_put(out, type);
+        net_text_put(out, "\r\nX-Content-Type-Options: nosniff");
     }
+    net_text_put(out, "\r\n");
     if (last) {
         net_text_put(out, "Connection: close\r\n");
     } else if (!request->head.minor) {
@@ -215,11 +228,14 @@ void net_answer(struct net_request *request, int status, const char *type, const
                 size_t size)
 {
     struct net_text text = { 0 };
+    (void)net_text_room(&text, size + HEAD_ROOM + request->headers.size); // at once
     struct net_connection *connection = request->connection;
     bool none = status == 204 || status == 304;
     put_head(&text, request, status, none ? NULL : type);
     if (!none) {
-        net_text_format(&text, "Content-Length: %zu\r\n", type ? size : 0);
+        net_text_put(&text, "Content-Length: ");
+        net_text_number(&text, type ? size : 0);
+        net_text_put(&text, "\r\n");
     }
     net_text_put(&text, "\r\n");
     if (!none && type && !net_part_is(request->head.method, "HEAD")) {
@@ -264,7 +280,7 @@ void net_answer_begin(struct net_request *request, int status, const char *type)
     net_text_put(&text, request->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
     send_text(connection, &text);
     net_text_finish(&text);
-    net_stream_deadline(connection->stream, 0);
+    net_stream_stall(connection->stream, connection->http->limits.idle_ms);
 }
 
 void net_answer_part(struct net_request *request, const void *bytes, size_t size)
@@ -279,6 +295,26 @@ void net_answer_part(struct net_request *request, const void *bytes, size_t size
         (void)net_stream_write(connection->stream, line, (size_t)length);
     }
     (void)net_stream_write(connection->stream, bytes, size);
+    if (request->chunked) {
+        (void)net_stream_write(connection->stream, "\r\n", 2);
+    }
+    net_count(&connection->http->counts.bytes_out, size);
+}
+
+void net_answer_lend(struct net_request *request, const void *bytes, size_t size,
+                     void (*release)(void *loan), void *loan)
+{
+    struct net_connection *connection = request->connection;
+    char line[24];
+    if (size == 0 || request->bodyless) {
+        release(loan);
+        return;
+    }
+    int length = snprintf(line, sizeof line, "%zx\r\n", size);
+    if (request->chunked) {
+        (void)net_stream_write(connection->stream, line, (size_t)length);
+    }
+    (void)net_stream_lend(connection->stream, bytes, size, release, loan);
     if (request->chunked) {
         (void)net_stream_write(connection->stream, "\r\n", 2);
     }
@@ -540,6 +576,9 @@ static void begin_request(struct net_connection *connection)
     request->body_left = request->head.length;
     request->body_done = !has_body(request);
     connection->state = request->body_done ? STATE_ANSWER : STATE_BODY;
+    if (request->body_done) {
+        net_stream_deadline(connection->stream, 0); // its answer may take its time
+    }
     http->ops->head(request, http->context); // answers, or chooses how the body comes
 }
 
@@ -553,9 +592,28 @@ static void refuse(struct net_connection *connection, const struct net_refusal *
                        refusal->reason);
 }
 
+// TLS where it is not spoken: no head would ever end. Nothing is waited for.
+static size_t refuse_tls(struct net_connection *connection, size_t size)
+{
+    static const struct net_refusal refusal = {
+        400, "this is TLS, which is not spoken here: ask http://, or give the service "
+             "tls.certificate and tls.key"
+    };
+    if (make_request(connection, "", 0)) {
+        refuse(connection, &refusal);
+    } else {
+        net_stream_close(connection->stream);
+    }
+    return size;
+}
+
 static size_t take_head(struct net_connection *connection, const char *bytes, size_t size)
 {
+    enum { TLS_HANDSHAKE = 0x16 }; // the first byte of a connection (RFC 8446, section 5.1)
     const struct net_http *http = connection->http;
+    if (bytes[0] == TLS_HANDSHAKE) {
+        return refuse_tls(connection, size);
+    }
     if (bytes[0] == '\r' || bytes[0] == '\n') {
         return 1; // an empty line before a request (RFC 9112, 2.2)
     }
@@ -649,8 +707,20 @@ static const struct net_stream_ops stream_ops = {
 
 // ---- connections --------------------------------------------------------------------------------
 
-const char net_http_full[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\n"
-                             "Content-Length: 0\r\nConnection: close\r\n\r\n";
+// What is said before anything is read; it ends with the connection.
+#define REFUSAL(status, title, detail)                                                             \
+    "HTTP/1.1 " status " " title "\r\nRetry-After: 5\r\nConnection: close\r\n"                     \
+    "Content-Type: application/problem+json\r\n\r\n"                                               \
+    "{\"type\":\"about:blank\",\"title\":\"" title "\",\"status\":" status                         \
+    ",\"code\":\"limit\",\"detail\":\"" detail "\"}\n"
+
+const char net_http_full[] =
+    REFUSAL("503", "Service Unavailable",
+            "there are as many connections as there may be (limits.connections): try again later");
+static const char too_many[] =
+    REFUSAL("429", "Too Many Requests",
+            "your address has as many connections as one may have "
+            "(limits.connections_per_address): close some, or use them for several requests");
 
 // Has its address as many connections as one may have, besides this one? They are only counted when
 // there are so many in all.
@@ -669,9 +739,10 @@ static bool is_one_too_many(const struct net_http *http, const struct net_connec
 
 void net_http_welcome(struct net_http *http, int socket, struct ssl_ctx_st *tls_context)
 {
-    int one = 1;
+    int one = 1, unsent = UNSENT_MAX;
     struct net_stream *stream = NULL;
     (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    (void)setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     SSL *tls = tls_context ? SSL_new(tls_context) : NULL;
     if (tls) {
         SSL_set_accept_state(tls);
@@ -699,7 +770,7 @@ void net_http_welcome(struct net_http *http, int socket, struct ssl_ctx_st *tls_
     if (is_one_too_many(http, connection)) {
         net_count(&http->counts.refused, 1);
         connection->closing = true;
-        (void)net_stream_write(stream, net_http_full, strlen(net_http_full));
+        (void)net_stream_write(stream, too_many, strlen(too_many));
         net_stream_end(stream);
     }
 }

@@ -33,7 +33,7 @@ struct net_http_limits {
     unsigned connections; // default 10,000; one more is answered 503
     unsigned per_address; // of them from one address; default: any number
     uint64_t request_ms;  // from the first byte of a request to the last of its body; default 30 s
-    uint64_t idle_ms;     // between requests; default 120 s
+    uint64_t idle_ms;     // between requests, and in which a peer takes nothing; default 120 s
     size_t queue_bytes;   // that wait to be sent, of one connection; default 1 MiB
 };
 
@@ -112,6 +112,9 @@ void net_answer_problem(struct net_request *request, int status, const char *cod
 // after there were more.
 void net_answer_begin(struct net_request *request, int status, const char *type);
 void net_answer_part(struct net_request *request, const void *bytes, size_t size);
+// The same without a copy: *borrowed* until `release` is called, on the loop's thread.
+void net_answer_lend(struct net_request *request, const void *bytes, size_t size,
+                     void (*release)(void *loan), void *loan);
 size_t net_answer_queued(const struct net_request *request);
 void net_answer_on_drained(struct net_request *request, void (*drained)(void *context),
                            void *context);

@@ -111,6 +111,21 @@ static int bind_to(const struct addrinfo *address)
     return result;
 }
 
+static const char *hint_for(int error)
+{
+    switch (error) {
+    case EADDRINUSE:
+        return ": another program has this port, perhaps a service that runs already; stop it, or "
+               "listen elsewhere";
+    case EACCES:
+        return ": ports below 1024 are for root, or for who has CAP_NET_BIND_SERVICE; take another";
+    case EADDRNOTAVAIL:
+        return ": this machine does not have that address";
+    default:
+        return "";
+    }
+}
+
 static unsigned port_of(int socket)
 {
     union {
@@ -147,7 +162,7 @@ bool net_http_listen(struct net_http *http, const struct addrinfo *address, stru
 {
     int socket = bind_to(address);
     if (socket < 0) {
-        (void)snprintf(out_error, 160, "%s", strerrordesc_np(errno));
+        (void)snprintf(out_error, 160, "%s%s", strerrordesc_np(errno), hint_for(errno));
         return false;
     }
     if (out_port) {

@@ -52,6 +52,11 @@ void ingest_close(struct ingest *ingest)
     }
 }
 
+void ingest_limit_depth(struct ingest *ingest, unsigned most)
+{
+    ingest->depth_max = most;
+}
+
 void ingest_forget(struct ingest *ingest)
 {
     ingest->memory.forget(false);

@@ -28,7 +28,7 @@
 extern "C" {
 #endif
 
-#define INGEST_DEPTH_MAX 512       // arrays and objects inside each other
+#define INGEST_DEPTH_MAX 512       // arrays and objects inside each other, unless fewer are allowed
 #define INGEST_TEXT_MAX  134217728 // bytes of one JSON text
 
 struct ingest;
@@ -58,6 +58,10 @@ struct ingest_plain {
 enum peal_err ingest_open(struct ingest **out);
 void ingest_close(struct ingest *ingest);
 
+// From now on data may have so many arrays and objects inside each other: 1 to INGEST_DEPTH_MAX.
+// What is around the data, such as the CloudEvent itself, does not count.
+void ingest_limit_depth(struct ingest *ingest, unsigned most);
+
 // Reads one object; `plain` NULL refuses all but CloudEvents. The text is *copied*; what the
 // message points to is *borrowed* until ingest_forget, so that messages can be collected into a
 // batch. false: `fault` says what is wrong, and the message is untouched.
@@ -76,6 +80,10 @@ bool ingest_check(struct ingest *ingest, struct ingest_text text, struct ingest_
 // How many bytes from the start the object or array takes that begins there, by its brackets and
 // quotes alone; 0 if it does not end within the text.
 size_t ingest_span(struct ingest_text text);
+
+// How many arrays and objects stand inside each other at the deepest place, by brackets and quotes
+// alone: no fewer than a parser would find before it finds a mistake.
+size_t ingest_depth(struct ingest_text text);
 
 // RFC 3339 as nanoseconds since the epoch.
 bool ingest_time(int64_t *out, const char *text, size_t size);

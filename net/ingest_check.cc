@@ -11,6 +11,7 @@
 // numbers.
 #include "net/ingest_inside.h"
 
+#include <cstdio>
 #include <cstring>
 
 namespace ingest_inside
@@ -103,14 +104,22 @@ static bool walk_object(const reading &in, ondemand::value value, unsigned depth
     return true;
 }
 
-// It recurses, at most INGEST_DEPTH_MAX deep.
+static bool refuse_depth(const reading &in, const char *at)
+{
+    char most[16];
+    int size = snprintf(most, sizeof most, "%u", in.ingest->depth_max);
+    return in.bad(at, "arrays and objects inside each other more than %.*s deep",
+                  text_view(most, static_cast<size_t>(size)));
+}
+
+// It recurses, at most as deep as the reader allows.
 bool walk(const reading &in, ondemand::value value, unsigned depth)
 {
     text_view token = value.raw_json_token();
     text_view text;
     char first = token.empty() ? '\0' : token[0];
-    if (depth > INGEST_DEPTH_MAX && (first == '[' || first == '{')) {
-        return in.bad(token.data(), "arrays and objects nested more than 512 deep");
+    if (depth > in.ingest->depth_max && (first == '[' || first == '{')) {
+        return refuse_depth(in, token.data());
     }
     switch (first) {
     case '[':
@@ -174,6 +183,27 @@ bool ingest_check(struct ingest *ingest, struct ingest_text text, struct ingest_
         return in.bad(behind, "something behind the end of the value");
     }
     return count == 1 || refuse(in, simdjson::EMPTY, in.text);
+}
+
+size_t ingest_depth(struct ingest_text text)
+{
+    size_t depth = 0, most = 0;
+    bool quoted = false;
+    for (size_t i = 0; i < text.size; i++) {
+        char letter = text.bytes[i];
+        if (quoted) {
+            i += letter == '\\';
+            quoted = letter != '"';
+        } else if (letter == '"') {
+            quoted = true;
+        } else if (letter == '{' || letter == '[') {
+            depth++;
+            most = depth > most ? depth : most;
+        } else if (letter == '}' || letter == ']') {
+            depth -= depth > 0;
+        }
+    }
+    return most;
 }
 
 size_t ingest_span(struct ingest_text text)

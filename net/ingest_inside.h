@@ -33,6 +33,7 @@
 struct ingest {
     simdjson::ondemand::parser parser;
     ingest_inside::arena memory;
+    unsigned depth_max = INGEST_DEPTH_MAX;
 };
 
 namespace ingest_inside
@@ -73,7 +74,7 @@ inline text_view trim(text_view text)
 // A value that is no string, array or object: true, false, null or a number.
 bool check_word(const reading &in, text_view token);
 
-// Looks at all of a value. It recurses, at most INGEST_DEPTH_MAX deep.
+// Looks at all of a value. It recurses, at most as deep as the reader allows.
 bool walk(const reading &in, ondemand::value value, unsigned depth);
 
 // ---- ingest_attribute.cc ------------------------------------------------------------------------

@@ -4,6 +4,9 @@
 //
 // What is posted goes on a stack without a lock (one exchange), and is turned round by the loop. It
 // is woken only by who found the stack empty: it takes all of it at once.
+//
+// Timers are libevent's, which knows the machine's clock only. With another clock they stand in a
+// list, of which those that are due run behind what was posted.
 #include "net/loop.h"
 
 #include <errno.h>
@@ -15,6 +18,8 @@
 #include <time.h>
 #include <unistd.h>
 
+struct timer;
+
 struct net_loop {
     struct event_base *base;
     struct event *woken;
@@ -22,6 +27,8 @@ struct net_loop {
     _Atomic(struct net_task *) posted;
     atomic_bool stopped;
     struct net_after *after;
+    const struct net_clock *clock; // NULL: the machine's
+    struct timer *waiting;         // by that clock
 
     // The pool: what waits for it, in order, under `lock`.
     pthread_mutex_t lock;
@@ -35,6 +42,12 @@ struct net_loop {
 
 // ---- tasks --------------------------------------------------------------------------------------
 
+static void wake_up(struct net_loop *loop)
+{
+    uint64_t one = 1;
+    (void)!write(loop->wake, &one, sizeof one); // full: it is awake
+}
+
 void net_loop_post(struct net_loop *loop, struct net_task *task)
 {
     // Release: the loop sees what was written to the task. Relaxed read: compared below. Once it is
@@ -45,8 +58,7 @@ void net_loop_post(struct net_loop *loop, struct net_task *task)
     } while (!atomic_compare_exchange_weak_explicit(&loop->posted, &first, task,
                                                     memory_order_release, memory_order_relaxed));
     if (!first) {
-        uint64_t one = 1;
-        (void)!write(loop->wake, &one, sizeof one); // full: it is awake
+        wake_up(loop);
     }
 }
 
@@ -76,15 +88,6 @@ void net_loop_leave(struct net_loop *loop)
     }
 }
 
-static void on_wake(evutil_socket_t wake, short what, void *context)
-{
-    (void)what;
-    uint64_t count;
-    (void)!read(wake, &count, sizeof count);
-    run_posted(context);
-    net_loop_leave(context);
-}
-
 void net_loop_after(struct net_loop *loop, struct net_after *after)
 {
     struct net_after **end = &loop->after;
@@ -103,6 +106,131 @@ void net_loop_after_remove(struct net_loop *loop, struct net_after *after)
     }
     if (*link) {
         *link = after->next;
+    }
+}
+
+// ---- timers -------------------------------------------------------------------------------------
+
+struct timer {
+    struct event *event;
+    struct net_loop *loop;
+    struct net_timer *timer;
+    int64_t due_ns; // by a clock of the loop's own
+    struct timer *next, **link;
+};
+
+int64_t net_loop_now(const struct net_loop *loop)
+{
+    if (loop->clock) {
+        return loop->clock->now(loop->clock->context);
+    }
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+static void unlink_timer(struct timer *inside)
+{
+    if (inside->link) {
+        *inside->link = inside->next;
+        if (inside->next) {
+            inside->next->link = inside->link;
+        }
+        inside->link = NULL;
+    }
+}
+
+static void link_timer(struct timer *inside, struct timer **list)
+{
+    unlink_timer(inside);
+    inside->next = *list;
+    inside->link = list;
+    if (inside->next) {
+        inside->next->link = &inside->next;
+    }
+    *list = inside;
+}
+
+static void on_time(evutil_socket_t none, short what, void *context)
+{
+    (void)none;
+    (void)what;
+    struct timer *inside = context;
+    struct net_loop *loop = inside->loop;
+    inside->timer->run(inside->timer->context); // may finish it
+    net_loop_leave(loop);
+}
+
+// Those that are due now; what they set is looked at the next time.
+static void run_due(struct net_loop *loop)
+{
+    struct timer *due = NULL;
+    int64_t now = loop->waiting ? net_loop_now(loop) : 0;
+    for (struct timer *inside = loop->waiting, *next; inside; inside = next) {
+        next = inside->next;
+        if (inside->due_ns <= now) {
+            link_timer(inside, &due);
+        }
+    }
+    while (due) {
+        struct timer *inside = due;
+        unlink_timer(inside);
+        on_time(-1, 0, inside);
+    }
+}
+
+static enum peal_err start_timer(struct timer *inside, uint64_t ms)
+{
+    struct net_loop *loop = inside->loop;
+    if (loop->clock) {
+        inside->due_ns = net_loop_now(loop) + (int64_t)ms * 1000000;
+        link_timer(inside, &loop->waiting);
+        if (ms == 0) {
+            wake_up(loop);
+        }
+        return PEAL_OK;
+    }
+    struct timeval due = { .tv_sec = (time_t)(ms / 1000),
+                           .tv_usec = (suseconds_t)(ms % 1000) * 1000 };
+    return event_add(inside->event, &due) ? PEAL_ENOMEM : PEAL_OK;
+}
+
+enum peal_err net_timer_set(struct net_timer *timer, struct net_loop *loop, uint64_t ms)
+{
+    struct timer *inside = timer->event;
+    if (!inside) {
+        inside = calloc(1, sizeof *inside);
+        if (inside) {
+            inside->loop = loop;
+            inside->timer = timer;
+            inside->event = event_new(loop->base, -1, 0, on_time, inside);
+        }
+        if (!inside || !inside->event) {
+            free(inside);
+            return PEAL_ENOMEM;
+        }
+        timer->event = inside;
+    }
+    return start_timer(inside, ms);
+}
+
+void net_timer_unset(struct net_timer *timer)
+{
+    struct timer *inside = timer->event;
+    if (inside) {
+        unlink_timer(inside);
+        (void)event_del(inside->event);
+    }
+}
+
+void net_timer_finish(struct net_timer *timer)
+{
+    struct timer *inside = timer->event;
+    if (inside) {
+        unlink_timer(inside);
+        event_free(inside->event);
+        free(inside);
+        timer->event = NULL;
     }
 }
 
@@ -200,11 +328,23 @@ static void close_pool(struct net_loop *loop)
 
 // ---- the loop -----------------------------------------------------------------------------------
 
-enum peal_err net_loop_open(struct net_loop **out, unsigned threads)
+static void on_wake(evutil_socket_t wake, short what, void *context)
+{
+    (void)what;
+    uint64_t count;
+    (void)!read(wake, &count, sizeof count);
+    run_posted(context);
+    run_due(context);
+    net_loop_leave(context);
+}
+
+enum peal_err net_loop_open_by(struct net_loop **out, unsigned threads,
+                               const struct net_clock *clock)
 {
     struct net_loop *loop = calloc(1, sizeof *loop);
     struct event_config *config = event_config_new();
     if (loop && config) {
+        loop->clock = clock;
         (void)event_config_set_flag(config, EVENT_BASE_FLAG_NOLOCK); // other threads only post
         loop->base = event_base_new_with_config(config);
         loop->wake = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
@@ -221,6 +361,11 @@ enum peal_err net_loop_open(struct net_loop **out, unsigned threads)
     }
     *out = loop;
     return PEAL_OK;
+}
+
+enum peal_err net_loop_open(struct net_loop **out, unsigned threads)
+{
+    return net_loop_open_by(out, threads, NULL);
 }
 
 void net_loop_close(struct net_loop *loop)
@@ -258,74 +403,10 @@ void net_loop_run(struct net_loop *loop)
 void net_loop_stop(struct net_loop *loop)
 {
     atomic_store_explicit(&loop->stopped, true, memory_order_release);
-    uint64_t one = 1;
-    (void)!write(loop->wake, &one, sizeof one);
+    wake_up(loop);
 }
 
 struct event_base *net_loop_base(struct net_loop *loop)
 {
     return loop->base;
-}
-
-int64_t net_loop_now(const struct net_loop *loop)
-{
-    (void)loop;
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    return now.tv_sec * 1000000000LL + now.tv_nsec;
-}
-
-// ---- timers -------------------------------------------------------------------------------------
-
-struct timer {
-    struct event *event;
-    struct net_loop *loop;
-};
-
-static void on_time(evutil_socket_t none, short what, void *context)
-{
-    (void)none;
-    (void)what;
-    struct net_timer *timer = context;
-    struct net_loop *loop = ((struct timer *)timer->event)->loop;
-    timer->run(timer->context); // may finish it
-    net_loop_leave(loop);
-}
-
-enum peal_err net_timer_set(struct net_timer *timer, struct net_loop *loop, uint64_t ms)
-{
-    struct timer *inside = timer->event;
-    if (!inside) {
-        inside = calloc(1, sizeof *inside);
-        if (inside) {
-            inside->loop = loop;
-            inside->event = event_new(loop->base, -1, 0, on_time, timer);
-        }
-        if (!inside || !inside->event) {
-            free(inside);
-            return PEAL_ENOMEM;
-        }
-        timer->event = inside;
-    }
-    struct timeval due = { .tv_sec = (time_t)(ms / 1000),
-                           .tv_usec = (suseconds_t)(ms % 1000) * 1000 };
-    return event_add(inside->event, &due) ? PEAL_ENOMEM : PEAL_OK;
-}
-
-void net_timer_unset(struct net_timer *timer)
-{
-    struct timer *inside = timer->event;
-    if (inside) {
-        (void)event_del(inside->event);
-    }
-}
-
-void net_timer_finish(struct net_timer *timer)
-{
-    struct timer *inside = timer->event;
-    if (inside) {
-        event_free(inside->event);
-        free(inside);
-        timer->event = NULL;
-    }
 }

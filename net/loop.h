@@ -30,9 +30,20 @@ struct net_task {
     void (*done)(struct net_task *task); // of net_loop_work: on the loop's thread; or NULL
 };
 
+// What time it is for a loop: ns, never less than before; any thread. *Borrowed* until the loop is
+// closed.
+struct net_clock {
+    int64_t (*now)(void *context);
+    void *context;
+};
+
 // Opens a loop with so many threads in its pool (at least 1). *Given*: net_loop_close, when nothing
 // is under way any more. PEAL_ENOMEM.
 enum peal_err net_loop_open(struct net_loop **out, unsigned threads);
+// The same by a clock of a test's own, which moves it and then posts something: timers are looked
+// at whenever the loop has run what was posted, and at no other time. NULL: the machine's.
+enum peal_err net_loop_open_by(struct net_loop **out, unsigned threads,
+                               const struct net_clock *clock);
 // Runs what the pool and others have posted until nothing is left, also what the pool still works
 // on. On the loop's thread, when it does not run.
 void net_loop_settle(struct net_loop *loop);

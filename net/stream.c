@@ -3,30 +3,36 @@
 // Sockets that do not block, with libevent to say when they may be used.
 //
 //     reading   one recv a callback into the scratch; only what is not taken is copied
-//     writing   into an evbuffer; a stream that has something new is on the list `dirty`, which is
-//               written out when the callback that wrote is over; the rest when the socket can
+//     writing   into an evbuffer, or, if it is little and nothing is queued, into room that all
+//               have together and one at a time uses; a stream that has something new is on the
+//               list `dirty`, which is written out when the callback that wrote is over; the rest
+//               when the socket can
 //     closing   what was said last must arrive: after it the writing side is closed, and what the
 //               peer still sends is read and thrown away until it closes too, or for two seconds; a
 //               socket that is closed with unread bytes takes back what it has sent (RFC 9112, 9.6)
 //     ending    nothing is freed while somebody may be using it: a stream that is over is on the
 //               list too, and goes when the list is looked through
 //
-// Deadlines are looked at once a second, all streams in a row: setting one costs a store.
+// Deadlines are looked at once a second, all streams in a row: setting one costs a store. One that
+// begins anew when the peer takes something asks the socket then: it says that it can be written to
+// when a third of what it holds is gone, which may be later than a slow peer has time.
 #include "net/stream.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
 #include <event2/buffer.h>
 #include <event2/event.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { LOOK_MS = 1000, LINGER_MS = 2000, TLS_READS = 8 };
+enum { LOOK_MS = 1000, LINGER_MS = 2000, TLS_READS = 8, LITTLE = 8192 };
 
 struct net_streams {
     struct net_loop *loop;
@@ -35,8 +41,13 @@ struct net_streams {
     struct net_after after;
     struct net_timer timer;
     bool closing;
+    struct net_stream *writer; // who uses `little`; NULL: nobody
+    size_t little_size;
+    char little[LITTLE];
     char scratch[NET_STREAM_SCRATCH];
 };
+
+enum patience { PATIENCE_NONE, PATIENCE_IDLE, PATIENCE_STALL };
 
 struct net_stream {
     struct net_streams *streams;
@@ -51,6 +62,9 @@ struct net_stream {
     char *kept;           // not taken yet
     size_t kept_size, kept_room;
     int64_t due; // 0: never
+    enum patience patience;
+    uint64_t patience_ms;
+    uint64_t sent, taken; // to the socket; by the peer, when we last looked. Without TLS
     bool dirty, paused, again, peer_ended, ending, lingers, over, high;
     bool writes; // waits to be writable
     enum net_end why;
@@ -248,6 +262,48 @@ static bool need_queue(struct net_stream *stream)
     return stream->out && !stream->over;
 }
 
+_Static_assert(LITTLE < NET_STREAM_LOW, "who has written little is not told when it is sent");
+
+// Puts it where there is room for little. False: it is for the queue.
+static bool write_little(struct net_stream *stream, const void *bytes, size_t size)
+{
+    struct net_streams *streams = stream->streams;
+    bool free_for_it = !streams->writer || streams->writer == stream;
+    if (stream->over || stream->out || stream->tls || !free_for_it ||
+        size > LITTLE - streams->little_size) {
+        return false;
+    }
+    memcpy(streams->little + streams->little_size, bytes, size);
+    streams->little_size += size;
+    streams->writer = stream;
+    mark(stream);
+    return true;
+}
+
+static void drop_little(struct net_stream *stream)
+{
+    if (stream->streams->writer == stream) {
+        stream->streams->writer = NULL;
+        stream->streams->little_size = 0;
+    }
+}
+
+// What it has there, from a byte on, is queued: more comes behind it. False: the stream is broken.
+static bool queue_little(struct net_stream *stream, size_t from)
+{
+    struct net_streams *streams = stream->streams;
+    if (streams->writer != stream) {
+        return true;
+    }
+    bool good = need_queue(stream) &&
+                evbuffer_add(stream->out, streams->little + from, streams->little_size - from) == 0;
+    drop_little(stream);
+    if (!good) {
+        finish(stream, NET_END_PEER);
+    }
+    return good;
+}
+
 static void queued(struct net_stream *stream)
 {
     stream->high = stream->high || evbuffer_get_length(stream->out) >= NET_STREAM_LOW;
@@ -256,7 +312,10 @@ static void queued(struct net_stream *stream)
 
 bool net_stream_write(struct net_stream *stream, const void *bytes, size_t size)
 {
-    if (stream->over || !need_queue(stream)) {
+    if (write_little(stream, bytes, size)) {
+        return true;
+    }
+    if (stream->over || !queue_little(stream, 0) || !need_queue(stream)) {
         return false;
     }
     if (evbuffer_add(stream->out, bytes, size)) {
@@ -284,7 +343,8 @@ static void end_loan(const void *bytes, size_t size, void *context)
 bool net_stream_lend(struct net_stream *stream, const void *bytes, size_t size,
                      void (*release)(void *context), void *context)
 {
-    struct loan *loan = stream->over || !need_queue(stream) ? NULL : malloc(sizeof *loan);
+    bool good = !stream->over && queue_little(stream, 0) && need_queue(stream);
+    struct loan *loan = good ? malloc(sizeof *loan) : NULL;
     if (loan) {
         *loan = (struct loan){ release, context };
         if (evbuffer_add_reference(stream->out, bytes, size, end_loan, loan) == 0) {
@@ -300,7 +360,32 @@ bool net_stream_lend(struct net_stream *stream, const void *bytes, size_t size,
 
 size_t net_stream_queued(const struct net_stream *stream)
 {
-    return stream->out ? evbuffer_get_length(stream->out) : 0;
+    const struct net_streams *streams = stream->streams;
+    return (stream->out ? evbuffer_get_length(stream->out) : 0) +
+           (streams->writer == stream ? streams->little_size : 0);
+}
+
+// Bytes that were given to the socket.
+static uint64_t given(const struct net_stream *stream)
+{
+    return stream->tls ? BIO_number_written(SSL_get_wbio(stream->tls)) : stream->sent;
+}
+
+uint64_t net_stream_taken(struct net_stream *stream)
+{
+    int left = 0;
+    uint64_t all = given(stream);
+    if (stream->taken != all) { // else nobody has to ask
+        bool known = ioctl(stream->socket, SIOCOUTQ, &left) == 0;
+        uint64_t waits = known && left > 0 ? (uint64_t)left : 0;
+        stream->taken = waits < all ? all - waits : 0; // the end of a stream is a byte for TCP
+    }
+    return stream->taken;
+}
+
+bool net_stream_waits(struct net_stream *stream)
+{
+    return net_stream_taken(stream) != given(stream) || net_stream_queued(stream) > 0;
 }
 
 // Sends some; bytes, or -1: not now, or the stream is over.
@@ -311,6 +396,7 @@ static int send_some(struct net_stream *stream)
         if (sent < 0 && errno != EAGAIN && errno != EINTR) {
             finish(stream, NET_END_PEER);
         }
+        stream->sent += sent > 0 ? (uint64_t)sent : 0;
         return sent;
     }
     struct evbuffer_iovec piece;
@@ -351,8 +437,26 @@ static void close_when_sent(struct net_stream *stream)
     }
 }
 
+// Sends what is little; what the socket does not take is queued.
+static void send_little(struct net_stream *stream)
+{
+    const struct net_streams *streams = stream->streams;
+    if (streams->writer != stream || stream->over) {
+        return;
+    }
+    ssize_t sent = send(stream->socket, streams->little, streams->little_size, MSG_NOSIGNAL);
+    if (sent == (ssize_t)streams->little_size) {
+        drop_little(stream);
+    } else if (sent < 0 && errno != EAGAIN && errno != EINTR) {
+        finish(stream, NET_END_PEER);
+    } else {
+        (void)queue_little(stream, sent > 0 ? (size_t)sent : 0); // if it cannot, it is over
+    }
+}
+
 static void send_all(struct net_stream *stream)
 {
+    send_little(stream);
     while (!stream->over && stream->out && evbuffer_get_length(stream->out) > 0) {
         if (send_some(stream) < 0) {
             want_to_write(stream);
@@ -387,6 +491,7 @@ static void on_writable(evutil_socket_t socket, short what, void *context)
 
 static void destroy(struct net_stream *stream)
 {
+    drop_little(stream);
     if (stream->readable) {
         event_free(stream->readable);
     }
@@ -439,11 +544,24 @@ static void run_dirty(void *context)
     }
 }
 
+// One that has something to take and takes some of it, or has nothing to take, has more time.
+static void look_at_patience(struct net_stream *stream, int64_t now)
+{
+    uint64_t before = stream->taken;
+    bool moves = net_stream_taken(stream) != before;
+    if (moves || (stream->patience == PATIENCE_STALL && !net_stream_waits(stream))) {
+        stream->due = now + (int64_t)stream->patience_ms * 1000000;
+    }
+}
+
 static void look_at_deadlines(void *context)
 {
     struct net_streams *streams = context;
     int64_t now = net_loop_now(streams->loop);
     for (struct net_stream *stream = streams->first; stream; stream = stream->next) {
+        if (stream->patience && stream->due) {
+            look_at_patience(stream, now);
+        }
         if (stream->due && stream->due <= now) {
             finish(stream, stream->lingers ? NET_END_CLOSED : NET_END_TIME);
         }
@@ -574,9 +692,26 @@ void net_stream_close(struct net_stream *stream)
     finish(stream, NET_END_CLOSED);
 }
 
-void net_stream_deadline(struct net_stream *stream, uint64_t ms)
+static void set_due(struct net_stream *stream, enum patience patience, uint64_t ms)
 {
     stream->due = ms ? net_loop_now(stream->streams->loop) + (int64_t)ms * 1000000 : 0;
+    stream->patience = patience;
+    stream->patience_ms = ms;
+}
+
+void net_stream_deadline(struct net_stream *stream, uint64_t ms)
+{
+    set_due(stream, PATIENCE_NONE, ms);
+}
+
+void net_stream_idle(struct net_stream *stream, uint64_t ms)
+{
+    set_due(stream, PATIENCE_IDLE, ms);
+}
+
+void net_stream_stall(struct net_stream *stream, uint64_t ms)
+{
+    set_due(stream, PATIENCE_STALL, ms);
 }
 
 const char *net_stream_peer(const struct net_stream *stream)

@@ -67,8 +67,17 @@ void net_stream_resume(struct net_stream *stream); // and again; what is kept is
 void net_stream_end(struct net_stream *stream);
 void net_stream_close(struct net_stream *stream); // at once; `gone` is called soon, not now
 
-// From now on so many ms, then the stream is gone; 0: none. To about a second.
-void net_stream_deadline(struct net_stream *stream, uint64_t ms);
+// Bytes that the peer's machine has acknowledged, of all that were written. What it has not, may
+// wait in our queue or in the socket's, which holds megabytes.
+uint64_t net_stream_taken(struct net_stream *stream);
+bool net_stream_waits(struct net_stream *stream); // something is not acknowledged
+
+// How long the stream may go on, from now; the last call counts. To about a second; 0: for ever.
+void net_stream_deadline(struct net_stream *stream, uint64_t ms); // whatever happens
+// So long after the peer has taken the last it was sent, or some of it: a slow one is not cut off.
+void net_stream_idle(struct net_stream *stream, uint64_t ms);
+// The same, and only if something waits for the peer meanwhile.
+void net_stream_stall(struct net_stream *stream, uint64_t ms);
 
 // The peer's address as text: "127.0.0.1", "::1"; "" for none. *Borrowed* from the stream.
 const char *net_stream_peer(const struct net_stream *stream);

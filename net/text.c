@@ -5,14 +5,13 @@
 
 #include "base/rfc3339.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { ROOM_MIN = 256 };
+enum { ROOM_MIN = 256, FORMAT_ROOM = 128 };
 
 void net_text_finish(struct net_text *text)
 {
@@ -62,17 +61,34 @@ void net_text_put(struct net_text *text, const char *string)
 
 void net_text_format(struct net_text *text, const char *format, ...)
 {
-    va_list list;
-    va_start(list, format);
-    int size = vsnprintf(NULL, 0, format, list);
-    va_end(list);
-    char *room = size < 0 ? NULL : net_text_room(text, (size_t)size + 1);
-    if (room) {
+    size_t most = FORMAT_ROOM; // most fit at the first go
+    for (;;) {
+        char *room = net_text_room(text, most);
+        if (!room) {
+            return;
+        }
+        va_list list;
         va_start(list, format);
-        (void)vsnprintf(room, (size_t)size + 1, format, list);
+        int size = vsnprintf(room, most, format, list);
         va_end(list);
-        text->size += (size_t)size;
+        if (size < 0) {
+            return;
+        }
+        if ((size_t)size < most) {
+            text->size += (size_t)size;
+            return;
+        }
+        most = (size_t)size + 1;
     }
+}
+
+void net_text_number(struct net_text *text, uint64_t number)
+{
+    char digits[20], *at = digits + sizeof digits;
+    do {
+        *--at = (char)('0' + number % 10);
+    } while ((number /= 10) > 0);
+    net_text_add(text, at, (size_t)(digits + sizeof digits - at));
 }
 
 const char *net_text_string(struct net_text *text)
@@ -204,7 +220,7 @@ void net_json_string(struct net_text *text, const char *string)
 void net_json_number(struct net_text *text, uint64_t number)
 {
     separate(text);
-    net_text_format(text, "%" PRIu64, number);
+    net_text_number(text, number);
 }
 
 void net_json_real(struct net_text *text, double number)

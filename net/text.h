@@ -33,6 +33,7 @@ void net_text_add(struct net_text *text, const void *bytes, size_t size);
 void net_text_put(struct net_text *text, const char *string);
 void net_text_format(struct net_text *text, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+void net_text_number(struct net_text *text, uint64_t number); // in decimal
 // Ended by a zero byte that does not count; "" if it failed. *Borrowed* until it changes.
 const char *net_text_string(struct net_text *text);
 // Are the bytes UTF-8, and nothing but characters?

@@ -7,11 +7,12 @@
 //
 // The server ends the connection (section 7.1.1). One timer looks every NET_WEBSOCKET_PING_MS
 // whether anything has come or was taken since: what the peer takes counts too, as its pong may
-// wait behind what it has not read yet. Whoever is paused by us cannot pong.
+// wait behind what it has not read yet. A ping that is taken does not: the peer's machine does that
+// alone.
 #include "net/websocket.h"
 
-#include <openssl/evp.h>
-#include <openssl/sha.h>
+#include "base/websocket.h"
+
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,13 +26,14 @@ struct net_websocket {
     void *context;
     struct net_frames frames;
     struct net_timer timer;
-    uint64_t written;     // bytes, since it was opened
-    uint64_t taken;       // of these by the peer's side, when we last looked
-    unsigned code;        // that ended it
-    bool heard, pinged;   // since we last looked
-    bool gave;            // messages, of what has just come
-    bool paused, closing; // by its user; we have said CLOSE
-    bool ending;          // both have, or it is broken: nothing more is read
+    uint64_t written;      // bytes, since it was opened
+    uint64_t asked, taken; // written and taken by the peer's side, when we last looked
+    bool behind;           // something waited for the peer then, before the ping
+    unsigned code;         // that ended it
+    bool heard, pinged;    // since we last looked
+    bool gave;             // messages, of what has just come
+    bool paused, closing;  // by its user; we have said CLOSE
+    bool ending;           // both have, or it is broken: nothing more is read
 };
 
 // ---- the handshake ------------------------------------------------------------------------------
@@ -85,14 +87,11 @@ bool net_websocket_offers(const struct net_head *head, const char *protocol)
 
 void net_websocket_accept(char out[32], struct net_part key)
 {
-    static const char magic[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-    char text[KEY_SIZE + sizeof magic];
-    unsigned char hash[SHA_DIGEST_LENGTH];
+    char text[KEY_SIZE + 1];
     size_t size = key.size < KEY_SIZE ? key.size : KEY_SIZE;
     memcpy(text, key.bytes, size);
-    memcpy(text + size, magic, sizeof magic - 1);
-    (void)SHA1((const unsigned char *)text, size + sizeof magic - 1, hash); // cannot fail
-    (void)EVP_EncodeBlock((unsigned char *)out, hash, sizeof hash);         // 28 bytes and a zero
+    text[size] = '\0';
+    pl_ws_accept(out, text);
 }
 
 // ---- sending ------------------------------------------------------------------------------------
@@ -249,21 +248,30 @@ static void on_gone(void *context, enum net_end why)
 
 // ---- life signs ---------------------------------------------------------------------------------
 
+// Is somebody there, by what has happened since we last looked? A peer that we do not read from
+// cannot pong, but it can take what waits for it.
+static bool is_alive(struct net_websocket *web)
+{
+    bool moves = net_stream_taken(web->stream) != web->taken;
+    bool takes = moves && (web->behind || web->written != web->asked); // more than our ping
+    return web->heard || takes || web->closing || (web->paused && !web->behind);
+}
+
 static void look(void *context)
 {
     struct net_websocket *web = context;
-    uint64_t taken = web->written - net_stream_queued(web->stream);
-    bool alive = web->heard || taken != web->taken || web->paused || web->closing;
+    bool alive = is_alive(web);
     web->heard = false;
-    web->taken = taken;
     if (web->pinged && !alive) {
         web->code = NET_CLOSE_LOST;
         net_stream_close(web->stream);
         return;
     }
+    web->taken = net_stream_taken(web->stream);
+    web->behind = net_stream_waits(web->stream);
     net_websocket_send(web, NET_FRAME_PING, "", 0);
+    web->asked = web->written;
     web->pinged = true;
-    web->taken = web->written - net_stream_queued(web->stream);
     (void)net_timer_set(&web->timer, web->loop, NET_WEBSOCKET_PING_MS); // it has its memory
 }
 

@@ -145,6 +145,11 @@ bool auth_is_revoked(const struct auth_identity *identity)
     return atomic_load_explicit(&identity->revoked, memory_order_relaxed);
 }
 
+bool auth_is_anybody(const struct auth_identity *identity)
+{
+    return identity->everybody;
+}
+
 bool auth_is_admin(const struct auth_identity *identity)
 {
     return identity->admin && !auth_is_revoked(identity);
@@ -214,6 +219,11 @@ bool auth_may_publish(struct auth_identity *identity, const char *type)
 bool auth_may_read(struct auth_identity *identity, const char *type)
 {
     return may(identity, type, READ);
+}
+
+bool auth_may_read_all(struct auth_identity *identity)
+{
+    return identity->everybody && !auth_is_revoked(identity);
 }
 
 // ---- watching -----------------------------------------------------------------------------------

@@ -61,6 +61,7 @@ void auth_identity_unref(struct auth_identity *identity);                // NULL
 // ---- asking -------------------------------------------------------------------------------------
 
 const char *auth_name(const struct auth_identity *identity); // of its token; "anybody". Borrowed
+bool auth_is_anybody(const struct auth_identity *identity);  // there were no tokens: it may do all
 bool auth_is_admin(const struct auth_identity *identity);
 bool auth_is_revoked(const struct auth_identity *identity);
 
@@ -68,6 +69,7 @@ bool auth_is_revoked(const struct auth_identity *identity);
 // hundred types, so that the patterns are read once a type and not once an event.
 bool auth_may_publish(struct auth_identity *identity, const char *type);
 bool auth_may_read(struct auth_identity *identity, const char *type);
+bool auth_may_read_all(struct auth_identity *identity); // whatever its type
 
 // ---- being told ---------------------------------------------------------------------------------
 

@@ -4,8 +4,12 @@
 // once while the list is not empty, lends it to the connection. So a message that many follow is
 // one piece of memory up to the socket.
 //
-// Three keep one of these: the connection, until it is gone; what is posted; and the jobs of its
-// session. The last one frees it.
+// What the loop itself has to do for them while it takes messages, it need not be woken for: it is
+// gathered, and done when all that came has been taken. So what many messages in a row have caused
+// is sent at once.
+//
+// Three keep one of these: the connection, until it is gone; what is posted or gathered; and the
+// jobs of its session. The last one frees it.
 #include "service/binary.h"
 
 #include "net/websocket.h"
@@ -18,12 +22,19 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { MESSAGE_MAX = 64 << 20 };
+enum { MESSAGE_MAX = 64 << 20, ROUNDS = 8 };
 
+struct job;
+
+// All members but the tail are the loop's.
 struct service_binaries {
     struct service *service;
     struct service_tail *tail;
     struct binary *first;
+    struct net_after after, last;   // before and after the streams'
+    bool gathers;                   // messages are being taken: `after` will be run
+    struct binary *due, **last_due; // they have something to send
+    struct net_task *jobs, **last_job;
 };
 
 struct outgoing {
@@ -38,6 +49,9 @@ struct binary {
     struct net_websocket *web;   // NULL: the peer has gone
     struct service_session *session;
     struct auth_identity *identity; // shared; or NULL
+    pthread_t loop_thread;
+    struct binary *next_due; // the loop's, as is the next one
+    bool is_due;
     atomic_uint refs;
 
     pthread_mutex_t lock; // what stands below
@@ -83,9 +97,27 @@ static void tell_loop(struct binary *binary)
     }
 }
 
+// Are we the loop, taking messages?
+static bool gathers(const struct binary *binary)
+{
+    return pthread_equal(pthread_self(), binary->loop_thread) && binary->service->binaries->gathers;
+}
+
+static void gather(struct binary *binary)
+{
+    if (!binary->is_due) {
+        binary->is_due = true;
+        ref(binary);
+        binary->next_due = NULL;
+        *binary->service->binaries->last_due = binary;
+        binary->service->binaries->last_due = &binary->next_due;
+    }
+}
+
 static size_t on_send(void *context, struct service_bytes *message)
 {
     struct binary *binary = context;
+    bool here = gathers(binary);
     struct outgoing *outgoing = malloc(sizeof *outgoing);
     (void)pthread_mutex_lock(&binary->lock);
     if (outgoing) {
@@ -98,8 +130,13 @@ static size_t on_send(void *context, struct service_bytes *message)
         service_bytes_unref(message);
     }
     size_t waiting = binary->waiting + binary->queued;
-    tell_loop(binary);
+    if (!here) {
+        tell_loop(binary);
+    }
     (void)pthread_mutex_unlock(&binary->lock);
+    if (here) {
+        gather(binary);
+    }
     return waiting;
 }
 
@@ -140,6 +177,26 @@ static void on_work(void *context, void (*run)(void *job), void *what)
     net_loop_work(binary->service->loop, &job->task);
 }
 
+// By the loop.
+static void on_soon(void *context, void (*run)(void *job), void *what)
+{
+    struct binary *binary = context;
+    struct job *job = malloc(sizeof *job);
+    if (!job) {
+        on_work(context, run, what); // it tries until there is memory, and need not be quick
+        return;
+    }
+    *job = (struct job){ { .run = run_job }, binary, run, what };
+    ref(binary);
+    if (gathers(binary)) {
+        struct service_binaries *all = binary->service->binaries;
+        *all->last_job = &job->task;
+        all->last_job = &job->task.next;
+    } else {
+        net_loop_post(binary->service->loop, &job->task);
+    }
+}
+
 static bool may_publish(void *context, const char *type)
 {
     return auth_may_publish(context, type);
@@ -148,6 +205,11 @@ static bool may_publish(void *context, const char *type)
 static bool may_read(void *context, const char *type)
 {
     return auth_may_read(context, type);
+}
+
+static bool may_read_all(void *context)
+{
+    return auth_may_read_all(context);
 }
 
 // ---- on the loop --------------------------------------------------------------------------------
@@ -179,17 +241,18 @@ static void send_all(struct binary *binary, struct outgoing *first)
     }
 }
 
-static void on_told(struct net_task *task)
+static void send_waiting(struct binary *binary)
 {
-    struct binary *binary = (struct binary *)(void *)task; // its first member
+    // Of a connection that is never full nobody tells us that it is empty.
+    size_t queued = binary->web ? net_websocket_queued(binary->web) : 0;
     (void)pthread_mutex_lock(&binary->lock);
     struct outgoing *first = binary->first;
     bool resume = binary->resume, broken = binary->broken;
-    binary->queued += binary->waiting;
+    binary->queued = queued + binary->waiting;
     binary->waiting = 0;
     binary->first = NULL;
     binary->last = &binary->first;
-    binary->posted = binary->resume = false;
+    binary->resume = false;
     (void)pthread_mutex_unlock(&binary->lock);
     send_all(binary, first);
     if (binary->web && broken) {
@@ -197,12 +260,79 @@ static void on_told(struct net_task *task)
     } else if (binary->web && resume) {
         net_websocket_resume(binary->web);
     }
+}
+
+static void on_told(struct net_task *task)
+{
+    struct binary *binary = (struct binary *)(void *)task; // its first member
+    (void)pthread_mutex_lock(&binary->lock);
+    binary->posted = false;
+    (void)pthread_mutex_unlock(&binary->lock);
+    send_waiting(binary);
     unref(binary);
+}
+
+static void run_gathered(struct service_binaries *all)
+{
+    struct net_task *job = all->jobs;
+    all->jobs = NULL;
+    all->last_job = &all->jobs;
+    while (job) {
+        struct net_task *next = job->next;
+        job->run(job);
+        job = next;
+    }
+    struct binary *binary = all->due;
+    all->due = NULL;
+    all->last_due = &all->due;
+    while (binary) {
+        struct binary *next = binary->next_due;
+        binary->is_due = false;
+        send_waiting(binary);
+        unref(binary);
+        binary = next;
+    }
+}
+
+// What is left waits for the loop to come by again: after some rounds, and of messages that were
+// taken when the streams were looked through, behind us.
+static void post_gathered(void *context)
+{
+    struct service_binaries *all = context;
+    all->gathers = false;
+    while (all->due) {
+        struct binary *binary = all->due;
+        all->due = binary->next_due;
+        binary->is_due = false;
+        (void)pthread_mutex_lock(&binary->lock);
+        tell_loop(binary);
+        (void)pthread_mutex_unlock(&binary->lock);
+        unref(binary);
+    }
+    all->last_due = &all->due;
+    struct net_task *job = all->jobs;
+    all->jobs = NULL;
+    all->last_job = &all->jobs;
+    while (job) {
+        struct net_task *next = job->next;
+        net_loop_post(all->service->loop, job);
+        job = next;
+    }
+}
+
+static void after_messages(void *context)
+{
+    struct service_binaries *all = context;
+    for (int i = 0; i < ROUNDS && (all->jobs || all->due); i++) {
+        run_gathered(all);
+    }
+    post_gathered(all);
 }
 
 static void on_message(void *context, const struct net_message *message)
 {
     struct binary *binary = context;
+    binary->service->binaries->gathers = true;
     if (message->kind != NET_FRAME_BINARY) {
         net_websocket_close(binary->web, NET_CLOSE_KIND, "peal.v1 is binary");
         return;
@@ -262,6 +392,7 @@ static struct binary *make(struct service_call *call)
     }
     binary->service = service;
     binary->told.run = on_told;
+    binary->loop_thread = pthread_self();
     binary->last = &binary->first;
     binary->identity = call->identity ? auth_identity_ref(call->identity) : NULL;
     atomic_init(&binary->refs, 1);
@@ -271,12 +402,16 @@ static struct binary *make(struct service_call *call)
         .feed = service->binaries->tail,
         .rights = { .may_publish = binary->identity ? may_publish : NULL,
                     .may_read = binary->identity ? may_read : NULL,
+                    .may_read_all = may_read_all,
                     .context = binary->identity,
                     .only_events = binary->identity && !auth_is_admin(binary->identity) },
         .send = on_send,
         .drained = on_room,
         .work = on_work,
+        .soon = on_soon,
         .context = binary,
+        .at_once = service->options.durability != PEAL_DURABILITY_DISK,
+        .publish_ms = service->options.publish_ms,
     };
     if (service_session_open(&binary->session, &config)) {
         unref(binary);
@@ -314,6 +449,11 @@ void service_begin_binary(struct service_call *call)
         return;
     }
     enlist(binary);
+    struct service_binaries *all = call->service->binaries;
+    if (!all->last.run) {
+        all->last = (struct net_after){ .run = post_gathered, .context = all };
+        net_loop_after(call->service->loop, &all->last);
+    }
 }
 
 // ---- all of them --------------------------------------------------------------------------------
@@ -325,11 +465,15 @@ enum peal_err service_binaries_open(struct service_binaries **out, struct servic
         return PEAL_ENOMEM;
     }
     binaries->service = service;
+    binaries->last_job = &binaries->jobs;
+    binaries->last_due = &binaries->due;
+    binaries->after = (struct net_after){ .run = after_messages, .context = binaries };
     enum peal_err err = service_tail_open(&binaries->tail, service->bus);
     if (err) {
         free(binaries);
         return err;
     }
+    net_loop_after(service->loop, &binaries->after); // before the streams', which send
     *out = binaries;
     return PEAL_OK;
 }
@@ -337,6 +481,8 @@ enum peal_err service_binaries_open(struct service_binaries **out, struct servic
 void service_binaries_close(struct service_binaries *binaries)
 {
     if (binaries) {
+        net_loop_after_remove(binaries->service->loop, &binaries->after);
+        net_loop_after_remove(binaries->service->loop, &binaries->last);
         service_tail_close(binaries->tail);
         free(binaries);
     }
@@ -356,6 +502,11 @@ void service_binaries_tick(struct service_binaries *binaries)
             net_websocket_close(binary->web, NET_CLOSE_POLICY, "the token was taken back");
         }
     }
+}
+
+uint64_t service_binaries_delivered(const struct service_binaries *binaries)
+{
+    return service_tail_delivered(binaries->tail);
 }
 
 size_t service_binaries_count(const struct service_binaries *binaries)

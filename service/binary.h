@@ -23,5 +23,6 @@ void service_binaries_close(struct service_binaries *binaries); // NULL is fine
 void service_binaries_drain(struct service_binaries *binaries); // says goodbye to all (1001)
 void service_binaries_tick(struct service_binaries *binaries);  // ends those without a token
 size_t service_binaries_count(const struct service_binaries *binaries);
+uint64_t service_binaries_delivered(const struct service_binaries *binaries); // any thread
 
 #endif

@@ -445,12 +445,10 @@ static const char *keep_header(struct service_call *call, const char *name, char
 
 static bool read_preference(struct service_call *call)
 {
-    static const char *const levels[] = { "memory", "os", "disk" };
+    static const char *const levels[] = { "durability=memory", "durability=os", "durability=disk" };
     struct net_part prefer = net_head_find(call->head, "prefer");
-    for (int i = 0; i < 3; i++) {
-        char word[24];
-        (void)snprintf(word, sizeof word, "durability=%s", levels[i]);
-        if (net_part_has_word(prefer, word)) {
+    for (int i = 0; prefer.size > 0 && i < 3; i++) {
+        if (net_part_has_word(prefer, levels[i])) {
             call->durability = (enum peal_durability)(PEAL_DURABILITY_MEMORY + i);
             return true;
         }

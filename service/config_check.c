@@ -116,6 +116,11 @@ static void check_url(struct service_config *config)
     const char *otlp = config->tracing_otlp_url;
     if (!*config->url) {
         config_fault(config, place_of(config, "url"), "url: file:./events or another is wanted");
+    } else if (strncmp(config->url, "noop:", 5) == 0) {
+        config_fault(
+            config, place_of(config, "url"),
+            "url: noop: keeps no event, so there is nothing to serve: mem: or file:./events "
+            "is wanted");
     }
     if (*otlp && strncmp(otlp, "http://", 7) != 0 && strncmp(otlp, "https://", 8) != 0) {
         config_fault(config, place_of(config, "tracing.otlp_url"),

@@ -57,7 +57,7 @@
       SERVICE_KIB, SERVICE_MIB, LIVE, "of a request's headers together")                           \
     X(limits_body_bytes, "limits.body_bytes", "limits-body-bytes", BYTES, "SIZE", "16MiB",         \
       SERVICE_KIB, SERVICE_GIB, LIVE, "of a request's body; of NDJSON, of a line")                 \
-    X(limits_json_depth, "limits.json_depth", "limits-json-depth", COUNT, "N", "64", 1, 512, LIVE, \
+    X(limits_json_depth, "limits.json_depth", "limits-json-depth", COUNT, "N", "64", 1, 127, LIVE, \
       "of arrays and objects inside each other")                                                   \
     X(limits_connections, "limits.connections", "limits-connections", COUNT, "N", "10000", 1,      \
       1000000, LIVE, "at once")                                                                    \
@@ -67,9 +67,9 @@
     X(limits_send_queue_bytes, "limits.send_queue_bytes", "limits-send-queue-bytes", BYTES,        \
       "SIZE", "1MiB", 4 * SERVICE_KIB, SERVICE_GIB, LIVE, "that wait for one client to read")      \
     X(limits_request_ms, "limits.request_ms", "limits-request-ms", TIME, "TIME", "30s", 100,       \
-      SERVICE_H, LIVE, "for a request to arrive and its answer to be read")                        \
+      SERVICE_H, LIVE, "for a request to arrive, from its first byte to its last")                 \
     X(limits_idle_ms, "limits.idle_ms", "limits-idle-ms", TIME, "TIME", "2m", 100, SERVICE_D,      \
-      LIVE, "a connection may stay open between requests")                                         \
+      LIVE, "between requests, and in which a reader takes nothing of its answer")                 \
     X(limits_streams, "limits.streams", "limits-streams", COUNT, "N", "5000", 0, 1000000, LIVE,    \
       "WebSocket and event streams open at once")                                                  \
     X(bus_durability, "bus.durability", "bus-durability", CHOICE, "memory|os|disk", "", 0, 0,      \
@@ -124,6 +124,8 @@
       "auto: text on a terminal, else JSON lines")                                                 \
     X(drain_ms, "drain_ms", "drain-ms", TIME, "TIME", "20s", 0, SERVICE_H, LIVE,                   \
       "to finish what was begun, when stopped")                                                    \
+    X(ready_lag_ms, "ready_lag_ms", "ready-lag-ms", TIME, "TIME", "0s", 0, SERVICE_Y, LIVE,        \
+      "a subscription may lag before readyz is red; 0: any")                                       \
     X(dashboard, "dashboard", "dashboard", SWITCH, "on|off", "on", 0, 0, RESTART,                  \
       "serve the dashboard at /")
 // clang-format on

@@ -221,7 +221,8 @@ static void read_token(struct config_yaml *yaml, bool apart)
         return;
     }
     if (!reading.named || !reading.hashed) {
-        config_fault(config, reading.token.from, "a token needs a name and a hash");
+        config_fault(config, reading.token.from,
+                     "a token needs a name and a hash: `peal token new NAME` prints such an entry");
     } else if (reading.token.name) {
         add(config, &reading.token);
     }

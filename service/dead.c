@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // Dead letters and what is scheduled: listed, tried again, edited, discarded.
+#include "service/auth.h"
 #include "service/events.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -90,25 +92,84 @@ void service_list_dead(struct service_call *call)
     service_answer(call, 200);
 }
 
-void service_get_dead(struct service_call *call)
+// The one of the path, in a list that is *given* (peal_dead_list_finish). False: the call has
+// failed.
+static bool find_letter(struct service_call *call, struct peal_dead_list *out)
 {
     struct peal_dead_filter filter = { 0 };
-    struct peal_dead_list list;
     if (!read_id(call, &filter.id)) {
-        return;
+        return false;
     }
-    enum peal_err err = peal_dead_list(&list, call->service->bus, &filter);
+    enum peal_err err = peal_dead_list(out, call->service->bus, &filter);
     if (err) {
         service_fail(call, err);
-        return;
+        return false;
     }
-    if (list.count == 1 && service_may_read(call, peal_event_type(list.letters[0].event))) {
+    if (out->count == 1 && service_may_read(call, peal_event_type(out->letters[0].event))) {
+        return true;
+    }
+    service_refuse(call, 404, "notfound", "there is no dead letter %s", call->parts[0]);
+    peal_dead_list_finish(out);
+    return false;
+}
+
+void service_get_dead(struct service_call *call)
+{
+    struct peal_dead_list list;
+    if (find_letter(call, &list)) {
         put_letter(&call->text, &list.letters[0]);
         service_answer(call, 200);
-    } else {
-        service_refuse(call, 404, "notfound", "there is no dead letter %s", call->parts[0]);
+        peal_dead_list_finish(&list);
     }
-    peal_dead_list_finish(&list);
+}
+
+// One more of a name; the largest are put first afterwards.
+static void count_one(struct peal_dead_count *rows, size_t *count, const char *name)
+{
+    size_t i = 0;
+    while (i < *count && strcmp(rows[i].name, name) != 0) {
+        i++;
+    }
+    if (i < ROWS_MAX) {
+        *count += i == *count;
+        (void)snprintf(rows[i].name, sizeof rows[i].name, "%s", name); // names fit
+        rows[i].count++;
+    }
+}
+
+static int compare_counts(const void *left, const void *right)
+{
+    const struct peal_dead_count *l = left, *r = right;
+    return l->count == r->count ? strcmp(l->name, r->name) : l->count < r->count ? 1 : -1;
+}
+
+// What the bus counts for everybody, counted for who may not read everything.
+static enum peal_err count_readable(struct peal_dead_count *rows, size_t *out_count,
+                                    struct service_call *call, enum peal_dead_group group)
+{
+    struct peal_dead_list list;
+    enum peal_err err = peal_dead_list(&list, call->service->bus, NULL);
+    for (size_t i = 0; !err && i < list.count; i++) {
+        const struct peal_dead_letter *letter = &list.letters[i];
+        const char *const names[] = { letter->reason, peal_event_type(letter->event),
+                                      letter->subscription };
+        if (service_may_read(call, peal_event_type(letter->event))) {
+            count_one(rows, out_count, names[group]);
+        }
+    }
+    if (!err) {
+        peal_dead_list_finish(&list);
+        qsort(rows, *out_count, sizeof *rows, compare_counts);
+    }
+    return err;
+}
+
+static enum peal_err count_rows(struct peal_dead_count *rows, size_t *out_count,
+                                struct service_call *call, enum peal_dead_group group)
+{
+    return call->identity && !auth_is_anybody(call->identity)
+               ? count_readable(rows, out_count, call, group)
+               : peal_dead_count(rows, out_count, call->service->bus, group, ROWS_MAX);
 }
 
 void service_count_dead(struct service_call *call)
@@ -125,9 +186,8 @@ void service_count_dead(struct service_call *call)
     }
     struct peal_dead_count *rows = calloc(ROWS_MAX, sizeof *rows);
     size_t count = 0;
-    enum peal_err err = rows ? peal_dead_count(rows, &count, call->service->bus,
-                                               (enum peal_dead_group)group, ROWS_MAX)
-                             : PEAL_ENOMEM;
+    enum peal_err err =
+        rows ? count_rows(rows, &count, call, (enum peal_dead_group)group) : PEAL_ENOMEM;
     if (err) {
         service_fail(call, err);
         free(rows);
@@ -216,10 +276,42 @@ void service_discard_dead_one(struct service_call *call)
     change_one(call, peal_dead_discard, 204);
 }
 
+// What says of itself that it is JSON shall stay so: else the handler would get what nobody can
+// read, and the letter come back.
+static bool check_data(struct service_call *call, const struct peal_dead_letter *letter)
+{
+    struct ingest_fault fault = { 0 };
+    const struct ingest_text text = { call->body, call->body_size };
+    const char *type = peal_event_content_type(letter->event);
+    struct ingest *ingest = NULL;
+    if (text.size == 0 || !service_is_json(type)) {
+        return true;
+    }
+    if (service_open_ingest(&ingest, call->service)) {
+        service_refuse(call, 503, "nomem", "no memory; try again later");
+        return false;
+    }
+    bool good = ingest_check(ingest, text, &fault);
+    ingest_close(ingest);
+    if (!good) {
+        service_refuse(call, 400, "inval",
+                       "the data is not JSON at byte %zu: %s; the event of dead letter %llu says "
+                       "that it is %s",
+                       fault.offset, fault.reason, (unsigned long long)letter->id, type);
+    }
+    return good;
+}
+
 void service_edit_dead(struct service_call *call)
 {
-    uint64_t id;
-    if (!read_id(call, &id)) {
+    struct peal_dead_list list;
+    if (!find_letter(call, &list)) {
+        return;
+    }
+    uint64_t id = list.letters[0].id;
+    bool good = check_data(call, &list.letters[0]);
+    peal_dead_list_finish(&list);
+    if (!good) {
         return;
     }
     enum peal_err err = peal_dead_edit(call->service->bus, id, call->body, call->body_size);

@@ -30,6 +30,8 @@ struct service_message *service_message_of(struct service_call *call, const char
 // Publishes, waiting for memory if it has to and `patient`. PEAL_EAGAIN: it would have to wait.
 enum peal_err service_publish(struct service *service, const struct peal_message *messages,
                               size_t count, struct peal_receipt *receipts, bool patient);
+// Is data of this content type JSON?
+bool service_is_json(const char *content_type);
 // Does it wait for a disk?
 bool service_waits(const struct service_call *call);
 // {"id": ..., "position": ...}

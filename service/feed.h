@@ -4,7 +4,10 @@
 //
 //     bus worker ─► batch ─► encoded into `pending` ─► loop ─► ops->send ─► connection
 //                     ▲                                                        │ queue
-//                     └── paused while more than FEED_HIGH bytes wait ◄────────┘
+//                     └── paused while more than there is room for waits ◄─────┘
+//
+// Feeds that want the same, from now on, are one subscription (feed_shared.c): what is encoded for
+// one is lent to all of them.
 //
 // A feed is a subscription without a name. A reader that is slow is a subscription that is paused:
 // what it has missed is in the log, and read from there when it goes on. Only what the log has
@@ -20,13 +23,17 @@
 struct service_feed;
 
 struct service_feed_ops {
-    // One event into `out`; on a thread of the bus, one at a time of each feed.
-    void (*encode)(struct net_text *out, const peal_event *event, void *context);
+    // One event into `out`, for whomever; on a thread of the bus.
+    void (*encode)(struct net_text *out, const peal_event *event, struct service *service);
     // Bytes that were encoded, to be sent; *borrowed* for the call. Returns how many wait in the
     // connection now.
     size_t (*send)(const char *bytes, size_t size, void *context);
     // Once a second. May be NULL.
     void (*tick)(void *context);
+    // As `send`, without a copy: the bytes are *borrowed* until `release` is called, on the loop.
+    // NULL: nothing is shared.
+    size_t (*lend)(const char *bytes, size_t size, void (*release)(void *loan), void *loan,
+                   void *context);
 };
 
 struct service_feed_start {
@@ -36,6 +43,10 @@ struct service_feed_start {
     int64_t time_ns;
     peal_filter *filter; // or NULL; its context is the feed's
     uint64_t max_rate;   // events a second; 0: all
+    // The filter asks for nothing but what this one may read (NULL: anything); *borrowed* for the
+    // call. Such a feed can be shared.
+    bool alike;
+    struct auth_identity *identity;
 };
 
 // *Given*: service_feed_close. `context` is *borrowed* until the feed's `gone` has been called.

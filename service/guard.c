@@ -25,7 +25,7 @@ static bool is_listed(const struct service *service, struct net_part origin)
 {
     const struct service_list *origins = service->config ? &service->config->cors_origins : NULL;
     for (size_t i = 0; origins && i < origins->count; i++) {
-        if (net_part_is_word(origin, origins->items[i])) {
+        if (strcmp(origins->items[i], "*") == 0 || net_part_is_word(origin, origins->items[i])) {
             return true;
         }
     }
@@ -180,7 +180,10 @@ static bool check_token(struct service_call *call)
     if (header.size >= sizeof text) {
         return refuse_token(call, "Bearer error=\"invalid_token\"", "no token is that long");
     }
-    (void)snprintf(text, sizeof text, "%.*s", (int)header.size, header.bytes ? header.bytes : "");
+    if (header.size > 0) {
+        memcpy(text, header.bytes, header.size);
+    }
+    text[header.size] = 0;
     switch (auth_find(&call->identity, call->service->auth, header.bytes ? text : NULL)) {
     case AUTH_FOUND:
         return true;

@@ -3,10 +3,13 @@
 // jansson reads; a table says what may stand in an object.
 #include "service/json.h"
 
+#include "net/ingest.h"
+#include "net/words.h"
+
 #include <jansson.h>
 #include <string.h>
 
-enum { DOCUMENT_MAX = 1 << 20 };
+enum { DOCUMENT_MAX = 1 << 20, FIELDS_MAX = 32 };
 
 json_t *service_json_body(struct service_call *call)
 {
@@ -14,6 +17,13 @@ json_t *service_json_body(struct service_call *call)
     if (call->body_size > DOCUMENT_MAX) {
         service_refuse(call, 413, "limit", "a document of this kind has at most %d bytes",
                        DOCUMENT_MAX);
+        return NULL;
+    }
+    // jansson would build what it reads as deep as it goes.
+    unsigned most = atomic_load_explicit(&call->service->json_depth, memory_order_relaxed);
+    if (ingest_depth((struct ingest_text){ call->body, call->body_size }) > most) {
+        service_refuse(call, 400, "limit",
+                       "the body has arrays and objects inside each other more than %u deep", most);
         return NULL;
     }
     if (call->body_size == 0) {
@@ -41,6 +51,19 @@ static const struct service_field *find(const struct service_field *fields, cons
         fields++;
     }
     return fields->name ? fields : NULL;
+}
+
+static void refuse_member(struct service_call *call, const struct service_field *fields,
+                          const char *name)
+{
+    const char *names[FIELDS_MAX];
+    size_t count = 0;
+    for (; fields->name && count < FIELDS_MAX; fields++) {
+        names[count++] = fields->name;
+    }
+    const char *near = words_nearest(name, names, count);
+    service_refuse(call, 400, "inval", "there is no member \"%s\" here%s%s%s", name,
+                   near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 }
 
 static bool read_value(const struct service_field *field, json_t *value, void *out)
@@ -85,7 +108,7 @@ bool service_json_read(struct service_call *call, json_t *object,
     {
         const struct service_field *field = find(fields, name);
         if (!field) {
-            service_refuse(call, 400, "inval", "there is no member \"%s\" here", name);
+            refuse_member(call, fields, name);
             return false;
         }
         if (!read_value(field, value, out)) {

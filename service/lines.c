@@ -222,6 +222,21 @@ static bool refuse_line(struct lines *lines, const char *type)
     return false;
 }
 
+static bool refuse_size(struct lines *lines)
+{
+    if (lines->count > 0) {
+        lines->read -= lines->line_size;
+        lines->line--;
+        return publish_batch(lines);
+    }
+    char sentence[128];
+    (void)snprintf(sentence, sizeof sentence,
+                   "line %llu is longer than the %zu bytes that are taken here",
+                   (unsigned long long)lines->line, lines->service->options.body_max);
+    fail(lines, 413, "limit", sentence);
+    return false;
+}
+
 // One line into the batch. False: it is no event, and all is over.
 static bool take_line(struct lines *lines, struct ingest_text text)
 {
@@ -229,6 +244,9 @@ static bool take_line(struct lines *lines, struct ingest_text text)
     struct peal_message *message = &lines->messages[lines->count];
     if (is_blank(text)) {
         return true;
+    }
+    if (text.size > lines->service->options.body_max) {
+        return refuse_size(lines);
     }
     if (ingest_event(message, lines->ingest, text, NULL, &fault)) {
         message->durability = lines->durability;
@@ -278,7 +296,7 @@ static void go_on(struct lines *lines)
         answer(lines);
     } else if (lines->rest.size > lines->service->options.body_max) {
         lines->line++;
-        fail(lines, 413, "limit", "the line is longer than is taken here");
+        (void)refuse_size(lines); // there is no batch any more
     }
 }
 
@@ -307,7 +325,7 @@ static void on_gone(void *context)
 void service_post_lines(struct service_call *call)
 {
     struct lines *lines = calloc(1, sizeof *lines);
-    if (!lines || ingest_open(&lines->ingest)) {
+    if (!lines || service_open_ingest(&lines->ingest, call->service)) {
         free(lines);
         service_refuse(call, 503, "nomem", "no memory; try again later");
         return;

@@ -74,9 +74,8 @@ static void put_id(struct net_text *out, uint64_t position)
     net_text_add(out, at, (size_t)(end - at));
 }
 
-static void encode(struct net_text *out, const peal_event *event, void *context)
+static void encode(struct net_text *out, const peal_event *event, struct service *service)
 {
-    const struct live *live = context;
     bool gap = strcmp(peal_event_type(event), "$peal.gap") == 0;
     if (gap) {
         net_text_put(out, "event: gap\ndata: ");
@@ -87,7 +86,7 @@ static void encode(struct net_text *out, const peal_event *event, void *context)
     if (gap) {
         net_text_add(out, peal_event_data(event), peal_event_size(event));
     } else {
-        service_encoded_put(live->service->encoded, out, event);
+        service_encoded_put(service->encoded, out, event);
     }
     end_data(out, begun);
 }
@@ -122,6 +121,19 @@ static size_t send_bytes(const char *bytes, size_t size, void *context)
     }
     live->quiet_s = 0;
     net_answer_part(live->request, bytes, size);
+    return net_answer_queued(live->request);
+}
+
+static size_t lend_bytes(const char *bytes, size_t size, void (*release)(void *loan), void *loan,
+                         void *context)
+{
+    struct live *live = context;
+    if (!live->request) {
+        release(loan);
+        return 0;
+    }
+    live->quiet_s = 0;
+    net_answer_lend(live->request, bytes, size, release, loan);
     return net_answer_queued(live->request);
 }
 
@@ -166,7 +178,7 @@ static void on_second(void *context)
 static void begin(struct service_call *call, struct live *live,
                   const struct service_feed_start *start)
 {
-    static const struct service_feed_ops ops = { encode, send_bytes, on_second };
+    static const struct service_feed_ops ops = { encode, send_bytes, on_second, lend_bytes };
     struct net_request *request = call->request;
     if (net_part_is(call->head->method, "HEAD")) { // which has an end
         call->type = "text/event-stream";

@@ -4,6 +4,7 @@
 #include "service/events.h"
 #include "service/metrics.h"
 #include "service/otlp.h"
+#include "service/pulls.h"
 #include "service/webhook.h"
 
 #include <stdlib.h>
@@ -109,12 +110,16 @@ void service_get_metrics(struct service_call *call)
     struct service_metrics_webhook *hooks = gather_webhooks(call->service, &webhooks);
     input.webhooks = hooks;
     input.webhook_count = hooks ? webhooks.count : 0;
+    struct service_metrics_held *held =
+        service_pulls_stats(call->service->pulls, &input.held_count);
+    input.held = held;
     struct service_metrics_tracing tracing;
     if (gather_tracing(call->service, &tracing)) {
         input.tracing = &tracing;
     }
     service_metrics_write(&call->text, &input);
     free_webhooks(hooks, &webhooks);
+    service_pulls_stats_free(held, input.held_count);
     service_metrics_bus_finish(&bus);
     call->type = SERVICE_METRICS_TYPE;
     call->status = 200; // service_answer is for JSON

@@ -19,7 +19,7 @@ void service_get_dashboard(struct service_call *call)
     } else if (!memmem(codings.bytes ? codings.bytes : "", codings.size, "gzip", 4)) {
         service_refuse(call, 406, "unsupported",
                        "the dashboard is sent as gzip only: "
-                       "Accept-Encoding must have it");
+                       "Accept-Encoding must have it (curl --compressed)");
     } else {
         net_text_add(&call->text, service_dashboard, service_dashboard_size);
         call->type = "text/html; charset=utf-8";

@@ -231,7 +231,7 @@ static enum peal_err publish_json(struct service_call *call, struct ingest *inge
 static void publish_json_in_pool(struct service_call *call)
 {
     struct ingest *ingest = NULL;
-    if (ingest_open(&ingest)) {
+    if (service_open_ingest(&ingest, call->service)) {
         service_refuse(call, 503, "nomem", "no memory; try again later");
         return;
     }
@@ -269,7 +269,7 @@ static void publish_extra_in_pool(struct service_call *call)
     (void)publish_extra(call, true); // it has answered
 }
 
-static bool is_json(const char *type)
+bool service_is_json(const char *type)
 {
     size_t size = strcspn(type, "; ");
     return size >= 5 && (strncasecmp(type + size - 5, "/json", 5) == 0 ||
@@ -282,8 +282,10 @@ static void post_data(struct service_call *call)
     struct ingest_fault fault = { 0 };
     struct ingest_text text = { call->body, call->body_size };
     const char *type = call->content_type;
-    bool json = !type || is_json(type);
-    if (json && call->body_size > 0 && !ingest_check(call->service->ingest, text, &fault)) {
+    bool json = !type || service_is_json(type);
+    bool good = !json || text.size == 0 || ingest_check(call->service->ingest, text, &fault);
+    ingest_forget(call->service->ingest);
+    if (!good) {
         service_refuse(call, 400, "inval",
                        "the data is not JSON at byte %zu: %s; say Content-Type: text/plain if it "
                        "is not meant to be",

@@ -9,7 +9,8 @@
 // nothing may wait for a while.
 //
 // Definitions survive a restart in the file subscriptions.json of the service's folder, if it has
-// one; where each is, and its dead letters, the log knows.
+// one; one that cannot be opened again stays there as it is. Where each is, and its dead letters,
+// the log knows. What was settled, and answered, does not come again after a crash.
 //
 // Threads: pulling, settling and removing the loop's only, all else any.
 #ifndef SERVICE_PULLS_H
@@ -21,6 +22,7 @@
 #define SERVICE_PULL_WAIT_MAX 30000 // ms
 #define SERVICE_PULLS_MAX     10000 // subscriptions of this kind
 
+struct service_metrics_held;
 struct service_pulls;
 
 // Where somebody wants to begin, as documents have it, and as the library does.
@@ -46,6 +48,11 @@ bool service_pulls_has(struct service_pulls *pulls, const char *name);
 // is none of that name.
 bool service_pulls_remove(struct service_pulls *pulls, const char *name);
 enum peal_err service_pulls_save(struct service_pulls *pulls); // may wait for a disk
+
+// Those there are, with their numbers, for metrics.h. *Given*: service_pulls_stats_free. NULL:
+// there are none, or no memory for them.
+struct service_metrics_held *service_pulls_stats(struct service_pulls *pulls, size_t *out_count);
+void service_pulls_stats_free(struct service_metrics_held *held, size_t count); // NULL is fine
 
 // The durable subscription of a name, as documents have it (subscriptions.c).
 void service_answer_subscription(struct service_call *call, const char *name, int status);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The pattern is the bus's to look at; the rest is compared here, event by event.
+// The pattern is the bus's to look at; the rest is made ready once and asked of each event.
 #include "service/selection.h"
 
 #include "service/auth.h"
@@ -8,27 +8,11 @@
 #include "service/query.h"
 #include "service/socket.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 // ---- events -------------------------------------------------------------------------------------
-
-static bool matches(const char *wanted, const char *is)
-{
-    return !wanted || strcmp(wanted, is) == 0;
-}
 
 bool service_selects(const struct service_selection *selection, const peal_event *event)
 {
-    uint64_t to = selection->to_position;
-    int64_t from_ns = selection->from_time_ns, to_ns = selection->to_time_ns;
-    return matches(selection->subject, peal_event_subject(event)) &&
-           matches(selection->correlation, peal_event_correlation(event)) &&
-           matches(selection->causation, peal_event_causation(event)) &&
-           matches(selection->source, peal_event_source(event)) &&
-           (!to || peal_event_position(event) < to) &&
-           (!from_ns || peal_event_time(event) >= from_ns) &&
-           (!to_ns || peal_event_time(event) < to_ns) &&
+    return peal_matcher_takes(selection->matcher, event) &&
            (!selection->identity || auth_may_read(selection->identity, peal_event_type(event)));
 }
 
@@ -110,26 +94,25 @@ bool service_has_room(struct service_call *call)
     return true;
 }
 
-static bool copy(char **out, const char *text)
-{
-    *out = text ? strdup(text) : NULL;
-    return *out || !text;
-}
-
 static bool keep(struct service_call *call, struct service_selection *selection,
-                 const struct peal_query *query)
+                 struct peal_query query)
 {
     selection->identity = call->identity ? auth_identity_ref(call->identity) : NULL;
-    selection->to_position = query->to_position;
-    selection->from_time_ns = query->from_time_ns;
-    selection->to_time_ns = query->to_time_ns;
-    if (copy(&selection->subject, query->subject) &&
-        copy(&selection->correlation, query->correlation) &&
-        copy(&selection->causation, query->causation) && copy(&selection->source, query->source)) {
-        return true;
+    query.pattern = NULL;
+    query.filter = NULL; // it asks the call, which ends
+    enum peal_err err = peal_matcher_create(&selection->matcher, &query);
+    if (err) {
+        service_fail(call, err);
     }
-    service_refuse(call, 503, "nomem", "no memory; try again later");
-    return false;
+    return !err;
+}
+
+// Nothing but the type, and who reads, decides.
+static bool is_alike(const struct peal_query *query)
+{
+    return !query->subject && !query->correlation && !query->causation && !query->source &&
+           !query->contains && !query->id && !query->to_position && !query->to_time_ns &&
+           !query->from_time_ns;
 }
 
 bool service_selection_read(struct service_call *call, struct service_selection *selection,
@@ -140,20 +123,17 @@ bool service_selection_read(struct service_call *call, struct service_selection 
         !read_start(call, &query, start) || !check_start(call, start)) {
         return false;
     }
-    if (query.contains) {
-        service_refuse(call, 400, "unsupported",
-                       "contains is for what is in the log already: ask GET /v1/events for it");
+    start->pattern = query.pattern ? query.pattern : "**";
+    if (!keep(call, selection, query)) {
         return false;
     }
-    start->pattern = query.pattern ? query.pattern : "**";
-    return keep(call, selection, &query);
+    start->alike = is_alike(&query);
+    start->identity = selection->identity;
+    return true;
 }
 
 void service_selection_finish(struct service_selection *selection)
 {
     auth_identity_unref(selection->identity);
-    free(selection->subject);
-    free(selection->correlation);
-    free(selection->causation);
-    free(selection->source);
+    peal_matcher_destroy(selection->matcher);
 }

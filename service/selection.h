@@ -7,12 +7,10 @@
 
 #include "service/feed.h"
 
-// What is wanted; NULL and 0: any.
+// What is wanted.
 struct service_selection {
-    char *subject, *correlation, *causation, *source; // its own
-    struct auth_identity *identity;                   // who reads: shared; or NULL
-    uint64_t to_position;
-    int64_t to_time_ns, from_time_ns;
+    peal_matcher *matcher;          // its own: all that was asked but for the pattern
+    struct auth_identity *identity; // who reads: shared; or NULL
 };
 
 // May one more stream or socket be opened? False: the call has failed with a sentence.

@@ -43,17 +43,38 @@ void service_get_types(struct service_call *call)
     service_answer(call, 200);
 }
 
+enum peal_err service_stats(struct peal_bus_stats *out, const struct service *service)
+{
+    enum { OWN = 2 }; // subscriptions that are always there
+    struct peal_bus_stats stats;
+    // These first: what comes in between counts for the bus, and it never has less than they.
+    uint64_t own =
+        service_types_delivered(service->types) + service_binaries_delivered(service->binaries);
+    enum peal_err err = peal_bus_stats(&stats, service->bus);
+    if (!err) {
+        stats.delivered -= own < stats.delivered ? own : stats.delivered;
+        stats.subscriptions -= stats.subscriptions < OWN ? stats.subscriptions : OWN;
+        *out = stats;
+    }
+    return err;
+}
+
+static double rate_of(uint64_t last, uint64_t now, double seconds)
+{
+    return now > last ? (double)(now - last) / seconds : 0;
+}
+
 static void count_rates(struct service *service)
 {
     struct peal_bus_stats stats;
     int64_t now = net_loop_now(service->loop);
-    if (peal_bus_stats(&stats, service->bus)) {
+    if (service_stats(&stats, service)) {
         return;
     }
     double seconds = (double)(now - service->second_ns) / 1e9;
     if (service->second_ns && seconds > 0) {
-        service->publish_rate = (double)(stats.published - service->last.published) / seconds;
-        service->deliver_rate = (double)(stats.delivered - service->last.delivered) / seconds;
+        service->publish_rate = rate_of(service->last.published, stats.published, seconds);
+        service->deliver_rate = rate_of(service->last.delivered, stats.delivered, seconds);
     }
     service->second_ns = now;
     service->last = stats;
@@ -78,6 +99,27 @@ static void set_defaults(struct service_options *options)
     options->body_max = options->body_max ? options->body_max : PEAL_DATA_MAX;
     options->publish_ms = options->publish_ms ? options->publish_ms : 5000;
     options->live_max = options->live_max ? options->live_max : 10000;
+    options->json_depth = options->json_depth ? options->json_depth : 64;
+}
+
+static void set_shared(struct service *service)
+{
+    struct service_options *options = &service->options;
+    set_defaults(options);
+    atomic_store_explicit(&service->json_depth, options->json_depth, memory_order_relaxed);
+    atomic_store_explicit(&service->ready_lag_ms, options->ready_lag_ms, memory_order_relaxed);
+}
+
+enum peal_err service_open_ingest(struct ingest **out, const struct service *service)
+{
+    struct ingest *ingest = NULL;
+    enum peal_err err = ingest_open(&ingest);
+    if (!err) {
+        ingest_limit_depth(ingest,
+                           atomic_load_explicit(&service->json_depth, memory_order_relaxed));
+        *out = ingest;
+    }
+    return err;
 }
 
 enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop *loop,
@@ -91,11 +133,11 @@ enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop 
     service->bus = bus;
     service->loop = loop;
     service->options = options ? *options : (struct service_options){ 0 };
-    set_defaults(&service->options);
+    set_shared(service);
     service->started_ns = net_loop_now(loop);
     service->second = (struct net_timer){ .run = on_second, .context = service };
-    enum peal_err err = ingest_open(&service->ingest);
-    err = err ? err : service_types_open(&service->types, bus);
+    enum peal_err err = service_open_ingest(&service->ingest, service);
+    err = err ? err : service_types_open(&service->types, bus, loop);
     err = err ? err : service_pulls_open(&service->pulls, service, service->options.folder);
     err = err ? err : service_encoded_open(&service->encoded);
     err = err ? err : service_sockets_open(&service->sockets);
@@ -115,6 +157,10 @@ void service_set_limits(struct service *service, const struct service_options *o
     service->options.limits = options->limits;
     service->options.body_max = options->body_max;
     service->options.live_max = options->live_max;
+    service->options.json_depth = options->json_depth;
+    service->options.ready_lag_ms = options->ready_lag_ms;
+    set_shared(service);
+    ingest_limit_depth(service->ingest, service->options.json_depth);
     net_http_set_limits(service->http, &options->limits);
 }
 
@@ -142,6 +188,7 @@ void service_close(struct service *service)
     }
     net_timer_finish(&service->second);
     net_http_close(service->http); // feeds and calls lose their peers
+    service_types_stop(service->types);
     net_loop_settle(service->loop);
     service_sockets_close(service->sockets);
     service_binaries_close(service->binaries);

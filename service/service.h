@@ -26,6 +26,7 @@ struct auth_table;
 struct service_config;
 struct service_encoded;
 struct service_feed;
+struct service_share;
 struct service_otlp;
 struct service_webhooks;
 struct service_pulls;
@@ -39,8 +40,10 @@ struct service_options {
     const char
         *folder;     // for what is to survive a restart and is not in the log; NULL: nothing does
     size_t body_max; // bytes of a body, and of a line of NDJSON; default 64 MiB
-    uint64_t publish_ms; // how long a publisher is slowed before it is told 503; default 5,000
-    unsigned live_max;   // streams and sockets at once; default 10,000
+    uint64_t publish_ms;   // how long a publisher is slowed before it is told 503; default 5,000
+    unsigned live_max;     // streams and sockets at once; default 10,000
+    uint64_t ready_lag_ms; // a subscription may be behind before it is not ready; 0: any time
+    unsigned json_depth;   // of arrays and objects inside each other; default 64
     enum peal_durability durability; // the bus's default
     struct net_http_limits limits;
     peal_log_callback *log;
@@ -60,11 +63,16 @@ struct service {
     struct service_types *types;
     struct service_encoded *encoded; // any thread
     struct service_feed *feeds;
+    struct service_share *shares; // of feeds that want the same
+    size_t feeds_open;            // how many there are
     struct service_pulls *pulls;
     struct service_sockets *sockets;
     struct service_binaries *binaries;
     int64_t started_ns;
-    atomic_bool draining;      // any thread, as are the others that are atomic
+    atomic_bool draining; // any thread, as are the others that are atomic
+    // Of the options: what the pool reads and a reload changes. Relaxed: each stands alone.
+    _Atomic unsigned json_depth;
+    _Atomic uint64_t ready_lag_ms;
     _Atomic size_t feed_count; // a second ago; any thread
     // Rates over the last second.
     struct net_timer second;
@@ -86,6 +94,13 @@ void service_set_limits(struct service *service, const struct service_options *o
 // Takes no more connections, and ends those that are there as their answers do; live ones now.
 void service_drain(struct service *service);
 bool service_is_idle(const struct service *service); // nobody is connected any more
+
+// The bus's numbers without what the service does for itself: counting types, and noticing that
+// there is something to send. Any thread.
+enum peal_err service_stats(struct peal_bus_stats *out, const struct service *service);
+
+// A reader of events that keeps to the limits. *Given*: ingest_close. PEAL_ENOMEM. Any thread.
+enum peal_err service_open_ingest(struct ingest **out, const struct service *service);
 
 void service_say(struct service *service, enum peal_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4))); // any thread

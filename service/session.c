@@ -4,6 +4,9 @@
 // in the order in which they came. So what a client publishes keeps its order, and what it asks
 // after having published sees it.
 //
+// Who publishes, and waits for nobody, need not wait for a job either: if none is at the queue,
+// receive does it.
+//
 // Two locks: `lock` for what is known, `sending` around what is told to the connection, so that
 // nothing is told to one that has gone. Neither is held while the bus is called.
 #include "service/session_inside.h"
@@ -19,6 +22,7 @@ struct service_bytes *service_bytes_create(size_t size)
     if (bytes) {
         atomic_init(&bytes->refs, 1);
         bytes->size = size;
+        bytes->types = NULL;
     }
     return bytes;
 }
@@ -33,6 +37,7 @@ void service_bytes_unref(struct service_bytes *bytes)
 {
     // Release and acquire: the last one frees what all others have read.
     if (bytes && atomic_fetch_sub_explicit(&bytes->refs, 1, memory_order_acq_rel) == 1) {
+        session_types_free(bytes->types);
         free(bytes);
     }
 }
@@ -54,7 +59,7 @@ void session_unref(struct service_session *session)
 {
     if (atomic_fetch_sub_explicit(&session->refs, 1, memory_order_acq_rel) == 1) {
         free_queue(session);
-        free(session->pattern);
+        session_wants_unref(session->wants);
         (void)pthread_mutex_destroy(&session->lock);
         (void)pthread_mutex_destroy(&session->sending);
         free(session);
@@ -81,6 +86,9 @@ void session_send(struct service_session *session, struct service_bytes *message
         return;
     }
     size_t waiting = 0;
+    pthread_mutex_lock(&session->lock);
+    unsigned emptied = session->emptied;
+    pthread_mutex_unlock(&session->lock);
     pthread_mutex_lock(&session->sending);
     if (session->gone) {
         service_bytes_unref(message);
@@ -89,7 +97,9 @@ void session_send(struct service_session *session, struct service_bytes *message
     }
     pthread_mutex_unlock(&session->sending);
     pthread_mutex_lock(&session->lock);
-    session->waiting = waiting;
+    if (emptied == session->emptied) { // else it is old: nobody would tell us again
+        session->waiting = waiting;
+    }
     pthread_mutex_unlock(&session->lock);
 }
 
@@ -136,6 +146,7 @@ void session_refuse(struct service_session *session, uint64_t number, enum peal_
 static void greet(struct service_session *session, const struct pl_protocol_head *head,
                   struct pl_unpack *unpack)
 {
+    char identity[PEAL_LOG_IDENTITY_SIZE] = "";
     (void)pl_unpack_text(unpack); // who it is, for those who look at what is sent
     uint64_t first = 1, end = 1;
     struct pl_pack pack;
@@ -144,6 +155,8 @@ static void greet(struct service_session *session, const struct pl_protocol_head
     pl_pack_text(&pack, "peal/" PEAL_VERSION);
     pl_pack_number(&pack, first);
     pl_pack_number(&pack, end);
+    err = err ? err : peal_log_identity(identity, session->config.bus);
+    pl_pack_text(&pack, identity);
     session->greeted = !err;
     session_answer(session, head->number, err, &pack);
 }
@@ -153,15 +166,30 @@ static void follow(struct service_session *session, const struct pl_protocol_hea
 {
     struct pl_pack pack;
     uint64_t from = pl_unpack_number(unpack), credit = pl_unpack_number(unpack);
-    const char *pattern = pl_unpack_text(unpack);
+    struct session_wants *wants = NULL;
     if (unpack->bad || from == 0 || credit > INT64_MAX / 2) {
         session_refuse(session, head->number, PEAL_EINVAL,
                        "a request to follow that makes no sense");
         return;
     }
+    enum peal_err err = session_wants_read(&wants, unpack);
+    err = err ? err : session_follow(session, from, (int64_t)credit, wants);
     pl_pack_begin(&pack, &pl_seams_real);
-    session_answer(session, head->number, session_follow(session, from, (int64_t)credit, pattern),
-                   &pack);
+    session_answer(session, head->number, err, &pack);
+}
+
+// Other patterns, from what is sent next on.
+static void want(struct service_session *session, const struct pl_protocol_head *head,
+                 struct pl_unpack *unpack)
+{
+    struct pl_pack pack;
+    struct session_wants *wants = NULL;
+    enum peal_err err = session_wants_read(&wants, unpack);
+    if (!err) {
+        session_want(session, wants);
+    }
+    pl_pack_begin(&pack, &pl_seams_real);
+    session_answer(session, head->number, err, &pack);
 }
 
 static void tell_ends(struct service_session *session, const struct pl_protocol_head *head)
@@ -198,10 +226,13 @@ static void do_request(struct service_session *session, const struct session_req
         greet(session, &head, &unpack);
         break;
     case PL_PROTOCOL_PUBLISH:
-        session_publish(session, &head, request);
+        session_publish(session, &head, request->bytes, request->size);
         break;
     case PL_PROTOCOL_FOLLOW:
         follow(session, &head, &unpack);
+        break;
+    case PL_PROTOCOL_WANT:
+        want(session, &head, &unpack);
         break;
     case PL_PROTOCOL_CREDIT:
         session_credit(session, (int64_t)(pl_unpack_number(&unpack) & INT32_MAX));
@@ -286,14 +317,28 @@ enum peal_err service_session_open(struct service_session **out,
     return PEAL_OK;
 }
 
+// True: it was done. Nobody else takes requests meanwhile, since none are added.
+static bool do_at_once(struct service_session *session, const struct pl_protocol_head *head,
+                       const void *bytes, size_t size)
+{
+    pthread_mutex_lock(&session->lock);
+    bool alone = !session->serving && !session->closed && session->greeted;
+    pthread_mutex_unlock(&session->lock);
+    return alone && session_publish_at_once(session, head, bytes, size);
+}
+
 enum service_reception service_session_receive(struct service_session *session, const void *bytes,
                                                size_t size)
 {
     struct pl_protocol_head head;
-    struct session_request *request =
-        pl_protocol_head_read(&head, bytes, size) && head.kind < PL_PROTOCOL_ANSWER
-            ? malloc(sizeof *request + size)
-            : NULL;
+    if (!pl_protocol_head_read(&head, bytes, size) || head.kind >= PL_PROTOCOL_ANSWER) {
+        return SERVICE_BREACH;
+    }
+    if (session->config.at_once && head.kind == PL_PROTOCOL_PUBLISH &&
+        do_at_once(session, &head, bytes, size)) {
+        return SERVICE_GO_ON;
+    }
+    struct session_request *request = malloc(sizeof *request + size);
     if (!request) {
         return SERVICE_BREACH;
     }
@@ -318,6 +363,7 @@ void service_session_writable(struct service_session *session)
 {
     pthread_mutex_lock(&session->lock);
     session->waiting = 0;
+    session->emptied++;
     session_nudge(session);
     pthread_mutex_unlock(&session->lock);
 }

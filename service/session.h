@@ -5,13 +5,18 @@
 // WebSocket, and is handed what is to be sent.
 //
 //     connection ─► service_session_receive ─► queue ─► work: one request after the other ─► bus
-//         ▲                                                          │
+//         ▲                 └── what is published and waits for no disk: at once ──────────► bus
+//         │                                                          │
 //         └──────────────── send ◄──── answers ◄────────────────────┘
 //                             ▲
-//                             └──── what is followed: work again, whenever the feed rings
+//                             └──── what is followed: whenever the feed rings
 //
 // The feed is shared by all sessions of a bus. What several follow is encoded once: a message that
 // all of them may read is one piece of memory, which each of them sends.
+//
+// Where `soon` says so, an event takes no other thread than that of the connections: it is
+// published as it comes, and read for those who follow when all that came has been. Whoever has to
+// wait for a disk, for memory, or is behind, does it in a job.
 //
 // Threads. receive, writable and close belong to the thread that has the connection, which none of
 // them keeps for long. `send` and `drained` are called by any thread, one at a time for a session,
@@ -34,6 +39,7 @@
 struct service_bytes {
     atomic_uint refs;
     size_t size;
+    struct session_types *types; // of the events in it, for who sends a part; NULL: it has none
     char bytes[];
 };
 
@@ -48,6 +54,7 @@ struct service_session;
 struct service_rights {
     bool (*may_publish)(void *context, const char *type);
     bool (*may_read)(void *context, const char *type);
+    bool (*may_read_all)(void *context); // whatever type, now? NULL: each is asked for
     void *context;
     // It may not: pause, resume, move and forget durable names, and see them; mend dead letters,
     // cancel what is scheduled, read the statistics.
@@ -68,14 +75,20 @@ struct service_session_config {
     // Has `run(job)` called by another thread, one that may wait, once, soon. Any thread; it must
     // not wait for a job, nor call the session.
     void (*work)(void *context, void (*run)(void *job), void *job);
-    void *context; // of all three, *borrowed* until close has returned; of `work` until the job ran
+    // The same by the thread of the connection, for what does not wait. NULL: `work` has it done.
+    void (*soon)(void *context, void (*run)(void *job), void *job);
+    void *context; // of all four, *borrowed* until close has returned; of jobs until they ran
 
-    size_t waiting_max; // 0: SERVICE_WAITING_MAX
+    size_t waiting_max;  // 0: SERVICE_WAITING_MAX
+    bool at_once;        // receive may publish what waits for no disk
+    uint64_t publish_ms; // how long a publisher is slowed before it is refused; 0: not at all
 };
 
 // Closing waits, a quarter of a second at most, for threads that serve durable names.
 enum peal_err service_tail_open(struct service_tail **out, peal_bus *bus);
 void service_tail_close(struct service_tail *feed); // NULL is fine
+// Events its own subscription was given, by which it notices that there are some. Any thread.
+uint64_t service_tail_delivered(const struct service_tail *feed);
 
 enum peal_err service_session_open(struct service_session **out,
                                    const struct service_session_config *config);

@@ -135,6 +135,8 @@ static enum peal_err call_look(const struct call *call)
     uint64_t position = pl_unpack_number(call->in);
     enum peal_err err =
         call->in->bad ? say_bad() : peal_name_look(&found, call->bus, name, position);
+    // What it says to be done stays so, whatever becomes of this process.
+    err = err || found.state != PEAL_STANDS_DONE ? err : peal_name_save(call->bus, name);
     pl_pack_number(call->out, found.state);
     pl_pack_number(call->out, found.attempts);
     pl_pack_number(call->out, (uint64_t)found.due_ns);

@@ -5,8 +5,14 @@
 //     a publish ─► the feed's bell, an inline handler ─► idle sessions: a job each
 //     job: chunk at its cursor ─► send ─► chunk behind it ─► ... ─► idle, or stalled
 //
+// Who is idle has come to the end of the log: what is new to it is in memory, and is read by the
+// thread of the connection (`soon`), SOON_CHUNKS of it. Who is further behind, or was stalled, may
+// have to read a disk, and does it in the pool (`work`).
+//
 // The newest chunks are kept, so that of all who follow at the log's end one encodes and the others
-// send the same bytes. Who is behind reads for itself until it comes to a chunk.
+// send the same bytes. Who is behind reads for itself until it comes to a chunk. Whoever came to
+// the end notes how often the bell had rung before: until it rings again, nobody else needs to
+// look.
 //
 // What must stay true: who goes idle looks once more at how often the bell has rung. Who rings
 // counts first and then looks who is idle. Both steps are sequentially consistent, so one of the
@@ -19,15 +25,17 @@
 #include "base/error.h"
 
 #include <limits.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define CHUNK_BYTES 262144
+#define CHUNK_FIRST 4096 // of most chunks this is enough; else they have room for all
 #define CHUNKS      64
+#define SOON_CHUNKS 4
 
 struct chunk {
     uint64_t first, next; // positions
+    uint64_t gone;        // of the first ones, those that were forgotten
     struct service_bytes *message;
 };
 
@@ -46,21 +54,29 @@ struct service_tail {
     pthread_mutex_t encoding; // guards the chunks; held while one is encoded
     struct chunk chunks[CHUNKS];
     size_t newest, count; // the newest is at `newest`
+    uint64_t ended_at,
+        ended_rung; // there was nothing from here on, when the bell had rung so often
 };
 
 static void pump(void *job);
+static void pump_soon(void *job);
 
 // ---- waking -------------------------------------------------------------------------------------
 
 // With session->lock.
 static void begin_pump(struct service_session *session)
 {
-    if (session->pump == PUMP_IDLE) {
+    bool at_end = session->pump == PUMP_IDLE;
+    if (at_end) {
         atomic_fetch_sub_explicit(&session->config.feed->idle, 1, memory_order_seq_cst);
     }
     session->pump = PUMP_RUNS;
     session_ref(session);
-    session->config.work(session->config.context, pump, session);
+    if (at_end && session->config.soon) {
+        session->config.soon(session->config.context, pump_soon, session);
+    } else {
+        session->config.work(session->config.context, pump, session);
+    }
 }
 
 void session_nudge(struct service_session *session)
@@ -117,6 +133,13 @@ enum peal_err service_tail_open(struct service_tail **out, peal_bus *bus)
     return PEAL_OK;
 }
 
+uint64_t service_tail_delivered(const struct service_tail *feed)
+{
+    struct peal_subscription_stats stats = { .delivered = 0 };
+    (void)peal_subscription_stats(&stats, feed->bell); // 0 if it cannot be said
+    return stats.delivered;
+}
+
 void service_tail_close(struct service_tail *feed)
 {
     if (!feed) {
@@ -166,8 +189,10 @@ enum peal_err session_ends(peal_bus *bus, uint64_t *out_first, uint64_t *out_end
 struct encoding {
     const struct service_session *session; // whose rights count; NULL: everybody's
     struct service_bytes *message;
-    size_t room;      // the message's size is what is used of it
-    uint64_t skipped; // forgotten before it could be read
+    size_t room;    // the message's size is what is used of it
+    uint64_t first; // position of the first event that was read; 0: there was none
+    uint64_t gone;  // positions below it were forgotten, or cannot be read; 0: none
+    bool at_end;    // there was nothing more
 };
 
 static enum peal_err reserve(struct encoding *encoding, size_t more)
@@ -177,7 +202,8 @@ static enum peal_err reserve(struct encoding *encoding, size_t more)
         return PEAL_OK;
     }
     size_t used = message ? message->size : PL_EVENTS_HEAD;
-    size_t room = encoding->room * 2 > used + more ? encoding->room * 2 : used + more;
+    size_t room = message ? CHUNK_BYTES + CHUNK_FIRST : CHUNK_FIRST; // grows once, as a rule
+    room = room > encoding->room && room > used + more ? room : (used + more) * 2;
     struct service_bytes *grown = realloc(message, sizeof *grown + room);
     if (!grown) {
         return PEAL_ENOMEM;
@@ -185,6 +211,7 @@ static enum peal_err reserve(struct encoding *encoding, size_t more)
     if (!message) {
         atomic_init(&grown->refs, 1);
         grown->size = PL_EVENTS_HEAD;
+        grown->types = NULL;
     }
     encoding->message = grown;
     encoding->room = room;
@@ -200,9 +227,11 @@ static enum peal_err encode_one(struct encoding *encoding, const peal_event *eve
             peal_event_encode(event, message ? message->bytes + message->size : NULL, left);
         if (message && needed <= left) {
             message->size += needed;
-            return PEAL_OK;
+            bool noted = encoding->session || // it has been asked for already
+                         session_types_note(&message->types, peal_event_type(event), message->size);
+            return noted ? PEAL_OK : PEAL_ENOMEM;
         }
-        enum peal_err err = reserve(encoding, needed > 4096 ? needed : 4096);
+        enum peal_err err = reserve(encoding, needed);
         if (err) {
             return err;
         }
@@ -216,10 +245,12 @@ static enum peal_err encode_all(struct encoding *encoding, uint64_t *out_next, p
     const peal_event *event;
     enum peal_err err = PEAL_OK;
     while (!err && (!encoding->message || encoding->message->size < bytes_max)) {
+        uint64_t skipped = peal_reader_skipped(reader);
         err = peal_reader_next(&event, reader);
-        if (err) {
-            break;
+        if (err || (encoding->first && peal_reader_skipped(reader) > skipped)) {
+            break; // who reads on from here begins with a hole
         }
+        encoding->first = encoding->first ? encoding->first : peal_event_position(event);
         if (!encoding->session || session_may_read(encoding->session, peal_event_type(event))) {
             err = encode_one(encoding, event);
         }
@@ -227,7 +258,36 @@ static enum peal_err encode_all(struct encoding *encoding, uint64_t *out_next, p
             *out_next = peal_event_position(event) + 1;
         }
     }
-    return err == PEAL_ENOTFOUND ? PEAL_OK : err;
+    encoding->at_end = err == PEAL_ENOTFOUND;
+    return encoding->at_end ? PEAL_OK : err;
+}
+
+// Gives back what is not used: chunks are kept.
+static void trim(struct encoding *encoding)
+{
+    struct service_bytes *message = encoding->message;
+    if (message && encoding->room > 2 * message->size) {
+        message = realloc(message, sizeof *message + message->size);
+        encoding->message = message ? message : encoding->message;
+    }
+}
+
+// Up to where what begins at a position was forgotten before it could be read; 0: it was not.
+static uint64_t find_gone(peal_bus *bus, const struct encoding *encoding, uint64_t from,
+                          uint64_t skipped)
+{
+    uint64_t first = 0, end = 0;
+    if (encoding->first <= from) { // also if there is none: what is gone is told with the next
+        return 0;
+    }
+    if (skipped > 0) {
+        return encoding->first;
+    }
+    // Else it may be that nobody wants what was there, or that it was erased.
+    if (session_ends(bus, &first, &end) || first <= from) {
+        return 0;
+    }
+    return first < encoding->first ? first : encoding->first;
 }
 
 // What is published so far survives this process, if the log does at all.
@@ -246,10 +306,10 @@ static enum peal_err encode(struct service_bytes **out, uint64_t *out_next, peal
     enum peal_err err = peal_reader_open(&reader, bus, query);
     err = err ? err : make_safe(bus); // what the reader sees, and what came since
     err = err ? err : encode_all(encoding, &next, reader, bytes_max);
-    encoding->skipped = peal_reader_skipped(reader);
+    encoding->gone = err ? 0 : find_gone(bus, encoding, *out_next, peal_reader_skipped(reader));
     peal_reader_close(reader);
     if (err) {
-        free(encoding->message);
+        service_bytes_unref(encoding->message);
         return err;
     }
     if (encoding->message) {
@@ -259,6 +319,7 @@ static enum peal_err encode(struct service_bytes **out, uint64_t *out_next, peal
         pl_events_head_write(encoding->message->bytes + PL_PROTOCOL_HEAD, &more);
     }
     *out_next = next;
+    trim(encoding);
     *out = encoding->message;
     return PEAL_OK;
 }
@@ -289,7 +350,7 @@ enum peal_err session_find(struct service_bytes **out, struct service_session *s
     *out_cursor = peal_reader_cursor(reader);
     peal_reader_close(reader);
     if (err && err != PEAL_ENOTFOUND) {
-        free(encoding.message);
+        service_bytes_unref(encoding.message);
         return err;
     }
     *out = encoding.message;
@@ -320,39 +381,71 @@ static const struct chunk *find_chunk(struct service_tail *feed, uint64_t positi
     return NULL;
 }
 
-static void keep_chunk(struct service_tail *feed, uint64_t first, uint64_t next,
-                       struct service_bytes *message)
+static void keep_chunk(struct service_tail *feed, const struct chunk *given)
 {
     feed->newest = (feed->newest + 1) % CHUNKS;
     feed->count = feed->count < CHUNKS ? feed->count + 1 : CHUNKS;
     struct chunk *chunk = chunk_at(feed, 0);
     service_bytes_unref(chunk->message);
-    service_bytes_ref(message);
-    *chunk = (struct chunk){ first, next, message };
+    service_bytes_ref(given->message);
+    *chunk = *given;
+}
+
+// A look at what comes at a position.
+struct look {
+    uint64_t rung; // how often the bell had before
+    bool soon;     // it must not wait for who reads a disk
+    bool later;    // it would have to
+    bool at_end;   // there was nothing more
+    uint64_t gone; // positions below it were forgotten, or cannot be read; 0: none
+};
+
+// What nobody else has encoded. With feed->encoding.
+static enum peal_err new_chunk(struct service_bytes **out, uint64_t *out_next, uint64_t end,
+                               struct service_tail *feed, struct look *look)
+{
+    const uint64_t cursor = *out_next;
+    const struct peal_query query = { .from_position = cursor, .to_position = end };
+    struct encoding encoding = { .session = NULL };
+    enum peal_err err = encode(out, out_next, feed->bus, &query, &encoding, CHUNK_BYTES);
+    look->gone = encoding.gone;
+    look->at_end = !err && encoding.at_end && end == 0;
+    if (look->at_end) {
+        feed->ended_at = *out_next;
+        feed->ended_rung = look->rung;
+    }
+    bool newest = feed->count == 0 || chunk_at(feed, 0)->next <= cursor;
+    if (!err && *out && newest) {
+        keep_chunk(feed, &(struct chunk){ cursor, *out_next, encoding.gone, *out });
+    }
+    return err;
 }
 
 // What comes at a position, for all to share; as session_encode.
 static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
-                                  struct service_tail *feed, uint64_t *out_skipped)
+                                  struct service_tail *feed, struct look *look)
 {
     enum peal_err err = PEAL_OK;
     uint64_t end, next = *cursor;
     struct service_bytes *message = NULL;
-    pthread_mutex_lock(&feed->encoding);
+    if (look->soon && pthread_mutex_trylock(&feed->encoding)) {
+        look->later = true;
+        return PEAL_OK;
+    }
+    if (!look->soon) {
+        pthread_mutex_lock(&feed->encoding);
+    }
     const struct chunk *chunk = find_chunk(feed, *cursor, &end);
     if (chunk) {
         message = chunk->message;
         service_bytes_ref(message);
         next = chunk->next;
+        look->gone = chunk->gone;
+        look->at_end = next == feed->ended_at && look->rung == feed->ended_rung;
+    } else if (*cursor == feed->ended_at && look->rung == feed->ended_rung) {
+        look->at_end = true;
     } else {
-        const struct peal_query query = { .from_position = *cursor, .to_position = end };
-        struct encoding encoding = { .session = NULL };
-        err = encode(&message, &next, feed->bus, &query, &encoding, CHUNK_BYTES);
-        *out_skipped = encoding.skipped;
-        bool newest = feed->count == 0 || chunk_at(feed, 0)->next <= *cursor;
-        if (!err && message && newest) {
-            keep_chunk(feed, *cursor, next, message);
-        }
+        err = new_chunk(&message, &next, end, feed, look);
     }
     pthread_mutex_unlock(&feed->encoding);
     if (!err) {
@@ -364,39 +457,16 @@ static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
 
 // ---- the pump -----------------------------------------------------------------------------------
 
-static enum peal_err next_chunk(struct service_session *session, struct service_bytes **out,
-                                uint64_t *cursor, uint64_t *out_skipped)
+// What the log has forgotten before it could be sent: up to here. In its place among what is sent.
+static void tell_gone(struct service_session *session, uint64_t gone)
 {
-    *out = NULL;
-    if (!session->pattern && !session->config.rights.may_read) {
-        return shared_chunk(out, cursor, session->config.feed, out_skipped);
-    }
-    const struct peal_query query = { .from_position = *cursor, .pattern = session->pattern };
-    struct encoding encoding = { .session = session };
-    enum peal_err err = encode(out, cursor, session->config.bus, &query, &encoding, CHUNK_BYTES);
-    *out_skipped = encoding.skipped;
-    return err;
-}
-
-// Says what the log has forgotten before it could be sent.
-static void say_skipped(struct service_session *session, uint64_t skipped, uint64_t from)
-{
-    char text[160];
-    struct pl_pack pack;
-    (void)snprintf(text, sizeof text,
-                   "%llu events from position %llu on were forgotten before they could be sent: "
-                   "this client is too slow for what the service keeps",
-                   (unsigned long long)skipped, (unsigned long long)from); // fits
-    pl_pack_begin(&pack, &pl_seams_real);
-    pl_pack_number(&pack, PEAL_LEVEL_WARNING);
-    pl_pack_text(&pack, text);
-    struct service_bytes *message = pack.failed ? NULL : service_bytes_create(pack.size);
+    struct service_bytes *message = service_bytes_create(PL_PROTOCOL_HEAD + sizeof gone);
     if (message) {
-        memcpy(message->bytes, pack.bytes, pack.size);
-        pl_protocol_head_write(message->bytes, &(struct pl_protocol_head){ PL_PROTOCOL_SAY, 0, 0 });
+        pl_protocol_head_write(message->bytes,
+                               &(struct pl_protocol_head){ PL_PROTOCOL_GONE, 0, 0 });
+        memcpy(message->bytes + PL_PROTOCOL_HEAD, &gone, sizeof gone);
     }
     session_send(session, message);
-    pl_pack_finish(&pack);
 }
 
 // An EVENTS without events: so far was looked.
@@ -428,84 +498,104 @@ static bool rest(struct service_session *session, uint64_t rung, bool failed)
     return more;
 }
 
-// One look at the log. False: the job is over.
-static bool pump_once(struct service_session *session)
+enum step { STEP_OVER = 0, STEP_MORE, STEP_LATER };
+
+// False: it is closed, or stalled.
+static bool can_go_on(struct service_session *session, uint64_t *out_owed)
 {
-    struct service_tail *feed = session->config.feed;
     pthread_mutex_lock(&session->lock);
     bool can = session->credit > 0 && session->waiting <= session->config.waiting_max;
     bool closed = session->closed;
-    uint64_t owed = session->owed;
+    *out_owed = session->owed;
     if (!can) {
         session->pump = PUMP_STALLED;
     }
     pthread_mutex_unlock(&session->lock);
-    if (!can || closed) {
-        return false;
+    return can && !closed;
+}
+
+// One look at the log. It is sent before anybody else may look for this session.
+static enum step pump_once(struct service_session *session, bool soon)
+{
+    struct service_tail *feed = session->config.feed;
+    uint64_t owed, cursor = session->cursor;
+    if (!can_go_on(session, &owed)) {
+        return STEP_OVER;
     }
-    uint64_t rung = atomic_load_explicit(&feed->rung, memory_order_seq_cst);
-    uint64_t cursor = session->cursor;
     struct service_bytes *message = NULL;
-    uint64_t skipped = 0;
-    enum peal_err err = next_chunk(session, &message, &cursor, &skipped);
-    if (!err && skipped > 0) {
-        say_skipped(session, skipped, session->cursor);
+    struct look look = { .rung = atomic_load_explicit(&feed->rung, memory_order_seq_cst),
+                         .soon = soon };
+    enum peal_err err = shared_chunk(&message, &cursor, feed, &look);
+    if (look.later) {
+        return STEP_LATER;
+    }
+    err = err ? err : session_sift(&message, session);
+    cursor = err ? session->cursor : cursor;
+    if (!err && look.gone > 0) {
+        tell_gone(session, look.gone);
     }
     bool nothing = !message && cursor == session->cursor;
     if (!err && nothing && owed > cursor) {
         cursor = owed; // what was owed was there when we looked, and has no event
         message = tell_next(cursor);
+        look.at_end = false;
         nothing = false;
     } else if (!err && !message && !nothing) {
         message = tell_next(cursor);
     }
+    int64_t size = message ? (int64_t)message->size : 0;
+    session_send(session, message);
     pthread_mutex_lock(&session->lock);
     session->cursor = cursor;
-    session->credit -= message ? (int64_t)message->size : 0;
+    session->credit -= size;
     // What cannot be read now is tried again when the bell next rings.
-    bool more = nothing || err ? rest(session, rung, err != PEAL_OK) : true;
+    bool rests = nothing || err || look.at_end;
+    bool more = rests ? rest(session, look.rung, err != PEAL_OK) : true;
     pthread_mutex_unlock(&session->lock);
-    session_send(session, message);
-    return more;
+    return more ? STEP_MORE : STEP_OVER;
 }
 
 static void pump(void *job)
 {
     struct service_session *session = job;
-    while (pump_once(session)) {
+    while (pump_once(session, false) == STEP_MORE) {
     }
     session_unref(session);
 }
 
-// ---- what is asked ------------------------------------------------------------------------------
-
-static enum peal_err check_pattern(peal_bus *bus, const char *pattern)
+static void pump_soon(void *job)
 {
-    const struct peal_query query = { .pattern = pattern };
-    peal_reader *reader = NULL;
-    enum peal_err err = pattern ? peal_reader_open(&reader, bus, &query) : PEAL_OK;
-    peal_reader_close(reader);
-    return err;
+    struct service_session *session = job;
+    enum step step = STEP_MORE;
+    for (int i = 0; i < SOON_CHUNKS && step == STEP_MORE; i++) {
+        step = pump_once(session, true);
+    }
+    if (step == STEP_OVER) {
+        session_unref(session);
+    } else {
+        session->config.work(session->config.context, pump, session);
+    }
 }
 
+// ---- what is asked ------------------------------------------------------------------------------
+
 enum peal_err session_follow(struct service_session *session, uint64_t from, int64_t credit,
-                             const char *pattern)
+                             struct session_wants *wants)
 {
     struct service_tail *feed = session->config.feed;
-    char *copy = pattern ? strdup(pattern) : NULL;
     uint64_t first = 0, end = 0;
-    enum peal_err err = check_pattern(session->config.bus, pattern);
-    err = err ? err : session_ends(session->config.bus, &first, &end);
-    if (err || (pattern && !copy)) {
-        free(copy);
-        return err ? err : pl_fail(PEAL_ENOMEM, "no memory to follow");
+    enum peal_err err = session_ends(session->config.bus, &first, &end);
+    if (err) {
+        session_wants_unref(wants);
+        return err;
     }
     (void)first; // what is gone is passed over by the reader
     pthread_mutex_lock(&feed->lock);
     pthread_mutex_lock(&session->lock);
     bool fresh = session->pump == PUMP_NONE && !session->closed;
+    struct session_wants *unused = fresh ? session->wants : wants; // it may have said so before
     if (fresh) {
-        session->pattern = copy;
+        session->wants = wants;
         session->cursor = from;
         session->credit = credit;
         session->owed = end;
@@ -514,11 +604,8 @@ enum peal_err session_follow(struct service_session *session, uint64_t from, int
     }
     pthread_mutex_unlock(&session->lock);
     pthread_mutex_unlock(&feed->lock);
-    if (!fresh) {
-        free(copy);
-        return pl_fail(PEAL_ESTATE, "a connection follows once");
-    }
-    return PEAL_OK;
+    session_wants_unref(unused);
+    return fresh ? PEAL_OK : pl_fail(PEAL_ESTATE, "a connection follows once");
 }
 
 void session_unfollow(struct service_session *session)

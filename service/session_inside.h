@@ -41,9 +41,10 @@ struct service_session {
     bool broken; // by a breach: nothing more is taken
     enum session_pump pump;
     int64_t credit;
-    uint64_t owed;  // the client waits until it was told of all below
-    size_t waiting; // bytes, as the last send said
-    char *pattern;  // NULL: everything
+    uint64_t owed;               // the client waits until it was told of all below
+    size_t waiting;              // bytes, as the last send said
+    unsigned emptied;            // how often they were sent
+    struct session_wants *wants; // a reference; NULL: everything
     struct pl_list names;
 
     pthread_mutex_t sending; // held around `send` and `drained`; guards `gone`
@@ -78,9 +79,9 @@ struct service_bytes *service_bytes_create(size_t size); // NULL: no memory
 
 // ---- session_feed.c -----------------------------------------------------------------------------
 
-// The session follows from a position on. PEAL_ESTATE, PEAL_EPATTERN, ...
+// The session follows from a position on; what it wants is *taken*. PEAL_ESTATE: it does already.
 enum peal_err session_follow(struct service_session *session, uint64_t from, int64_t credit,
-                             const char *pattern);
+                             struct session_wants *wants);
 void session_unfollow(struct service_session *session);
 void session_credit(struct service_session *session, int64_t more);
 // It may be able to go on. With session->lock.
@@ -101,10 +102,36 @@ enum peal_err session_find(struct service_bytes **out, struct service_session *s
 
 enum peal_err session_ends(peal_bus *bus, uint64_t *out_first, uint64_t *out_end);
 
+// ---- session_sift.c -----------------------------------------------------------------------------
+
+struct session_types; // of the events in a message
+struct session_wants; // what a client follows
+
+// The events of a message are of this type up to here, from where they were noted last. False: no
+// memory.
+bool session_types_note(struct session_types **types, const char *type, size_t end);
+void session_types_free(struct session_types *types); // NULL is fine
+
+// Reads a list of patterns. *out NULL: all. PEAL_EINVAL, PEAL_EPATTERN, PEAL_ELIMIT, PEAL_ENOMEM.
+enum peal_err session_wants_read(struct session_wants **out, struct pl_unpack *unpack);
+void session_wants_unref(struct session_wants *wants); // NULL is fine
+
+// From now on the session wants this; *taken*.
+void session_want(struct service_session *session, struct session_wants *wants);
+
+// Leaves of a message what the session wants and may read; it may be another one then. The pump's
+// alone, after it has read: so who changes what is wanted knows that what was left out by the
+// patterns before was in the log before the change. PEAL_ENOMEM: it is NULL.
+enum peal_err session_sift(struct service_bytes **message, struct service_session *session);
+
 // ---- session_publish.c --------------------------------------------------------------------------
 
 void session_publish(struct service_session *session, const struct pl_protocol_head *head,
-                     const struct session_request *request);
+                     const char *bytes, size_t size);
+
+// The same without waiting, on any thread. False: nothing was done, it has to wait or is refused.
+bool session_publish_at_once(struct service_session *session, const struct pl_protocol_head *head,
+                             const char *bytes, size_t size);
 
 // ---- session_named.c ----------------------------------------------------------------------------
 

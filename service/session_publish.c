@@ -12,8 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-#define PAIRS 1024 // of a block
+#define PAIRS    1024 // of a block
+#define PAUSE_NS 2000000
 
 struct pairs {
     struct pairs *before;
@@ -78,10 +80,9 @@ static bool provide_pairs(struct order *order)
 }
 
 // PEAL_EINVAL: what came makes no sense. PEAL_ENOMEM.
-static enum peal_err read_all(struct order *order, const struct session_request *request)
+static enum peal_err read_all(struct order *order, const char *bytes, size_t size)
 {
-    struct pl_unpack unpack = { request->bytes + PL_PUBLISH_HEAD, request->size - PL_PUBLISH_HEAD,
-                                false };
+    struct pl_unpack unpack = { bytes + PL_PUBLISH_HEAD, size - PL_PUBLISH_HEAD, false };
     unsigned count = order->head.count;
     order->messages = malloc(count * sizeof *order->messages);
     order->receipts = malloc(count * sizeof *order->receipts);
@@ -104,6 +105,8 @@ static enum peal_err read_all(struct order *order, const struct session_request 
 
 // ---- rights -------------------------------------------------------------------------------------
 
+static const char forbidden[] = "this client may not publish events of that type";
+
 // Messages that may not be published are out of the order. How many are left.
 static size_t check_rights(struct order *order, bool *pending)
 {
@@ -119,7 +122,10 @@ static size_t check_rights(struct order *order, bool *pending)
         pending[i] = may;
         left += may;
         if (!may) {
-            note(order, i, PEAL_EREFUSED, "this client may not publish events of that type");
+            char sentence[PEAL_TYPE_MAX + 64];
+            (void)snprintf(sentence, sizeof sentence, "this client may not publish %.*s",
+                           PEAL_TYPE_MAX, type);
+            note(order, i, PEAL_EREFUSED, sentence);
         }
     }
     return left;
@@ -222,17 +228,51 @@ static enum peal_err look_for(struct order *order, bool *pending)
 
 // ---- publishing ---------------------------------------------------------------------------------
 
+static int64_t now_ms(void)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000LL + now.tv_nsec / 1000000;
+}
+
+static enum peal_err publish_now(struct order *order, const struct peal_message *messages,
+                                 size_t count)
+{
+    peal_bus *bus = order->session->config.bus;
+    return count == 1 ? peal_publish(bus, messages, order->receipts)
+                      : peal_publish_batch(bus, messages, count, order->receipts);
+}
+
+static bool is_closed(struct service_session *session)
+{
+    pthread_mutex_lock(&session->lock);
+    bool closed = session->closed;
+    pthread_mutex_unlock(&session->lock);
+    return closed;
+}
+
+// A publisher that outruns those who read is slowed, not refused.
+static enum peal_err publish_patiently(struct order *order, const struct peal_message *messages,
+                                       size_t count)
+{
+    enum peal_err err = publish_now(order, messages, count);
+    int64_t until = err == PEAL_EAGAIN ? now_ms() + (int64_t)order->session->config.publish_ms : 0;
+    while (err == PEAL_EAGAIN && now_ms() < until && !is_closed(order->session)) {
+        const struct timespec pause = { .tv_nsec = PAUSE_NS };
+        (void)nanosleep(&pause, NULL);
+        err = publish_now(order, messages, count);
+    }
+    return err;
+}
+
 static void publish_each(struct order *order, const bool *pending)
 {
     for (unsigned i = 0; i < order->head.count; i++) {
-        struct peal_receipt receipt;
-        enum peal_err err =
-            pending[i] ? peal_publish(order->session->config.bus, &order->messages[i], &receipt)
-                       : PEAL_OK;
+        enum peal_err err = pending[i] ? publish_patiently(order, &order->messages[i], 1) : PEAL_OK;
         if (err) {
             note(order, i, err, peal_error_sentence());
         } else if (pending[i]) {
-            note_receipt(order, i, &receipt);
+            note_receipt(order, i, order->receipts);
         }
     }
 }
@@ -264,8 +304,7 @@ static bool publish_together(struct order *order, const bool *pending, size_t le
         }
         count += pending[i];
     }
-    enum peal_err err =
-        peal_publish_batch(order->session->config.bus, order->messages, count, order->receipts);
+    enum peal_err err = publish_patiently(order, order->messages, count);
     if (err && !concerns_all(err) && !(order->head.flags & PL_PUBLISH_TOGETHER) &&
         left == order->head.count && left > 1) {
         return false;
@@ -290,7 +329,7 @@ static void publish_order(struct order *order, bool *pending)
     if (together && left < count) {
         memset(pending, 0, count * sizeof *pending);
         for (unsigned i = 0; i < count; i++) {
-            note(order, i, PEAL_EREFUSED, order->sentence);
+            note(order, i, PEAL_EREFUSED, forbidden);
         }
         return;
     }
@@ -335,13 +374,13 @@ static struct service_bytes *write_answer(const struct order *order, uint64_t nu
 }
 
 void session_publish(struct service_session *session, const struct pl_protocol_head *head,
-                     const struct session_request *request)
+                     const char *bytes, size_t size)
 {
     struct order order = { .session = session };
     enum peal_err err = PEAL_EINVAL;
     bool *pending = NULL;
-    if (pl_publish_head_read(&order.head, request->bytes, request->size)) {
-        err = read_all(&order, request);
+    if (pl_publish_head_read(&order.head, bytes, size)) {
+        err = read_all(&order, bytes, size);
         pending = calloc(order.head.count, sizeof *pending);
         err = !err && !pending ? PEAL_ENOMEM : err;
     }
@@ -355,4 +394,39 @@ void session_publish(struct service_session *session, const struct pl_protocol_h
     }
     free(pending);
     finish(&order);
+}
+
+// Does none of them wait for a disk or a time, and may all be published?
+static bool is_simple(struct order *order)
+{
+    const char *last = NULL;
+    for (unsigned i = 0; i < order->head.count; i++) {
+        const struct peal_message *message = &order->messages[i];
+        const char *type = message->type ? message->type : "";
+        if (message->durability == PEAL_DURABILITY_DISK || message->deliver_at_ns) {
+            return false;
+        }
+        if ((!last || strcmp(type, last) != 0) && !session_may_publish(order->session, type)) {
+            return false;
+        }
+        last = type;
+    }
+    return true;
+}
+
+bool session_publish_at_once(struct service_session *session, const struct pl_protocol_head *head,
+                             const char *bytes, size_t size)
+{
+    struct order order = { .session = session };
+    bool done = pl_publish_head_read(&order.head, bytes, size) &&
+                !(order.head.flags & PL_PUBLISH_REPEAT) && !read_all(&order, bytes, size) &&
+                is_simple(&order) && !publish_now(&order, order.messages, order.head.count);
+    if (done) {
+        for (unsigned i = 0; i < order.head.count; i++) {
+            note_receipt(&order, i, &order.receipts[i]);
+        }
+        session_send(session, write_answer(&order, head->number));
+    }
+    finish(&order);
+    return done;
 }

@@ -70,16 +70,15 @@ static bool is_wanted(const peal_event *event, void *context)
     return service_selects(&socket->selection, event);
 }
 
-static void encode(struct net_text *out, const peal_event *event, void *context)
+static void encode(struct net_text *out, const peal_event *event, struct service *service)
 {
-    const struct service_socket *socket = context;
     size_t begun = net_frame_begin(out);
     if (strcmp(peal_event_type(event), "$peal.gap") == 0) {
         net_text_put(out, "{\"gap\":");
         net_text_add(out, peal_event_data(event), peal_event_size(event));
         net_text_put(out, "}");
     } else {
-        service_encoded_put(socket->service->encoded, out, event);
+        service_encoded_put(service->encoded, out, event);
     }
     net_frame_end(out, begun, NET_FRAME_TEXT);
 }
@@ -130,6 +129,18 @@ static size_t send_frames(const char *bytes, size_t size, void *context)
         return 0;
     }
     net_websocket_send_frames(socket->web, bytes, size);
+    return net_websocket_queued(socket->web);
+}
+
+static size_t lend_frames(const char *bytes, size_t size, void (*release)(void *loan), void *loan,
+                          void *context)
+{
+    struct service_socket *socket = context;
+    if (!socket->web) {
+        release(loan);
+        return 0;
+    }
+    net_websocket_lend_frames(socket->web, bytes, size, release, loan);
     return net_websocket_queued(socket->web);
 }
 
@@ -276,7 +287,7 @@ static bool move(struct service_socket *socket, struct service_sockets *sockets)
     struct ingest *fresh = NULL;
     size_t size = sockets->count * sizeof *sockets->messages;
     struct peal_message *copy = malloc(size);
-    if (!copy || ingest_open(&fresh)) {
+    if (!copy || service_open_ingest(&fresh, socket->service)) {
         free(copy);
         return false;
     }
@@ -425,7 +436,7 @@ static void open_socket(struct service_call *call, struct service_socket *socket
 
 static void begin_events(struct service_call *call, const char *protocol)
 {
-    static const struct service_feed_ops ops = { encode, send_frames, on_second };
+    static const struct service_feed_ops ops = { encode, send_frames, on_second, lend_frames };
     struct service_feed_start start = { .filter = is_wanted };
     bool wants = true;
     struct service_socket *socket = service_has_room(call) ? make_socket(call) : NULL;

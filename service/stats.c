@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+enum { SENTENCE_MAX = 512 };
+
 static void put_rates(struct net_text *text, const struct service *service)
 {
     net_json_name(text, "publish_rate");
@@ -19,7 +21,7 @@ void service_get_stats(struct service_call *call)
     const struct service *service = call->service;
     struct net_text *text = &call->text;
     struct peal_bus_stats stats;
-    enum peal_err err = peal_bus_stats(&stats, service->bus);
+    enum peal_err err = service_stats(&stats, service);
     if (err) {
         service_fail(call, err);
         return;
@@ -69,7 +71,43 @@ void service_get_health(struct service_call *call)
     service_answer(call, 200);
 }
 
-// Ready: it takes events, and can say what is in the log.
+// ---- ready --------------------------------------------------------------------------------------
+
+static void put_lag(struct net_text *reasons, const struct peal_subscription_info *info,
+                    uint64_t most_ms)
+{
+    char text[SENTENCE_MAX];
+    uint64_t events = info->lag + info->unsettled;
+    (void)snprintf(text, sizeof text,
+                   "the subscription %s is %.0f s behind (%llu events), more than the %.0f s of "
+                   "ready_lag_ms: look after who handles it, or pause it",
+                   info->name, (double)info->lag_ns / 1e9, (unsigned long long)events,
+                   (double)most_ms / 1e3);
+    net_json_string(reasons, text);
+}
+
+// Durable subscriptions that lag. One that is paused is meant to.
+static void look_for_lag(struct net_text *reasons, const struct service *service)
+{
+    struct peal_subscription_list list;
+    uint64_t most_ms = atomic_load_explicit(&service->ready_lag_ms, memory_order_relaxed);
+    if (!most_ms) {
+        return;
+    }
+    if (peal_subscription_list(&list, service->bus)) {
+        net_json_string(reasons, peal_error_sentence());
+        return;
+    }
+    for (size_t i = 0; i < list.count; i++) {
+        const struct peal_subscription_info *info = &list.subscriptions[i];
+        if (!info->paused && info->lag_ns / 1000000 > most_ms) {
+            put_lag(reasons, info, most_ms);
+        }
+    }
+    peal_subscription_list_finish(&list);
+}
+
+// Ready: it takes events, can say what is in the log, and who handles them keeps up.
 void service_get_ready(struct service_call *call)
 {
     struct peal_bus_stats stats;
@@ -78,10 +116,11 @@ void service_get_ready(struct service_call *call)
     if (peal_bus_stats(&stats, call->service->bus)) {
         net_json_string(&reasons, peal_error_sentence());
     }
-    // At the level of memory it waits for nothing, and says whether the log has failed.
+    // At the level of memory it waits for no disk, and says whether the log has failed, or is full.
     if (peal_bus_settle(call->service->bus, PEAL_DURABILITY_MEMORY) == PEAL_EIO) {
         net_json_string(&reasons, peal_error_sentence());
     }
+    look_for_lag(&reasons, call->service);
     if (call->service->draining) {
         net_json_string(&reasons, "it is stopping");
     }

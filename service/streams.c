@@ -172,7 +172,7 @@ void service_post_stream(struct service_call *call)
     struct peal_append append = { .subject = call->parts[0] };
     struct peal_message *messages = NULL;
     struct ingest *ingest = NULL;
-    if (ingest_open(&ingest)) {
+    if (service_open_ingest(&ingest, call->service)) {
         service_refuse(call, 503, "nomem", "no memory; try again later");
         return;
     }

@@ -10,6 +10,7 @@
 #define FILL_BATCH 1000
 #define FILL_STEP  100000
 #define WARM_SHARE 0.05 // so much may stay in memory of what is to be read from the disk
+#define HOT_SHARE  0.99
 
 void bench_log_open(struct bench_log *out, const char *path)
 {
@@ -116,6 +117,17 @@ void bench_log_cool(const char *path, const char *figure)
         (void)fprintf(stderr,
                       "peal-bench-log: %s: %.0f %% of the files stay in memory here "
                       "(posix_fadvise has no effect), so this is not a cold figure\n",
+                      figure, warm * 100);
+    }
+}
+
+void bench_log_heat(const char *path, const char *figure)
+{
+    double warm = bench_place_heat(path);
+    if (warm < HOT_SHARE) {
+        (void)fprintf(stderr,
+                      "peal-bench-log: %s: only %.0f %% of the files stay in memory (there is too "
+                      "little of it), so this is not a hot figure\n",
                       figure, warm * 100);
     }
 }

@@ -59,7 +59,8 @@ void bench_log_close(struct bench_log *log, const char *remove); // NULL: stays
 void bench_log_ask_all(const struct bench_log *log, unsigned times);
 void bench_log_ask_subject(const struct bench_log *log);
 
-// Takes a directory's files out of the kernel's cache, and says if that has not worked.
+// Takes a directory's files out of the kernel's cache; into it. Say if that has not worked.
 void bench_log_cool(const char *path, const char *figure);
+void bench_log_heat(const char *path, const char *figure);
 
 #endif

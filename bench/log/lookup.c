@@ -2,9 +2,10 @@
 //
 // Looking things up in Peal's log: the 50 events of a subject, of a correlation, a page of a type.
 //
-// A look-up is everything a caller does: open a reader, take the events, close it. Each asks for
-// something else than the one before, as far as there is something else, so the log's pages are in
-// the kernel's cache and those of the CPU are not. The figure is the median of up to 400.
+// A look-up is everything a caller does: open a reader, take the events, close it. The log's files
+// are read beforehand, so that the kernel has their pages; each look-up asks for something else
+// than the one before, as far as there is something else, so that the CPU has not. The figure is
+// the median of up to 400.
 //
 // Cold, the system is told to forget the log's pages, once: two look-ups have next to none of them
 // in common, so that all but the first few find indexes open and nothing else.
@@ -230,6 +231,7 @@ static void run_lookups(double *out, int large)
         bench_log_close(&log, NULL); // Nobody looks things up in what is still in memory alone.
         bench_log_open(&log, path);
     }
+    bench_log_heat(path, large ? "log.large" : "log.small");
     for (size_t i = 0; i < ASKERS; i++) {
         out[i] = measure(&log, askers[i]);
     }
@@ -304,6 +306,8 @@ static void run_floor(double *out, int cold)
     uint64_t random = bench_ticks() | 1;
     if (cold) {
         bench_log_cool(path, "log.floor.lookup_cold");
+    } else {
+        bench_log_heat(path, "log.floor.lookup");
     }
     const size_t asked = cold ? COLD : ASKED_MAX;
     for (size_t i = 0; i < asked; i++) {

@@ -6,6 +6,7 @@
 // header, by which it is not: the figures are named `nocorr`. The server acknowledges what is with
 // the kernel, and syncs every two minutes, so there are no figures of disk.
 
+#include "server.h"
 #include "store.h"
 #include <nats/nats.h>
 #include <stdio.h>

@@ -6,6 +6,7 @@
 // `appendfsync everysec` what is acknowledged is with the kernel; with `always` it is synced. The
 // file is not rewritten while it is measured, which would compress it.
 
+#include "server.h"
 #include "store.h"
 #include <hiredis/hiredis.h>
 #include <stdio.h>

@@ -22,6 +22,8 @@
 
 #define NAME_ROOM 64 // of what stands in the directory
 
+#define READ_BLOCK (1 << 20)
+
 #define LARGE_EVENT 600 // bytes of the disk for each event of the large log, at most, in all
 
 static struct bench_log_sizes sizes;
@@ -245,8 +247,39 @@ static int cool(const char *path, const struct stat *status, int kind, struct FT
     return 0;
 }
 
+static int heat(const char *path, const struct stat *status, int kind, struct FTW *where)
+{
+    static unsigned char block[READ_BLOCK];
+    (void)where;
+    if (kind != FTW_F || status->st_size == 0) {
+        return 0;
+    }
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = file < 0 ? -1 : 1;
+    for (off_t at = 0; size > 0; at += size) {
+        size = pread(file, block, sizeof block, at);
+    }
+    if (size < 0) {
+        bench_die("cannot read %s: %s", path, strerrordesc_np(errno));
+    }
+    count_in_memory(file, (size_t)status->st_size);
+    (void)close(file);
+    return 0;
+}
+
+static double share_in_memory(void)
+{
+    return found.pages ? (double)found.in_memory / (double)found.pages : 0;
+}
+
 double bench_place_cool(const char *path)
 {
     walk(path, cool);
-    return found.pages ? (double)found.in_memory / (double)found.pages : 0;
+    return share_in_memory();
+}
+
+double bench_place_heat(const char *path)
+{
+    walk(path, heat);
+    return share_in_memory();
 }

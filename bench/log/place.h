@@ -43,7 +43,9 @@ double bench_place_note(const char *path);
 // Bytes of the disk that its files take, holes and names not counted.
 uint64_t bench_place_bytes(const char *path);
 
-// Takes its files out of the kernel's cache. Returns the share that stays there.
+// Takes its files out of the kernel's cache; reads all of them into it: a system may have let go of
+// what nobody has read for a while. Return the share that is in it afterwards.
 double bench_place_cool(const char *path);
+double bench_place_heat(const char *path);
 
 #endif

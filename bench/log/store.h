@@ -57,15 +57,4 @@ int64_t bench_record_now(void); // since the epoch
 void bench_record_make(struct bench_record *out, const struct bench_work *work);
 void bench_record_read(struct bench_read *out, const struct bench_record *record);
 
-// ---- for peers that are servers -----------------------------------------------------------------
-
-// A port of the loopback interface nobody listens at.
-int bench_server_port(void);
-// Starts a program that dies with this process; `arguments` begin with its path and end with NULL.
-pid_t bench_server_start(const char *const *arguments);
-void bench_server_stop(pid_t pid);
-// Between attempts to reach one that has just been started: dies after 10 s of them, or when the
-// server has ended.
-void bench_server_wait(pid_t pid, unsigned attempt);
-
 #endif

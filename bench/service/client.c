@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { STEP_NS = 5000000, ATTEMPTS = 2000, QUIET_MS = 10000 };
+enum { STEP_NS = 200000, ATTEMPTS = 50000, QUIET_MS = 10000 };
 
 static struct bench_sizes sizes;
 static char place[200]; // of all services' folders
@@ -52,12 +52,32 @@ uint64_t service_count(uint64_t count)
     return sizes.quick ? count / 100 + 1 : count;
 }
 
+void service_folder(char *out, size_t room, const char *name)
+{
+    (void)snprintf(out, room, "%s/%s-XXXXXX", place, name);
+    if (!mkdtemp(out)) {
+        bench_die("%s: cannot be made: %s", out, strerrordesc_np(errno));
+    }
+}
+
+uint64_t service_large(void)
+{
+    uint64_t large = sizes.large ? sizes.large : 10000000;
+    return sizes.quick ? 100000 : large;
+}
+
+const char *service_place(void)
+{
+    return place;
+}
+
 // ---- the service --------------------------------------------------------------------------------
 
 static void run_service(const struct service_process *process)
 {
     char url[300], port[300];
-    (void)snprintf(url, sizeof url, "file:%s/log", process->folder);
+    (void)snprintf(url, sizeof url, "file:%s%s", process->log ? process->log : process->folder,
+                   process->log ? "" : "/log");
     (void)snprintf(port, sizeof port, "%s/port", process->folder);
     int nothing = open("/dev/null", O_RDWR | O_CLOEXEC);
     (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -84,13 +104,11 @@ static int read_port(const struct service_process *process)
     return port;
 }
 
-void service_start(struct service_process *out)
+void service_start_on(struct service_process *out, const char *log)
 {
-    *out = (struct service_process){ 0 };
-    (void)snprintf(out->folder, sizeof out->folder, "%s/service-XXXXXX", place);
-    if (!mkdtemp(out->folder)) {
-        bench_die("%s: cannot be made: %s", out->folder, strerrordesc_np(errno));
-    }
+    *out = (struct service_process){ .log = log };
+    service_folder(out->folder, sizeof out->folder, "service");
+    out->begun = bench_now_ns();
     out->pid = fork();
     if (out->pid == 0) {
         run_service(out);
@@ -103,6 +121,11 @@ void service_start(struct service_process *out)
     }
 }
 
+void service_start(struct service_process *out)
+{
+    service_start_on(out, NULL);
+}
+
 void service_stop(struct service_process *process)
 {
     (void)kill(process->pid, SIGTERM);
@@ -111,6 +134,16 @@ void service_stop(struct service_process *process)
 }
 
 // ---- bytes --------------------------------------------------------------------------------------
+
+bool client_can_open(int port)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET, .sin_port = htons((uint16_t)port) };
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int probe = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool can = probe >= 0 && !connect(probe, (struct sockaddr *)&address, sizeof address);
+    (void)close(probe);
+    return can;
+}
 
 void client_open(struct client *client, int port)
 {
@@ -146,7 +179,7 @@ void client_send(const struct client *client, const void *bytes, size_t size)
 }
 
 // More bytes behind those that are there.
-static void receive(struct client *client)
+void client_receive(struct client *client)
 {
     if (client->from == client->to) {
         client->from = client->to = 0;
@@ -181,7 +214,7 @@ static int read_head(struct client *client, char **out_head)
             *out_head = head;
             return (int)strtol(head + 9, NULL, 10); // behind "HTTP/1.1 "
         }
-        receive(client);
+        client_receive(client);
     }
 }
 
@@ -192,7 +225,7 @@ int client_answer(struct client *client)
     const char *length = strcasestr(head, "\r\ncontent-length:");
     size_t size = length ? strtoul(length + 17, NULL, 10) : 0;
     while (client->to - client->from < size) {
-        receive(client);
+        client_receive(client);
     }
     client->from += size;
     return status;
@@ -260,7 +293,7 @@ static size_t count_lines(struct client *client)
 
 size_t client_count(struct client *client)
 {
-    receive(client);
+    client_receive(client);
     return client->frames ? count_frames(client) : count_lines(client);
 }
 

@@ -21,13 +21,20 @@ struct service_process {
     pid_t pid;
     int port;
     char folder[256]; // its log, removed at the end
+    const char *log;  // *borrowed*: a log that stays, instead of that; NULL
+    uint64_t begun;   // when it was started (bench_now_ns)
 };
 
 void service_begin(const struct bench_sizes *sizes); // a folder for all of them
 void service_end(void);                              // removes it
 uint64_t service_count(uint64_t count);              // less if the run is a quick one
+uint64_t service_large(void);                        // events of the large log
 void service_start(struct service_process *out);
+void service_start_on(struct service_process *out, const char *log); // *borrowed* while it runs
 void service_stop(struct service_process *process);
+// A new folder for a measurement, removed after the last one.
+void service_folder(char *out, size_t room, const char *name);
+const char *service_place(void); // the folder for all of them
 
 struct client {
     int socket;
@@ -39,11 +46,14 @@ struct client {
 
 enum { CLIENT_ROOM = 1 << 18 };
 
+bool client_can_open(int port); // does anybody listen?
 void client_open(struct client *client, int port);
 void client_close(struct client *client);
 void client_send(const struct client *client, const void *bytes, size_t size);
 // Reads one answer with a length; its status.
 int client_answer(struct client *client);
+// Reads what comes next, behind what is there; waits for it.
+void client_receive(struct client *client);
 // Opens a stream: a WebSocket or Server-Sent Events.
 void client_live(struct client *client, int port, const char *query, bool frames);
 // Reads once; how many events were begun in what came.
@@ -57,7 +67,13 @@ void client_publish(int port, uint64_t count);
     "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"}" // 128 bytes
 
 extern const struct bench_measurement bench_service_live[];
+extern const struct bench_measurement bench_service_start[];
+extern const struct bench_measurement bench_service_crowd[];
 extern const struct bench_measurement bench_service_publish[];
 extern const struct bench_measurement bench_service_floor[];
+extern const struct bench_measurement bench_service_v1[];
+extern const struct bench_measurement bench_service_nats[];
+extern const struct bench_measurement bench_service_redis[];
+extern const struct bench_measurement bench_service_mosquitto[];
 
 #endif

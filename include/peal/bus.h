@@ -295,7 +295,7 @@ typedef bool peal_filter(const peal_event *event, void *context);
 
 enum peal_mode {
     PEAL_WORKER = 0, // a worker runs the handler (or whoever drives the bus)
-    PEAL_INLINE,     // the publisher runs it, before publish returns
+    PEAL_INLINE,     // the publisher runs it, before publish returns; not on `http:`
     PEAL_PULL,       // nobody runs it: peal_subscription_pull
 };
 
@@ -439,6 +439,14 @@ PEAL_API enum peal_err peal_name_seek(peal_bus *bus, const char *name, enum peal
 // Its dead letters stay. Until then the log keeps what it has yet to read. PEAL_ESTATE: somebody
 // has it. PEAL_ENOTFOUND, PEAL_EUNSUPPORTED, PEAL_ECLOSED, PEAL_EIO.
 PEAL_API enum peal_err peal_name_forget(peal_bus *bus, const char *name);
+
+// Returns when a process that comes after this one knows of all that was settled of a durable name
+// before the call; without it that is so within 100 ms. For who answers for it, as somebody who has
+// been told by others that they are done. May wait for a disk, and for others who save. On an
+// engine that keeps no names it is PEAL_OK at once. PEAL_ENOTFOUND, PEAL_ECLOSED;
+// PEAL_EUNSUPPORTED: somebody else has the log (`http:`, ask_owner); PEAL_EIO, PEAL_ENOMEM,
+// PEAL_ELIMIT: it may come again after a restart.
+PEAL_API enum peal_err peal_name_save(peal_bus *bus, const char *name);
 
 // ---- settling later -----------------------------------------------------------------------------
 
@@ -617,7 +625,8 @@ struct peal_standing {
     bool filtered;        // there is a filter besides the pattern
 };
 
-// Where the event at a position stands with a name, whoever has it, or as it was left. PEAL_EINVAL,
+// Where the event at a position stands with a name, whoever has it, or as it was left. What a
+// service says to be done (`http:`) is saved, and does not come again if it is killed. PEAL_EINVAL,
 // PEAL_ENOTFOUND (there is no such name), PEAL_ECLOSED.
 PEAL_API enum peal_err peal_name_look(struct peal_standing *out, peal_bus *bus, const char *name,
                                       uint64_t position);

@@ -72,6 +72,13 @@ PEAL_API uint64_t peal_reader_cursor(const peal_reader *reader);
 PEAL_API uint64_t peal_reader_skipped(const peal_reader *reader);
 PEAL_API void peal_reader_close(peal_reader *reader); // NULL is fine
 
+// Which log it is: 32 hexadecimal digits that stay with it, whoever opens it, also on `http:`, and
+// that no other log has but a copy of its files. Of `mem:`, each bus is another log. Who keeps
+// positions outside keeps it beside them, and looks whether it is the same before going on.
+// PEAL_EINVAL, PEAL_ECLOSED, PEAL_EUNSUPPORTED (`noop:` has none).
+#define PEAL_LOG_IDENTITY_SIZE 33
+PEAL_API enum peal_err peal_log_identity(char out[PEAL_LOG_IDENTITY_SIZE], peal_bus *bus);
+
 struct peal_replay {
     struct peal_query query; // forwards only
     double speed; // 0: as fast as the handler; 1: at the original pace; 2: twice that; ...
@@ -87,6 +94,47 @@ struct peal_replay {
 // stopped early. PEAL_EIO: a file could not be read.
 PEAL_API enum peal_err peal_replay(peal_bus *bus, const struct peal_replay *replay, uint64_t *count,
                                    peal_handler *handler, void *context);
+
+// ---- one event ----------------------------------------------------------------------------------
+
+// The conditions of a query, made ready once to be asked of any number of events: those a handler
+// or a filter is given, of any bus. Threads: any, once it is made (a `filter` of the query is
+// called by whoever asks).
+typedef struct peal_matcher peal_matcher;
+
+// Makes one; the query is *copied*, with its strings. NULL: every event. `backwards`, `limit` and
+// `after` say how a log is read and are no conditions: they are not looked at. PEAL_EINVAL,
+// PEAL_EPATTERN, PEAL_ELIMIT, PEAL_ENOMEM, as peal_reader_open.
+PEAL_API enum peal_err peal_matcher_create(peal_matcher **out, const struct peal_query *query);
+
+// Would the query give this event? Takes no memory and cannot fail. An event that is in no log has
+// the position 0. False without a matcher, or an event.
+PEAL_API bool peal_matcher_takes(const peal_matcher *matcher, const peal_event *event);
+PEAL_API void peal_matcher_destroy(peal_matcher *matcher); // NULL is fine
+
+// ---- which types there are ----------------------------------------------------------------------
+
+// A type, and the events of it that a log has. Borrowed for the call.
+struct peal_type_info {
+    const char *type;
+    uint64_t count;
+    int64_t last_ns; // time of the last of them; 0: it cannot be read
+};
+
+struct peal_types {
+    uint64_t to_position; // counts the events below it; 0: all
+    void (*type)(const struct peal_type_info *type, void *context);
+    // Positions that were looked at, and how many there are; false stops it. May be NULL.
+    bool (*progress)(uint64_t done, uint64_t total, void *context);
+    void *context;
+};
+
+// Counts the events of each type, and then tells of each that has any, the system's too. `file:`
+// asks its indexes, which takes milliseconds for ten million events, and looks at those at the end
+// of the log that have none yet; other engines look at all events. Publishing goes on meanwhile.
+// PEAL_EINVAL, PEAL_ECLOSED, PEAL_EUNSUPPORTED (the bus keeps nothing, or a service has its log),
+// PEAL_ESTATE (stopped by `progress`), PEAL_EIO, PEAL_ENOMEM: then no type was told of.
+PEAL_API enum peal_err peal_log_types(peal_bus *bus, const struct peal_types *types);
 
 // ---- is it whole? -------------------------------------------------------------------------------
 

@@ -50,6 +50,7 @@ _peal() {
     serve:--log-level) nothing=1 ;;
     serve:--log-format) nothing=1 ;;
     serve:--drain-ms) nothing=1 ;;
+    serve:--ready-lag-ms) nothing=1 ;;
     serve:--dashboard) nothing=1 ;;
     publish:--type|publish:-t) nothing=1 ;;
     publish:--subject|publish:-s) nothing=1 ;;
@@ -181,7 +182,7 @@ _peal() {
     *:--wait) nothing=1 ;;
     *)
         case $verb in
-        serve) words=" --config -c --check-config --port-file --listen --insecure --tls-certificate --tls-key --tls-client-ca --auth-tokens-file --cors-origins --limits-line-bytes --limits-header-bytes --limits-body-bytes --limits-json-depth --limits-connections --limits-connections-per-address --limits-send-queue-bytes --limits-request-ms --limits-idle-ms --limits-streams --bus-durability --bus-history-events --bus-history-bytes --bus-history-ms --bus-forget-unread --bus-archive-ms --bus-duplicate-events --bus-duplicate-ms --bus-dead-max --bus-dead-ms --bus-scheduled-max --bus-scheduled-bytes --bus-memory-max --bus-data-max --bus-types-max --bus-segment-bytes --bus-go-on --bus-workers --webhooks-allow --webhooks-timeout-ms --webhooks-concurrency --tracing-otlp-url --tracing-sample --log-level --log-format --drain-ms --dashboard --url -u --wait --json -j --text --quiet -q --help -h" ;;
+        serve) words=" --config -c --check-config --port-file --listen --insecure --tls-certificate --tls-key --tls-client-ca --auth-tokens-file --cors-origins --limits-line-bytes --limits-header-bytes --limits-body-bytes --limits-json-depth --limits-connections --limits-connections-per-address --limits-send-queue-bytes --limits-request-ms --limits-idle-ms --limits-streams --bus-durability --bus-history-events --bus-history-bytes --bus-history-ms --bus-forget-unread --bus-archive-ms --bus-duplicate-events --bus-duplicate-ms --bus-dead-max --bus-dead-ms --bus-scheduled-max --bus-scheduled-bytes --bus-memory-max --bus-data-max --bus-types-max --bus-segment-bytes --bus-go-on --bus-workers --webhooks-allow --webhooks-timeout-ms --webhooks-concurrency --tracing-otlp-url --tracing-sample --log-level --log-format --drain-ms --ready-lag-ms --dashboard --url -u --wait --json -j --text --quiet -q --help -h" ;;
         token) words="new --admin --url -u --wait --json -j --text --quiet -q --help -h" ;;
         publish) words=" --type -t --subject -s --lines --deliver-at --deliver-in --data -D --data-file --content-type --key -k --correlation -c --causation --id -i --source --schema --metadata -m --time --priority -p --durability -d --url -u --wait --json -j --text --quiet -q --help -h" ;;
         tail) words=" --follow -f --lines -l --new --all -a --type -t --subject -s --correlation -c --causation --source --id -i --since --until --from-position --to-position --contains --limit -n --after --url -u --wait --json -j --text --quiet -q --help -h" ;;

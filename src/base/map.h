@@ -43,6 +43,16 @@ enum peal_err pl_map_reserve(struct pl_map *map, size_t more);
 enum peal_err pl_map_put(struct pl_map *map, struct pl_hash128 key, uint64_t value,
                          uint64_t position);
 
+// The key will be looked for soon.
+static inline void pl_map_prefetch(const struct pl_map *map, struct pl_hash128 key)
+{
+    if (map->capacity) {
+        const struct pl_map_entry *slot = &map->slots[key.a & (map->capacity - 1)];
+        __builtin_prefetch(slot, 1);
+        __builtin_prefetch((const char *)slot + 64, 1); // where a run goes on
+    }
+}
+
 // NULL when the key is not there.
 struct pl_map_entry *pl_map_find(const struct pl_map *map, struct pl_hash128 key);
 

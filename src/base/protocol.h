@@ -6,7 +6,7 @@
 //     client                                              service
 //     HELLO, PUBLISH, FOLLOW, STRETCH, ... ──────────────►
 //                        ◄────────────── ANSWER of the same number: a code, a sentence or a result
-//                        ◄────────────── EVENTS, DELIVERY, SAY: of themselves, numbered 0
+//                        ◄────────────── EVENTS, DELIVERY, ...: of themselves, numbered 0
 //
 // Every message is one binary WebSocket message:
 //
@@ -43,6 +43,7 @@ enum pl_protocol_kind {
     PL_PROTOCOL_SUBSCRIBE,  // takes a durable name
     PL_PROTOCOL_SETTLE,     // says what became of deliveries; not answered
     PL_PROTOCOL_UNSUBSCRIBE, // gives a durable name back
+    PL_PROTOCOL_WANT,        // other patterns for what is followed
 
     PL_PROTOCOL_CALL = 32, // 32 + n: the call n of bus/ask.h, and its bytes
 
@@ -50,7 +51,10 @@ enum pl_protocol_kind {
     PL_PROTOCOL_EVENTS,      // what is followed
     PL_PROTOCOL_DELIVERY,    // an event for a durable name
     PL_PROTOCOL_SAY,         // what a person should know
+    PL_PROTOCOL_GONE,        // of what is followed: forgotten before it could be sent
 };
+
+#define PL_PROTOCOL_PATTERNS_MAX 256 // that are followed; who wants more follows all there is
 
 // The calls that ask.h numbers, for those who do not see it.
 enum pl_protocol_call {

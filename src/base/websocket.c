@@ -12,17 +12,15 @@
 #include <string.h>
 #include <strings.h>
 
-#define FIN     0x80U
-#define RSV     0x70U
-#define MASKED  0x80U
-#define CONTROL 0x08U
+#define FIN    0x80U
+#define RSV    0x70U
+#define MASKED 0x80U
 
 static const char guid[] = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"; // RFC 6455, section 1.3
 
 // ---- sending ------------------------------------------------------------------------------------
 
-size_t pl_ws_frame_head(char out[PL_WS_HEAD_MAX], enum pl_ws_opcode opcode, size_t size,
-                        const char mask[4])
+size_t pl_ws_frame_head(char *out, enum pl_ws_opcode opcode, size_t size, const char mask[4])
 {
     unsigned masked = mask ? MASKED : 0;
     size_t bytes = size < 126 ? 0 : size <= UINT16_MAX ? 2 : 8;
@@ -54,6 +52,62 @@ void pl_ws_mask(char *out, const char *bytes, size_t size, const char mask[4], s
     for (; at < size; at++) {
         out[at] = (char)(bytes[at] ^ turned[at % 8]);
     }
+}
+
+// ---- heads --------------------------------------------------------------------------------------
+
+bool pl_ws_head_read(struct pl_ws_head *out, const void *bytes, size_t size)
+{
+    const unsigned char *at = bytes;
+    if (size < 2) {
+        return false;
+    }
+    unsigned shown = at[1] & 0x7fU;
+    size_t more = shown < 126 ? 0 : shown == 126 ? 2 : 8;
+    bool masked = (at[1] & MASKED) != 0;
+    size_t whole = 2 + more + (masked ? 4 : 0);
+    if (size < whole) {
+        return false;
+    }
+    uint64_t length = more ? 0 : shown;
+    for (size_t i = 0; i < more; i++) {
+        length = length << 8 | at[2 + i];
+    }
+    *out = (struct pl_ws_head){ .opcode = at[0] & 0x0fU,
+                                .fin = (at[0] & FIN) != 0,
+                                .reserved = (at[0] & RSV) != 0,
+                                .masked = masked,
+                                .shortest = !more || length > (more == 2 ? 125 : UINT16_MAX),
+                                .bytes = whole,
+                                .size = length };
+    if (masked) {
+        memcpy(out->mask, at + whole - 4, 4);
+    }
+    return true;
+}
+
+const char *pl_ws_head_flaw(const struct pl_ws_head *head, bool from_client, bool inside)
+{
+    bool control = (head->opcode & PL_WS_CONTROL) != 0;
+    if (head->reserved) {
+        return "a reserved bit is set, and no extension was agreed on";
+    }
+    if (head->opcode > PL_WS_PONG || (head->opcode > PL_WS_BINARY && !control)) {
+        return "there is no such kind of frame";
+    }
+    if (head->masked != from_client) {
+        return from_client ? "a client's frames are masked" : "a server's frames are not masked";
+    }
+    if (!head->shortest || head->size >> 63) {
+        return "the length is not written as it should be";
+    }
+    if (control && (head->size > PL_WS_CONTROL_MAX || !head->fin)) {
+        return "a control frame is whole, and of at most 125 bytes";
+    }
+    if (!control && (head->opcode == PL_WS_CONTINUATION) != inside) {
+        return inside ? "a message begins inside another" : "there is no message to go on";
+    }
+    return NULL;
 }
 
 // ---- receiving ----------------------------------------------------------------------------------
@@ -88,75 +142,22 @@ void pl_ws_reader_add(struct pl_ws_reader *reader, size_t count)
     reader->end += count;
 }
 
-struct frame {
-    bool fin;
-    enum pl_ws_opcode opcode;
-    size_t head, size; // of it, of its payload
-    char mask[4];
-};
-
-static uint64_t read_length(const unsigned char *at, size_t bytes)
-{
-    uint64_t length = 0;
-    for (size_t i = 0; i < bytes; i++) {
-        length = length << 8 | at[i];
-    }
-    return length;
-}
-
-static const char *flaw_of(const struct pl_ws_reader *reader, unsigned first, unsigned second,
-                           uint64_t size)
-{
-    unsigned opcode = first & 0x0fU;
-    size_t shown = second & 0x7fU;
-    bool control = (opcode & CONTROL) != 0;
-    if ((first & RSV) || opcode > PL_WS_PONG || (opcode > PL_WS_BINARY && opcode < PL_WS_CLOSE)) {
-        return "a frame of an extension that was not agreed on";
-    }
-    if (((second & MASKED) != 0) != reader->masked) {
-        return reader->masked ? "a client's frame without a mask" : "a service's frame with a mask";
-    }
-    if (control && (!(first & FIN) || shown > 125)) {
-        return "a control frame that is too long or in fragments";
-    }
-    if ((shown == 126 && size < 126) || (shown == 127 && size <= UINT16_MAX)) {
-        return "a length in more bytes than it needs";
-    }
-    if (!control && (opcode == PL_WS_CONTINUATION) != (reader->opcode != 0)) {
-        return "a fragment out of its order";
-    }
-    size_t before = control ? 0 : reader->whole_size;
-    return size > reader->max || before > reader->max - size ? "a message that is too long" : NULL;
-}
-
-static enum pl_ws_next read_head(struct pl_ws_reader *reader, struct frame *out)
+static enum pl_ws_next read_head(struct pl_ws_reader *reader, struct pl_ws_head *out)
 {
     size_t left = reader->end - reader->begin;
-    if (left < 2) {
-        return PL_WS_MORE; // there may be no bytes at all
+    // There may be no bytes at all.
+    if (left < 2 || !pl_ws_head_read(out, reader->bytes + reader->begin, left)) {
+        return PL_WS_MORE;
     }
-    const unsigned char *at = (const unsigned char *)reader->bytes + reader->begin;
-    size_t shown = at[1] & 0x7fU;
-    size_t bytes = shown < 126 ? 0 : shown == 126 ? 2 : 8;
-    size_t head = 2 + bytes + (reader->masked ? 4 : 0);
-    uint64_t size = left < head ? shown : bytes ? read_length(at + 2, bytes) : shown;
-    reader->why = left < head ? flaw_of(reader, at[0], at[1], bytes ? UINT16_MAX + 1U : shown)
-                              : flaw_of(reader, at[0], at[1], size);
-    if (left < head && reader->why && bytes) {
-        reader->why = NULL; // of a length that is not there yet nothing is said
+    size_t before = out->opcode & PL_WS_CONTROL ? 0 : reader->whole_size;
+    reader->why = pl_ws_head_flaw(out, reader->masked, reader->opcode != 0);
+    if (!reader->why && (out->size > reader->max || before > reader->max - out->size)) {
+        reader->why = "the message is larger than is taken here";
     }
     if (reader->why) {
         return PL_WS_BREACH;
     }
-    if (left < head || left - head < size) {
-        return PL_WS_MORE;
-    }
-    *out = (struct frame){ .fin = (at[0] & FIN) != 0, .opcode = at[0] & 0x0fU, .head = head };
-    out->size = (size_t)size;
-    if (reader->masked) {
-        memcpy(out->mask, at + head - 4, 4);
-    }
-    return PL_WS_MESSAGE;
+    return left - out->bytes < out->size ? PL_WS_MORE : PL_WS_MESSAGE;
 }
 
 // A fragment joins those before it.
@@ -181,25 +182,26 @@ static bool join(struct pl_ws_reader *reader, const char *bytes, size_t size)
 enum pl_ws_next pl_ws_reader_next(struct pl_ws_reader *reader, struct pl_ws_message *out)
 {
     for (;;) {
-        struct frame frame;
+        struct pl_ws_head frame;
         enum pl_ws_next next = read_head(reader, &frame);
         if (next != PL_WS_MESSAGE) {
             return next;
         }
-        char *payload = reader->bytes + reader->begin + frame.head;
+        size_t size = (size_t)frame.size; // it is there
+        char *payload = reader->bytes + reader->begin + frame.bytes;
         if (reader->masked) {
-            pl_ws_mask(payload, payload, frame.size, frame.mask, 0);
+            pl_ws_mask(payload, payload, size, frame.mask, 0);
         }
-        reader->begin += frame.head + frame.size;
-        bool control = ((unsigned)frame.opcode & CONTROL) != 0;
-        if (control || (frame.fin && reader->opcode == 0)) {
-            *out = (struct pl_ws_message){ frame.opcode, payload, frame.size };
+        reader->begin += frame.bytes + size;
+        enum pl_ws_opcode opcode = (enum pl_ws_opcode)frame.opcode;
+        if ((frame.opcode & PL_WS_CONTROL) || (frame.fin && reader->opcode == 0)) {
+            *out = (struct pl_ws_message){ opcode, payload, size };
             return PL_WS_MESSAGE;
         }
         if (reader->opcode == 0) {
-            reader->opcode = frame.opcode;
+            reader->opcode = opcode;
         }
-        if (!join(reader, payload, frame.size)) {
+        if (!join(reader, payload, size)) {
             return PL_WS_MEMORY;
         }
         if (frame.fin) {

@@ -3,9 +3,14 @@
 // WebSocket (RFC 6455): bytes and no socket.
 //
 //     what is sent       pl_ws_frame_head ─► the head of a frame; pl_ws_mask ─► a client's payload
-//     what is received   pl_ws_reader_room ─► recv ─► pl_ws_reader_add ─► pl_ws_reader_next ─► ...
+//     what is received   pl_ws_head_read ─► pl_ws_head_flaw: the rules of frames, for both sides
+//     a whole reader     pl_ws_reader_room ─► recv ─► pl_ws_reader_add ─► pl_ws_reader_next ─► ...
 //
 // And the handshake: the request of a client, what it has to be answered, reading that answer.
+//
+// The reader is a client's: messages of megabytes from one peer, told apart where they lie. A
+// server with thousands of peers, of whom it believes nothing, has a reader of its own
+// (net/frames.h) on the same rules.
 //
 // A reader puts fragments together, and gives control frames as they come between them. Its memory
 // grows as bytes come, never because a length says so. Threads: one at a time.
@@ -23,18 +28,36 @@ enum pl_ws_opcode {
     PL_WS_PONG = 10,
 };
 
-#define PL_WS_HEAD_MAX   14
-#define PL_WS_KEY_SIZE   25   // text of a key, with its zero byte
-#define PL_WS_ACCEPT     29   // of what it is answered with
-#define PL_WS_ANSWER_MAX 8192 // bytes of an answer's head
+#define PL_WS_HEAD_MAX    14
+#define PL_WS_CONTROL     8    // a bit of the opcodes of control frames
+#define PL_WS_CONTROL_MAX 125  // bytes of the payload of one
+#define PL_WS_KEY_SIZE    25   // text of a key, with its zero byte
+#define PL_WS_ACCEPT      29   // of what it is answered with
+#define PL_WS_ANSWER_MAX  8192 // bytes of an answer's head
 
-// The head of a whole frame; its length. `mask` (a client's) NULL: it has none.
-size_t pl_ws_frame_head(char out[PL_WS_HEAD_MAX], enum pl_ws_opcode opcode, size_t size,
-                        const char mask[4]);
+// The head of a whole frame; its length, PL_WS_HEAD_MAX at most. `mask` (a client's) NULL: it has
+// none, and four bytes less.
+size_t pl_ws_frame_head(char *out, enum pl_ws_opcode opcode, size_t size, const char mask[4]);
 
 // Masks bytes on their way from one place to another, or where they are. `offset`: of the first
 // within the frame.
 void pl_ws_mask(char *out, const char *bytes, size_t size, const char mask[4], size_t offset);
+
+struct pl_ws_head {
+    unsigned opcode; // perhaps of none that there is
+    bool fin, reserved, masked;
+    bool shortest; // the length is written as short as it can be
+    char mask[4];
+    size_t bytes;  // of the head
+    uint64_t size; // of the payload
+};
+
+// False: the head is not whole yet.
+bool pl_ws_head_read(struct pl_ws_head *out, const void *bytes, size_t size);
+
+// What is wrong with the head of a frame; static. NULL: nothing. `from_client`: who sends it;
+// `inside`: a message has begun and has not ended.
+const char *pl_ws_head_flaw(const struct pl_ws_head *head, bool from_client, bool inside);
 
 // ---- receiving ----------------------------------------------------------------------------------
 

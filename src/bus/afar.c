@@ -16,18 +16,10 @@
 #include <stdio.h>
 #include <string.h>
 
-uint64_t pl_afar_next(struct peal_bus *bus)
-{
-    pl_mutex_lock(&bus->lock, bus->seams);
-    uint64_t id = ++bus->afar_last;
-    pl_mutex_unlock(&bus->lock, bus->seams);
-    return id;
-}
-
 enum peal_err pl_afar_take(struct pl_mailbox *mailbox)
 {
     const struct peal_subscribe_options *options = &mailbox->settings->options;
-    const struct pl_afar afar = { .id = mailbox->afar,
+    const struct pl_afar afar = { .id = mailbox->serial,
                                   .name = options->name,
                                   .pattern = pl_pattern_text(mailbox->pattern),
                                   .options = options,
@@ -46,7 +38,7 @@ void pl_afar_settle(struct pl_mailbox *mailbox, struct pl_pending *pending,
         (void)snprintf(settlement->text, sizeof settlement->text, "%s", call->text);
     }
     if (verdict == PEAL_RELEASE) {
-        pl_count_shared(&mailbox->counts.released, 1);
+        mailbox->hold->counts.released++;
     } else if (verdict == PEAL_REJECT) {
         pl_count_shared(&mailbox->counts.rejected, 1);
     } else if (verdict == PEAL_RETRY && call) {
@@ -62,7 +54,7 @@ static struct pl_mailbox *find(struct peal_bus *bus, uint64_t id)
     struct pl_mailbox *mailbox, *found = NULL;
     pl_mutex_lock(&bus->lock, bus->seams);
     PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
-        found = mailbox->afar == id ? mailbox : found;
+        found = mailbox->afar && mailbox->serial == id ? mailbox : found;
     }
     if (found) {
         pl_mailbox_ref(found);

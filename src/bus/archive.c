@@ -15,8 +15,7 @@ enum peal_err peal_log_archive(struct peal_savings *out, peal_bus *bus,
     }
     enum peal_err err = pl_bus_check_open(bus);
     if (!err && !bus->engine->ops->archive) {
-        err = pl_fail(PEAL_EUNSUPPORTED, "%s: has no files that could be archived",
-                      bus->engine->ops->scheme);
+        return pl_bus_lacks(bus, "has no files that could be archived");
     }
     struct peal_savings savings = { 0 };
     err = err ? err : bus->engine->ops->archive(bus->engine, archive ? archive : &all, &savings);

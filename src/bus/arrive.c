@@ -5,8 +5,8 @@
 //     bytes ─► verify, find the topic, take the type out (no lock) ─► turn: take, push ─► wake
 //
 // Nothing that comes is believed: a frame that is not whole ends it. Those that are, are written
-// side by side as this process's frames, and then copied into the log in one turn, up to SOME of
-// them. A position that was left out has no event for us either.
+// side by side as this process's frames, from the bytes as they lie, and then copied into the log
+// in one turn, up to SOME of them. A position that was left out has no event for us either.
 //
 // What must stay true: the log here has the positions of the log there. What comes once more is
 // passed over; when memory has no room the log lets go of all it has, since it can be read again.
@@ -18,7 +18,7 @@
 #include <assert.h>
 #include <string.h>
 
-enum { SOME = 256 };
+enum { SOME = 256, SCRATCH_KEPT = 262144 };
 
 struct arriving {
     struct pl_frame *frame; // ours, in the scratch
@@ -37,20 +37,14 @@ struct party {
     struct arriving each[SOME];
 };
 
-// The attributes behind the type, and the bytes they take without the zeros at their end.
-static const char *behind_type(const struct pl_frame *frame, const char **out_type, size_t *out)
+// The type of a frame that was verified is its first attribute: where the next ones begin.
+static const char *behind_type(const char *attributes, const char **out_type)
 {
-    const char *cursor = NULL, *begin = pl_frame_attributes(frame), *end = begin;
-    struct pl_attribute attribute;
-    while (pl_frame_next(frame, &cursor, &attribute)) {
-        if (attribute.tag == PL_TAG_TYPE) {
-            *out_type = attribute.bytes;
-            begin = cursor;
-        }
-        end = cursor;
-    }
-    *out = (size_t)(end - begin);
-    return begin;
+    uint16_t head;
+    memcpy(&head, attributes, sizeof head);
+    assert(head >> PL_ATTRIBUTE_LENGTH_BITS == PL_TAG_TYPE);
+    *out_type = attributes + sizeof head;
+    return *out_type + (head & PL_ATTRIBUTE_LENGTH_MAX) + 1;
 }
 
 static enum peal_err find_topic(struct party *party, const char *type, struct peal_topic **out)
@@ -66,24 +60,22 @@ static enum peal_err find_topic(struct party *party, const char *type, struct pe
     return PEAL_OK;
 }
 
-// Writes a whole frame as one of ours, into the scratch.
-static enum peal_err write_ours(struct arriving *arriving, struct party *party,
-                                const struct pl_frame *given)
+// Writes a frame that was verified as one of ours, into the scratch. It may lie at any byte.
+static enum peal_err write_ours(struct arriving *arriving, struct party *party, const char *bytes)
 {
-    const char *type = NULL;
-    size_t rest;
-    const char *attributes = behind_type(given, &type, &rest);
-    if (!type) {
-        return pl_fail(PEAL_ECORRUPT, "a service sent an event without a type");
-    }
+    const char *type;
+    struct pl_frame given;
+    memcpy(&given, bytes, sizeof given);
+    const char *begin = bytes + sizeof given, *data = begin + pl_frame_attributes_size(&given);
+    const char *attributes = behind_type(begin, &type);
     enum peal_err err = find_topic(party, type, &arriving->passage.topic);
     if (err) {
         return err;
     }
-    size_t size, room = pl_round8(rest);
-    const void *data = pl_frame_data(given, &size);
+    size_t rest = (size_t)(data - attributes), room = pl_round8(rest);
+    size_t size = given.length - (size_t)(data - bytes) - pl_frame_pad(&given);
     struct pl_frame *frame = arriving->frame;
-    *frame = *given;
+    *frame = given;
     frame->type = arriving->passage.topic->id;
     frame->crc = 0;
     frame->attribute_words = (uint16_t)(room / 8);
@@ -127,10 +119,7 @@ static enum peal_err take_in(struct party *party, const char *bytes, size_t size
     assert(party->scratch); // there is room for each
     struct arriving *arriving = &party->each[party->count];
     arriving->frame = (struct pl_frame *)(void *)(party->scratch + party->used);
-    // Behind it, so that it is read where it is aligned.
-    char *given = party->scratch + party->used + pl_round8(size);
-    memcpy(given, bytes, size);
-    err = write_ours(arriving, party, (const struct pl_frame *)(const void *)given);
+    err = write_ours(arriving, party, bytes);
     if (!err) {
         party->past = position + 1;
         party->count++;
@@ -229,18 +218,20 @@ static enum peal_err hand_over(struct party *party)
 
 // ---- all that came ------------------------------------------------------------------------------
 
-// Room for a frame twice: as it came, and as ours, which may have the place of its data in it.
+// Room for a frame as ours, which may have the place of its data in it.
 static size_t room_for(size_t size)
 {
-    return 2 * size + sizeof(struct pl_outside) + 16;
+    return size + sizeof(struct pl_outside) + 16;
 }
 
-static bool make_room(struct party *party, size_t size)
+// `left`: bytes that have yet to be looked at, of frames that are at least 32 each.
+static bool make_room(struct party *party, size_t size, size_t left)
 {
     if (party->room - party->used >= room_for(size)) {
         return true;
     }
-    size_t room = room_for(size) > 262144 ? room_for(size) : 262144;
+    size_t all = left < 65536 ? room_for(size) + 2 * left : 131072; // most often all there are
+    size_t room = room_for(size) > all ? room_for(size) : all;
     char *scratch = pl_alloc(party->bus->seams, room);
     if (scratch) {
         pl_release(party->bus->seams, party->scratch);
@@ -273,7 +264,7 @@ static enum peal_err arrive(struct party *party, const struct pl_arrivals *arriv
         if (full && party->count > 0) {
             err = hand_over(party);
         }
-        if (!err && !make_room(party, size)) {
+        if (!err && !make_room(party, size, unpack.left)) {
             err = pl_fail(PEAL_ENOMEM, "no memory to take an event of %zu bytes", size);
         }
         err = err ? err : take_in(party, bytes, size);
@@ -289,21 +280,82 @@ static enum peal_err arrive(struct party *party, const struct pl_arrivals *arriv
     return err;
 }
 
+// What one message needs is kept for the next one: the room for large ones is not.
+static struct party *party_of(struct peal_bus *bus)
+{
+    if (!bus->arriving) {
+        struct party *party = pl_alloc(bus->seams, sizeof *party);
+        if (party) {
+            party->bus = bus;
+            party->scratch = NULL;
+            party->room = party->used = party->count = 0;
+        }
+        bus->arriving = party;
+    }
+    return bus->arriving;
+}
+
+void pl_bus_arrive_finish(struct peal_bus *bus)
+{
+    struct party *party = bus->arriving;
+    if (party) {
+        pl_release(bus->seams, party->scratch);
+        pl_release(bus->seams, party);
+        bus->arriving = NULL;
+    }
+}
+
 enum peal_err pl_bus_arrive(void *context, const struct pl_arrivals *arrivals)
 {
     struct peal_bus *bus = context;
-    struct party *party = pl_alloc(bus->seams, sizeof *party);
+    struct party *party = party_of(bus);
     if (!party) {
         return pl_fail(PEAL_ENOMEM, "no memory to take events");
     }
-    party->bus = bus;
     party->slot = pl_slot_mine(bus);
     party->past = pl_log_end(bus->log);
-    party->scratch = NULL;
     party->last_topic = NULL;
-    party->used = party->room = party->count = 0;
+    party->used = 0;
     enum peal_err err = party->slot ? arrive(party, arrivals) : PEAL_ENOMEM;
-    pl_release(bus->seams, party->scratch);
-    pl_release(bus->seams, party);
+    if (party->room > SCRATCH_KEPT || err) {
+        pl_bus_arrive_finish(bus);
+    }
     return err;
+}
+
+// ---- what will never come -----------------------------------------------------------------------
+
+// For who reads the log the positions that are gone are a hole, and not the place of an event that
+// was erased. With bus->lock. False: nothing is gone.
+static bool leave_out(struct peal_bus *bus, uint64_t next)
+{
+    struct pl_log *log = bus->log;
+    struct pl_mailbox *mailbox;
+    pl_turn_take(&log->turn, bus->seams);
+    uint64_t first = pl_log_end(log);
+    if (next > first) {
+        pl_log_leave_out(log, next);
+        PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
+            if (mailbox->in && !mailbox->afar) {
+                pl_intake_forgotten(mailbox->in, first, next);
+            }
+        }
+    }
+    pl_turn_give(&log->turn, bus->seams);
+    return next > first;
+}
+
+void pl_bus_forgotten(void *context, uint64_t next)
+{
+    struct peal_bus *bus = context;
+    struct pl_mailbox *mailbox;
+    pl_mutex_lock(&bus->lock, bus->seams);
+    if (leave_out(bus, next)) {
+        PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
+            if (mailbox->in && !mailbox->afar) {
+                pl_runs_notify(mailbox);
+            }
+        }
+    }
+    pl_mutex_unlock(&bus->lock, bus->seams);
 }

@@ -101,7 +101,8 @@ enum peal_err pl_ask_schedule_list(struct peal_schedule_list *out, struct peal_b
 // How the owner of each list begins.
 struct pl_asked_list {
     const struct pl_seams *seams;
-    char *answer; // of a service, in which the texts are; NULL: it is ours
+    char *answer;                 // of a service, in which the texts are; NULL: it is ours
+    struct peal_dead_list *parts; // NULL, or two lists of which this one has only the order
 };
 
 // Asks, and gives the whole answer: its bytes are *given* (pl_release). The pack is finished.

@@ -139,7 +139,7 @@ enum peal_err pl_ask_schedule_list(struct peal_schedule_list *out, struct peal_b
         pl_release(bus->seams, answer);
         return fits ? pl_fail(PEAL_ENOMEM, "no memory for a list") : say_bad();
     }
-    *owner = (struct pl_asked_list){ bus->seams, answer };
+    *owner = (struct pl_asked_list){ .seams = bus->seams, .answer = answer };
     struct peal_schedule_list list = { .events = (struct peal_scheduled *)(void *)(owner + 1),
                                        .owner = owner };
     while (list.count < count && !unpack.bad) {

@@ -9,6 +9,7 @@
 // the closed gate); those under way end; workers drain the mailboxes until the deadline; workers
 // end. From then on only memory is left.
 #include "bus/ask.h"
+#include "bus/letter.h"
 #include "bus/schedule.h"
 
 #include "base/error.h"
@@ -34,12 +35,8 @@ void pl_bus_say(struct peal_bus *bus, enum peal_level level, const char *format,
     bus->options.log(level, text, bus->options.log_context);
 }
 
-enum peal_err pl_bus_check_open(struct peal_bus *bus)
+enum peal_err pl_bus_fail_closed(void)
 {
-    // Acquire: who sees it closed sees why.
-    if (atomic_load_explicit(&bus->state, memory_order_acquire) == PL_BUS_OPEN) {
-        return PEAL_OK;
-    }
     return pl_fail(PEAL_ECLOSED, "the bus has been stopped");
 }
 
@@ -98,6 +95,7 @@ static struct pl_engine_config describe(struct peal_bus *bus)
         .block_ms = options->block_ms,
         .arrive = pl_bus_arrive,
         .arrive_context = bus,
+        .forgotten = pl_bus_forgotten,
         .deliver = pl_bus_deliver,
         .void_deliveries = pl_bus_void_deliveries,
     };
@@ -118,6 +116,9 @@ static enum peal_err open_engine(struct peal_bus *bus, const struct pl_url *url,
     bus->silent = !(ops->capabilities & PL_CAN_DELIVER);
     atomic_store_explicit(&bus->aside, bus->silent, memory_order_relaxed);
     bus->keeps = (ops->capabilities & PL_CAN_KEEP) && config.limits.history;
+    if (pl_is_remote(bus)) {
+        bus->dead.next_id = PL_LETTER_HERE;
+    }
     if (bus->log) {
         memcpy(bus->origin.seed, bus->engine->origin, sizeof bus->origin.seed);
     }
@@ -505,6 +506,7 @@ void peal_bus_close(peal_bus *bus)
     if (bus->engine) {
         bus->engine->ops->close(bus->engine); // which asks for the names of types to the last
     }
+    pl_bus_arrive_finish(bus);
     pl_routes_finish(bus);
     pl_topics_finish(bus);
     pl_release(seams, (void *)bus->options.source);

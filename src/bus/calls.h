@@ -40,14 +40,20 @@ enum peal_err pl_bus_check_writes(const struct peal_bus *bus, const char *what);
 // On a bus that only reads: what has been written since is seen. PEAL_EIO, PEAL_ENOMEM.
 enum peal_err pl_bus_refresh(struct peal_bus *bus);
 
+// PEAL_EUNSUPPORTED: the engine `has_none`, or the log is a service's, which is to be seen to
+// there.
+enum peal_err pl_bus_lacks(const struct peal_bus *bus, const char *has_none);
+
 // ---- arrive.c -----------------------------------------------------------------------------------
 
 // As `arrive` of struct pl_engine_config, with the bus as its context.
 enum peal_err pl_bus_arrive(void *context, const struct pl_arrivals *arrivals);
+void pl_bus_arrive_finish(struct peal_bus *bus); // nothing arrives any more
+
+// As `forgotten` there.
+void pl_bus_forgotten(void *context, uint64_t next);
 
 // ---- afar.c -------------------------------------------------------------------------------------
-
-uint64_t pl_afar_next(struct peal_bus *bus);
 
 // The service keeps the name of this mailbox from now on, and sends its events. No lock. As
 // peal_subscribe.
@@ -66,6 +72,10 @@ static inline bool pl_is_remote(const struct peal_bus *bus)
 
 // What somebody has still to read starts here. With the turn.
 uint64_t pl_intakes_floor(void *context); // the bus
+
+// Positions from one on, up to `next`, at which the log ends now, are gone. Who reads the log finds
+// that; another one is told when it is run (pl_runs_notify, after the turn). With the turn.
+void pl_intake_forgotten(struct pl_intake *in, uint64_t first, uint64_t next);
 
 // Hands a position to an intake that needs attention. With the turn. True: it has to be scheduled.
 bool pl_intake_push_slow(struct pl_intake *in, uint64_t position, unsigned priority);
@@ -131,6 +141,8 @@ void pl_intake_seek(struct pl_intake *in, uint64_t position);
 // The first position that was not drawn; all below it are pending, settled or not wanted. With the
 // mailbox's lock. Takes the turn. And what it has lost and was not told of.
 uint64_t pl_intake_next(struct pl_intake *in, struct pl_loss *out);
+// Below this position it reads nothing any more: the event it has just drawn, or draws next.
+uint64_t pl_intake_needed(struct pl_intake *in);
 
 // How much has come since it was drained, wanted or not? Cheap, for a spinning worker.
 uint64_t pl_intake_news(const struct pl_intake *in);
@@ -281,7 +293,14 @@ bool pl_settings_same(const struct peal_subscribe_options *a,
 
 // ---- stats.c ------------------------------------------------------------------------------------
 
+// What became of pending events, so far.
+struct pl_hold_counts {
+    uint64_t retried, released, dead;
+    uint64_t spent; // dropped, since their attempts were
+};
+
 struct pl_hold_numbers {
+    struct pl_hold_counts counts;
     uint64_t waiting, in_flight, retrying;
     uint64_t running; // of those in flight: with a handler
     int64_t oldest;   // recorded time of the oldest; INT64_MAX: none
@@ -448,6 +467,7 @@ void pl_hold_tick(struct pl_mailbox *mailbox);
 void pl_hold_say_full(struct pl_mailbox *mailbox);
 
 void pl_hold_numbers(struct pl_mailbox *mailbox, struct pl_hold_numbers *out);
+struct pl_hold_counts pl_hold_counts(struct pl_mailbox *mailbox);
 
 // The member whose turn it is; NULL: nobody is there, or all are busy. It is not freed until the
 // call has ended.

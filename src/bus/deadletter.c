@@ -8,7 +8,7 @@
 // dead.lock guards the list and is taken last; a mailbox that buries an event holds its own lock.
 // So whatever touches a mailbox here collects under dead.lock and acts after it.
 //
-// How letters survive a restart is in deadstore.c.
+// How letters survive a restart is in deadstore.c; whom one is asked for, in dead_calls.c.
 #include "bus/ask.h"
 #include "bus/letter.h"
 
@@ -231,13 +231,18 @@ static enum peal_err select_by(struct selection *out, struct peal_bus *bus,
     return PEAL_OK;
 }
 
-// A retry needs subscriptions, and whoever only reads has none.
+// A retry needs subscriptions, and whoever only reads has none, but where a service has the log.
+static enum peal_err check_change(const struct peal_bus *bus)
+{
+    return bus && !pl_is_remote(bus)
+               ? pl_bus_check_writes(bus, "no dead letter can be retried, edited or discarded")
+               : PEAL_OK;
+}
+
 static enum peal_err select_to_change(struct selection *out, struct peal_bus *bus,
                                       const struct peal_dead_filter *filter)
 {
-    enum peal_err err =
-        bus ? pl_bus_check_writes(bus, "no dead letter can be retried, edited or discarded")
-            : PEAL_OK;
+    enum peal_err err = check_change(bus);
     return err ? err : select_by(out, bus, filter);
 }
 
@@ -266,7 +271,7 @@ static size_t count_selected(const struct selection *selection)
 // ---- listing ------------------------------------------------------------------------------------
 
 struct list_owner {
-    struct pl_asked_list asked; // first; of a service's list it is all
+    struct pl_asked_list asked; // first; of a service's list, or of two together, it is all
     size_t count;
     struct {
         struct pl_mailbox *mailbox;
@@ -305,20 +310,13 @@ static void fill_list(struct peal_dead_list *list, struct list_owner *owner,
     }
 }
 
-enum peal_err peal_dead_list(struct peal_dead_list *out, peal_bus *bus,
-                             const struct peal_dead_filter *filter)
+enum peal_err pl_dead_list(struct peal_dead_list *out, struct peal_bus *bus,
+                           const struct peal_dead_filter *filter)
 {
-    if (!out) {
-        return pl_fail(PEAL_EINVAL, "peal_dead_list needs a place for the list");
-    }
     struct selection selection;
     enum peal_err err = select_by(&selection, bus, filter);
     if (err) {
         return err;
-    }
-    if (pl_is_remote(bus)) {
-        pl_pattern_free(selection.pattern, bus->seams);
-        return pl_ask_dead_list(out, bus, filter);
     }
     // Nobody sees an id that could be given again after a crash. What cannot be saved was said.
     (void)pl_durable_save(bus, PEAL_DURABILITY_DISK, false);
@@ -348,22 +346,40 @@ enum peal_err peal_dead_list(struct peal_dead_list *out, peal_bus *bus,
     return PEAL_OK;
 }
 
-void peal_dead_list_finish(struct peal_dead_list *list)
+static void finish_list(struct peal_dead_list *list)
 {
-    if (!list || !list->owner) {
-        return;
-    }
     struct list_owner *owner = list->owner;
-    for (size_t i = 0; i < list->count; i++) {
+    for (size_t i = 0; owner && i < list->count; i++) {
         peal_event_unref(list->letters[i].event);
         if (!owner->asked.answer) {
             pl_mailbox_unref(owner->entries[i].mailbox);
         }
     }
-    const struct pl_seams *seams = owner->asked.seams;
-    pl_release(seams, owner->asked.answer);
-    pl_release(seams, list->letters);
-    pl_release(seams, owner);
+    if (owner) {
+        const struct pl_seams *seams = owner->asked.seams;
+        pl_release(seams, owner->asked.answer);
+        pl_release(seams, list->letters);
+        pl_release(seams, owner);
+    }
+}
+
+void peal_dead_list_finish(struct peal_dead_list *list)
+{
+    struct pl_asked_list *owner = list ? list->owner : NULL;
+    if (!owner) {
+        return;
+    }
+    struct peal_dead_list *parts = owner->parts;
+    if (parts) {
+        const struct pl_seams *seams = owner->seams;
+        finish_list(&parts[0]);
+        finish_list(&parts[1]);
+        pl_release(seams, parts);
+        pl_release(seams, list->letters);
+        pl_release(seams, owner);
+    } else {
+        finish_list(list);
+    }
     *list = (struct peal_dead_list){ 0 };
 }
 
@@ -410,33 +426,26 @@ static size_t count_groups(struct peal_bus *bus, enum peal_dead_group group,
     return count;
 }
 
-enum peal_err peal_dead_count(struct peal_dead_count *out, size_t *out_count, peal_bus *bus,
-                              enum peal_dead_group group, size_t max)
+enum peal_err pl_dead_count(struct peal_dead_count **out, size_t *out_count, struct peal_bus *bus,
+                            enum peal_dead_group group, size_t more)
 {
-    if ((!out && max > 0) || !out_count || !bus || (unsigned)group > PEAL_DEAD_BY_SUBSCRIPTION) {
-        return pl_fail(PEAL_EINVAL, "peal_dead_count needs a bus, a group and a place for rows");
-    }
-    enum peal_err err = pl_bus_check_open(bus);
-    if (err || pl_is_remote(bus)) {
-        return err ? err : pl_ask_dead_count(out, out_count, bus, group, max);
-    }
     pl_mutex_lock(&bus->dead.lock, bus->seams);
     size_t letters = bus->dead.count;
     pl_mutex_unlock(&bus->dead.lock, bus->seams);
-    struct peal_dead_count *rows = pl_new(bus->seams, (letters + 1) * sizeof *rows);
+    struct peal_dead_count *rows = pl_new(bus->seams, (letters + more + 1) * sizeof *rows);
     if (!rows) {
         return pl_fail(PEAL_ENOMEM, "no memory to count %zu dead letters", letters);
     }
     pl_mutex_lock(&bus->dead.lock, bus->seams);
-    size_t count = count_groups(bus, group, rows, letters);
+    *out_count = count_groups(bus, group, rows, letters);
     pl_mutex_unlock(&bus->dead.lock, bus->seams);
-    qsort(rows, count, sizeof *rows, larger_first);
-    for (size_t i = 0; i < count && i < max; i++) {
-        out[i] = rows[i];
-    }
-    pl_release(bus->seams, rows);
-    *out_count = count;
+    *out = rows;
     return PEAL_OK;
+}
+
+void pl_dead_sort_counts(struct peal_dead_count *rows, size_t count)
+{
+    qsort(rows, count, sizeof *rows, larger_first);
 }
 
 // ---- retrying, editing, discarding --------------------------------------------------------------
@@ -639,12 +648,9 @@ static enum peal_err retry(struct selection *selection, bool dry_run, uint64_t *
     return err;
 }
 
-enum peal_err peal_dead_retry(peal_bus *bus, const struct peal_dead_filter *filter, bool dry_run,
-                              uint64_t *affected)
+enum peal_err pl_dead_retry(struct peal_bus *bus, const struct peal_dead_filter *filter,
+                            bool dry_run, uint64_t *affected)
 {
-    if (pl_asks(bus)) {
-        return pl_ask_dead(bus, PL_ASK_DEAD_RETRY, filter, dry_run, affected);
-    }
     struct selection selection;
     enum peal_err err = select_to_change(&selection, bus, filter);
     if (!err) {
@@ -686,16 +692,10 @@ static enum peal_err edit(struct peal_bus *bus, struct errands *errands, const v
     return pl_durable_save(bus, PEAL_DURABILITY_OS, false);
 }
 
-enum peal_err peal_dead_edit(peal_bus *bus, uint64_t id, const void *data, size_t size)
+enum peal_err pl_dead_edit(struct peal_bus *bus, uint64_t id, const void *data, size_t size)
 {
-    if (!bus || id == 0 || (!data && size > 0)) {
-        return pl_fail(PEAL_EINVAL, "peal_dead_edit needs a bus, a dead letter's id and data");
-    }
-    if (pl_asks(bus)) {
-        return pl_ask_edit(bus, id, data, size);
-    }
     enum peal_err err = pl_bus_check_open(bus);
-    err = err ? err : pl_bus_check_writes(bus, "no dead letter can be edited");
+    err = err ? err : check_change(bus);
     if (!err && size > bus->data_max) {
         err = pl_fail(PEAL_ELIMIT, "data of %zu bytes: at most %llu are allowed (data_max)", size,
                       (unsigned long long)bus->data_max);
@@ -731,12 +731,9 @@ static enum peal_err discard(struct selection *selection, bool dry_run, uint64_t
     return dry_run ? PEAL_OK : pl_durable_save(selection->bus, PEAL_DURABILITY_OS, false);
 }
 
-enum peal_err peal_dead_discard(peal_bus *bus, const struct peal_dead_filter *filter, bool dry_run,
-                                uint64_t *affected)
+enum peal_err pl_dead_discard(struct peal_bus *bus, const struct peal_dead_filter *filter,
+                              bool dry_run, uint64_t *affected)
 {
-    if (pl_asks(bus)) {
-        return pl_ask_dead(bus, PL_ASK_DEAD_DISCARD, filter, dry_run, affected);
-    }
     struct selection selection;
     enum peal_err err = select_to_change(&selection, bus, filter);
     if (!err) {
@@ -744,13 +741,4 @@ enum peal_err peal_dead_discard(peal_bus *bus, const struct peal_dead_filter *fi
         pl_pattern_free(selection.pattern, bus->seams);
     }
     return err;
-}
-
-enum peal_err peal_dead_purge(peal_bus *bus, uint64_t age_ms, uint64_t *affected)
-{
-    if (!bus) {
-        return pl_fail(PEAL_EINVAL, "peal_dead_purge needs a bus");
-    }
-    struct peal_dead_filter filter = { .older_than_ms = age_ms ? age_ms : bus->options.dead_ms };
-    return peal_dead_discard(bus, &filter, false, affected);
 }

@@ -344,6 +344,20 @@ enum peal_err pl_durable_note(struct pl_mailbox *mailbox)
     return err;
 }
 
+enum peal_err pl_durable_save_one(struct pl_mailbox *mailbox)
+{
+    struct peal_bus *bus = mailbox->bus;
+    pl_turn_take(&bus->saving.turn, bus->seams);
+    // With the turn: who has cleared it has written what there was then, or set it again.
+    bool dirty = atomic_load(&mailbox->durable->dirty);
+    enum peal_err err = dirty ? save_one(mailbox, false) : PEAL_OK;
+    pl_turn_give(&bus->saving.turn, bus->seams);
+    if (dirty) {
+        say(bus, err);
+    }
+    return err;
+}
+
 // With bus->lock.
 static enum peal_err take_ghost(struct shot *out, struct pl_mailbox *ghost)
 {

@@ -64,6 +64,9 @@ void pl_durable_key(char out[PL_NAME_KEY], const char *kind, const char *name);
 // Starts to be saved; writes its name and its place. PEAL_EIO, PEAL_ENOMEM, PEAL_ELIMIT.
 enum peal_err pl_durable_start(struct pl_mailbox *mailbox);
 
+// Saves one, if something of it has changed. The errors of pl_durable_save.
+enum peal_err pl_durable_save_one(struct pl_mailbox *mailbox);
+
 // The name is forgotten: nothing of it is saved any more, and what was is removed. Its letters
 // stay. A ghost or not; nobody finds it any more. The errors of pl_durable_save.
 enum peal_err pl_durable_end(struct pl_mailbox *mailbox);

@@ -145,8 +145,7 @@ static enum peal_err check(struct peal_bus *bus, const char *subject,
     }
     enum peal_err err = pl_bus_check_open(bus);
     if (!err && !bus->engine->ops->erase) {
-        err = pl_fail(PEAL_EUNSUPPORTED, "%s: keeps nothing that could be erased",
-                      bus->engine->ops->scheme);
+        return pl_bus_lacks(bus, "keeps nothing that could be erased");
     }
     if (!err && bus->options.read_only && !erase->dry_run) {
         err = pl_fail(PEAL_EUNSUPPORTED,

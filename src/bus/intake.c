@@ -144,6 +144,20 @@ bool pl_intake_push_slow(struct pl_intake *in, uint64_t position, unsigned prior
     return wake;
 }
 
+void pl_intake_forgotten(struct pl_intake *in, uint64_t first, uint64_t next)
+{
+    bool active = atomic_load_explicit(&in->active, memory_order_relaxed);
+    if (in->closed || (active && !atomic_load_explicit(&in->live, memory_order_relaxed))) {
+        return;
+    }
+    pl_count_shared(&in->forgotten, next - first);
+    pl_intake_add_loss(in, next - first, first, next - 1);
+    if (!active) {
+        atomic_store_explicit(&in->cursor, next, memory_order_relaxed);
+        activate(in);
+    }
+}
+
 static uint64_t floor_of(const struct pl_intake *in)
 {
     // Acquire: if the head has moved, so has the floor that was stored before.
@@ -250,8 +264,12 @@ static void stop_reading(struct pl_intake *in, uint64_t position)
 // to be told before it is given more.
 static const struct pl_frame *draw_from_ring(struct pl_intake *in, bool *hole)
 {
-    uint64_t entry = in->stuck;
-    in->stuck = 0;
+    uint64_t entry = atomic_load_explicit(&in->stuck, memory_order_relaxed); // ours
+    if (entry) {
+        // Release: whoever looks for what is needed finds one or the other.
+        atomic_store_explicit(&in->floor, entry >> 4, memory_order_relaxed);
+        atomic_store_explicit(&in->stuck, 0, memory_order_release);
+    }
     while (entry || take_entry(in, &entry)) {
         uint64_t position = entry >> 4;
         const struct pl_frame *frame = pl_cursor_at(&in->place, in->mailbox->bus->log, position);
@@ -259,7 +277,7 @@ static const struct pl_frame *draw_from_ring(struct pl_intake *in, bool *hole)
             return frame;
         }
         if (!frame && in->place.err) {
-            in->stuck = entry;
+            atomic_store_explicit(&in->stuck, entry, memory_order_relaxed);
             stop_reading(in, position);
             return NULL;
         }
@@ -300,7 +318,7 @@ void pl_intake_seek(struct pl_intake *in, uint64_t position)
     atomic_store_explicit(&in->head, tail, memory_order_relaxed);
     in->head_seen = tail;
     in->tail_seen = tail;
-    in->stuck = 0;
+    atomic_store_explicit(&in->stuck, 0, memory_order_relaxed);
     atomic_store_explicit(&in->unreadable, 0, memory_order_relaxed);
     in->end_seen = 0;
     in->reads_log = false;
@@ -330,12 +348,27 @@ uint64_t pl_intake_next(struct pl_intake *in, struct pl_loss *out)
             atomic_load_explicit(&in->ring[head & in->mask], memory_order_relaxed) >> 4;
         next = first < next ? first : next;
     }
-    if (in->stuck) {
-        next = in->stuck >> 4 < next ? in->stuck >> 4 : next;
-    }
+    uint64_t stuck = atomic_load_explicit(&in->stuck, memory_order_relaxed) >> 4;
+    next = stuck && stuck < next ? stuck : next;
     *out = in->loss;
     pl_turn_give(&bus->log->turn, bus->seams);
     return next;
+}
+
+uint64_t pl_intake_needed(struct pl_intake *in)
+{
+    struct peal_bus *bus = in->mailbox->bus;
+    pl_turn_take(&bus->log->turn, bus->seams);
+    uint64_t needed = atomic_load_explicit(&bus->log->end, memory_order_relaxed);
+    // Acquire: it is stuck no more, so the floor is that of what it was stuck at.
+    uint64_t stuck = atomic_load_explicit(&in->stuck, memory_order_acquire) >> 4;
+    needed = stuck && stuck < needed ? stuck : needed;
+    if (atomic_load_explicit(&in->active, memory_order_relaxed)) {
+        uint64_t floor = floor_of(in);
+        needed = floor < needed ? floor : needed;
+    }
+    pl_turn_give(&bus->log->turn, bus->seams);
+    return needed;
 }
 
 // How far it may read. A processor that reads in a row fetches ahead, and so takes lines from the
@@ -408,7 +441,7 @@ const struct pl_frame *pl_intake_draw_slow(struct pl_intake *in)
     bool live = atomic_load_explicit(&in->live, memory_order_acquire);
     bool hole = false;
     const struct pl_frame *frame = draw_from_ring(in, &hole);
-    if (!frame && !live && !hole && !in->stuck) {
+    if (!frame && !live && !hole && !atomic_load_explicit(&in->stuck, memory_order_relaxed)) {
         in->reads_log = true;
         frame = draw_from_log(in, &hole);
     }
@@ -484,7 +517,8 @@ uint64_t pl_intake_news(const struct pl_intake *in)
         return end > cursor ? end - cursor : 0;
     }
     return atomic_load_explicit(&in->tail, memory_order_relaxed) -
-           atomic_load_explicit(&in->head, memory_order_relaxed) + (in->stuck != 0);
+           atomic_load_explicit(&in->head, memory_order_relaxed) +
+           (atomic_load_explicit(&in->stuck, memory_order_relaxed) != 0);
 }
 
 void pl_intake_say_unreadable(struct pl_intake *in)

@@ -156,10 +156,9 @@ struct pl_settings {
 
 // Counters of one mailbox. Written by whoever runs it (one at a time, or under its lock): relaxed.
 struct pl_box_counts {
-    _Atomic uint64_t delivered, filtered, failed, retried, released, rejected, dead, slow;
-    // All that was dropped and told; and for which reason, told or not, if the mailbox was not
-    // full: the log had forgotten it, its attempts were spent, no memory to hold it.
-    _Atomic uint64_t dropped, forgotten, spent, unheld;
+    _Atomic uint64_t delivered, filtered, failed, rejected, slow;
+    _Atomic uint64_t dropped; // all that was, and was told
+    _Atomic uint64_t unheld;  // of those: there was no memory to hold it
 };
 
 struct pl_timings {
@@ -202,13 +201,14 @@ struct pl_intake {
     struct pl_mailbox *mailbox;
     struct pl_list active_link;
     struct pl_loss loss;
+    _Atomic uint64_t forgotten;   // lost since the log had it no more, told or not; relaxed
     struct pl_intake *next_woken; // of one publisher, between its turn and its notifications
     atomic_bool waking;           // it is in such a list
 
     // The consumer's side: whoever runs the mailbox; several: under its lock.
     _Alignas(64) _Atomic uint64_t head;
     uint64_t tail_seen;
-    uint64_t stuck; // an entry that was taken and could not be read; 0: none
+    _Atomic uint64_t stuck; // an entry that was taken and could not be read; 0: none
     // A position that could not be read, to be said; 0: none. Said without mailbox->lock.
     _Atomic uint64_t unreadable;
     _Atomic uint64_t floor;  // the position being handled; UINT64_MAX: none
@@ -242,6 +242,8 @@ struct pl_mailbox {
     _Atomic uint8_t sample; // counts deliveries up to the next timed one
     bool guarded;           // an inline one that has held an event: look before each
     bool timeless;          // no more timers; with timers.lock
+    bool afar;              // a service keeps its name, and knows it by its serial
+    bool listens;           // the engine knows that it wants its pattern; with bus->lock
     // With bus->runs.lock.
     bool queued, wanted;
     bool forgotten; // never to be run again
@@ -261,7 +263,6 @@ struct pl_mailbox {
     const struct pl_seams *seams; // also when the bus is gone and a delivery is not
     struct pl_pattern *pattern;
     uint64_t serial;         // age
-    uint64_t afar;           // a service keeps its name, and knows it by this; 0: none does
     union {                  // with bus->lock
         struct pl_list link; // bus->mailboxes
         struct {
@@ -375,6 +376,9 @@ struct peal_bus {
     atomic_uint space_wanted; // publishers that wait for memory
     atomic_uint space_word;
 
+    // What arrives is put together in it: arrive.c's, on the engine's thread. NULL: nothing has.
+    struct party *arriving;
+
     _Alignas(64) struct pl_mutex lock;
     // Under `lock`.
     struct pl_match match;
@@ -384,7 +388,6 @@ struct peal_bus {
     uint64_t changes; // counts everything below being changed
     uint64_t subscription_count;
     uint64_t next_serial;
-    uint64_t afar_last; // the last number of a name that a service keeps
     struct pl_route *retired_routes;
     struct pl_mailbox *retired_boxes;
     uint32_t *free_counters;
@@ -441,7 +444,13 @@ void pl_bus_say(struct peal_bus *bus, enum peal_level level, const char *format,
     __attribute__((format(printf, 3, 4)));
 
 // PEAL_OK while the bus is open; else PEAL_ECLOSED with its sentence.
-enum peal_err pl_bus_check_open(struct peal_bus *bus);
+enum peal_err pl_bus_fail_closed(void);
+static inline enum peal_err pl_bus_check_open(struct peal_bus *bus)
+{
+    // Acquire: who sees it closed sees why.
+    unsigned state = atomic_load_explicit(&bus->state, memory_order_acquire);
+    return __builtin_expect(state == PL_BUS_OPEN, 1) ? PEAL_OK : pl_bus_fail_closed();
+}
 
 static inline int64_t pl_bus_now(struct peal_bus *bus)
 {

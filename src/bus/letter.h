@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// A dead letter, as deadletter.c and deadstore.c share it.
+// A dead letter, as deadletter.c, dead_calls.c and deadstore.c share it.
 //
 // Where there is a state table, a letter is put into it after the lock in which it was written
 // (deadstore.c), so it is in one or two more lists: what is yet to be put, and what is gone here
@@ -23,6 +23,9 @@ struct pl_dead_letter {
     char code[32];
     char text[256];
 };
+
+// Ids of letters of a bus whose log a service has begin here: it gives the others.
+#define PL_LETTER_HERE (UINT64_C(1) << 62)
 
 static inline struct pl_dead_letter *pl_letter_find(struct peal_bus *bus, uint64_t id)
 {
@@ -47,5 +50,21 @@ static inline void pl_letter_changed(struct peal_bus *bus, struct pl_dead_letter
         pl_durable_touch_letters(bus);
     }
 }
+
+// ---- of this bus alone (deadletter.c) -----------------------------------------------------------
+
+// As the public functions of these names.
+enum peal_err pl_dead_list(struct peal_dead_list *out, struct peal_bus *bus,
+                           const struct peal_dead_filter *filter);
+enum peal_err pl_dead_retry(struct peal_bus *bus, const struct peal_dead_filter *filter,
+                            bool dry_run, uint64_t *affected);
+enum peal_err pl_dead_discard(struct peal_bus *bus, const struct peal_dead_filter *filter,
+                              bool dry_run, uint64_t *affected);
+enum peal_err pl_dead_edit(struct peal_bus *bus, uint64_t id, const void *data, size_t size);
+
+// All groups, in no order: *out is *given* (pl_release), with room for so many more.
+enum peal_err pl_dead_count(struct peal_dead_count **out, size_t *out_count, struct peal_bus *bus,
+                            enum peal_dead_group group, size_t more);
+void pl_dead_sort_counts(struct peal_dead_count *rows, size_t count); // largest first
 
 #endif

@@ -15,7 +15,7 @@ void pl_mailbox_lose(struct pl_mailbox *mailbox, uint64_t count, uint64_t first,
 
 void pl_mailbox_miss(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last)
 {
-    pl_count_shared(&mailbox->counts.forgotten, count);
+    pl_count_shared(&mailbox->in->forgotten, count);
     pl_mailbox_lose(mailbox, count, first, last);
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Durable names, by name: paused, moved and forgotten by whoever knows what they are called.
+// Durable names, by name: paused, moved, saved and forgotten by whoever knows what they are called.
 //
 // A name is a mailbox, if somebody has taken it since the bus was opened, or a ghost. Of a mailbox
 // the subscription's own functions do it. Of a ghost, what was saved of it is changed and saved:
@@ -157,4 +157,29 @@ enum peal_err peal_name_forget(peal_bus *bus, const char *name)
         return pl_ask_name(bus, PL_ASK_FORGET, name, NULL);
     }
     return err ? err : pl_name_forget(bus, name);
+}
+
+// A ghost is as it was saved.
+enum peal_err peal_name_save(peal_bus *bus, const char *name)
+{
+    enum peal_err err = check(bus, name);
+    if (!err && pl_asks(bus)) {
+        err = pl_fail(PEAL_EUNSUPPORTED, "another process has the log, and saves what it is told");
+    }
+    if (err) {
+        return err;
+    }
+    pl_mutex_lock(&bus->lock, bus->seams);
+    struct pl_mailbox *mailbox = pl_name_find(bus, name);
+    bool ghost = !mailbox && pl_ghost_find(bus, name);
+    if (mailbox) {
+        pl_mailbox_ref(mailbox);
+    }
+    pl_mutex_unlock(&bus->lock, bus->seams);
+    if (!mailbox) {
+        return ghost ? PEAL_OK : say_none(name);
+    }
+    err = mailbox->durable ? pl_durable_save_one(mailbox) : PEAL_OK;
+    pl_mailbox_unref(mailbox);
+    return err;
 }

@@ -128,7 +128,6 @@ static enum peal_err check_durability(const struct peal_bus *bus,
 enum peal_err pl_passage_prepare(struct peal_bus *bus, struct pl_slot *slot,
                                  struct pl_passage *passage, struct pl_request *request)
 {
-    // cppcheck-suppress ctuuninitvar // whoever publishes has set the message
     const struct peal_message *message = passage->message;
     if (pl_data_is_bad(bus, message->data, message->size)) {
         return pl_refuse_data(bus, message->data, message->size);

@@ -352,12 +352,24 @@ void pl_hold_set_timer(struct pl_mailbox *mailbox)
     pl_timer_set(mailbox, trouble && trouble < when ? trouble : when);
 }
 
+struct pl_hold_counts pl_hold_counts(struct pl_mailbox *mailbox)
+{
+    struct pl_hold_counts counts = { 0 };
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    if (mailbox->hold) {
+        counts = mailbox->hold->counts;
+    }
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    return counts;
+}
+
 void pl_hold_numbers(struct pl_mailbox *mailbox, struct pl_hold_numbers *out)
 {
     *out = (struct pl_hold_numbers){ .oldest = INT64_MAX };
     pl_mutex_lock(&mailbox->lock, mailbox->seams);
     struct pl_hold *hold = mailbox->hold;
     if (hold) {
+        out->counts = hold->counts;
         struct pl_pending *pending;
         PL_LIST_EACH (pending, &hold->all, link) {
             bool with_somebody = pending->state == PL_RUNNING || pending->state == PL_LATER;

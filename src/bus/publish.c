@@ -207,10 +207,8 @@ static __attribute__((noinline)) enum peal_err depart(struct peal_bus *bus,
 enum peal_err pl_publish_message(struct peal_bus *bus, const struct peal_message *message,
                                  bool may_block, struct peal_receipt *receipt)
 {
-    struct pl_passage passage; // not cleared: it is large, and filled in by and by
-    passage.message = message;
-    passage.topic = NULL;
-    passage.drafted = false;
+    struct pl_passage passage;
+    pl_passage_begin(&passage, message);
     struct pl_slot *slot = pl_slot_mine(bus);
     enum peal_err err = slot ? pl_passage_topic(&passage.topic, slot, message) : PEAL_ENOMEM;
     if (!err) {
@@ -267,7 +265,7 @@ enum peal_err pl_publish_as_it_is(struct peal_bus *bus, const struct peal_messag
                                   uint16_t hops)
 {
     struct pl_passage passage;
-    passage.message = message;
+    pl_passage_begin(&passage, message);
     struct pl_slot *slot = pl_slot_mine(bus);
     enum peal_err err = slot ? pl_topic_of(&passage.topic, slot, message->type) : PEAL_ENOMEM;
     if (!err) {
@@ -441,24 +439,37 @@ static __attribute__((noinline)) enum peal_err publish_bytes_aside(struct peal_b
                            : pl_publish_message(bus, &message, may_block, NULL);
 }
 
-enum peal_err peal_publish(peal_bus *bus, const struct peal_message *message,
-                           struct peal_receipt *receipt)
+static __attribute__((noinline)) enum peal_err publish_silent(struct peal_bus *bus,
+                                                              const struct peal_message *message,
+                                                              struct peal_receipt *receipt)
 {
     if (!bus || !message) {
         return pl_fail(PEAL_EINVAL, "peal_publish needs a bus and a message");
     }
-    if (bus->silent) {
-        enum peal_err err = pl_bus_check_open(bus);
-        if (!err && receipt) {
-            *receipt = (struct peal_receipt){ .durability = PEAL_DURABILITY_MEMORY };
-        }
-        return err;
+    enum peal_err err = pl_bus_check_open(bus);
+    if (!err && receipt) {
+        *receipt = (struct peal_receipt){ .durability = PEAL_DURABILITY_MEMORY };
     }
+    return err;
+}
+
+static __attribute__((noinline)) enum peal_err publish_one(struct peal_bus *bus,
+                                                           const struct peal_message *message,
+                                                           struct peal_receipt *receipt)
+{
     enum peal_err err = goes_aside(bus) ? pl_tracing_publish(bus, message, true, receipt)
                                         : pl_publish_message(bus, message, true, receipt);
     // Who only reads has been refused by now, if its message is one.
     return err == PEAL_EUNSUPPORTED && pl_asks(bus) ? pl_ask_publish(bus, message, 1, receipt)
                                                     : err;
+}
+
+// Both ways are jumps: a bus that is switched off is left before there is anything on the stack.
+enum peal_err peal_publish(peal_bus *bus, const struct peal_message *message,
+                           struct peal_receipt *receipt)
+{
+    return !bus || !message || bus->silent ? publish_silent(bus, message, receipt)
+                                           : publish_one(bus, message, receipt);
 }
 
 enum peal_err pl_publish_system(struct peal_bus *bus, const struct peal_message *message,
@@ -497,6 +508,14 @@ static __attribute__((noinline)) enum peal_err publish_seldom(const peal_topic *
     return publish_bytes(own, slot, data, size, true);
 }
 
+static __attribute__((noinline)) enum peal_err publish_often(struct peal_topic *topic,
+                                                             struct pl_slot *slot, const void *data,
+                                                             size_t size)
+{
+    return publish_bytes(topic, slot, data, size, true);
+}
+
+// As peal_publish: every way is a jump.
 enum peal_err peal_topic_publish(const peal_topic *topic, const void *data, size_t size)
 {
     if (__builtin_expect(topic && goes_aside(topic->bus), 0)) {
@@ -508,7 +527,7 @@ enum peal_err peal_topic_publish(const peal_topic *topic, const void *data, size
         return publish_seldom(topic, data, size);
     }
     struct peal_topic *own = (struct peal_topic *)topic; // const only for users
-    return publish_bytes(own, slot, data, size, true);
+    return publish_often(own, slot, data, size);
 }
 
 static void complain(struct peal_bus *bus, const char *type)

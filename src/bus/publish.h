@@ -20,6 +20,14 @@ struct pl_passage {
     struct pl_segment *segment; // pinned, for the inline handlers
 };
 
+// Not cleared: it is large, and filled in by and by.
+static inline void pl_passage_begin(struct pl_passage *passage, const struct peal_message *message)
+{
+    passage->message = message;
+    passage->topic = NULL;
+    passage->drafted = false;
+}
+
 // ---- passage.c ----------------------------------------------------------------------------------
 
 // Counts what a limit kept out; gives `err` back.

@@ -45,7 +45,7 @@ static void make_ready(struct pl_query *query)
     query->of_view = asked->id || query->contains || asked->filter;
 }
 
-enum peal_err pl_query_init(struct pl_query *out, struct peal_bus *bus,
+enum peal_err pl_query_init(struct pl_query *out, const struct pl_seams *seams,
                             const struct peal_query *asked)
 {
     *out = (struct pl_query){ .attribute_count = 0 };
@@ -54,13 +54,13 @@ enum peal_err pl_query_init(struct pl_query *out, struct peal_bus *bus,
     }
     out->asked = *asked;
     out->asked.pattern = NULL;
-    bool copied = copy_strings(&out->asked, bus->seams);
+    bool copied = copy_strings(&out->asked, seams);
     enum peal_err err = PEAL_OK;
     if (asked->pattern) {
-        err = pl_pattern_parse(&out->pattern, bus->seams, asked->pattern);
+        err = pl_pattern_parse(&out->pattern, seams, asked->pattern);
     }
     if (!err && asked->contains) {
-        err = pl_contains_compile(&out->contains, bus->seams, asked->contains);
+        err = pl_contains_compile(&out->contains, seams, asked->contains);
     }
     if (!err && !copied) {
         err = pl_fail(PEAL_ENOMEM, "no memory for a query");
@@ -155,7 +155,7 @@ bool pl_query_takes_frame(const struct pl_query *query, const struct peal_bus *b
     return true;
 }
 
-bool pl_query_takes_view(struct pl_query *query, const struct peal_event *event)
+bool pl_query_takes_view(const struct pl_query *query, const struct peal_event *event)
 {
     const struct peal_query *asked = &query->asked;
     if (asked->id && strcmp(asked->id, peal_event_id(event)) != 0) {

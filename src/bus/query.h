@@ -34,14 +34,14 @@ struct pl_query {
 
 // `asked` NULL: everything. PEAL_EPATTERN, PEAL_EINVAL or PEAL_ELIMIT for `contains`, PEAL_ENOMEM;
 // `out` is to be finished in any case.
-enum peal_err pl_query_init(struct pl_query *out, struct peal_bus *bus,
+enum peal_err pl_query_init(struct pl_query *out, const struct pl_seams *seams,
                             const struct peal_query *asked);
 void pl_query_finish(struct pl_query *query, const struct pl_seams *seams); // fine on zeros
 
 bool pl_query_takes_type(struct pl_query *query, struct peal_bus *bus, uint32_t type);
 bool pl_query_takes_frame(const struct pl_query *query, const struct peal_bus *bus,
                           const struct pl_frame *frame);
-bool pl_query_takes_view(struct pl_query *query, const struct peal_event *event);
+bool pl_query_takes_view(const struct pl_query *query, const struct peal_event *event);
 
 // Whether it matches; then `event` is a view of it. `segment` as in pl_bus_view.
 static inline bool pl_query_takes(struct pl_query *query, struct peal_event *event,

@@ -186,7 +186,7 @@ enum peal_err peal_reader_open(peal_reader **out, peal_bus *bus, const struct pe
     reader->bus = bus;
     reader->coming = (struct pl_coming){ .tell = tell_coming, .context = reader };
     reader->place.coming = &reader->coming;
-    err = pl_query_init(&reader->query, bus, query);
+    err = pl_query_init(&reader->query, bus->seams, query);
     if (err) {
         peal_reader_close(reader);
         return err;

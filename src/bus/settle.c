@@ -98,7 +98,7 @@ void pl_hold_die(struct pl_mailbox *mailbox, struct pl_pending *pending, const s
     pending->dying = false;
     pl_release(mailbox->seams, pending->said);
     pending->said = NULL;
-    pl_count_shared(&mailbox->counts.dead, 1);
+    mailbox->hold->counts.dead++;
     if (options->spent == PEAL_SPENT_PAUSE) {
         atomic_store_explicit(&mailbox->paused, true, memory_order_relaxed);
         pl_durable_pause(mailbox, true);
@@ -171,7 +171,7 @@ static void spend(struct pl_mailbox *mailbox, struct pl_pending *pending,
         return;
     }
     pl_count_shared(&mailbox->counts.dropped, 1);
-    pl_count_shared(&mailbox->counts.spent, 1);
+    mailbox->hold->counts.spent++;
     pl_hold_finish_pending(mailbox, pending);
 }
 
@@ -197,7 +197,7 @@ static void fail(struct pl_mailbox *mailbox, struct pl_pending *pending, const s
         spend(mailbox, pending, call, code);
         return;
     }
-    pl_count_shared(&mailbox->counts.retried, 1);
+    mailbox->hold->counts.retried++;
     pl_hold_make_due(mailbox, pending, PL_RETRYING, pl_bus_ticks(mailbox->bus) + delay);
 }
 
@@ -226,7 +226,7 @@ void pl_hold_apply(struct pl_mailbox *mailbox, struct pl_pending *pending,
         pl_hold_finish_pending(mailbox, pending);
         return;
     case PEAL_RELEASE:
-        pl_count_shared(&mailbox->counts.released, 1);
+        mailbox->hold->counts.released++;
         pending->attempt--;
         if (mailbox->mode == PEAL_PULL) {
             pl_hold_make_ready(mailbox->hold, pending);

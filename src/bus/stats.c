@@ -151,21 +151,21 @@ void pl_mailbox_stats(struct pl_mailbox *mailbox, struct peal_subscription_stats
 {
     const struct pl_box_counts *counts = &mailbox->counts;
     memset(out, 0, sizeof *out);
+    pl_hold_numbers(mailbox, numbers);
     out->delivered = read_count(&counts->delivered);
     out->filtered = read_count(&counts->filtered);
     out->failed = read_count(&counts->failed);
-    out->released = read_count(&counts->released);
+    out->released = numbers->counts.released;
     out->rejected = read_count(&counts->rejected);
-    out->dead = read_count(&counts->dead);
+    out->dead = numbers->counts.dead;
     out->dropped = read_count(&counts->dropped) + untold(mailbox);
-    out->retried = read_count(&counts->retried);
-    out->dropped_forgotten = read_count(&counts->forgotten);
-    out->dropped_spent = read_count(&counts->spent);
+    out->retried = numbers->counts.retried;
+    out->dropped_forgotten = mailbox->in ? read_count(&mailbox->in->forgotten) : 0;
+    out->dropped_spent = numbers->counts.spent;
     out->dropped_memory = read_count(&counts->unheld);
     out->dropped_overflow =
         rest_of(out->dropped, out->dropped_forgotten + out->dropped_spent + out->dropped_memory);
     out->slow = read_count(&counts->slow);
-    pl_hold_numbers(mailbox, numbers);
     int64_t oldest = numbers->oldest;
     out->waiting = numbers->waiting + waiting_in_log(mailbox, &out->lag, &oldest, numbers);
     out->in_flight = numbers->in_flight;
@@ -217,15 +217,32 @@ static void add_mailboxes(struct peal_bus *bus, struct peal_bus_stats *out)
     struct pl_mailbox *mailbox;
     PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
         const struct pl_box_counts *counts = &mailbox->counts;
+        const struct pl_hold_counts held = pl_hold_counts(mailbox);
         out->delivered += read_count(&counts->delivered);
-        out->retried += read_count(&counts->retried);
+        out->retried += held.retried;
         out->dropped += read_count(&counts->dropped) + untold(mailbox);
-        out->dropped_forgotten += read_count(&counts->forgotten);
-        out->dropped_spent += read_count(&counts->spent);
+        out->dropped_forgotten += mailbox->in ? read_count(&mailbox->in->forgotten) : 0;
+        out->dropped_spent += held.spent;
         out->dropped_memory += read_count(&counts->unheld);
     }
     out->dropped_overflow =
         rest_of(out->dropped, out->dropped_forgotten + out->dropped_spent + out->dropped_memory);
+}
+
+// Subscriptions without a durable name, interceptors and peal_emit are this bus's own, also where a
+// service has the log.
+static void add_ours(struct peal_bus_stats *all, const struct peal_bus_stats *ours)
+{
+    all->delivered += ours->delivered;
+    all->retried += ours->retried;
+    all->dropped += ours->dropped;
+    all->dropped_overflow += ours->dropped_overflow;
+    all->dropped_forgotten += ours->dropped_forgotten;
+    all->dropped_spent += ours->dropped_spent;
+    all->dropped_memory += ours->dropped_memory;
+    all->dead_letters += ours->dead_letters;
+    all->refused += ours->refused;
+    all->emit_lost += ours->emit_lost;
 }
 
 // What only the process that has the log counts, if it can be asked. Where the log ends is what
@@ -237,6 +254,9 @@ static void add_owner(struct peal_bus *bus, struct peal_bus_stats *out)
         all.first_position = out->first_position;
         all.last_position = out->last_position;
         all.types = out->types;
+        if (pl_is_remote(bus)) {
+            add_ours(&all, out);
+        }
         *out = all;
     }
 }

@@ -69,6 +69,30 @@ enum peal_err pl_mailbox_create(struct pl_mailbox **out, struct peal_bus *bus, c
     return PEAL_OK;
 }
 
+// The first position recorded at or after a time, in the log that a service has: what memory has of
+// it may lack events. The times of a log never go back.
+static enum peal_err find_time_afar(uint64_t *out, struct pl_log *log, int64_t time)
+{
+    struct pl_cursor cursor = { .past_below = UINT64_MAX };
+    uint64_t end = pl_log_end(log), low = pl_log_first(log, end), high = end;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        const struct pl_frame *frame = pl_cursor_at(&cursor, log, middle);
+        if (!frame && cursor.err) {
+            break;
+        }
+        if (frame && frame->position < high && frame->recorded < time) {
+            low = frame->position + 1;
+        } else {
+            high = middle;
+        }
+    }
+    enum peal_err err = cursor.err;
+    pl_cursor_rest(&cursor);
+    *out = err ? *out : low;
+    return err;
+}
+
 enum peal_err pl_start_position(uint64_t *out, struct peal_bus *bus, const struct pl_start *start)
 {
     struct pl_log *log = bus->log;
@@ -81,7 +105,8 @@ enum peal_err pl_start_position(uint64_t *out, struct peal_bus *bus, const struc
         *out = start->position ? start->position : 1;
         break;
     case PEAL_FROM_TIME:
-        return pl_log_find_time(out, log, start->time_ns);
+        return pl_is_remote(bus) ? find_time_afar(out, log, start->time_ns)
+                                 : pl_log_find_time(out, log, start->time_ns);
     case PEAL_FROM_NOW:
         *out = end;
         break;
@@ -280,10 +305,13 @@ static enum peal_err check_subscribe(struct peal_bus *bus, const char *pattern,
     if (err) {
         return err;
     }
-    if (pl_is_remote(bus) && options && options->mode == PEAL_INLINE) {
+    unsigned capabilities = bus->engine->ops->capabilities;
+    if (options && options->mode == PEAL_INLINE && !bus->silent &&
+        !(capabilities & PL_CAN_INLINE)) {
         return pl_fail(PEAL_EUNSUPPORTED,
                        "subscription to %s: what is published on %s: comes back from the service, "
-                       "so no handler can run before publish returns; leave PEAL_INLINE out",
+                       "so no handler can run before publish returns; leave PEAL_INLINE out, and "
+                       "a worker runs it as soon as the event is there",
                        pattern, bus->engine->ops->scheme);
     }
     if (bus->options.read_only && !pl_is_remote(bus)) {
@@ -342,6 +370,31 @@ static enum peal_err begin(bool *out, struct pl_mailbox *mailbox,
     return PEAL_OK;
 }
 
+// Of a log that a service has, what it wants comes from now on; what memory has of before may lack
+// it.
+static enum peal_err listen(struct pl_mailbox *mailbox)
+{
+    struct peal_bus *bus = mailbox->bus;
+    if (!pl_is_remote(bus) || mailbox->afar) {
+        return PEAL_OK;
+    }
+    enum peal_err err = bus->engine->ops->listen(bus->engine, pl_pattern_text(mailbox->pattern));
+    if (!err) {
+        mailbox->listens = true;
+        mailbox->in->place.past_below = pl_log_end(bus->log);
+    }
+    return err;
+}
+
+static void unlisten(struct pl_mailbox *mailbox)
+{
+    struct peal_bus *bus = mailbox->bus;
+    if (mailbox->listens) {
+        mailbox->listens = false;
+        bus->engine->ops->unlisten(bus->engine, pl_pattern_text(mailbox->pattern));
+    }
+}
+
 // noop: nobody ever hears anything, and a subscription is a name for that.
 static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mailbox *mailbox,
                                   const struct peal_subscription *as)
@@ -350,12 +403,12 @@ static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mail
     struct peal_subscription *joined = NULL;
     uint64_t position = 0;
     struct pl_start start = start_of(mailbox);
-    enum peal_err err =
-        pl_is_remote(bus) && !mailbox->afar ? bus->engine->ops->listen(bus->engine) : PEAL_OK;
+    enum peal_err err = listen(mailbox);
     if (!err && bus->log && !mailbox->afar) {
         err = pl_start_position(&position, bus, &start); // may read
     }
     if (err) {
+        unlisten(mailbox);
         pl_mailbox_unref(mailbox);
         return err;
     }
@@ -370,6 +423,7 @@ static enum peal_err subscribe_on(struct peal_subscription **out, struct pl_mail
     pl_routes_reclaim(bus);
     pl_mutex_unlock(&bus->lock, bus->seams);
     if (err || !fresh) {
+        unlisten(mailbox);
         pl_mailbox_unref(mailbox);
     }
     if (err) {
@@ -422,9 +476,7 @@ enum peal_err peal_subscribe(peal_subscription **out, peal_bus *bus, const char 
         pl_settings_free(settings, bus->seams);
         return err;
     }
-    if (pl_is_remote(bus) && given.name) {
-        mailbox->afar = pl_afar_next(bus);
-    }
+    mailbox->afar = pl_is_remote(bus) && given.name;
     if (bus->kv && given.name) {
         mailbox->durable = pl_durable_create(mailbox);
         if (!mailbox->durable) {
@@ -515,6 +567,7 @@ static void leave(struct pl_mailbox *mailbox, struct peal_subscription *member)
 void pl_mailbox_end(struct pl_mailbox *mailbox)
 {
     struct peal_bus *bus = mailbox->bus;
+    const struct pl_hold_counts held = pl_hold_counts(mailbox);
     // Deliveries that are still out come back too late; what was retried stays a dead letter.
     pl_mutex_lock(&mailbox->lock, bus->seams);
     pl_hold_finish(mailbox);
@@ -523,13 +576,14 @@ void pl_mailbox_end(struct pl_mailbox *mailbox)
     pl_mutex_lock(&bus->lock, bus->seams);
     const struct pl_box_counts *counts = &mailbox->counts;
     bus->folded.delivered += atomic_load_explicit(&counts->delivered, memory_order_relaxed);
-    bus->folded.retried += atomic_load_explicit(&counts->retried, memory_order_relaxed);
+    bus->folded.retried += held.retried;
     bus->folded.dropped += atomic_load_explicit(&counts->dropped, memory_order_relaxed);
-    bus->folded.forgotten += atomic_load_explicit(&counts->forgotten, memory_order_relaxed);
-    bus->folded.spent += atomic_load_explicit(&counts->spent, memory_order_relaxed);
+    bus->folded.spent += held.spent;
     bus->folded.unheld += atomic_load_explicit(&counts->unheld, memory_order_relaxed);
     if (mailbox->in) {
         bus->folded.dropped += mailbox->in->loss.count; // nobody pushes, nobody is told any more
+        bus->folded.forgotten +=
+            atomic_load_explicit(&mailbox->in->forgotten, memory_order_relaxed);
     }
     pl_mutex_unlock(&bus->lock, bus->seams);
 }
@@ -592,13 +646,14 @@ void peal_unsubscribe(peal_subscription *subscription)
     }
     if (mailbox->afar && mailbox->member_count == 0) {
         stays = false; // its place is kept where the log is
-        mailbox->bus->engine->ops->give_name(mailbox->bus->engine, mailbox->afar);
+        mailbox->bus->engine->ops->give_name(mailbox->bus->engine, mailbox->serial);
     }
     if (!stays) {
         struct peal_bus *bus = mailbox->bus;
         pl_mutex_lock(&bus->lock, bus->seams);
         strike_mailbox(mailbox);
         pl_mutex_unlock(&bus->lock, bus->seams);
+        unlisten(mailbox);
         remove_mailbox(mailbox, me);
     }
 }

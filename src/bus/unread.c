@@ -44,9 +44,9 @@ static uint64_t needed_by(struct pl_mailbox *mailbox)
     if (!mailbox->in || may_lose(mailbox)) {
         return UINT64_MAX; // an inline one has seen what there is
     }
-    struct pl_loss loss;
+    // First: what is drawn meanwhile is pending afterwards.
+    uint64_t position = pl_intake_needed(mailbox->in);
     pl_mutex_lock(&mailbox->lock, mailbox->seams);
-    uint64_t position = pl_intake_next(mailbox->in, &loss);
     if (mailbox->durable) {
         position = least(position, pl_durable_first(mailbox));
     }

@@ -5,6 +5,17 @@
 
 #include "base/error.h"
 
+enum peal_err pl_bus_lacks(const struct peal_bus *bus, const char *has_none)
+{
+    const char *scheme = bus->engine->ops->scheme;
+    return pl_is_remote(bus)
+               ? pl_fail(PEAL_EUNSUPPORTED,
+                         "%s: is the log of a service: it is verified, mended, archived and erased "
+                         "from where the service has it (peal doctor, peal erase)",
+                         scheme)
+               : pl_fail(PEAL_EUNSUPPORTED, "%s: %s", scheme, has_none);
+}
+
 enum peal_err pl_bus_refresh(struct peal_bus *bus)
 {
     return bus->options.read_only ? bus->engine->ops->refresh(bus->engine) : PEAL_OK;
@@ -19,8 +30,7 @@ enum peal_err peal_log_verify(struct peal_health *out, peal_bus *bus,
     }
     enum peal_err err = pl_bus_check_open(bus);
     if (!err && !bus->engine->ops->verify) {
-        err = pl_fail(PEAL_EUNSUPPORTED, "%s: stores nothing that could be damaged",
-                      bus->engine->ops->scheme);
+        return pl_bus_lacks(bus, "stores nothing that could be damaged");
     }
     err = err ? err : pl_bus_refresh(bus);
     struct peal_health health = { 0 };
@@ -41,8 +51,7 @@ enum peal_err peal_log_repair(struct peal_repaired *out, peal_bus *bus,
     }
     enum peal_err err = pl_bus_check_open(bus);
     if (!err && !bus->engine->ops->repair) {
-        err = pl_fail(PEAL_EUNSUPPORTED, "%s: has no files that could be mended",
-                      bus->engine->ops->scheme);
+        return pl_bus_lacks(bus, "has no files that could be mended");
     }
     if (!err && !repair->dry_run) {
         err = pl_bus_check_writes(bus, "nothing can be mended, but by a dry run");

@@ -10,6 +10,11 @@
 // How long it spins follows success: doubled when something came, halved when not. So a bus that is
 // idle, or gets an event a second, spins next to nothing, and a busy one does not sleep.
 //
+// Spinning is for a CPU that nobody else wants. A worker that finds its CPU taken away in the
+// middle of it, as the clock has gone on without it, spins for a microsecond at most for a while:
+// else it would take from the publisher, and from those the handlers are for, what they need to go
+// on.
+//
 // Sleepers wait on runs.signal. One of them, at a time, waits only until the next timer.
 //
 // What must stay true: between a mailbox's rest (with the turn) and its next push nobody need look
@@ -24,9 +29,16 @@
 // Deliveries of one mailbox before another gets its turn.
 #define BUDGET 256
 
-// Looks at a drained mailbox before giving up: about 1 µs and 40 µs.
-#define SPIN_MIN 256
-#define SPIN_MAX 1024
+// How long a drained mailbox is looked at before giving up, ns; the clock is looked at once in so
+// many looks, of some 20 to 150 ns each.
+#define SPIN_MIN   1000
+#define SPIN_MAX   40000
+#define SPIN_LOOKS 8
+
+// If the clock goes on by so much between two looks at it, somebody else had the CPU. For so long
+// after that it spins as little as it can.
+#define SPIN_AWAY    30000
+#define SPIN_CROWDED (100 * PL_NS_PER_MS)
 
 // A reader on the publisher's heels takes every cache line from it while it is being written, and
 // both lose. So in a stream a drained worker pauses before it looks again, twice as long each time,
@@ -331,8 +343,9 @@ static void fire_timers(struct peal_bus *bus)
 struct worker {
     struct peal_bus *bus;
     struct pl_slot *slot;
-    unsigned spin; // looks before giving up
-    unsigned lag;  // pauses before the first look
+    unsigned spin;         // ns before giving up
+    unsigned lag;          // pauses before the first look
+    int64_t crowded_until; // others want its CPU
 };
 
 static bool stopping(struct peal_bus *bus)
@@ -355,15 +368,28 @@ static void adapt(struct worker *worker, struct pl_intake *in, uint64_t news, bo
                           memory_order_relaxed);
 }
 
+// Between two looks at the clock: was somebody else on this CPU? Returns the time.
+static int64_t look_at_clock(struct worker *worker, int64_t before)
+{
+    int64_t now = pl_bus_ticks(worker->bus);
+    if (before && now - before > SPIN_AWAY) {
+        worker->crowded_until = now + SPIN_CROWDED;
+    }
+    return now;
+}
+
 // Waits a moment for something to come to a drained mailbox. True: something has.
 static bool spin(struct worker *worker, struct pl_intake *in)
 {
     struct peal_bus *bus = worker->bus;
-    unsigned looks = bus->seams->point || !in ? 0 : worker->spin; // nothing comes to an inline one
-    for (unsigned i = 0; i < worker->lag && looks > 0; i++) {
+    if (bus->seams->point || !in) { // nothing comes to an inline one
+        return false;
+    }
+    for (unsigned i = 0; i < worker->lag; i++) {
         pl_relax();
     }
-    for (unsigned i = 0; i < looks; i++) {
+    int64_t until = 0, now = 0;
+    for (unsigned i = 0; now <= until; i++) {
         uint64_t news = pl_intake_news(in);
         if (news > 0) {
             adapt(worker, in, news, i == 0);
@@ -374,6 +400,12 @@ static bool spin(struct worker *worker, struct pl_intake *in)
         }
         for (unsigned j = 0; j < 4; j++) {
             pl_relax();
+        }
+        if (i % SPIN_LOOKS == SPIN_LOOKS - 1) {
+            now = look_at_clock(worker, now);
+            bool crowded = now < worker->crowded_until;
+            until = until ? until : now + (crowded ? SPIN_MIN : worker->spin);
+            until = crowded && until > now + SPIN_MIN ? now + SPIN_MIN : until;
         }
     }
     worker->spin = worker->spin > SPIN_MIN ? worker->spin / 2 : SPIN_MIN;

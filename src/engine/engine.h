@@ -35,6 +35,8 @@ enum pl_capability {
     PL_CAN_STORE = 16,   // events survive the process; history options say what of them to keep
     PL_CAN_SEGMENT = 32, // in files: of segment_bytes, the oldest forgotten, and go_on in a new one
     PL_CAN_REMOTE = 64,  // a service has the log: what is published is sent, what comes is taken
+    PL_CAN_INLINE = 128, // who publishes can run handlers, before publish returns
+    PL_CAN_ERASE = 256,  // what the log has of a subject
 };
 
 // What the numbers of types mean that frames bear. Any thread, also one that holds a lock of a
@@ -153,6 +155,9 @@ struct pl_engine_config {
     // PEAL_ENOMEM. One thread at a time, no lock.
     enum peal_err (*arrive)(void *context, const struct pl_arrivals *arrivals);
     void *arrive_context;
+    // Events of the log below `next` that have not arrived are gone for ever: subscriptions are
+    // told. The context is that of `arrive`, and so are the threads.
+    void (*forgotten)(void *context, uint64_t next);
     // Hands an event to who has the name. And: what was handed over and nobody has begun with is
     // void, because it will be handed over again. The context is that of `arrive`, and so are the
     // threads.
@@ -183,7 +188,8 @@ struct pl_engine {
     // What is appended to the log is published: bytes need no `append`. Until the engine says no
     // more of that; then each goes through it.
     atomic_bool log_is_store;
-    uint64_t origin[2];         // of the ids of events that were given none
+    uint64_t origin[2];                    // of the ids of events that were given none
+    char identity[PEAL_LOG_IDENTITY_SIZE]; // as a service says it; "": it is made from the origin
     struct pl_catalog *catalog; // the indexes of what is stored; NULL: queries look at everything
 };
 
@@ -258,9 +264,12 @@ struct pl_engine_ops {
     enum peal_err (*publish)(struct pl_engine *engine, const struct pl_departures *what,
                              struct peal_receipt *receipts);
 
-    // From now on what is published arrives. As above. Returns when the log ends where it did when
-    // it was called, or behind. NULL with `publish` NULL.
-    enum peal_err (*listen)(struct pl_engine *engine);
+    // From now on what is published and matches the pattern arrives; it is canonical, and *copied*.
+    // As above. Returns when the log ends where it did when it was called, or behind; below that it
+    // may lack such events, and the past has them. NULL with `publish` NULL. And: one who listened
+    // does so no more; each calls it once for each that succeeded.
+    enum peal_err (*listen)(struct pl_engine *engine, const char *pattern);
+    void (*unlisten)(struct pl_engine *engine, const char *pattern);
 
     // Looks for events where the log is: the query without its filter. As above.
     enum peal_err (*find)(struct pl_engine *engine, const struct peal_query *query,

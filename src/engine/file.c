@@ -276,8 +276,7 @@ static enum peal_err file_settle(struct pl_engine *engine, uint64_t end, enum pe
 {
     enum peal_err err = pl_stored_settle(engine, end, level);
     if (!err) {
-        pl_local_retain(pl_local_of(engine));
-        pl_archiver_note(pl_local_of(engine));
+        pl_keeper_note(pl_local_of(engine));
     }
     return err;
 }
@@ -459,13 +458,19 @@ static enum peal_err file_erase(struct pl_engine *engine, const struct pl_erasur
     return err;
 }
 
+// The keeper asks the bus what is yet to be read.
+static void file_stop(struct pl_engine *engine)
+{
+    pl_keeper_stop(pl_local_of(engine));
+}
+
 static void file_close(struct pl_engine *engine)
 {
     if (!engine) {
         return;
     }
     struct pl_local *local = pl_local_of(engine);
-    pl_archiver_stop(local);          // it reads and changes what is closed next
+    pl_keeper_stop(local);            // it reads and changes what is closed next
     if (pl_kv_close(engine->state)) { // first: the directory is the store's
         pl_stored_say(local, PEAL_LEVEL_ERROR, peal_error_sentence());
     }
@@ -482,8 +487,8 @@ static void file_close(struct pl_engine *engine)
 
 const struct pl_engine_ops pl_engine_file = {
     .scheme = "file",
-    .capabilities = PL_CAN_DELIVER | PL_CAN_KEEP | PL_CAN_EXPECT | PL_CAN_DEDUPLICATE |
-                    PL_CAN_STORE | PL_CAN_SEGMENT,
+    .capabilities = PL_CAN_DELIVER | PL_CAN_INLINE | PL_CAN_ERASE | PL_CAN_KEEP | PL_CAN_EXPECT |
+                    PL_CAN_DEDUPLICATE | PL_CAN_STORE | PL_CAN_SEGMENT,
     .durability = PEAL_DURABILITY_DISK,
     .open = file_open,
     .append = pl_stored_append,
@@ -497,5 +502,6 @@ const struct pl_engine_ops pl_engine_file = {
     .holdings = file_holdings,
     .repair = file_repair,
     .erase = file_erase,
+    .stop = file_stop,
     .close = file_close,
 };

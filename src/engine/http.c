@@ -17,6 +17,8 @@ static void destroy(struct pl_remote *remote)
     pl_ws_reader_finish(&remote->reader);
     pl_socket_close(remote->bell);
     pl_remote_drop_names(remote);
+    pl_remote_drop_spares(remote);
+    pl_remote_drop_wants(remote);
     pl_release(seams, remote->out);
     pl_release(seams, remote->host);
     pl_release(seams, remote->path);
@@ -94,16 +96,19 @@ static enum peal_err create(struct pl_remote **out, const struct pl_url *url,
     remote->arrive = config->arrive;
     remote->deliver = config->deliver;
     remote->void_deliveries = config->void_deliveries;
+    remote->forgotten = config->forgotten;
     remote->arrive_context = config->arrive_context;
     remote->types = config->types;
     remote->say = config->say;
     remote->say_context = config->say_context;
+    pl_clock_init(&remote->clock, seams);
     remote->ids[0] = seams->random(seams->world);
     remote->ids[1] = seams->random(seams->world);
     pl_list_init(&remote->calls);
     pl_list_init(&remote->waiting);
     pl_list_init(&remote->sent);
     pl_list_init(&remote->names);
+    pl_list_init(&remote->wants);
     bool fine = copy_texts(remote, url, config->token);
     remote->bell = fine ? pl_bell_open() : -1;
     if (remote->bell < 0) {
@@ -156,6 +161,7 @@ static enum peal_err http_open(struct pl_engine **out, const struct pl_url *url,
     // Relaxed: the link has said so.
     uint64_t end = atomic_load_explicit(&local->remote->end, memory_order_relaxed);
     pl_log_begin(&local->log, end, 0);
+    memcpy(local->engine.identity, local->remote->identity, sizeof local->engine.identity);
     *out = &local->engine;
     return PEAL_OK;
 }
@@ -195,8 +201,7 @@ static enum peal_err ask_ends(struct pl_remote *remote, uint64_t *out_end)
     return PEAL_OK;
 }
 
-// Until the log here ends where the other did, which is on its way.
-static enum peal_err wait_for_end(struct pl_remote *remote, uint64_t end)
+static enum peal_err wait_for_arrivals(struct pl_remote *remote, uint64_t end)
 {
     struct pl_log *log = &remote->local->log;
     const struct pl_seams *seams = remote->seams;
@@ -209,7 +214,11 @@ static enum peal_err wait_for_end(struct pl_remote *remote, uint64_t end)
                                  remote->name, PL_REMOTE_WAIT_MS / 1000)
                        : pl_fail(PEAL_ECLOSED, "the bus has been stopped");
         }
-        unsigned word = atomic_load_explicit(&remote->arrived, memory_order_acquire);
+        unsigned word = atomic_load(&remote->arrived);
+        if (atomic_load_explicit(&remote->estranged, memory_order_relaxed)) {
+            return pl_fail(PEAL_ESTATE, "%s has another log now than when this was asked",
+                           remote->name);
+        }
         if (pl_log_end(log) < end) {
             seams->wait(seams->world, &remote->arrived, word, deadline);
         }
@@ -217,7 +226,17 @@ static enum peal_err wait_for_end(struct pl_remote *remote, uint64_t end)
     return PEAL_OK;
 }
 
-static enum peal_err http_refresh(struct pl_engine *engine)
+// Until the log here ends where the other did, which is on its way.
+static enum peal_err wait_for_end(struct pl_remote *remote, uint64_t end)
+{
+    // Sequentially consistent, as in the link.
+    atomic_fetch_add(&remote->arrival_waiters, 1);
+    enum peal_err err = wait_for_arrivals(remote, end);
+    atomic_fetch_sub(&remote->arrival_waiters, 1);
+    return err;
+}
+
+enum peal_err pl_remote_refresh(struct pl_engine *engine)
 {
     struct pl_local *local = pl_local_of(engine);
     struct pl_remote *remote = local->remote;
@@ -235,19 +254,6 @@ static enum peal_err http_refresh(struct pl_engine *engine)
     }
     pl_mutex_unlock(&remote->lock, remote->seams);
     return follows ? wait_for_end(remote, end) : PEAL_OK;
-}
-
-static enum peal_err http_listen(struct pl_engine *engine)
-{
-    struct pl_remote *remote = pl_local_of(engine)->remote;
-    enum peal_err err = http_refresh(engine);
-    if (!err) {
-        pl_mutex_lock(&remote->lock, remote->seams);
-        remote->wants_follow = true;
-        pl_remote_wake(remote);
-        pl_mutex_unlock(&remote->lock, remote->seams);
-    }
-    return err;
 }
 
 // ---- streams ------------------------------------------------------------------------------------
@@ -326,9 +332,10 @@ const struct pl_engine_ops pl_engine_http = {
     .version = http_version,
     .look = http_look,
     .settle = http_settle,
-    .refresh = http_refresh,
+    .refresh = pl_remote_refresh,
     .publish = pl_remote_publish,
-    .listen = http_listen,
+    .listen = pl_remote_listen,
+    .unlisten = pl_remote_unlisten,
     .find = pl_remote_find,
     .call = http_call,
     .take_name = pl_remote_take_name,

@@ -11,6 +11,8 @@
 
 #include <inttypes.h>
 
+#define AHEAD 16 // requests of a batch whose conditions are made out before the first is looked at
+
 enum peal_err pl_local_create(struct pl_local **out, const struct pl_engine_config *config)
 {
     void *memory = pl_new(config->seams, sizeof(struct pl_local) + 64);
@@ -170,13 +172,13 @@ static void find_unknown(struct pl_local *local, struct pl_request *requests, si
     }
 }
 
-static enum peal_err append_conditional(struct pl_local *local, struct pl_request *request)
+static enum peal_err append_conditional(struct pl_local *local, struct pl_request *request,
+                                        struct condition *condition)
 {
     struct pl_state *state = &local->log.state;
     const struct peal_message *message = request->append.message;
-    struct condition condition = condition_of(local, request);
-    int64_t now = condition.has_id ? pl_clock_now(&local->log.clock) : 0;
-    uint64_t seen = condition.has_id ? pl_state_seen(state, condition.id, now) : 0;
+    int64_t now = condition->has_id ? pl_clock_now(&local->log.clock) : 0;
+    uint64_t seen = condition->has_id ? pl_state_seen(state, condition->id, now) : 0;
     if (seen) {
         request->frame = NULL;
         request->position = seen;
@@ -184,11 +186,14 @@ static enum peal_err append_conditional(struct pl_local *local, struct pl_reques
         return PEAL_OK;
     }
     uint64_t version = 0;
-    if (condition.has_subject && !find_version(local, request, &condition, &version)) {
-        return PEAL_EAGAIN;
+    if (condition->has_subject) {
+        condition->first = pl_log_streams_from(&local->log); // others may have gone since
+        if (!find_version(local, request, condition, &version)) {
+            return PEAL_EAGAIN;
+        }
     }
     if (message->expect != PEAL_EXPECT_ANY) {
-        if (!condition.has_subject) {
+        if (!condition->has_subject) {
             return pl_fail(PEAL_EUNSUPPORTED, "an expected version needs a subject and a bus that "
                                               "keeps a history");
         }
@@ -197,7 +202,7 @@ static enum peal_err append_conditional(struct pl_local *local, struct pl_reques
             return err;
         }
     }
-    request->version = condition.has_subject ? version + 1 : 0;
+    request->version = condition->has_subject ? version + 1 : 0;
     enum peal_err err =
         pl_log_append(&local->log, &request->append, request->version, &request->frame);
     if (err) {
@@ -205,7 +210,7 @@ static enum peal_err append_conditional(struct pl_local *local, struct pl_reques
     }
     request->position = request->frame->position;
     request->recorded = request->frame->recorded;
-    return remember(local, &condition, request, now);
+    return remember(local, condition, request, now);
 }
 
 static void take_back(struct pl_local *local, const struct pl_request *request)
@@ -225,10 +230,11 @@ static void take_back(struct pl_local *local, const struct pl_request *request)
     }
 }
 
-static enum peal_err append_one(struct pl_local *local, struct pl_request *request)
+static enum peal_err append_one(struct pl_local *local, struct pl_request *request,
+                                struct condition *condition)
 {
     if (request->conditional) {
-        return append_conditional(local, request);
+        return append_conditional(local, request, condition);
     }
     enum peal_err err = pl_log_append(&local->log, &request->append, 0, &request->frame);
     if (!err) {
@@ -239,15 +245,38 @@ static enum peal_err append_one(struct pl_local *local, struct pl_request *reque
     return err;
 }
 
+// Makes out the conditions of the next requests of a batch.
+static void look_ahead(const struct pl_local *local, const struct pl_request *requests,
+                       size_t count, struct condition conditions[AHEAD])
+{
+    struct pl_hash128 ids[AHEAD];
+    size_t id_count = 0;
+    for (size_t i = 0; i < count && i < AHEAD; i++) {
+        if (requests[i].conditional) {
+            conditions[i] = condition_of(local, &requests[i]);
+            if (conditions[i].has_id) {
+                ids[id_count++] = conditions[i].id;
+            }
+        } else {
+            conditions[i].has_id = conditions[i].has_subject = false; // nobody asks
+        }
+    }
+    pl_state_expect(&local->log.state, ids, id_count);
+}
+
 enum peal_err pl_local_append(struct pl_engine *engine, struct pl_request *requests, size_t count)
 {
     struct pl_local *local = pl_local_of(engine);
     if (count == 1 && !requests->conditional) {
-        return append_one(local, requests);
+        return append_one(local, requests, NULL);
     }
+    struct condition conditions[AHEAD]; // not cleared: each is made out before it is looked at
     struct pl_log_mark mark = pl_log_mark(&local->log);
     for (size_t i = 0; i < count; i++) {
-        enum peal_err err = append_one(local, &requests[i]);
+        if (i % AHEAD == 0) {
+            look_ahead(local, &requests[i], count - i, conditions);
+        }
+        enum peal_err err = append_one(local, &requests[i], &conditions[i % AHEAD]);
         if (err) {
             if (requests[i].unknown) {
                 find_unknown(local, &requests[i], count - i);

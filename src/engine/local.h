@@ -15,11 +15,11 @@
 struct pl_store;
 struct pl_remote;
 
-// Who archives in the background (archive.c).
-struct pl_archiver {
+// Who forgets and archives in the background (keeper.c).
+struct pl_keeper {
     struct pl_mutex starting; // the thread
     struct pl_thread *thread; // NULL: nobody has needed it
-    bool without;             // it could not be started
+    bool without;             // it could not be started, or has been stopped
     atomic_uint wanted;       // an enum wanted
     _Atomic uint64_t look_at; // when so much is written
 };
@@ -52,9 +52,8 @@ struct pl_local {
     struct pl_retention retention;
     uint64_t (*unread)(void *context);
     void *unread_context;
-    _Atomic uint64_t retain_at; // looked at again when so much is written
-    struct pl_mutex retaining;  // who forgets, archives, mends or erases; held across I/O
-    struct pl_archiver archiver;
+    struct pl_mutex retaining; // who forgets, archives, mends or erases; held across I/O
+    struct pl_keeper keeper;
 };
 
 static inline struct pl_local *pl_local_of(struct pl_engine *engine)
@@ -89,8 +88,8 @@ void pl_local_erased(struct pl_local *local);
 
 // ---- retain.c -----------------------------------------------------------------------------------
 
-// Forgets what the retention has no use for, if it is time to look. No lock. What cannot be
-// forgotten now is tried again later, and said.
+// Forgets what the retention has no use for; nothing if it says nothing, or if somebody forgets,
+// archives, mends or erases. No lock. What cannot be forgotten now is tried again later, and said.
 void pl_local_retain(struct pl_local *local);
 
 // ---- archive.c ----------------------------------------------------------------------------------
@@ -99,9 +98,13 @@ void pl_local_retain(struct pl_local *local);
 enum peal_err pl_local_archive(struct pl_local *local, const struct peal_archive *archive,
                                struct peal_savings *savings);
 
-// Has the thread look for what is old enough, if it is time to. No lock. Without a thread nothing
-// is archived.
-void pl_archiver_note(struct pl_local *local);
-void pl_archiver_stop(struct pl_local *local); // ends it, in the middle of a file
+// ---- keeper.c -----------------------------------------------------------------------------------
+
+// Has the keeper look for what may go and what is old enough, if it is time to. No lock.
+void pl_keeper_note(struct pl_local *local);
+
+// Ends it, in the middle of a file that it archives. It does not begin again. More than once is
+// fine, one after the other.
+void pl_keeper_stop(struct pl_local *local);
 
 #endif

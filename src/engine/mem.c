@@ -40,7 +40,8 @@ static void mem_close(struct pl_engine *engine)
 
 const struct pl_engine_ops pl_engine_mem = {
     .scheme = "mem",
-    .capabilities = PL_CAN_DELIVER | PL_CAN_KEEP | PL_CAN_EXPECT | PL_CAN_DEDUPLICATE,
+    .capabilities = PL_CAN_DELIVER | PL_CAN_INLINE | PL_CAN_ERASE | PL_CAN_KEEP | PL_CAN_EXPECT |
+                    PL_CAN_DEDUPLICATE,
     .durability = PEAL_DURABILITY_MEMORY,
     .open = mem_open,
     .append = pl_local_append,

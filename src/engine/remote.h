@@ -17,11 +17,21 @@
 // changes something and was under way is PEAL_EIO: whether it was done is unknown; one that only
 // looks is made again.
 //
-// Threads: `lock` guards what is not said otherwise. The thread of the link never waits for others
+// Who publishes while nothing is unanswered sends it himself, so that the link need not wake up for
+// it; what follows before the answer gathers in a block for the link. So one at a time is sent at
+// once, and many go together.
+//
+// A service may come back with another log, or with one that has lost its end. Its positions would
+// be mixed with those that are here, so then nothing more is followed and nothing read:
+// PEAL_ESTATE. Publishing and durable names, which live where the log is, go on.
+//
+// Threads: `lock` guards what is not said otherwise. `wire` is held by who sends, and is taken
+// before `lock`; nobody waits for it but the link. The thread of the link never waits for others
 // but for their locks.
 #ifndef PL_ENGINE_REMOTE_H
 #define PL_ENGINE_REMOTE_H
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/lock.h"
 #include "base/protocol.h"
@@ -37,6 +47,7 @@
 #define PL_REMOTE_PING_MS      10000   // of silence; of twice as much more the service is gone
 #define PL_REMOTE_CREDIT       8388608 // bytes of events that may be on their way
 #define PL_REMOTE_OUT          524288  // bytes that wait to be sent, about
+#define PL_REMOTE_SPARES       4
 
 // A PUBLISH: messages that go together, and whoever waits to hear of them.
 struct pl_remote_block {
@@ -61,6 +72,7 @@ struct pl_remote_call {
     uint64_t number;
     const struct pl_pack *pack;
     bool only_looks; // it may be made again
+    bool reads_log;  // it speaks of positions, which mean something in one log only
     bool sent;
     atomic_uint done; // 1: answered, or given up
     enum peal_err err;
@@ -86,12 +98,19 @@ struct pl_remote {
     bool connected;
     atomic_bool asleep; // the link looks at nothing until the bell rings
     uint64_t next_number;
-    struct pl_list calls;         // in order of their numbers
-    struct pl_list waiting, sent; // blocks
-    size_t spooled, spool_max;    // bytes of blocks
-    atomic_uint room_word;        // changes when there is room, or nothing is left
-    bool wants_follow, following; // following: FOLLOW was answered on this connection
+    struct pl_list calls;           // in order of their numbers
+    struct pl_list waiting, sent;   // blocks
+    size_t spooled, spool_max;      // bytes of blocks
+    char *spares[PL_REMOTE_SPARES]; // room of PL_PUBLISH_BYTES each, for the next large blocks
+    unsigned spare_count;
+    atomic_uint room_word; // changes when there is room, or nothing is left
+    unsigned room_waiters;
+    struct pl_list wants;          // patterns that somebody listens to
+    uint64_t wanted, wanted_known; // how often that list has changed; and of it the service knows
+    uint64_t wanted_sent;
+    bool wants_follow, following; // following: FOLLOW was sent on this connection
     uint64_t ids[2];              // what the next id is made of
+    struct pl_clock clock;        // the time in it
     uint64_t lost;                // published for nobody to hear of it, and refused
 
     enum peal_pressure pressure;
@@ -105,28 +124,38 @@ struct pl_remote {
     _Atomic(struct pl_settlement *) settlements;
     _Atomic uint64_t settling; // of them, those that are not in `out` yet
 
+    // Which log it was that we were opened on; and whether the service has another one now, so that
+    // what is here is of no use there. `estranged` is changed with the lock.
+    char identity[PEAL_LOG_IDENTITY_SIZE];
+    atomic_bool estranged;
+
     // Of the service's log, as was last heard.
     _Atomic uint64_t first, end;
     atomic_uint arrived; // changes when something has
+    atomic_uint arrival_waiters;
 
     enum peal_err (*arrive)(void *context, const struct pl_arrivals *arrivals);
     void (*deliver)(void *context, const struct pl_afar_delivery *delivery);
     void (*void_deliveries)(void *context, uint64_t subscription);
+    void (*forgotten)(void *context, uint64_t next);
     void *arrive_context;
     struct pl_types types;
     peal_log_callback *say;
     void *say_context;
 
-    // The link's alone.
+    // What is being sent. The socket is another only while not connected.
+    struct pl_mutex wire; // guards what follows
     int socket;
-    struct pl_ws_reader reader;
     char *out;
     size_t out_begin, out_end, out_room;
-    uint64_t follow_number;
-    size_t consumed; // bytes of events since the last credit
-    int64_t heard;   // when something last came
+
+    // The link's alone.
+    struct pl_ws_reader reader;
+    uint64_t follow_number, want_number; // of the last FOLLOW, or WANT
+    size_t consumed;                     // bytes of events since the last credit
+    int64_t heard;                       // when something last came
     bool pinged;
-    bool told; // that it is not connected
+    enum peal_err told; // why it is not connected, as it was said; PEAL_OK: it was not
 };
 
 // ---- remote_link.c ------------------------------------------------------------------------------
@@ -140,8 +169,28 @@ void pl_remote_end(struct pl_remote *remote);
 // There is something to be sent. With the lock.
 void pl_remote_wake(struct pl_remote *remote);
 
+// Sends what can be, unless the link is at it: as pl_remote_wake, but without its thread. No lock.
+void pl_remote_send(struct pl_remote *remote);
+
 void pl_remote_say(const struct pl_remote *remote, enum peal_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+// ---- remote_wants.c -----------------------------------------------------------------------------
+
+// The members `listen` and `unlisten` of an engine.
+enum peal_err pl_remote_listen(struct pl_engine *engine, const char *pattern);
+void pl_remote_unlisten(struct pl_engine *engine, const char *pattern);
+
+// Writes what is wanted; the list has been told then, if that is sent. With the lock.
+void pl_remote_pack_wants(struct pl_remote *remote, struct pl_pack *pack);
+
+// The service knows what was last sent of it. No lock.
+void pl_remote_wants_known(struct pl_remote *remote);
+
+void pl_remote_drop_wants(struct pl_remote *remote); // nobody uses it any more
+
+// Until the log here ends where the other one does, if it is followed.
+enum peal_err pl_remote_refresh(struct pl_engine *engine);
 
 // ---- remote_names.c -----------------------------------------------------------------------------
 
@@ -184,6 +233,7 @@ void pl_remote_repeat(struct pl_remote *remote);
 
 // Who waits is told, and nothing is left. With the lock.
 void pl_remote_drop_blocks(struct pl_remote *remote);
+void pl_remote_drop_spares(struct pl_remote *remote); // nobody uses it any more
 
 // ---- remote_call.c ------------------------------------------------------------------------------
 
@@ -195,6 +245,9 @@ enum peal_err pl_remote_call(struct pl_remote *remote, unsigned kind, struct pl_
 // Takes the answer to a call. No lock.
 void pl_remote_call_answered(struct pl_remote *remote, const struct pl_protocol_head *head,
                              const char *bytes, size_t size);
+
+// The service has another log: who reads is told. With the lock.
+void pl_remote_refuse_reads(struct pl_remote *remote);
 
 // Those that were under way: what may be made again is; the others are told. `closing`: all are
 // told. With the lock.

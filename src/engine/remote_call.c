@@ -29,6 +29,11 @@ static bool only_looks(unsigned kind)
     }
 }
 
+static bool reads_log(unsigned kind)
+{
+    return kind == PL_PROTOCOL_STRETCH || kind == PL_PROTOCOL_QUERY || kind == PL_PROTOCOL_ENDS;
+}
+
 // Takes the call out of the list if it is still there. False: somebody else has.
 static bool take_out(struct pl_remote *remote, struct pl_remote_call *call)
 {
@@ -69,6 +74,12 @@ static enum peal_err say_what_came(const struct pl_remote *remote,
                        "asked is unknown",
                        remote->name);
     }
+    if (call->err == PEAL_ESTATE) {
+        return pl_fail(PEAL_ESTATE,
+                       "%s has another log now than when this bus was opened: its positions mean "
+                       "other events; open the bus anew",
+                       remote->name);
+    }
     return pl_fail(call->err, "%s: %s", remote->name,
                    call->err == PEAL_ECLOSED ? "the bus has been stopped"
                                              : "no memory for the answer");
@@ -77,7 +88,9 @@ static enum peal_err say_what_came(const struct pl_remote *remote,
 enum peal_err pl_remote_call(struct pl_remote *remote, unsigned kind, struct pl_pack *pack,
                              char **out_answer, size_t *out_size)
 {
-    struct pl_remote_call call = { .pack = pack, .only_looks = only_looks(kind) };
+    struct pl_remote_call call = { .pack = pack,
+                                   .only_looks = only_looks(kind),
+                                   .reads_log = reads_log(kind) };
     const struct pl_seams *seams = remote->seams;
     if (pack->failed) {
         return pl_fail(PEAL_ENOMEM, "no memory to ask %s", remote->name);
@@ -89,6 +102,9 @@ enum peal_err pl_remote_call(struct pl_remote *remote, unsigned kind, struct pl_
     pl_list_add_tail(&remote->calls, &call.link);
     if (atomic_load_explicit(&remote->stopping, memory_order_relaxed)) {
         call.err = PEAL_ECLOSED;
+        finish(remote, &call);
+    } else if (call.reads_log && atomic_load_explicit(&remote->estranged, memory_order_relaxed)) {
+        call.err = PEAL_ESTATE;
         finish(remote, &call);
     }
     pl_remote_wake(remote);
@@ -132,6 +148,17 @@ void pl_remote_call_answered(struct pl_remote *remote, const struct pl_protocol_
     }
     pl_mutex_unlock(&remote->lock, remote->seams);
     pl_release(remote->seams, copy);
+}
+
+void pl_remote_refuse_reads(struct pl_remote *remote)
+{
+    struct pl_remote_call *call, *after;
+    PL_LIST_EACH_SAFE (call, after, &remote->calls, link) {
+        if (call->reads_log) {
+            call->err = PEAL_ESTATE;
+            finish(remote, call);
+        }
+    }
 }
 
 void pl_remote_break_calls(struct pl_remote *remote, bool closing)

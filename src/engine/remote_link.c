@@ -9,6 +9,9 @@
 // What is sent is copied once, into `out`, and masked on the way. So others never wait for the
 // network, and what is left of a broken connection is forgotten with `out`: blocks and calls keep
 // what they have until they are answered.
+//
+// The link has `wire` but while it waits or receives. Who publishes tries to take it, and sends one
+// block himself; what the socket does not take is left in `out`, and the link is woken.
 #include "engine/remote.h"
 
 #include "base/error.h"
@@ -121,13 +124,39 @@ static struct pl_remote_call *next_call(struct pl_remote *remote)
     return NULL;
 }
 
+// A request of the link's own that was packed. False: no memory.
+static bool put_pack(struct pl_remote *remote, unsigned kind, uint64_t number, struct pl_pack *pack)
+{
+    bool fine = !pack->failed;
+    if (fine) {
+        pl_protocol_head_write(pack->bytes, &(struct pl_protocol_head){ kind, 0, number });
+        fine = put_frame(remote, PL_WS_BINARY, pack->bytes, pack->size);
+    }
+    pl_pack_finish(pack);
+    return fine;
+}
+
 static bool put_follow(struct pl_remote *remote)
 {
-    const uint64_t numbers[] = { pl_log_end(&remote->local->log), PL_REMOTE_CREDIT, 0 };
+    struct pl_pack pack;
+    pl_pack_begin(&pack, remote->seams);
+    pl_pack_number(&pack, pl_log_end(&remote->local->log));
+    pl_pack_number(&pack, PL_REMOTE_CREDIT);
+    pl_remote_pack_wants(remote, &pack);
     remote->following = true;
-    remote->follow_number = ++remote->next_number;
     remote->consumed = 0;
-    return put_numbers(remote, PL_PROTOCOL_FOLLOW, remote->follow_number, numbers, 3);
+    remote->follow_number = ++remote->next_number;
+    remote->want_number = remote->follow_number;
+    return put_pack(remote, PL_PROTOCOL_FOLLOW, remote->follow_number, &pack);
+}
+
+static bool put_wants(struct pl_remote *remote)
+{
+    struct pl_pack pack;
+    pl_pack_begin(&pack, remote->seams);
+    pl_remote_pack_wants(remote, &pack);
+    remote->want_number = ++remote->next_number;
+    return put_pack(remote, PL_PROTOCOL_WANT, remote->want_number, &pack);
 }
 
 // Names that were taken on a connection that is gone are taken again.
@@ -151,8 +180,11 @@ static bool put_names(struct pl_remote *remote)
 static bool fill_out_locked(struct pl_remote *remote)
 {
     bool fine = true;
-    if (remote->wants_follow && !remote->following) {
+    bool estranged = atomic_load_explicit(&remote->estranged, memory_order_relaxed); // our lock
+    if (remote->wants_follow && !remote->following && !estranged) {
         fine = put_follow(remote);
+    } else if (remote->following && remote->wanted_sent != remote->wanted) {
+        fine = put_wants(remote);
     }
     fine = fine && put_names(remote);
     while (fine && remote->out_end - remote->out_begin < PL_REMOTE_OUT) {
@@ -179,13 +211,7 @@ static bool put_settlement(struct pl_remote *remote, const struct pl_settlement 
     pl_pack_number(&pack, settlement->verdict);
     pl_pack_text(&pack, settlement->code);
     pl_pack_text(&pack, settlement->text);
-    bool fine = !pack.failed;
-    if (fine) {
-        pl_protocol_head_write(pack.bytes, &(struct pl_protocol_head){ PL_PROTOCOL_SETTLE, 0, 0 });
-        fine = put_frame(remote, PL_WS_BINARY, pack.bytes, pack.size);
-    }
-    pl_pack_finish(&pack);
-    return fine;
+    return put_pack(remote, PL_PROTOCOL_SETTLE, 0, &pack);
 }
 
 // What became of deliveries. Those of a connection that broke mean nothing to the next one.
@@ -223,6 +249,43 @@ static int send_out(struct pl_remote *remote)
     return 0;
 }
 
+// Puts the block that is next into `out`, if that is empty. With both locks. True: there is more
+// for the link to do.
+static bool put_one_block(struct pl_remote *remote)
+{
+    if (!remote->connected || remote->out_begin < remote->out_end ||
+        pl_list_empty(&remote->waiting)) {
+        return true;
+    }
+    struct pl_list *link = remote->waiting.next;
+    size_t size = pl_container_of(link, struct pl_remote_block, link)->size;
+    if (!reserve_out(remote, PL_WS_HEAD_MAX + size)) {
+        return true;
+    }
+    struct pl_remote_block *block = pl_remote_next_block(remote);
+    (void)put_frame(remote, PL_WS_BINARY, block->bytes, block->size); // there is room
+    return !pl_list_empty(&remote->waiting);
+}
+
+void pl_remote_send(struct pl_remote *remote)
+{
+    bool left = true;
+    if (pl_mutex_try(&remote->wire, remote->seams)) {
+        pl_mutex_lock(&remote->lock, remote->seams);
+        left = put_one_block(remote);
+        bool connected = remote->connected;
+        pl_mutex_unlock(&remote->lock, remote->seams);
+        // A connection that is broken is seen by the link, which waits for it.
+        left = (connected && send_out(remote)) || remote->out_begin < remote->out_end || left;
+        pl_mutex_unlock(&remote->wire, remote->seams);
+    }
+    if (left) {
+        pl_mutex_lock(&remote->lock, remote->seams);
+        pl_remote_wake(remote);
+        pl_mutex_unlock(&remote->lock, remote->seams);
+    }
+}
+
 // ---- receiving ----------------------------------------------------------------------------------
 
 static void note_ends(struct pl_remote *remote, uint64_t first, uint64_t end)
@@ -245,9 +308,11 @@ static int take_events(struct pl_remote *remote, const struct pl_ws_message *mes
                                           message->size - PL_EVENTS_HEAD, head.next };
     enum peal_err err = remote->arrive(remote->arrive_context, &arrivals);
     note_ends(remote, 0, head.end);
-    // Release: the log's end has moved before.
-    atomic_fetch_add_explicit(&remote->arrived, 1, memory_order_release);
-    remote->seams->wake(remote->seams->world, &remote->arrived, UINT32_MAX);
+    // The log's end has moved before. Sequentially consistent: who waits says so, and then looks.
+    atomic_fetch_add(&remote->arrived, 1);
+    if (atomic_load(&remote->arrival_waiters) > 0) {
+        remote->seams->wake(remote->seams->world, &remote->arrived, UINT32_MAX);
+    }
     if (err == PEAL_ECLOSED) {
         return 0; // the bus stops
     }
@@ -267,7 +332,14 @@ static int take_events(struct pl_remote *remote, const struct pl_ws_message *mes
 static int take_answer(struct pl_remote *remote, const struct pl_protocol_head *head,
                        const struct pl_ws_message *message)
 {
-    if (head->number == remote->follow_number && head->code) {
+    bool follows = head->number == remote->follow_number || head->number == remote->want_number;
+    if (follows && !head->code) {
+        if (head->number == remote->want_number) { // else more has been wanted since
+            pl_remote_wants_known(remote);
+        }
+        return 0;
+    }
+    if (follows) {
         struct pl_unpack unpack = { message->bytes + PL_PROTOCOL_HEAD,
                                     message->size - PL_PROTOCOL_HEAD, false };
         const char *sentence = pl_unpack_text(&unpack);
@@ -308,6 +380,20 @@ static void take_say(const struct pl_remote *remote, const struct pl_ws_message 
     }
 }
 
+// What was followed has a hole.
+static int take_gone(struct pl_remote *remote, const struct pl_ws_message *message)
+{
+    struct pl_unpack unpack = { message->bytes + PL_PROTOCOL_HEAD, message->size - PL_PROTOCOL_HEAD,
+                                false };
+    uint64_t next = pl_unpack_number(&unpack);
+    if (unpack.bad || next == 0) {
+        return -EPROTO;
+    }
+    note_ends(remote, next, next);
+    remote->forgotten(remote->arrive_context, next);
+    return 0;
+}
+
 static int take_message(struct pl_remote *remote, const struct pl_ws_message *message)
 {
     struct pl_protocol_head head;
@@ -331,6 +417,8 @@ static int take_message(struct pl_remote *remote, const struct pl_ws_message *me
         return take_events(remote, message);
     case PL_PROTOCOL_DELIVERY:
         return take_delivery(remote, message);
+    case PL_PROTOCOL_GONE:
+        return take_gone(remote, message);
     case PL_PROTOCOL_SAY:
         take_say(remote, message);
         return 0;
@@ -339,8 +427,8 @@ static int take_message(struct pl_remote *remote, const struct pl_ws_message *me
     }
 }
 
-// Reads once what has come. *out_some: something had. 0, or minus an errno.
-static int receive(struct pl_remote *remote, bool *out_some)
+// Reads once what has come: *out_count bytes. *out_all: there was no more. 0, or minus an errno.
+static int receive(struct pl_remote *remote, size_t *out_count, bool *out_all)
 {
     size_t room;
     char *at = pl_ws_reader_room(&remote->reader, RECEIVE_LEAST, &room);
@@ -348,7 +436,8 @@ static int receive(struct pl_remote *remote, bool *out_some)
         return -ENOMEM;
     }
     int64_t count = pl_socket_receive(remote->socket, at, room);
-    *out_some = count > 0;
+    *out_count = count > 0 ? (size_t)count : 0;
+    *out_all = *out_count < room;
     if (count > 0) {
         pl_ws_reader_add(&remote->reader, (size_t)count);
         remote->heard = ticks(remote);
@@ -377,10 +466,11 @@ static int tell_apart(struct pl_remote *remote)
 
 static int receive_some(struct pl_remote *remote)
 {
-    bool some = true;
+    size_t count;
+    bool all = false;
     int result = 0;
-    for (int i = 0; i < RECEIVE_TURNS && some && !result; i++) {
-        result = receive(remote, &some);
+    for (int i = 0; i < RECEIVE_TURNS && !all && !result; i++) {
+        result = receive(remote, &count, &all);
         int told = tell_apart(remote); // also of what came before the end
         result = result ? result : told;
     }
@@ -410,8 +500,10 @@ static int serve(struct pl_remote *remote)
             break;
         }
         bool more = remote->out_begin < remote->out_end;
-        int found = pl_socket_wait(remote->socket, remote->bell, more,
-                                   ticks(remote) + PL_REMOTE_PING_MS / 2 * PL_NS_PER_MS);
+        int64_t until = ticks(remote) + PL_REMOTE_PING_MS / 2 * PL_NS_PER_MS;
+        pl_mutex_unlock(&remote->wire, remote->seams);
+        int found = pl_socket_wait(remote->socket, remote->bell, more, until);
+        pl_mutex_lock(&remote->wire, remote->seams);
         result = found < 0 ? found : 0;
         if (!result && found & PL_SOCKET_BELL) {
             pl_bell_quiet(remote->bell);
@@ -430,10 +522,11 @@ static int serve(struct pl_remote *remote)
 static int exchange(struct pl_remote *remote, int64_t deadline)
 {
     for (;;) {
-        bool some = false;
+        size_t count = 0;
+        bool all;
         int result = send_out(remote);
-        result = result ? result : receive(remote, &some);
-        if (result || some) {
+        result = result ? result : receive(remote, &count, &all);
+        if (result || count > 0) {
             return result;
         }
         bool more = remote->out_begin < remote->out_end;
@@ -474,20 +567,41 @@ static bool put_upgrade(struct pl_remote *remote, const char *key)
 
 static enum peal_err say_result(const struct pl_remote *remote, int result)
 {
-    return pl_fail(result == -ENOMEM ? PEAL_ENOMEM : PEAL_EIO, "%s: %s", remote->name,
-                   result == -ENOENT      ? "there is no such host"
-                   : result == -ETIMEDOUT ? "it does not answer"
-                   : result == -EPIPE     ? "it has closed the connection"
-                   : result == -EPROTO    ? "what answers does not speak " PL_PROTOCOL_NAME
-                   : result == -ECANCELED ? "the bus stops"
-                                          : pl_files_text(result));
+    return pl_fail(
+        result == -ENOMEM ? PEAL_ENOMEM : PEAL_EIO, "%s: %s", remote->name,
+        result == -ENOENT ? "there is no such host"
+        : result == -ECONNREFUSED
+            ? "nobody listens there (Connection refused): is the service running, and is "
+              "that its port?"
+        : result == -ETIMEDOUT ? "it does not answer"
+        : result == -EPIPE     ? "it has closed the connection"
+        : result == -EPROTO    ? "what answers does not speak " PL_PROTOCOL_NAME
+        : result == -ECANCELED ? "the bus stops"
+                               : pl_files_text(result));
+}
+
+static const char *hint_for(const struct pl_remote *remote, unsigned status)
+{
+    if (status == 403) {
+        return ": it does not go by that name: use its address, or list the name in its "
+               "cors.origins";
+    }
+    if (status == 404) {
+        return ": there is no Peal service at that path; its URL is http://host:port";
+    }
+    if (status != 401) {
+        return "";
+    }
+    return remote->token ? ": it does not know our token (option token; of peal, PEAL_TOKEN), or "
+                           "not any more"
+                         : ": it wants a token (option token; of peal, PEAL_TOKEN)";
 }
 
 static enum peal_err say_status(const struct pl_remote *remote, const struct pl_ws_answer *answer)
 {
     enum peal_err err = answer->status == 401 || answer->status == 403 ? PEAL_EREFUSED : PEAL_EIO;
     return pl_fail(err, "%s: %s (HTTP %u)%s", remote->name, answer->why, answer->status,
-                   err == PEAL_EREFUSED ? ": it does not take our token (option token)" : "");
+                   hint_for(remote, answer->status));
 }
 
 static enum peal_err upgrade(struct pl_remote *remote, int64_t deadline)
@@ -517,6 +631,39 @@ static enum peal_err upgrade(struct pl_remote *remote, int64_t deadline)
     return say_result(remote, result);
 }
 
+// Is it the log that this bus was opened on, with all that we have seen of it?
+static void recognise(struct pl_remote *remote, const char *identity, uint64_t end)
+{
+    if (!atomic_load_explicit(&remote->opened, memory_order_relaxed)) {
+        memcpy(remote->identity, identity, sizeof remote->identity);
+        return;
+    }
+    uint64_t ours = pl_log_end(&remote->local->log);
+    bool other = strcmp(remote->identity, identity) != 0, shorter = end < ours;
+    pl_mutex_lock(&remote->lock, remote->seams);
+    // Relaxed: with the lock.
+    bool before = atomic_exchange_explicit(&remote->estranged, other || shorter, //
+                                           memory_order_relaxed);
+    if (other || shorter) {
+        pl_remote_refuse_reads(remote);
+    }
+    pl_mutex_unlock(&remote->lock, remote->seams);
+    // Who waits for something to come: it will not. Release: we have said so.
+    atomic_fetch_add_explicit(&remote->arrived, 1, memory_order_release);
+    remote->seams->wake(remote->seams->world, &remote->arrived, UINT32_MAX);
+    static const char result[] = "nothing is delivered but to durable names, and nothing can be "
+                                 "read; what is published goes there; open the bus anew";
+    if (other && !before) {
+        pl_remote_say(remote, PEAL_LEVEL_ERROR, "it has another log now (%s, not %s): %s", identity,
+                      remote->identity, result);
+    } else if (shorter && !before) {
+        pl_remote_say(remote, PEAL_LEVEL_ERROR,
+                      "its log ends at position %" PRIu64 " now, and has ended at %" PRIu64
+                      " before, so it has lost events: %s",
+                      end - 1, ours - 1, result);
+    }
+}
+
 // The answer to HELLO. PEAL_EAGAIN: it has not come.
 static enum peal_err read_hello(struct pl_remote *remote, uint64_t number)
 {
@@ -538,16 +685,12 @@ static enum peal_err read_hello(struct pl_remote *remote, uint64_t number)
         return pl_fail((enum peal_err)head.code, "%s: %s", remote->name, text ? text : "");
     }
     uint64_t first = pl_unpack_number(&unpack), end = pl_unpack_number(&unpack);
-    if (unpack.bad || first == 0 || end < first) {
+    const char *identity = pl_unpack_text(&unpack);
+    if (unpack.bad || first == 0 || end < first || !identity ||
+        strlen(identity) != sizeof remote->identity - 1) {
         return say_result(remote, -EPROTO);
     }
-    if (remote->opened && end < pl_log_end(&remote->local->log)) {
-        pl_remote_say(remote, PEAL_LEVEL_ERROR,
-                      "its log ends at position %" PRIu64 " now, and has ended at %" PRIu64
-                      " before: it is another log, or has lost events. What it gives those "
-                      "positions next is not delivered; open the bus anew",
-                      end - 1, pl_log_end(&remote->local->log) - 1);
-    }
+    recognise(remote, identity, end);
     note_ends(remote, first, end);
     return PEAL_OK;
 }
@@ -560,13 +703,7 @@ static enum peal_err greet(struct pl_remote *remote, int64_t deadline)
     pl_mutex_lock(&remote->lock, remote->seams);
     uint64_t number = ++remote->next_number;
     pl_mutex_unlock(&remote->lock, remote->seams);
-    bool fine = !pack.failed;
-    if (fine) {
-        pl_protocol_head_write(pack.bytes,
-                               &(struct pl_protocol_head){ PL_PROTOCOL_HELLO, 0, number });
-        fine = put_frame(remote, PL_WS_BINARY, pack.bytes, pack.size);
-    }
-    pl_pack_finish(&pack);
+    bool fine = put_pack(remote, PL_PROTOCOL_HELLO, number, &pack);
     enum peal_err err = fine ? PEAL_EAGAIN : say_result(remote, -ENOMEM);
     for (int result = 0; err == PEAL_EAGAIN && !result;) {
         result = send_out(remote);
@@ -682,6 +819,7 @@ static void run(void *context)
 {
     struct pl_remote *remote = context;
     unsigned attempt = 0;
+    pl_mutex_lock(&remote->wire, remote->seams);
     while (!is_stopping(remote)) {
         bool first = !atomic_load_explicit(&remote->opened, memory_order_relaxed);
         // NOLINTNEXTLINE(bugprone-branch-clone): the two have the same value today
@@ -694,7 +832,7 @@ static void run(void *context)
             if (remote->told) {
                 pl_remote_say(remote, PEAL_LEVEL_INFO, "connected again");
             }
-            remote->told = false;
+            remote->told = PEAL_OK;
             attempt = 0;
             set_connected(remote, true);
             int result = serve(remote);
@@ -707,8 +845,9 @@ static void run(void *context)
         }
         pl_socket_close(remote->socket);
         remote->socket = -1;
-        if (err && !remote->told && !is_stopping(remote)) {
-            remote->told = true;
+        // Once, and again for another reason: that of a token which was taken back.
+        if (err && err != remote->told && !is_stopping(remote)) {
+            remote->told = err;
             pl_remote_say(remote, PEAL_LEVEL_WARNING,
                           "not connected (%s); what is published waits, and it tries again",
                           peal_error_sentence());
@@ -719,6 +858,7 @@ static void run(void *context)
     }
     pl_socket_close(remote->socket);
     remote->socket = -1;
+    pl_mutex_unlock(&remote->wire, remote->seams);
 }
 
 enum peal_err pl_remote_start(struct pl_remote *remote)

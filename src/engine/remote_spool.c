@@ -22,10 +22,20 @@
 
 // ---- blocks -------------------------------------------------------------------------------------
 
+// With the lock.
+static void give_bytes_back(struct pl_remote *remote, struct pl_remote_block *block)
+{
+    if (block->room == PL_PUBLISH_BYTES && remote->spare_count < PL_REMOTE_SPARES) {
+        remote->spares[remote->spare_count++] = block->bytes;
+    } else {
+        pl_release(remote->seams, block->bytes);
+    }
+}
+
 static void unref(struct pl_remote *remote, struct pl_remote_block *block)
 {
     if (--block->refs == 0) {
-        pl_release(remote->seams, block->bytes);
+        give_bytes_back(remote, block);
         pl_release(remote->seams, block->outcomes);
         pl_release(remote->seams, block->sentence);
         pl_release(remote->seams, block);
@@ -54,8 +64,9 @@ static struct pl_remote_block *create_block(struct pl_remote *remote, size_t mor
     }
     block->refs = 1;
     block->size = PL_PUBLISH_HEAD;
-    block->room = PL_PUBLISH_HEAD;
-    block->bytes = pl_alloc(remote->seams, PL_PUBLISH_HEAD);
+    block->room = remote->spare_count > 0 ? PL_PUBLISH_BYTES : PL_PUBLISH_HEAD;
+    block->bytes = remote->spare_count > 0 ? remote->spares[--remote->spare_count]
+                                           : pl_alloc(remote->seams, PL_PUBLISH_HEAD);
     if (!block->bytes || !reserve(remote, block, more > BLOCK_FIRST ? more : BLOCK_FIRST)) {
         unref(remote, block);
         return NULL;
@@ -125,9 +136,13 @@ static void finish(struct pl_remote *remote, struct pl_remote_block *block)
     remote->spooled -= block->size;
     // Release: the outcomes come before.
     atomic_store_explicit(&block->done, 1, memory_order_release);
-    seams->wake(seams->world, &block->done, UINT32_MAX);
+    if (block->refs > 1) {
+        seams->wake(seams->world, &block->done, UINT32_MAX);
+    }
     atomic_fetch_add_explicit(&remote->room_word, 1, memory_order_release);
-    seams->wake(seams->world, &remote->room_word, UINT32_MAX);
+    if (remote->room_waiters > 0) {
+        seams->wake(seams->world, &remote->room_word, UINT32_MAX);
+    }
     unref(remote, block);
 }
 
@@ -195,6 +210,13 @@ bool pl_remote_block_answered(struct pl_remote *remote, const struct pl_protocol
     return true;
 }
 
+void pl_remote_drop_spares(struct pl_remote *remote)
+{
+    while (remote->spare_count > 0) {
+        pl_release(remote->seams, remote->spares[--remote->spare_count]);
+    }
+}
+
 static void drop_all(struct pl_remote *remote, struct pl_list *blocks)
 {
     struct pl_list *link;
@@ -212,7 +234,7 @@ void pl_remote_drop_blocks(struct pl_remote *remote)
     drop_all(remote, &remote->waiting);
 }
 
-enum peal_err pl_remote_flush(struct pl_remote *remote, int64_t deadline)
+static enum peal_err wait_until_answered(struct pl_remote *remote, int64_t deadline)
 {
     const struct pl_seams *seams = remote->seams;
     for (;;) {
@@ -245,6 +267,18 @@ enum peal_err pl_remote_flush(struct pl_remote *remote, int64_t deadline)
         }
         seams->wait(seams->world, &remote->room_word, word, deadline);
     }
+}
+
+enum peal_err pl_remote_flush(struct pl_remote *remote, int64_t deadline)
+{
+    pl_mutex_lock(&remote->lock, remote->seams);
+    remote->room_waiters++;
+    pl_mutex_unlock(&remote->lock, remote->seams);
+    enum peal_err err = wait_until_answered(remote, deadline);
+    pl_mutex_lock(&remote->lock, remote->seams);
+    remote->room_waiters--;
+    pl_mutex_unlock(&remote->lock, remote->seams);
+    return err;
 }
 
 // ---- publishing ---------------------------------------------------------------------------------
@@ -314,12 +348,13 @@ static size_t records_size(const struct pl_departures *what)
     return size;
 }
 
+// `known`: its size, or 0.
 static void write_record(struct pl_remote_block *block, const struct pl_departures *what,
-                         size_t index, const struct naming *naming)
+                         size_t index, const struct naming *naming, size_t known)
 {
     struct peal_message message = *what->each[index].message;
     message.durability = level_of(what, index);
-    size_t size = pl_record_size(&message, &naming->names);
+    size_t size = known ? known : pl_record_size(&message, &naming->names);
     pl_record_write(block->bytes + block->size, size, &message, &naming->names);
     block->size += size;
     block->count++;
@@ -329,11 +364,14 @@ static void write_record(struct pl_remote_block *block, const struct pl_departur
 static enum peal_err make_room(struct pl_remote *remote, size_t size, bool may_wait)
 {
     const struct pl_seams *seams = remote->seams;
-    int64_t deadline = seams->monotonic(seams->world) + (int64_t)remote->block_ms * PL_NS_PER_MS;
     if (size > remote->spool_max) {
         return pl_fail(PEAL_ELIMIT, "%zu bytes of events: spool_bytes is %zu", size,
                        remote->spool_max);
     }
+    if (remote->spooled + size <= remote->spool_max) {
+        return PEAL_OK; // the time is not asked for every event
+    }
+    int64_t deadline = seams->monotonic(seams->world) + (int64_t)remote->block_ms * PL_NS_PER_MS;
     while (remote->spooled + size > remote->spool_max) {
         if (remote->pressure == PEAL_PRESSURE_DROP_OLDEST && !pl_list_empty(&remote->waiting)) {
             struct pl_list *link = pl_list_pop_head(&remote->waiting);
@@ -357,9 +395,11 @@ static enum peal_err make_room(struct pl_remote *remote, size_t size, bool may_w
                                   (unsigned long long)remote->block_ms)
                         : pl_fail(PEAL_ECLOSED, "the bus has been stopped");
         }
+        remote->room_waiters++;
         pl_mutex_unlock(&remote->lock, seams);
         seams->wait(seams->world, &remote->room_word, word, deadline);
         pl_mutex_lock(&remote->lock, seams);
+        remote->room_waiters--;
     }
     return PEAL_OK;
 }
@@ -389,13 +429,13 @@ static enum peal_err put_in(struct parcel *out, struct pl_remote *remote,
         return pl_fail(PEAL_ENOMEM, "no memory for %zu bytes of events", size);
     }
     size_t before = block->size == PL_PUBLISH_HEAD ? 0 : block->size;
-    int64_t now = remote->seams->realtime(remote->seams->world);
+    int64_t now = pl_clock_now(&remote->clock);
     out->index = block->count;
     out->block = block;
     for (size_t i = 0; i < what->count; i++) {
         struct naming naming;
         name(remote, &what->each[i], now, &naming);
-        write_record(block, what, i, &naming);
+        write_record(block, what, i, &naming, what->count == 1 ? size : 0);
         const char *id = naming.names.id ? naming.id : what->each[i].message->id;
         memcpy(out->id, id, strlen(id) + 1); // it was checked
         out->made = naming.names.id != NULL;
@@ -496,10 +536,16 @@ enum peal_err pl_remote_publish(struct pl_engine *engine, const struct pl_depart
     } else if (!err) {
         parcel.block->refs++;
     }
-    if (!err) {
+    // Nothing else is unanswered: nobody publishes much.
+    bool alone = !err && pl_list_empty(&remote->sent) && remote->connected;
+    // With the lock, the link has said that it sleeps, or will yet look.
+    if (!err && !alone && atomic_load(&remote->asleep)) {
         pl_remote_wake(remote);
     }
     pl_mutex_unlock(&remote->lock, remote->seams);
+    if (alone) {
+        pl_remote_send(remote);
+    }
     if (!err && at_once) {
         fill_accepted(&parcel, what->count, receipts);
     } else if (!err) {

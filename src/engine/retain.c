@@ -5,20 +5,12 @@
 // Each limit says a position below which it has no use for events; the greatest counts, but not
 // beyond what somebody has yet to read. Whole files go, so a little more stays than was asked.
 //
-// It is looked at by who settles, each time some thousand events more have been written: what a
-// log does not grow by needs no room.
+// The keeper looks (keeper.c), and whoever has kept it from looking before.
 #include "engine/local.h"
 
 #include "base/error.h"
 #include "log/catalog.h"
 #include "log/store.h"
-
-#define LOOK_EVERY 4096 // events
-
-static bool is_limited(const struct pl_retention *retention)
-{
-    return retention->events || retention->bytes || retention->age_ms;
-}
 
 // Below this position the limits have no use for events.
 static enum peal_err find_limit(uint64_t *out, struct pl_local *local)
@@ -68,14 +60,9 @@ static enum peal_err forget(struct pl_local *local)
 
 void pl_local_retain(struct pl_local *local)
 {
-    uint64_t written = pl_store_written(local->store);
-    // Relaxed: a hint of when to look; who has the lock does.
-    if (!is_limited(&local->retention) ||
-        written < atomic_load_explicit(&local->retain_at, memory_order_relaxed) ||
-        !pl_mutex_try(&local->retaining, local->log.seams)) {
-        return;
+    if (!pl_mutex_try(&local->retaining, local->log.seams)) {
+        return; // who has it looks afterwards, or is archiving and has the keeper's thread
     }
-    atomic_store_explicit(&local->retain_at, written + LOOK_EVERY, memory_order_relaxed);
     enum peal_err err = forget(local);
     pl_mutex_unlock(&local->retaining, local->log.seams);
     if (err && local->say) {

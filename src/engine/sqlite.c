@@ -146,8 +146,8 @@ static enum peal_err sqlite_erase(struct pl_engine *engine, const struct pl_eras
 
 const struct pl_engine_ops pl_engine_sqlite = {
     .scheme = "sqlite",
-    .capabilities =
-        PL_CAN_DELIVER | PL_CAN_KEEP | PL_CAN_EXPECT | PL_CAN_DEDUPLICATE | PL_CAN_STORE,
+    .capabilities = PL_CAN_DELIVER | PL_CAN_INLINE | PL_CAN_ERASE | PL_CAN_KEEP | PL_CAN_EXPECT |
+                    PL_CAN_DEDUPLICATE | PL_CAN_STORE,
     .durability = PEAL_DURABILITY_DISK,
     .open = sqlite_open,
     .append = pl_stored_append,

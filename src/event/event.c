@@ -281,6 +281,23 @@ static void describe(struct alone *alone, const struct peal_event *event,
     alone->attributes = pl_frame_attributes_needed(&alone->message, &alone->stamp);
 }
 
+// Has the frame all but its type in it, as what came over a network does? *out: bytes of its
+// attributes, without the zeros behind them. They stand in the order of their tags.
+static bool names_itself(const struct pl_frame *frame, size_t *out)
+{
+    const char *cursor = NULL;
+    struct pl_attribute attribute;
+    unsigned count = 0;
+    while (pl_frame_next(frame, &cursor, &attribute)) {
+        if (count < 2 && attribute.tag != (count == 0 ? PL_TAG_ID : PL_TAG_SOURCE)) {
+            return false;
+        }
+        count++;
+    }
+    *out = cursor ? (size_t)(cursor - pl_frame_attributes(frame)) : 0;
+    return count >= 2;
+}
+
 static void stand_alone(struct alone *alone, const struct peal_event *event,
                         const struct pl_recast *recast)
 {
@@ -304,6 +321,12 @@ static void stand_alone(struct alone *alone, const struct peal_event *event,
         return;
     }
     alone->stamp.recorded = peal_event_recorded_time(event);
+    if (frame && !renamed && names_itself(frame, &alone->stamp.attributes_used)) {
+        alone->stamp.type_inside = event->type;
+        alone->stamp.attributes = pl_frame_attributes(frame);
+        alone->attributes = pl_frame_attributes_named(&alone->stamp);
+        return;
+    }
     describe(alone, event, recast);
 }
 

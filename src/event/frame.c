@@ -320,7 +320,12 @@ static inline void write_body(char *body, const struct peal_message *message, si
                               const struct pl_stamp *stamp)
 {
     if (attributes) {
-        if (stamp->attributes) {
+        if (stamp->attributes && stamp->type_inside) {
+            char *at = put(body, PL_TAG_TYPE, stamp->type_inside, strlen(stamp->type_inside));
+            memcpy(at, stamp->attributes, stamp->attributes_used);
+            at += stamp->attributes_used;
+            memset(at, 0, (size_t)(body + attributes - at));
+        } else if (stamp->attributes) {
             memcpy(body, stamp->attributes, attributes);
         } else {
             write_attributes(body, message, attributes, stamp);
@@ -364,6 +369,11 @@ void pl_frame_encode(void *out, const struct peal_message *message, size_t attri
     write_body(body, message, attributes, stamp);
     header.crc = checksum(&header, body);
     memcpy(out, &header, sizeof header);
+}
+
+size_t pl_frame_attributes_named(const struct pl_stamp *stamp)
+{
+    return pl_round8(attribute_size(strlen(stamp->type_inside)) + stamp->attributes_used);
 }
 
 // ---- reading ------------------------------------------------------------------------------------

@@ -145,13 +145,19 @@ struct pl_stamp {
     uint32_t type;
     uint16_t hops;
     const char *type_inside; // for PL_TYPE_INSIDE
-    const char *attributes;  // as they stood in a frame, instead of the message's; NULL: those
-    void *outside;           // the data, already copied to where it will stay; NULL: it goes inside
+    // As they stood in a frame, instead of the message's; NULL: those. With `type_inside` the type
+    // is put before so many bytes of them, else they are all there is.
+    const char *attributes;
+    size_t attributes_used;
+    void *outside; // the data, already copied to where it will stay; NULL: it goes inside
 };
 
 // Checks a message against every limit but those of its type and data_max, and says how many bytes
 // its attributes take (a multiple of 8; with room for a version if it has a subject).
 enum peal_err pl_message_check(const struct peal_message *message, size_t *out_attributes);
+
+// Bytes of attributes: those of a stamp that has both a type and attributes (a multiple of 8).
+size_t pl_frame_attributes_named(const struct pl_stamp *stamp);
 
 // A string of a message by its tag (ID to TRACESTATE); NULL where it has none.
 const char *pl_message_string(const struct peal_message *message, enum pl_tag tag);

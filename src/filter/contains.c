@@ -13,13 +13,15 @@
 // checked.
 //
 // Each match_ function stands at the first byte of a value and leaves behind its last, matched or
-// not. Objects and arrays note in the tree which of the wanted they have found: a member of it is
-// looked at by one call at a time, because the walk goes down the tree and the data together. That
-// is also the limit of its depth: the pattern's, at most PL_JSON_DEPTH_MAX.
+// not. Objects and arrays note which of the wanted they have found, in a bit of the walk for each:
+// a member of the tree is looked at by one call at a time, because the walk goes down the tree and
+// the data together. That is also the limit of its depth: the pattern's, at most PL_JSON_DEPTH_MAX.
+// The tree itself never changes.
 //
 // Numbers: 0.00120 and 12e-4 are both the digits 12 and the power -4 of the last of them.
 #include "filter/contains.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "base/error.h"
@@ -49,18 +51,24 @@ struct wanted {
     struct span text;     // of a string: without escapes; of a word
     struct number number;
     enum kind kind;
-    bool found;
 };
 
 struct pl_contains {
     struct wanted *root;
+    size_t count;           // of values
     struct wanted values[]; // the characters of strings behind them
 };
+
+// Values a pattern may have, since each takes two bytes of it: "[1,1]", "[[]]".
+#define VALUES_MAX (PL_CONTAINS_MAX / 2 + 1)
+#define WORD_BITS  64u
 
 // Data on the way.
 struct walk {
     const char *at;
     const char *end;
+    const struct wanted *values; // of the pattern
+    uint64_t *found;             // a bit for each of them
 };
 
 // ---- steps --------------------------------------------------------------------------------------
@@ -265,7 +273,21 @@ static bool same_number(struct span text, const struct number *wanted)
 
 // ---- matching -----------------------------------------------------------------------------------
 
-static bool match_value(struct wanted *wanted, struct walk *walk);
+static bool match_value(const struct wanted *wanted, struct walk *walk);
+
+static bool is_found(const struct walk *walk, const struct wanted *wanted)
+{
+    size_t index = (size_t)(wanted - walk->values);
+    return walk->found[index / WORD_BITS] >> index % WORD_BITS & 1;
+}
+
+static void note(struct walk *walk, const struct wanted *wanted, bool found)
+{
+    size_t index = (size_t)(wanted - walk->values);
+    uint64_t bit = (uint64_t)1 << index % WORD_BITS;
+    uint64_t *word = &walk->found[index / WORD_BITS];
+    *word = found ? *word | bit : *word & ~bit;
+}
 
 static bool match_scalar(const struct wanted *wanted, struct walk *walk)
 {
@@ -280,47 +302,47 @@ static bool match_scalar(const struct wanted *wanted, struct walk *walk)
 }
 
 // Has all been found? And nothing from now on.
-static bool settle(struct wanted *first)
+static bool settle(struct walk *walk, const struct wanted *first)
 {
     bool all = true;
-    for (struct wanted *one = first; one; one = one->next) {
-        all = all && one->found;
-        one->found = false;
+    for (const struct wanted *one = first; one; one = one->next) {
+        all = all && is_found(walk, one);
+        note(walk, one, false);
     }
     return all;
 }
 
-static bool match_object(struct wanted *wanted, struct walk *walk)
+static bool match_object(const struct wanted *wanted, struct walk *walk)
 {
     walk->at++; // '{'
     while (look(walk) == '"') {
         bool escaped;
         struct span name = take_string(walk, &escaped);
-        struct wanted *member = wanted->first;
+        const struct wanted *member = wanted->first;
         while (member && !same_text(name, escaped, member->name)) {
             member = member->next;
         }
         (void)take(walk, ':'); // if it is not there, the checker will say so
         if (member) {
-            member->found = match_value(member, walk); // of several the last
+            note(walk, member, match_value(member, walk)); // of several the last
         } else {
             skip_value(walk);
         }
         (void)take(walk, ','); // likewise
     }
     (void)take(walk, '}'); // likewise
-    return settle(wanted->first);
+    return settle(walk, wanted->first);
 }
 
-static bool match_array(struct wanted *wanted, struct walk *walk)
+static bool match_array(const struct wanted *wanted, struct walk *walk)
 {
     walk->at++; // '['
     while (walk->at < walk->end && look(walk) != ']') {
         const char *start = walk->at;
-        for (struct wanted *one = wanted->first; one; one = one->next) {
-            if (!one->found) {
+        for (const struct wanted *one = wanted->first; one; one = one->next) {
+            if (!is_found(walk, one)) {
                 walk->at = start;
-                one->found = match_value(one, walk);
+                note(walk, one, match_value(one, walk));
             }
         }
         if (walk->at == start) {
@@ -329,7 +351,7 @@ static bool match_array(struct wanted *wanted, struct walk *walk)
         (void)take(walk, ','); // if it is not there, the checker will say so
     }
     (void)take(walk, ']'); // likewise
-    return settle(wanted->first);
+    return settle(walk, wanted->first);
 }
 
 // What a value that begins with this byte is.
@@ -351,7 +373,7 @@ static enum kind kind_of(char byte)
     }
 }
 
-static bool match_value(struct wanted *wanted, struct walk *walk)
+static bool match_value(const struct wanted *wanted, struct walk *walk)
 {
     if (kind_of(look(walk)) != wanted->kind) {
         skip_value(walk);
@@ -367,14 +389,16 @@ static bool match_value(struct wanted *wanted, struct walk *walk)
     }
 }
 
-bool pl_contains_match(struct pl_contains *contains, const void *data, size_t size)
+bool pl_contains_match(const struct pl_contains *contains, const void *data, size_t size)
 {
     if (size == 0) {
         return false;
     }
-    struct walk walk = { data, (const char *)data + size };
-    struct wanted *root = contains->root;
-    struct wanted array = { .kind = ARRAY, .first = root };
+    uint64_t found[VALUES_MAX / WORD_BITS + 1];
+    memset(found, 0, (contains->count / WORD_BITS + 1) * sizeof found[0]);
+    struct walk walk = { data, (const char *)data + size, contains->values, found };
+    const struct wanted *root = contains->root;
+    const struct wanted array = { .kind = ARRAY, .first = contains->root };
     bool element = root->kind > ARRAY && look(&walk) == '[';
     return match_value(element ? &array : root, &walk) && pl_json_valid(data, size);
 }
@@ -508,10 +532,12 @@ enum peal_err pl_contains_compile(struct pl_contains **out, const struct pl_seam
     if (!contains) {
         return pl_fail(PEAL_ENOMEM, "no memory for a JSON pattern of %zu bytes", size);
     }
-    struct build build = { .walk = { json, json + size },
+    struct build build = { .walk = { .at = json, .end = json + size },
                            .value = contains->values,
                            .text = (char *)(contains->values + values) };
     contains->root = build_value(&build);
+    contains->count = (size_t)(build.value - contains->values);
+    assert(contains->count <= VALUES_MAX);
     if (build.exponent) {
         pl_release(seams, contains);
         return pl_fail(PEAL_EINVAL,

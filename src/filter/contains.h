@@ -26,7 +26,7 @@
 // reading it once.
 //
 // Ownership: compiled, the pattern is one piece of memory, copied from the text.
-// Threads: one at a time, since a pattern notes in itself what it has found.
+// Threads: any, once it is compiled: what is found is noted elsewhere.
 #ifndef PL_FILTER_CONTAINS_H
 #define PL_FILTER_CONTAINS_H
 
@@ -45,6 +45,6 @@ enum peal_err pl_contains_compile(struct pl_contains **out, const struct pl_seam
 // With the seams it was made with. NULL is fine.
 void pl_contains_free(struct pl_contains *contains, const struct pl_seams *seams);
 
-bool pl_contains_match(struct pl_contains *contains, const void *data, size_t size);
+bool pl_contains_match(const struct pl_contains *contains, const void *data, size_t size);
 
 #endif

@@ -63,6 +63,28 @@ void pl_catalog_hold(struct pl_catalog *catalog);
 enum peal_err pl_catalog_erase(struct pl_catalog *catalog, uint64_t first, uint64_t end);
 void pl_catalog_release(struct pl_catalog *catalog);
 
+// ---- types --------------------------------------------------------------------------------------
+
+// A type of an index, *borrowed* for the call that tells of it.
+struct pl_catalog_type {
+    const char *name; // not ended by a zero
+    size_t size;
+    uint32_t count;         // of its events
+    struct pl_index *index; // private, as is what follows
+    uint32_t number;
+};
+
+// Counts the last part of [*first, *end), which is not empty, by one index: *first and *end become
+// that part. *out_counted false: no index knows all of it, look at its events. PEAL_ECORRUPT: the
+// index was damaged and is put away; what was told of the part is void. PEAL_EIO, PEAL_ENOMEM, and
+// what `each` returns.
+enum peal_err pl_catalog_types(
+    struct pl_catalog *catalog, uint64_t *first, uint64_t *end, bool *out_counted,
+    enum peal_err (*each)(void *context, const struct pl_catalog_type *type), void *context);
+
+// The position of its last event there. From inside `each`, whose errors these are.
+enum peal_err pl_catalog_newest(const struct pl_catalog_type *type, uint64_t *out);
+
 // ---- lookup -------------------------------------------------------------------------------------
 
 struct pl_lookup_wanted {

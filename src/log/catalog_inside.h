@@ -5,6 +5,7 @@
 //     catalog.c   the list of indexes, opening them, putting them away
 //     indexer.c   from events to an index; the thread
 //     lookup.c    from a query to positions
+//     catalog_types.c  how many events of each type
 //     catalog_repair.c  verifying indexes, and putting aside what is damaged
 //     catalog_erase.c  what is erased leaves no trace in an index
 #ifndef PL_LOG_CATALOG_INSIDE_H

@@ -23,7 +23,8 @@ static struct pl_segment *hold(struct pl_cursor *cursor, struct pl_log *log, uin
 {
     uint64_t first;
     struct pl_segment *segment = hold_in_memory(log, position, &first);
-    if (!log->past.read || position >= first || position >= pl_log_end(log)) {
+    bool in_memory = position >= first && position >= cursor->past_below;
+    if (!log->past.read || in_memory || position >= pl_log_end(log)) {
         return segment;
     }
     struct pl_segment *older = NULL;
@@ -197,5 +198,5 @@ const struct pl_frame *pl_cursor_pick(struct pl_cursor *cursor, struct pl_log *l
 void pl_cursor_rest(struct pl_cursor *cursor)
 {
     pl_segment_unref(cursor->segment);
-    *cursor = (struct pl_cursor){ 0 };
+    *cursor = (struct pl_cursor){ .past_below = cursor->past_below };
 }

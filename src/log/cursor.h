@@ -22,6 +22,9 @@ struct pl_cursor {
     // What the log has counted of erasures, and what it had when the segment was taken.
     const _Atomic uint64_t *erasures;
     uint64_t erasures_seen;
+    // Positions below it are read of the past even if memory has them: it may lack what is wanted.
+    // Stays when it rests.
+    uint64_t past_below;
     // What is picked next, by who looks events up; *borrowed* until it rests. NULL: nobody says.
     struct pl_coming *coming;
     // Of the segment, whose own cache line the publisher writes with every append.

@@ -10,14 +10,24 @@
 
 #include <errno.h>
 
-// Is all of the first volume below a position? Gives its base.
-static bool find_first(struct pl_store *store, uint64_t position, uint64_t *out_base)
+// Is all of the first volume below a position? Gives its base, and whoever reads finds the one
+// behind it from now on: a file that goes is not there for some and missing for others.
+static bool take_first(struct pl_store *store, uint64_t position, uint64_t *out_base)
 {
     pl_mutex_lock(&store->lock, store->seams);
     bool found = store->volume_count > 2 && store->volumes[0].end <= position;
     *out_base = found ? store->volumes[0].base : 0;
+    store->first_goes = found;
     pl_mutex_unlock(&store->lock, store->seams);
     return found;
+}
+
+// It could not go.
+static void keep_first(struct pl_store *store)
+{
+    pl_mutex_lock(&store->lock, store->seams);
+    store->first_goes = false;
+    pl_mutex_unlock(&store->lock, store->seams);
 }
 
 // Takes it from the list.
@@ -26,6 +36,7 @@ static void drop_first(struct pl_store *store)
     pl_mutex_lock(&store->lock, store->seams);
     struct pl_volume volume = store->volumes[0];
     store->volume_count--;
+    store->first_goes = false;
     for (size_t i = 0; i < store->volume_count; i++) {
         store->volumes[i] = store->volumes[i + 1];
     }
@@ -38,7 +49,7 @@ static void drop_first(struct pl_store *store)
 void pl_volumes_forget(struct pl_store *store, uint64_t position)
 {
     uint64_t base;
-    while (find_first(store, position, &base)) {
+    while (take_first(store, position, &base)) {
         drop_first(store);
     }
 }
@@ -92,9 +103,10 @@ enum peal_err pl_store_forget(struct pl_store *store, uint64_t position, uint64_
     }
     uint64_t base;
     enum peal_err err = PEAL_OK;
-    while (!err && find_first(store, position, &base)) {
+    while (!err && take_first(store, position, &base)) {
         int result = pl_volume_remove(store, base);
         if (result) {
+            keep_first(store);
             err = pl_fail(PEAL_EIO, "%s: cannot remove the file of %llu: %s", store->path,
                           (unsigned long long)base, pl_files_text(result));
         } else {

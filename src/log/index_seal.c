@@ -5,9 +5,10 @@
 // A column is made of pairs of hash and place, as words of 64 bits: sorted by those bits of the
 // hash that are kept, which are some 26, in passes of 9; sorting is stable, so places stay in
 // order. From the sorted pairs come, in one walk each, where the buckets begin, the filter, and the
-// entries. The postings of types come from the chains of the tail, stripe by stripe.
+// entries. The postings of types come from the nodes of the tail, stripe by stripe.
 //
-// What it needs beside the tail are two arrays of 8 bytes an event, and the summary of a column.
+// What it needs beside the tail are two arrays of 8 bytes an event, one of 4 bytes a type, and the
+// summary of a column.
 // The header is written last, over the first block.
 #include "base/crc32c.h"
 #include "base/error.h"
@@ -30,6 +31,7 @@ struct seal {
     uint64_t *pairs;      // one for each event or type
     uint64_t *other;      // as many: sorting goes there and back
     unsigned char *bytes; // the summary of a column
+    uint32_t *starts;     // for each type; zero between two stripes
     uint16_t places[PL_STRIPE];
 };
 
@@ -205,24 +207,53 @@ static unsigned char *write_number(unsigned char *out, uint32_t number)
 }
 
 // The postings of a type in a stripe: its first place there, then the distances.
-static unsigned char *write_postings(struct seal *seal, const struct pl_tail_stripe *stripe,
-                                     uint32_t type, unsigned char *out)
+static unsigned char *write_postings(const uint16_t *places, const uint16_t *end,
+                                     unsigned char *out)
 {
-    size_t next = PL_STRIPE;
-    uint16_t at =
-        atomic_load_explicit(&stripe->newest[PL_KEY_TYPE][type % PL_TAIL_SLOTS], // nobody adds
-                             memory_order_relaxed);
-    for (; at != PL_TAIL_NONE; at = stripe->nodes[at].before[PL_KEY_TYPE]) {
-        if (stripe->nodes[at].keys[PL_KEY_TYPE] == type) {
-            seal->places[--next] = at;
-        }
-    }
-    uint32_t before = 0;
-    for (; next < PL_STRIPE; next++) {
-        out = write_number(out, seal->places[next] - before);
-        before = seal->places[next];
+    for (uint32_t before = 0; places < end; before = *places++) {
+        out = write_number(out, *places - before);
     }
     return out;
+}
+
+// Counts each type's places in a stripe, and says which types are there: `entries` gets them, in
+// order. Returns how many. Their `starts` are where their places go.
+static uint32_t count_types(struct seal *seal, unsigned stripe, uint32_t span,
+                            struct pl_sealed_posting *entries)
+{
+    const struct pl_tail_node *nodes = pl_tail_stripe(seal->tail, stripe)->nodes;
+    for (uint32_t place = 0; place < span; place++) {
+        uint32_t type = nodes[place].keys[PL_KEY_TYPE];
+        if (type != PL_TYPE_NONE) {
+            seal->starts[type]++;
+        }
+    }
+    uint32_t found = 0;
+    uint32_t start = 0;
+    for (uint32_t number = 0; number < seal->header.types; number++) {
+        const struct pl_tail_type *type = pl_tail_type(seal->tail, number);
+        // Relaxed: nothing is added meanwhile.
+        if (atomic_load_explicit(&type->stripes, memory_order_relaxed) >> stripe & 1) {
+            uint32_t count = seal->starts[number];
+            seal->starts[number] = start;
+            start += count;
+            entries[found++].type = number;
+        }
+    }
+    return found;
+}
+
+// The places of a stripe by type, in order: two walks over its nodes. To follow the chain of each
+// type would wait for memory at every event.
+static void sort_places(struct seal *seal, unsigned stripe, uint32_t span)
+{
+    const struct pl_tail_node *nodes = pl_tail_stripe(seal->tail, stripe)->nodes;
+    for (uint32_t place = 0; place < span; place++) {
+        uint32_t type = nodes[place].keys[PL_KEY_TYPE];
+        if (type != PL_TYPE_NONE) {
+            seal->places[seal->starts[type]++] = (uint16_t)place;
+        }
+    }
 }
 
 // Writes the directory and the postings, which need no more room than the pairs of the events: an
@@ -234,15 +265,21 @@ static void put_directory(struct seal *seal)
     unsigned char *end = postings;
     uint32_t count = 0;
     for (unsigned i = 0; i < PL_STRIPES; i++) {
-        const struct pl_tail_stripe *stripe = pl_tail_stripe(seal->tail, i);
         seal->header.stripes[i] = count;
-        for (uint32_t number = 0; number < seal->header.types && stripe; number++) {
-            const struct pl_tail_type *type = pl_tail_type(seal->tail, number);
-            // Relaxed: nothing is added meanwhile.
-            if (atomic_load_explicit(&type->stripes, memory_order_relaxed) >> i & 1) {
-                entries[count++] = (struct pl_sealed_posting){ number, (uint32_t)(end - postings) };
-                end = write_postings(seal, stripe, number, end);
-            }
+        if (!pl_tail_stripe(seal->tail, i)) {
+            continue;
+        }
+        const uint32_t left = span_of(seal) - i * PL_STRIPE;
+        const uint32_t span = left < PL_STRIPE ? left : PL_STRIPE;
+        const uint32_t found = count_types(seal, i, span, &entries[count]);
+        sort_places(seal, i, span);
+        const uint16_t *places = seal->places;
+        for (const uint32_t all = count + found; count < all; count++) {
+            uint32_t *ended = &seal->starts[entries[count].type];
+            entries[count].postings = (uint32_t)(end - postings);
+            end = write_postings(places, seal->places + *ended, end);
+            places = seal->places + *ended;
+            *ended = 0; // for the next stripe
         }
     }
     seal->header.stripes[PL_STRIPES] = count;
@@ -327,10 +364,12 @@ static enum peal_err take_room(struct seal *seal)
     seal->pairs = pl_alloc(seams, (count + 1) * sizeof *seal->pairs);
     seal->other = pl_alloc(seams, (count + 1) * sizeof *seal->other);
     seal->bytes = pl_alloc(seams, pl_summary_size(&largest));
-    if (!seal->pairs || !seal->other || !seal->bytes) {
+    seal->starts = pl_alloc(seams, (seal->header.types + 1) * sizeof *seal->starts);
+    if (!seal->pairs || !seal->other || !seal->bytes || !seal->starts) {
         return pl_fail(PEAL_ENOMEM, "%s: no memory to sort %zu events", seal->writer.blocks.path,
                        count);
     }
+    memset(seal->starts, 0, (seal->header.types + 1) * sizeof *seal->starts);
     return PEAL_OK;
 }
 
@@ -340,6 +379,7 @@ static void give_room(struct seal *seal)
     pl_release(seams, seal->pairs);
     pl_release(seams, seal->other);
     pl_release(seams, seal->bytes);
+    pl_release(seams, seal->starts);
 }
 
 // Writes everything, the header last. 0 or minus an errno.

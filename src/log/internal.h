@@ -134,6 +134,7 @@ struct pl_store {
     struct pl_mutex lock; // of all below; a leaf
     struct pl_volume *volumes;
     size_t volume_count, volume_capacity;
+    bool first_goes; // its file is being removed: nobody looks into it any more
     struct pl_source *sources;
     struct pl_unsynced file;   // the last volume's; changed by who writes
     struct pl_unsynced sealed; // the one before; taken away by who leads

@@ -345,6 +345,12 @@ void pl_log_restart(struct pl_log *log, uint64_t end)
     pl_log_publish(log, end);
 }
 
+void pl_log_leave_out(struct pl_log *log, uint64_t end)
+{
+    log->tail = NULL; // the next segment begins behind the hole
+    pl_log_publish(log, end);
+}
+
 // Positions up to one have no event.
 static enum peal_err pass_over(struct pl_log *log, uint64_t position)
 {

@@ -180,6 +180,10 @@ void pl_log_pass(struct pl_log *log, uint64_t end);
 // read. With the turn.
 void pl_log_restart(struct pl_log *log, uint64_t end);
 
+// Positions from the end up to one are gone for ever: a hole, whose end is the log's. What is
+// before it stays. With the turn; nothing is being appended.
+void pl_log_leave_out(struct pl_log *log, uint64_t end);
+
 // Bytes allocated, by the log and by those who keep events of it. Any thread.
 static inline size_t pl_log_memory(const struct pl_log *log)
 {

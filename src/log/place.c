@@ -291,7 +291,7 @@ static struct pl_volume *find_volume(struct pl_store *store, uint64_t position)
         last->end = pl_store_written(store);
         return last->end > position ? last : NULL;
     }
-    size_t low = 0, high = count; // the answer lies in low..high
+    size_t low = store->first_goes, high = count; // the answer lies in low..high
     while (low < high) {
         size_t middle = (low + high) / 2;
         if (store->volumes[middle].end > position) {

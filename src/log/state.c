@@ -61,6 +61,17 @@ uint64_t pl_state_seen(struct pl_state *state, struct pl_hash128 key, int64_t no
     return entry ? entry->value : 0;
 }
 
+void pl_state_expect(const struct pl_state *state, const struct pl_hash128 *keys, size_t count)
+{
+    size_t free = state->limits.duplicate_events - state->window_count; // before one is forgotten
+    for (size_t i = 0; i < count; i++) {
+        pl_map_prefetch(&state->ids, keys[i]);
+        if (i >= free && i - free < state->window_count) {
+            pl_map_prefetch(&state->ids, window_at(state, i - free)->key);
+        }
+    }
+}
+
 static enum peal_err grow_window(struct pl_state *state)
 {
     size_t capacity = state->window_capacity ? state->window_capacity * 2 : WINDOW_FIRST;

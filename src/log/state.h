@@ -45,6 +45,10 @@ struct pl_hash128 pl_state_subject_key(const struct pl_state *state, const char 
 // The position of the event with that id, if it is in the window; else 0.
 uint64_t pl_state_seen(struct pl_state *state, struct pl_hash128 key, int64_t now);
 
+// These keys will be asked for next, and remembered: memory is told, which takes longer to answer
+// than all the rest. They change nothing.
+void pl_state_expect(const struct pl_state *state, const struct pl_hash128 *keys, size_t count);
+
 // Remembers, forgetting the oldest if need be. PEAL_ENOMEM. Forget: takes back the newest.
 enum peal_err pl_state_see(struct pl_state *state, struct pl_hash128 key, uint64_t position,
                            int64_t now);

@@ -273,7 +273,8 @@ uint64_t pl_store_end(const struct pl_store *store)
 uint64_t pl_store_first(struct pl_store *store)
 {
     pl_mutex_lock(&store->lock, store->seams);
-    uint64_t first = store->volume_count ? store->volumes[0].base : pl_store_written(store);
+    uint64_t first =
+        store->volume_count ? store->volumes[store->first_goes].base : pl_store_written(store);
     pl_mutex_unlock(&store->lock, store->seams);
     return first;
 }

@@ -165,9 +165,9 @@ static uint64_t delivered_by(struct peal_bus *bus, struct pl_mailbox *mailbox)
     return count;
 }
 
-static uint64_t died_of(const struct pl_mailbox *mailbox)
+static uint64_t died_of(struct pl_mailbox *mailbox)
 {
-    return atomic_load_explicit(&mailbox->counts.dead, memory_order_relaxed);
+    return pl_hold_counts(mailbox).dead;
 }
 
 static struct baseline baseline_of(const struct recording *recording, uint64_t serial)

@@ -301,6 +301,45 @@ static void deep_nesting_has_an_end(void **state)
     ingest_close(ingest);
 }
 
+// The n-th of n brackets is the last that is allowed, wherever data may stand.
+static void a_reader_may_be_told_to_go_less_deep(void **state)
+{
+    static const char *const frames[] = {
+        "{\"specversion\":\"1.0\",\"type\":\"a\",\"data\":%.*s1%.*s}", "%.*s1%.*s"
+    };
+    struct ingest *ingest = open_ingest();
+    struct ingest_fault fault;
+    struct peal_message message;
+    (void)state;
+    for (unsigned most = 1; most <= 4; most++) {
+        ingest_limit_depth(ingest, most);
+        for (unsigned depth = most; depth <= most + 1; depth++) {
+            char text[128];
+            bool good = depth == most;
+            (void)snprintf(text, sizeof text, frames[0], (int)depth, "[[[[[", (int)depth, "]]]]]");
+            assert_int_equal(ingest_event(&message, ingest, text_of(text), NULL, &fault), good);
+            (void)snprintf(text, sizeof text, frames[1], (int)depth, "[[[[[", (int)depth, "]]]]]");
+            assert_int_equal(ingest_check(ingest, text_of(text), &fault), good);
+            assert_int_equal(ingest_depth(text_of(text)), depth);
+        }
+        char wanted[32];
+        (void)snprintf(wanted, sizeof wanted, "more than %u deep", most);
+        assert_non_null(strstr(fault.reason, wanted));
+    }
+    ingest_close(ingest);
+}
+
+static void depth_is_counted_by_brackets_outside_of_texts(void **state)
+{
+    (void)state;
+    assert_int_equal(ingest_depth(text_of("")), 0);
+    assert_int_equal(ingest_depth(text_of("1")), 0);
+    assert_int_equal(ingest_depth(text_of("{\"[[[\":\"{\\\"[\"}")), 1);
+    assert_int_equal(ingest_depth(text_of("{\"a\":[1],\"b\":{\"c\":{}}}")), 3);
+    assert_int_equal(ingest_depth(text_of("]]]][")), 1);
+    assert_int_equal(ingest_depth(text_of("[[[")), 3);
+}
+
 static void a_span_ends_with_its_object(void **state)
 {
     (void)state;
@@ -401,6 +440,8 @@ int main(void)
         cmocka_unit_test(a_cloudevent_among_plain_objects_is_one),
         cmocka_unit_test(messages_stay_until_they_are_forgotten),
         cmocka_unit_test(deep_nesting_has_an_end),
+        cmocka_unit_test(a_reader_may_be_told_to_go_less_deep),
+        cmocka_unit_test(depth_is_counted_by_brackets_outside_of_texts),
         cmocka_unit_test(a_span_ends_with_its_object),
         cmocka_unit_test(texts_of_others_are_judged_as_their_names_say),
     };

@@ -31,7 +31,7 @@ static char first_of(const char *json)
 }
 
 // Whether these bytes contain the pattern, with others before and behind them.
-static bool match_within(struct pl_contains *contains, const char *before, const char *data,
+static bool match_within(const struct pl_contains *contains, const char *before, const char *data,
                          const char *behind)
 {
     static char text[2 * INPUT_MAX];
@@ -49,7 +49,7 @@ static void check_self(const char *json)
     }
 }
 
-static void check_data(struct pl_contains *contains, const char *pattern, const char *data)
+static void check_data(const struct pl_contains *contains, const char *pattern, const char *data)
 {
     bool matches = pl_contains_match(contains, data, strlen(data));
     require(!matches || pl_json_valid(data, strlen(data)));

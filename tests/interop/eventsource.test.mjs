@@ -113,6 +113,24 @@ test("a client that was cut off resumes behind what it has seen", async () => {
     between.close();
 });
 
+test("what the data contains selects what comes, also after a return", async () => {
+    const between = await relay();
+    const contains = encodeURIComponent('{"status":"paid"}');
+    const { source, read } = await open(between.url, `type=status&contains=${contains}`);
+    await publish("status", { status: "open", n: 1 });
+    await publish("status", { status: "paid", n: 2 });
+    assert.equal(JSON.parse((await read()).data).data.n, 2);
+
+    between.cut();
+    await once(source, "error");
+    await publish("status", { status: "open", n: 3 });
+    await publish("status", { status: "paid", n: 4 });
+
+    assert.equal(JSON.parse((await read()).data).data.n, 4);
+    source.close();
+    between.close();
+});
+
 test("a source that is refused is not asked for again", async () => {
     const source = new EventSource(`${url}/v1/stream?typ=mistake`);
 

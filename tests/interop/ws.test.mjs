@@ -143,6 +143,22 @@ test("ten thousand events come whole and in order", async () => {
     await close(writer);
 });
 
+test("what the data contains selects what is sent", async () => {
+    const contains = encodeURIComponent(JSON.stringify({ total: 5, lines: [2] }));
+    const reader = await open(`?type=contains.*&contains=${contains}`);
+    const writer = await open("?receive=false");
+
+    writer.send(event("c1", "contains.one", { total: 5, lines: [1] }));
+    writer.send(event("c2", "contains.two", { lines: [1, 2], total: 5.0, more: null }));
+    writer.send(event("c3", "contains.two", "total 5, lines 2"));
+    writer.send(event("c4", "contains.last", { total: 5, lines: [2] }));
+
+    assert.equal((await reader.read()).id, "c2");
+    assert.equal((await reader.read()).id, "c4");
+    await close(reader);
+    await close(writer);
+});
+
 test("other subprotocols are refused", async () => {
     const socket = new WebSocket(`${url}/v1/ws`, ["mqtt"]);
     const [, answer] = await once(socket, "unexpected-response");

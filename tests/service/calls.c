@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -164,6 +165,68 @@ static void bodies_that_are_no_events_are_refused(void **state)
     assert_int_equal(json_number(ask(200, "GET", "/v1/stats", NULL, NULL), "published"), 0);
 }
 
+static int begin_shallow(void **state)
+{
+    (void)state;
+    const struct service_options options = { .folder = folder.path, .json_depth = 3 };
+    folder_open(&folder, "");
+    serving_open(&serving, folder.url, &options);
+    client_open(&client, serving.port);
+    return 0;
+}
+
+// Of each pair, the first is as deep as may be, the second by one more.
+static void json_that_is_deeper_than_its_limit_is_refused_wherever_it_comes(void **state)
+{
+    (void)state;
+#define WITH(data) "{\"specversion\":\"1.0\",\"type\":\"a\",\"data\":" data "}"
+    static const struct row rows[] = {
+        { 201, "/v1/events/a", NULL, "[[[1]]]" },
+        { 400, "/v1/events/a", NULL, "[[[[1]]]]" },
+        { 201, "/v1/events/a", NULL, "{\"[[[[\":{\"a\":[\"[{\"]}}" },
+        { 400, "/v1/events/a", NULL, "{\"a\":{\"b\":[{}]}}" },
+        { 201, "/v1/events", CLOUDEVENT, WITH("[[[1]]]") },
+        { 400, "/v1/events", CLOUDEVENT, WITH("[[[[1]]]]") },
+        { 201, "/v1/events", BATCH, "[" WITH("1") "," WITH("[[[1]]]") "]" },
+        { 400, "/v1/events", BATCH, "[" WITH("1") "," WITH("[[[[1]]]]") "]" },
+        { 201, "/v1/events", "ce-specversion: 1.0\r\nce-type: a\r\n", "[[[1]]]" },
+        { 400, "/v1/events", "ce-specversion: 1.0\r\nce-type: a\r\n", "[[[[1]]]]" },
+        { 200, "/v1/events", NDJSON, WITH("[[[1]]]") "\n" },
+        { 400, "/v1/events", NDJSON, WITH("[[[[1]]]]") "\n" },
+        { 201, "/v1/streams/s", CLOUDEVENT, WITH("[[[1]]]") },
+        { 400, "/v1/streams/s", CLOUDEVENT, WITH("[[[[1]]]]") },
+        { 201, "/v1/subscriptions", NULL,
+          "{\"name\":\"s\",\"pattern\":\"a\",\"retry\":{\"max_attempts\":2}}" },
+        { 400, "/v1/subscriptions", NULL, "{\"name\":\"t\",\"retry\":{\"a\":[[]]}}" },
+        { 201, "/v1/events/a", TEXT, "[[[[[[" }, // no JSON
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        ask(rows[i].status, "POST", rows[i].path, rows[i].headers, rows[i].body);
+        if (rows[i].status == 400) {
+            expect_text(client.body, "more than 3 deep");
+        }
+    }
+#undef WITH
+}
+
+static void what_was_looked_at_is_let_go_of(void **state)
+{
+    (void)state;
+    enum { SIZE = 200000 };
+    char *body = malloc(SIZE);
+    assert_non_null(body);
+    memset(body, ' ', SIZE);
+    (void)snprintf(body + SIZE - 4, 4, "1,"); // no JSON, but all of it is looked at
+    size_t before = 0;
+    for (int i = 0; i < 200; i++) {
+        ask(400, "POST", "/v1/events/a", NULL, body);
+        before = i == 10 ? mallinfo2().uordblks + mallinfo2().hblkhd : before;
+    }
+    size_t after = mallinfo2().uordblks + mallinfo2().hblkhd;
+    assert_true(after < before + (size_t)4 * SIZE);
+    free(body);
+}
+
 static void an_event_is_as_durable_as_it_is_preferred(void **state)
 {
     (void)state;
@@ -312,7 +375,7 @@ static void what_cannot_be_asked_is_refused(void **state)
         "/v1/events?from=x",
         "/v1/events?contains=%7B",
         "/v1/events?after=x",
-        "/v1/stream?contains=%7B%7D",
+        "/v1/stream?contains=%7B",
         "/v1/stream?type=**.a..",
         "/v1/stream?max_rate=x",
         "/v1/stream?after=99999",
@@ -630,6 +693,13 @@ static void dead_letters_are_retried_edited_and_discarded(void **state)
     ask(404, "PUT", "/v1/dead-letters/999", NULL, "{}");
 
     ask(200, "GET", "/v1/dead-letters?limit=1", NULL, NULL);
+    (void)snprintf(path, sizeof path, "/v1/dead-letters/%llu",
+                   (unsigned long long)json_number(client.body, "id"));
+    expect_text(ask(400, "PUT", path, NULL, "{\"x\":2"), "not JSON at byte");
+    ask(200, "GET", path, NULL, NULL);
+    expect_text(client.body, "\"retrying\":false");
+
+    ask(200, "GET", "/v1/dead-letters?limit=1", NULL, NULL);
     (void)snprintf(path, sizeof path, "/v1/dead-letters/%llu/retry",
                    (unsigned long long)json_number(client.body, "id"));
     ask(202, "POST", path, NULL, NULL);
@@ -674,18 +744,35 @@ static void numbers_and_types_are_told(void **state)
         (void)json_number(stats, members[i]);
     }
     assert_int_equal(json_number(stats, "connections"), 1);
-    // They are counted behind the publisher, by a subscription.
+    // What the service does for itself is not among them.
+    assert_int_equal(json_number(stats, "subscriptions"), 0);
+    assert_int_equal(json_number(stats, "delivered"), 0);
     const char *types = ask(200, "GET", "/v1/types", NULL, NULL);
-    for (int i = 0; i < 20000 && !strstr(types, "\"count\":2"); i++) {
-        types = ask(200, "GET", "/v1/types", NULL, NULL);
-    }
     expect_text(types, "\"a.b\"");
-    assert_int_equal(json_number(types, "count"), 2);
+    expect_text(types, "\"complete\":true");
+    assert_int_equal(json_number(types, "count"), 2); // an answer is counted before it is sent
     expect_text(ask(200, "GET", "/v1/readyz", NULL, NULL), "\"ready\":true");
     ask(200, "GET", "/readyz", NULL, NULL);
     ask(200, "GET", "/v1/healthz", NULL, NULL);
     expect_text(ask(200, "GET", "/metrics", NULL, NULL), "# TYPE ");
     ask(200, "GET", "/v1/metrics", NULL, NULL);
+}
+
+static void types_of_before_are_counted_too_and_no_event_twice(void **state)
+{
+    (void)state;
+    publish_some(3);
+    close_service();
+    open_service();
+    ask(201, "POST", "/v1/events/a.b", NULL, "1"); // perhaps while they are counted
+    const char *types = ask(200, "GET", "/v1/types", NULL, NULL);
+    for (int i = 0; i < 20000 && !strstr(types, "\"complete\":true"); i++) {
+        types = ask(200, "GET", "/v1/types", NULL, NULL);
+    }
+    expect_text(types, "\"complete\":true");
+    assert_int_equal(json_number(types, "count"), 4);
+    assert_int_equal(count_of(types, "\"type\""), 1); // none of the system's
+    assert_int_equal(count_of(types, "\"last_seen\":null"), 0);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
@@ -695,6 +782,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(an_event_is_published_in_every_mode_and_read_back_the_same),
         TEST(bodies_that_are_no_events_are_refused),
+        cmocka_unit_test_setup_teardown(
+            json_that_is_deeper_than_its_limit_is_refused_wherever_it_comes, begin_shallow, end),
+        TEST(what_was_looked_at_is_let_go_of),
         TEST(an_event_is_as_durable_as_it_is_preferred),
         TEST(what_is_published_twice_is_there_once),
         TEST(a_hundred_thousand_lines_are_published_in_their_order),
@@ -715,6 +805,7 @@ int main(void)
         TEST(dead_letters_are_retried_edited_and_discarded),
         TEST(what_is_scheduled_is_listed_and_cancelled),
         TEST(numbers_and_types_are_told),
+        TEST(types_of_before_are_counted_too_and_no_event_twice),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -187,8 +187,8 @@ static void a_value_beyond_its_limits_is_said_with_them(void **state)
     (void)state;
     expect_only("limits: {line_bytes: 5}\n", "peal.yaml:1:10: limits.line_bytes: \"5\" is beyond "
                                              "the limits: 256B to 64KiB");
-    expect_only("limits: {json_depth: 513}\n",
-                "peal.yaml:1:10: limits.json_depth: \"513\" is beyond the limits: 1 to 512");
+    expect_only("limits: {json_depth: 128}\n",
+                "peal.yaml:1:10: limits.json_depth: \"128\" is beyond the limits: 1 to 127");
     expect_only("drain_ms: 61m\n",
                 "peal.yaml:1:1: drain_ms: \"61m\" is beyond the limits: 0 to 1h");
 }

@@ -21,7 +21,10 @@
 #include <unistd.h>
 
 #include "support/client.h"
+#include "support/descriptors.h"
 #include "support/serving.h"
+
+#include "service/feed.h"
 
 #define HOST   "Host: localhost\r\n"
 #define HEALTH "GET /healthz HTTP/1.1\r\n" HOST "\r\n"
@@ -63,6 +66,12 @@ static void expect_alone(void)
     expect_health();
 }
 
+static size_t memory_now(void)
+{
+    struct mallinfo2 info = mallinfo2();
+    return info.uordblks + info.hblkhd;
+}
+
 // ---- silence ------------------------------------------------------------------------------------
 
 enum { CROWD = 1000 };
@@ -80,6 +89,8 @@ static void a_thousand_who_say_nothing_do_not_disturb_one_who_does(void **state)
     (void)state;
     static struct client crowd[CROWD];
     raise_files();
+    expect_health();
+    size_t before = memory_now();
     for (int i = 0; i < CROWD; i++) {
         client_open(&crowd[i], serving.port);
         if (i % 2) {
@@ -87,6 +98,11 @@ static void a_thousand_who_say_nothing_do_not_disturb_one_who_does(void **state)
         }
     }
     assert_true(serving_settles(&serving, CROWD + 1));
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__clang__)
+    assert_true((memory_now() - before) / CROWD < 8192);
+#else
+    (void)before;
+#endif
 
     for (int i = 0; i < 100; i++) {
         expect_health();
@@ -234,12 +250,6 @@ static void without_a_descriptor_left_a_connection_is_closed_and_the_rest_go_on(
 
 // ---- who does not read --------------------------------------------------------------------------
 
-static size_t memory_now(void)
-{
-    struct mallinfo2 info = mallinfo2();
-    return info.uordblks + info.hblkhd;
-}
-
 static void who_asks_on_without_reading_costs_little(void **state)
 {
     (void)state;
@@ -369,6 +379,15 @@ static const char *const seeds[] = {
     "{\"settlements\":[{\"receipt\":\"1-1\",\"verdict\":\"done\"}]}   ",
     "PUT /v1/dead-letters/1 HTTP/1.1\r\n" HOST "Expect: 100-continue\r\n"
     "Content-Length: 2\r\n\r\n{}",
+    "PUT /v1/subscriptions/n/webhook HTTP/1.1\r\n" HOST "Content-Length: 27\r\n\r\n"
+    "{\"timeout_ms\":9,\"headers\":{}}",
+    "POST /v1/subscriptions/n/seek HTTP/1.1\r\n" HOST "Content-Length: 20\r\n\r\n"
+    "{\"from\":\"beginning\"}",
+    "POST /v1/dead-letters/retry?subscription=n&type=a.*&reason=x&older_than_ms=1&dry_run=true "
+    "HTTP/1.1\r\n" HOST "\r\n",
+    "OPTIONS /v1/events HTTP/1.1\r\n" HOST "Origin: http://localhost\r\n"
+    "Access-Control-Request-Method: POST\r\nAccess-Control-Request-Headers: ce-id\r\n\r\n",
+    "HEAD /v1/events/1/trace HTTP/1.0\r\n\r\n",
     "DELETE /v1/subscriptions/n HTTP/1.1\r\n" HOST "\r\nGET /v1/subscriptions HTTP/1.1\r\n" HOST
     "\r\n",
     "GET /v1/ws HTTP/1.1\r\n" HOST "Connection: Upgrade\r\nUpgrade: websocket\r\n"
@@ -480,12 +499,26 @@ static void say_nonsense(uint64_t number)
     }
 }
 
+static void count_feeds(struct serving *of, void *context)
+{
+    *(size_t *)context = service_feeds_count(of->service);
+}
+
+static size_t feeds_now(void)
+{
+    size_t count = 0;
+    serving_run(&serving, count_feeds, &count);
+    return count;
+}
+
 static void nonsense_harms_nobody(void **state)
 {
     (void)state;
     uint64_t effort = setting("PEAL_EFFORT", 100);
     uint64_t count = setting("PEAL_REQUESTS", effort > 0 ? 100 * effort : 100);
     uint64_t first = setting("PEAL_SEED", 1) * 1000000007;
+    expect_health();
+    size_t descriptors = descriptors_now(), threads = threads_now();
     for (uint64_t i = 0; i < count; i++) {
         say_nonsense(first + i);
         if (i % 16 == 0) {
@@ -498,6 +531,9 @@ static void nonsense_harms_nobody(void **state)
         }
     }
     expect_alone();
+    assert_true(falls_to(descriptors_now, descriptors));
+    assert_true(falls_to(threads_now, threads));
+    assert_true(falls_to(feeds_now, 0)); // the subscriptions of streams that are gone
 }
 
 #define TEST(name, begin) cmocka_unit_test_setup_teardown(name, begin, end)

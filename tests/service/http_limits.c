@@ -27,7 +27,7 @@ static void an_address_has_no_more_connections_than_it_may(void **state)
 
     client_open(&clients[3], serving.port);
     client_answer(&clients[3]);
-    assert_int_equal(clients[3].status, 503);
+    assert_int_equal(clients[3].status, 429);
     assert_string_equal(client_header(&clients[3], "Retry-After"), "5");
     client_close(&clients[3]);
 

@@ -258,7 +258,9 @@ static void *run_connection(void *context)
                                                    .send = queue_message,
                                                    .drained = drained,
                                                    .work = work,
-                                                   .context = connection };
+                                                   .context = connection,
+                                                   .at_once = true,
+                                                   .publish_ms = 5000 };
     if (shake_hands(connection) && service_session_open(&connection->session, &config) == PEAL_OK) {
         serve(connection);
     }

@@ -24,6 +24,21 @@ struct pl_disk *wreck_disk(struct peal_world *world)
     return world->disk;
 }
 
+char *wreck_read(struct peal_world *world, const char *path, size_t *out_size)
+{
+    const struct pl_files *files = pl_world_files(world);
+    struct pl_file file = { 0 };
+    assert_int_equal(files->open(files->world, &file, path, PL_FILE_READ), 0);
+    int64_t size = files->size(files->world, file);
+    assert_true(size >= 0);
+    char *bytes = calloc((size_t)size + 1, 1);
+    assert_non_null(bytes);
+    assert_int_equal(files->pread(files->world, file, bytes, (size_t)size, 0), size);
+    files->close(files->world, &file);
+    *out_size = (size_t)size;
+    return bytes;
+}
+
 // What is looked for, and where it is.
 struct search {
     struct peal_world *world;
@@ -48,18 +63,11 @@ static void search_bytes(struct search *search, const char *path, const char *by
 static int search_file(void *context, const char *name)
 {
     struct search *search = context;
-    const struct pl_files *files = pl_world_files(search->world);
     char path[WRECK_PATH];
     (void)snprintf(path, sizeof path, "%s/%s", search->directory, name);
-    struct pl_file file = { 0 };
-    assert_int_equal(files->open(files->world, &file, path, PL_FILE_READ), 0);
-    int64_t size = files->size(files->world, file);
-    assert_true(size >= 0);
-    char *bytes = malloc((size_t)size + 1);
-    assert_non_null(bytes);
-    assert_int_equal(files->pread(files->world, file, bytes, (size_t)size, 0), size);
-    files->close(files->world, &file);
-    search_bytes(search, path, bytes, (size_t)size);
+    size_t size;
+    char *bytes = wreck_read(search->world, path, &size);
+    search_bytes(search, path, bytes, size);
     free(bytes);
     return 0;
 }
@@ -143,4 +151,48 @@ void wreck_write(struct peal_world *world, const char *path, const void *bytes, 
     assert_int_equal(pl_files_write(files, file, bytes, size, 0), 0);
     assert_int_equal(files->sync(files->world, file), 0);
     files->close(files->world, &file);
+}
+
+// ---- copies -------------------------------------------------------------------------------------
+
+static int meet_name(void *context, const char *name)
+{
+    struct wreck_names *names = context;
+    if (strstr(name, ".seg") || strstr(name, ".idx")) {
+        assert_true(names->count < sizeof names->list / sizeof names->list[0]);
+        (void)snprintf(names->list[names->count++], sizeof names->list[0], "%s", name);
+    }
+    return 0;
+}
+
+static int by_name(const void *one, const void *other)
+{
+    return strcmp(one, other);
+}
+
+struct wreck_names wreck_list(struct peal_world *world, const char *directory)
+{
+    const struct pl_files *files = pl_world_files(world);
+    struct wreck_names names = { .count = 0 };
+    assert_int_equal(files->list(files->world, directory, meet_name, &names), 0);
+    qsort(names.list, names.count, sizeof names.list[0], by_name);
+    return names;
+}
+
+void wreck_copy(struct peal_world *world, const char *from, const char *to)
+{
+    const struct pl_files *files = pl_world_files(world);
+    struct wreck_names names = wreck_list(world, from);
+    assert_int_equal(files->make_directory(files->world, to), 0);
+    for (size_t i = 0; i < names.count; i++) {
+        char path[WRECK_PATH];
+        size_t size;
+        (void)snprintf(path, sizeof path, "%s/%s", from, names.list[i]);
+        char *bytes = wreck_read(world, path, &size);
+        (void)snprintf(path, sizeof path, "%s/%s", to, names.list[i]);
+        wreck_write(world, path, bytes, size);
+        free(bytes);
+    }
+    assert_int_equal(files->sync_directory(files->world, to), 0);
+    assert_int_equal(files->sync_directory(files->world, "."), 0);
 }

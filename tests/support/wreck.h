@@ -6,6 +6,7 @@
 //     struct wreck wreck;
 //     wreck_spoil(&wreck, world, "events", "the eighth"); // their sectors cannot be read
 //     wreck_mend(&wreck);                              // they can again, with what was there
+//     wreck_copy(world, "events", "copy");             // a backup, before any of it
 //
 // The bytes are looked for in all files of a directory, so that a test need not know what a file
 // looks like. They must be there once; whatever cannot be done here fails the test.
@@ -39,6 +40,19 @@ unsigned wreck_files(struct peal_world *world, const char *directory, const char
 
 // Makes a file with these bytes, in place of one that is there.
 void wreck_write(struct peal_world *world, const char *path, const void *bytes, size_t size);
+
+// All bytes of a file, and a zero byte: to be freed.
+char *wreck_read(struct peal_world *world, const char *path, size_t *out_size);
+
+// The files of a log in a directory, segments and indexes, by name, which is by age.
+struct wreck_names {
+    char list[16][64];
+    size_t count;
+};
+struct wreck_names wreck_list(struct peal_world *world, const char *directory);
+
+// Copies those to another directory, which is made, and outlives a power cut.
+void wreck_copy(struct peal_world *world, const char *from, const char *to);
 
 struct pl_disk *wreck_disk(struct peal_world *world);
 

@@ -489,16 +489,19 @@ static void misuse_named(struct kit *kit)
         kit_refused(kit, PEAL_EINVAL, peal_name_pause(kit->bus, nameless[i]));
         kit_refused(kit, PEAL_EINVAL, peal_name_resume(kit->bus, nameless[i]));
         kit_refused(kit, PEAL_EINVAL, peal_name_forget(kit->bus, nameless[i]));
+        kit_refused(kit, PEAL_EINVAL, peal_name_save(kit->bus, nameless[i]));
         kit_refused(kit, PEAL_EINVAL, peal_name_seek(kit->bus, nameless[i], PEAL_FROM_NOW, 0, 0));
     }
     kit_refused(kit, PEAL_EINVAL, peal_name_pause(NULL, "a"));
     kit_refused(kit, PEAL_EINVAL, peal_name_resume(NULL, "a"));
     kit_refused(kit, PEAL_EINVAL, peal_name_forget(NULL, "a"));
+    kit_refused(kit, PEAL_EINVAL, peal_name_save(NULL, "a"));
     kit_refused(kit, PEAL_EINVAL, peal_name_seek(NULL, "a", PEAL_FROM_NOW, 0, 0));
     kit_refused(kit, PEAL_EINVAL, peal_name_seek(kit->bus, "a", (enum peal_start)77, 0, 0));
     kit_refused(kit, PEAL_ENOTFOUND, peal_name_pause(kit->bus, "nobody"));
     kit_refused(kit, PEAL_ENOTFOUND, peal_name_resume(kit->bus, "nobody"));
     kit_refused(kit, PEAL_ENOTFOUND, peal_name_forget(kit->bus, "nobody"));
+    kit_refused(kit, PEAL_ENOTFOUND, peal_name_save(kit->bus, "nobody"));
     kit_refused(kit, PEAL_ENOTFOUND, peal_name_seek(kit->bus, "nobody", PEAL_FROM_NOW, 0, 0));
 }
 
@@ -652,6 +655,7 @@ static const struct misuse_row table[] = {
     { "peal_name_resume", misuse_named },
     { "peal_name_seek", misuse_named },
     { "peal_name_forget", misuse_named },
+    { "peal_name_save", misuse_named },
     { "peal_name_look", misuse_look },
     { "peal_bus_owner", misuse_owner },
     { "peal_subscription_list", misuse_seek_and_list },

@@ -95,6 +95,22 @@ static void misuse_reader(struct kit *kit)
     assert_ptr_equal(reader, kit_nowhere());
 }
 
+static void misuse_matcher(struct kit *kit)
+{
+    peal_matcher *matcher = kit_nowhere();
+    const struct peal_query bad = { .pattern = "a..b" }, none = { .contains = "{" };
+    static char large[4098];
+    memset(large, '1', sizeof large - 1);
+    const struct peal_query long_one = { .contains = large };
+    kit_refused(kit, PEAL_EINVAL, peal_matcher_create(NULL, NULL));
+    kit_refused(kit, PEAL_EPATTERN, peal_matcher_create(&matcher, &bad));
+    kit_refused(kit, PEAL_EINVAL, peal_matcher_create(&matcher, &none));
+    kit_refused(kit, PEAL_ELIMIT, peal_matcher_create(&matcher, &long_one));
+    assert_ptr_equal(matcher, kit_nowhere());
+    assert_false(peal_matcher_takes(NULL, NULL));
+    peal_matcher_destroy(NULL);
+}
+
 static void misuse_repair(struct kit *kit)
 {
     struct peal_repaired done;
@@ -111,6 +127,32 @@ static void misuse_verify(struct kit *kit)
     kit_refused(kit, PEAL_EINVAL, peal_log_verify(NULL, kit->bus, NULL));
     kit_refused(kit, PEAL_EINVAL, peal_log_verify(&health, NULL, NULL));
     kit_refused(kit, PEAL_EUNSUPPORTED, peal_log_verify(&health, kit->bus, NULL)); // mem:
+}
+
+static void ignore_type(const struct peal_type_info *type, void *context)
+{
+    (void)type;
+    ++*(unsigned *)context;
+}
+
+static void misuse_types(struct kit *kit)
+{
+    unsigned told = 0;
+    const struct peal_types nobody = { .context = &told };
+    const struct peal_types types = { .type = ignore_type, .context = &told };
+    kit_refused(kit, PEAL_EINVAL, peal_log_types(NULL, &types));
+    kit_refused(kit, PEAL_EINVAL, peal_log_types(kit->bus, NULL));
+    kit_refused(kit, PEAL_EINVAL, peal_log_types(kit->bus, &nobody));
+    assert_int_equal(told, 0);
+}
+
+static void misuse_identity(struct kit *kit)
+{
+    char text[PEAL_LOG_IDENTITY_SIZE];
+    kit_pattern(text, sizeof text);
+    kit_refused(kit, PEAL_EINVAL, peal_log_identity(NULL, kit->bus));
+    kit_refused(kit, PEAL_EINVAL, peal_log_identity(text, NULL));
+    kit_untouched(text, sizeof text);
 }
 
 static void misuse_archive(struct kit *kit)
@@ -330,6 +372,11 @@ static const struct misuse_row table[] = {
     { "peal_reader_skipped", misuse_reader },
     { "peal_reader_close", misuse_reader },
     { "peal_replay", misuse_replay },
+    { "peal_matcher_create", misuse_matcher },
+    { "peal_matcher_takes", misuse_matcher },
+    { "peal_matcher_destroy", misuse_matcher },
+    { "peal_log_identity", misuse_identity },
+    { "peal_log_types", misuse_types },
     { "peal_log_verify", misuse_verify },
     { "peal_log_archive", misuse_archive },
     { "peal_log_repair", misuse_repair },

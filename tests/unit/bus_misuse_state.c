@@ -236,6 +236,7 @@ static void closed_subscribing(struct kit *kit)
     kit_refused(kit, PEAL_ECLOSED, peal_name_resume(kit->bus, "a"));
     kit_refused(kit, PEAL_ECLOSED, peal_name_seek(kit->bus, "a", PEAL_FROM_NOW, 0, 0));
     kit_refused(kit, PEAL_ECLOSED, peal_name_forget(kit->bus, "a"));
+    kit_refused(kit, PEAL_ECLOSED, peal_name_save(kit->bus, "a"));
     struct peal_subscription_list list;
     kit_pattern(&list, sizeof list);
     kit_refused(kit, PEAL_ECLOSED, peal_subscription_list(&list, kit->bus));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Durable names, by name: paused, moved and forgotten, with somebody subscribed and without, and
-// from life to life of the bus.
+// Durable names, by name: paused, moved, saved and forgotten, with somebody subscribed and without,
+// and from life to life of the bus.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -112,6 +112,45 @@ static void who_comes_back_to_a_moved_name_goes_on_there(void **state)
         assert_string_equal(diary.text, cases[i].seen);
         stage_close(&stage);
     }
+}
+
+// Two of three events are pulled and settled, and the process is killed: what comes then.
+static void settle_and_die(struct diary *seen, uint64_t seed, bool saves)
+{
+    const struct peal_subscribe_options pulling = { .name = "billing", .mode = PEAL_PULL };
+    struct stage stage;
+    peal_delivery *deliveries[2];
+    size_t count = 0;
+    home_open(&stage, seed, PEAL_NO_WORKERS);
+    peal_subscription *puller = stage_subscribe(&stage, "a", &pulling, NULL, NULL);
+    say_numbers(&stage, "a", 1, 3);
+    assert_int_equal(peal_subscription_pull(deliveries, &count, puller, 2, 0), PEAL_OK);
+    assert_int_equal(count, 2);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(peal_delivery_settle(deliveries[i], PEAL_DONE), PEAL_OK);
+    }
+    if (saves) {
+        assert_int_equal(peal_name_save(stage.bus, "billing"), PEAL_OK);
+        assert_int_equal(peal_name_save(stage.bus, "billing"), PEAL_OK); // nothing has changed
+    }
+    home_kill(&stage);
+    assert_int_equal(peal_name_save(stage.bus, "billing"), PEAL_OK); // nobody has it
+    puller = stage_subscribe(&stage, "a", &pulling, NULL, NULL);
+    for (peal_delivery *next; !peal_subscription_pull(&next, &count, puller, 1, 0);) {
+        diary_note(seen, peal_delivery_event(next));
+        assert_int_equal(peal_delivery_settle(next, PEAL_DONE), PEAL_OK);
+    }
+    stage_close(&stage);
+}
+
+static void what_was_settled_and_saved_does_not_come_again(void **state)
+{
+    (void)state;
+    struct diary saved = { 0 }, trusted = { 0 };
+    settle_and_die(&saved, 31, true);
+    settle_and_die(&trusted, 32, false);
+    assert_string_equal(saved.text, "3");
+    assert_string_equal(trusted.text, "1 2 3"); // within 100 ms
 }
 
 static enum peal_verdict reject_the_first(const peal_event *event, void *context)
@@ -351,6 +390,7 @@ int main(void)
         cmocka_unit_test(a_name_that_is_in_use_is_paused_moved_and_goes_on),
         cmocka_unit_test(who_comes_back_to_a_paused_name_finds_it_paused),
         cmocka_unit_test(who_comes_back_to_a_moved_name_goes_on_there),
+        cmocka_unit_test(what_was_settled_and_saved_does_not_come_again),
         cmocka_unit_test(a_move_forgets_what_waited_and_keeps_what_is_dead),
         cmocka_unit_test(where_an_event_stands_is_known_in_use_and_after),
         cmocka_unit_test(what_is_with_a_handler_is_in_hand),

@@ -495,6 +495,20 @@ static enum peal_err keep_an_event(struct ground *ground)
     return err;
 }
 
+static void count_type(const struct peal_type_info *info, void *context)
+{
+    *(uint64_t *)context += info->count;
+}
+
+static enum peal_err count_types(struct ground *ground)
+{
+    uint64_t told = 0;
+    const struct peal_types types = { .type = count_type, .context = &told };
+    enum peal_err err = peal_log_types(ground->bus, &types);
+    assert_true(err ? told == 0 : told >= 5);
+    return err;
+}
+
 static enum peal_err replay(struct ground *ground)
 {
     static struct actor actor;
@@ -708,6 +722,7 @@ static const struct trial {
     { "peal_reader_next", arrange_reader, read_on, true },
     { "peal_event_ref", arrange_event, keep_an_event, false },
     { "peal_replay", NULL, replay, false },
+    { "peal_log_types", NULL, count_types, false },
     { "peal_dead_list", NULL, list_the_dead, false },
     { "peal_dead_count", NULL, count_the_dead, false },
     { "peal_dead_retry", NULL, retry_the_dead, false },

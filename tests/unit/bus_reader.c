@@ -247,6 +247,27 @@ static void check_pages(struct scene *scene, struct peal_query query, const uint
     assert_int_equal(at, count);
 }
 
+// A matcher, asked of every event there is, takes those that the reader gives.
+static void check_matcher(struct scene *scene, const struct peal_query *query,
+                          const uint64_t *expected, size_t count)
+{
+    peal_matcher *matcher = NULL;
+    const peal_event *event = NULL;
+    uint64_t positions[EVENTS_MAX];
+    size_t taken = 0;
+    assert_int_equal(peal_matcher_create(&matcher, query), PEAL_OK);
+    peal_reader *reader = open_reader(scene, &(struct peal_query){ .backwards = query->backwards });
+    while (peal_reader_next(&event, reader) == PEAL_OK) {
+        if (peal_matcher_takes(matcher, event)) {
+            positions[taken++] = peal_event_position(event);
+        }
+    }
+    assert_int_equal(taken, count);
+    assert_memory_equal(positions, expected, count * sizeof *expected);
+    peal_reader_close(reader);
+    peal_matcher_destroy(matcher);
+}
+
 static void every_selector_agrees_with_a_naive_one_in_both_directions_and_in_pages(void **state)
 {
     (void)state;
@@ -265,6 +286,7 @@ static void every_selector_agrees_with_a_naive_one_in_both_directions_and_in_pag
             assert_int_equal(query_all(&scene, &query, positions), count);
             assert_memory_equal(positions, expected, count * sizeof *expected);
             check_pages(&scene, query, expected, count);
+            check_matcher(&scene, &query, expected, count);
             matched += count;
         }
         scene_close(&scene);

@@ -47,68 +47,7 @@ static void make_log(struct scene *scene, uint64_t seed)
     close_bus(scene);
 }
 
-// ---- copies -------------------------------------------------------------------------------------
-
-struct names {
-    char list[16][64];
-    size_t count;
-};
-
-static int meet_name(void *context, const char *file)
-{
-    struct names *names = context;
-    if (strstr(file, ".seg") || strstr(file, ".idx")) {
-        assert_true(names->count < 16);
-        (void)snprintf(names->list[names->count++], 64, "%s", file);
-    }
-    return 0;
-}
-
-// The segment files, by name, which is by age.
-static struct names list_files(struct scene *scene)
-{
-    const struct pl_files *files = pl_world_files(scene->world);
-    struct names names = { .count = 0 };
-    assert_int_equal(files->list(files->world, "events", meet_name, &names), 0);
-    qsort(names.list, names.count, sizeof names.list[0],
-          (int (*)(const void *, const void *))strcmp);
-    return names;
-}
-
-static char *read_whole(struct scene *scene, const char *path, size_t *size)
-{
-    const struct pl_files *files = pl_world_files(scene->world);
-    struct pl_file file = { 0 };
-    assert_int_equal(files->open(files->world, &file, path, PL_FILE_READ), 0);
-    *size = (size_t)files->size(files->world, file);
-    char *bytes = malloc(*size + 1);
-    assert_non_null(bytes);
-    assert_int_equal(files->pread(files->world, file, bytes, *size, 0), *size);
-    files->close(files->world, &file);
-    return bytes;
-}
-
-static void copy_log(struct scene *scene, const char *to)
-{
-    const struct pl_files *files = pl_world_files(scene->world);
-    struct names names = list_files(scene);
-    assert_int_equal(files->make_directory(files->world, to), 0);
-    for (size_t i = 0; i < names.count; i++) {
-        char path[128];
-        size_t size;
-        (void)snprintf(path, sizeof path, "events/%s", names.list[i]);
-        char *bytes = read_whole(scene, path, &size);
-        (void)snprintf(path, sizeof path, "%s/%s", to, names.list[i]);
-        wreck_write(scene->world, path, bytes, size);
-        free(bytes);
-        struct pl_file file = { 0 };
-        assert_int_equal(files->open(files->world, &file, path, PL_FILE_WRITE), 0);
-        assert_int_equal(files->sync(files->world, file), 0);
-        files->close(files->world, &file);
-    }
-    assert_int_equal(files->sync_directory(files->world, to), 0);
-    assert_int_equal(files->sync_directory(files->world, "."), 0);
-}
+// ---- damage -------------------------------------------------------------------------------------
 
 static void flip_event(struct scene *scene, unsigned number)
 {
@@ -121,7 +60,7 @@ static void flip_event(struct scene *scene, unsigned number)
 static void flip_header(struct scene *scene, size_t file, unsigned half)
 {
     char path[128];
-    struct names names = list_files(scene);
+    struct wreck_names names = wreck_list(scene->world, "events");
     (void)snprintf(path, sizeof path, "events/%s", names.list[file]);
     uint64_t bit = (half * 2048ULL + 20) * 8;
     assert_int_equal(pl_disk_flip(wreck_disk(scene->world), path, bit), 0);
@@ -254,7 +193,7 @@ static void a_header_nobody_knows_is_left_alone_unless_a_copy_has_it(void **stat
     struct told told;
     const struct peal_repair all = { .copy = NULL }, from = { .copy = "copy" };
     make_log(&scene, 4);
-    copy_log(&scene, "copy");
+    wreck_copy(scene.world, "events", "copy");
     flip_header(&scene, 0, 0); // the first: nothing is before it
     flip_header(&scene, 0, 1);
     struct peal_repaired done = repair(&scene, &told, &all);
@@ -288,7 +227,7 @@ static void damaged_events_come_back_from_a_copy(void **state)
     const struct peal_repair all = { .copy = NULL }, from = { .copy = "copy" };
     const struct peal_repair look = { .copy = "copy", .dry_run = true };
     make_log(&scene, 5);
-    copy_log(&scene, "copy");
+    wreck_copy(scene.world, "events", "copy");
     damage_events(&scene);
     struct peal_repaired done = repair(&scene, &told, &all);
     assert_int_equal(done.found, 4); // two of them stand side by side
@@ -321,7 +260,7 @@ static void a_copy_that_is_not_provably_the_same_is_not_taken(void **state)
     const struct pl_files *files = pl_world_files(scene.world);
     assert_int_equal(files->make_directory(files->world, "empty"), 0);
     flip_event(&scene, 150);
-    copy_log(&scene, "damaged");
+    wreck_copy(scene.world, "events", "damaged");
     scene_again(&scene, "file:./other?segment_bytes=64k&durability=disk", NULL);
     publish_events(&scene, 1, EVENTS);
     close_bus(&scene);
@@ -351,16 +290,16 @@ static void a_copy_from_before_a_tail_was_cut_is_not_taken(void **state)
     struct told told;
     scene_open_url(&scene, 7, LOG, NULL);
     publish_events(&scene, 1, 10);
-    copy_log(&scene, "before"); // with nothing behind
+    wreck_copy(scene.world, "events", "before"); // with nothing behind
     publish_events(&scene, 11, 20);
-    copy_log(&scene, "copy");
+    wreck_copy(scene.world, "events", "copy");
     close_bus(&scene);
     // Its end is cut by hand: the file is that of before, and goes on otherwise.
-    struct names names = list_files(&scene);
+    struct wreck_names names = wreck_list(scene.world, "events");
     char path[128];
     size_t size;
     (void)snprintf(path, sizeof path, "before/%s", names.list[0]);
-    char *bytes = read_whole(&scene, path, &size);
+    char *bytes = wreck_read(scene.world, path, &size);
     (void)snprintf(path, sizeof path, "events/%s", names.list[0]);
     wreck_write(scene.world, path, bytes, size);
     free(bytes);
@@ -387,7 +326,7 @@ static void damage_in_an_archive_is_told_and_left(void **state)
     struct peal_savings savings;
     const struct peal_repair from = { .copy = "copy" };
     make_log(&scene, 11);
-    copy_log(&scene, "copy");
+    wreck_copy(scene.world, "events", "copy");
     scene_again(&scene, LOG, NULL);
     enum peal_err err = peal_log_archive(&savings, scene.bus, NULL);
     if (err == PEAL_EUNSUPPORTED) { // built without zstd: there are no archives
@@ -396,12 +335,12 @@ static void damage_in_an_archive_is_told_and_left(void **state)
     }
     assert_int_equal(err, PEAL_OK);
     close_bus(&scene);
-    struct names names = list_files(&scene);
+    struct wreck_names names = wreck_list(scene.world, "events");
     char path[128];
     size_t size;
     assert_non_null(strstr(names.list[0], ".zst"));
     (void)snprintf(path, sizeof path, "events/%s", names.list[0]);
-    free(read_whole(&scene, path, &size));
+    free(wreck_read(scene.world, path, &size));
     assert_int_equal(pl_disk_flip(wreck_disk(scene.world), path, size / 2 * 8), 0);
     flip_event(&scene, EVENTS); // in the last file, which is a plain one
     struct peal_repaired done = repair(&scene, &told, &from);
@@ -445,7 +384,7 @@ static void a_damaged_index_is_put_aside_and_made_again(void **state)
     }
     close_bus(&scene);
     assert_int_equal(wreck_files(scene.world, "events", ".idx"), 1);
-    struct names names = list_files(&scene);
+    struct wreck_names names = wreck_list(scene.world, "events");
     char path[128];
     for (size_t i = 0; i < names.count; i++) {
         if (strstr(names.list[i], ".idx")) {
@@ -453,7 +392,7 @@ static void a_damaged_index_is_put_aside_and_made_again(void **state)
         }
     }
     size_t size;
-    free(read_whole(&scene, path, &size));
+    free(wreck_read(scene.world, path, &size));
     assert_int_equal(pl_disk_flip(wreck_disk(scene.world), path, (size - 1000) * 8), 0);
     wreck_write(scene.world, "events/00000000000000000001-00000000000000000002.idx.new", "x", 1);
     scene_again(&scene, url, NULL);
@@ -475,7 +414,7 @@ static void a_damaged_index_is_put_aside_and_made_again(void **state)
 static void make_wreck(struct scene *scene, uint64_t seed)
 {
     make_log(scene, seed);
-    copy_log(scene, "copy");
+    wreck_copy(scene->world, "events", "copy");
     damage_events(scene);
     flip_header(scene, 1, 0);
     flip_header(scene, 2, 0);

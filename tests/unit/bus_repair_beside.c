@@ -37,45 +37,6 @@ static void publish_events(struct scene *scene)
     }
 }
 
-struct copying {
-    struct scene *scene;
-    char names[16][64];
-    size_t count;
-};
-
-static int meet_name(void *context, const char *file)
-{
-    struct copying *copying = context;
-    if (strstr(file, ".seg")) {
-        assert_true(copying->count < 16);
-        (void)snprintf(copying->names[copying->count++], 64, "%s", file);
-    }
-    return 0;
-}
-
-static void copy_log(struct scene *scene)
-{
-    const struct pl_files *files = pl_world_files(scene->world);
-    struct copying copying = { .scene = scene };
-    assert_int_equal(files->list(files->world, "events", meet_name, &copying), 0);
-    assert_int_equal(files->make_directory(files->world, "copy"), 0);
-    for (size_t i = 0; i < copying.count; i++) {
-        char path[128];
-        struct pl_file file = { 0 };
-        (void)snprintf(path, sizeof path, "events/%s", copying.names[i]);
-        assert_int_equal(files->open(files->world, &file, path, PL_FILE_READ), 0);
-        int64_t size = files->size(files->world, file);
-        assert_true(size > 0);
-        char *bytes = malloc((size_t)size);
-        assert_non_null(bytes);
-        assert_int_equal(files->pread(files->world, file, bytes, (size_t)size, 0), size);
-        files->close(files->world, &file);
-        (void)snprintf(path, sizeof path, "copy/%s", copying.names[i]);
-        wreck_write(scene->world, path, bytes, (size_t)size);
-        free(bytes);
-    }
-}
-
 // A log with damaged events, and a copy of it that has them.
 static void make_wreck(struct scene *scene, uint64_t seed)
 {
@@ -83,7 +44,7 @@ static void make_wreck(struct scene *scene, uint64_t seed)
     publish_events(scene);
     peal_bus_close(scene->bus);
     scene->bus = NULL;
-    copy_log(scene);
+    wreck_copy(scene->world, "events", "copy");
     for (size_t i = 0; i < HITS; i++) {
         char data[32];
         name(data, hit[i]);

@@ -118,6 +118,21 @@ static void what_is_too_old_goes_when_more_comes(void **state)
     stage_close(&stage);
 }
 
+// A log that rests gets older.
+static void what_is_too_old_goes_though_nothing_comes(void **state)
+{
+    (void)state;
+    struct stage stage;
+    open_log(&stage, "history_ms=60000&durability=disk");
+    publish(&stage, ROUND);
+    peal_world_advance(stage.world, 59000);
+    assert_int_equal(first_of(&stage), 1);
+    peal_world_advance(stage.world, 6000); // an age, and the sixteenth after which it is looked
+    uint64_t first = first_of(&stage);
+    assert_true(first > ROUND - 1000 && first <= ROUND);
+    stage_close(&stage);
+}
+
 static void what_a_durable_name_has_yet_to_read_stays(void **state)
 {
     (void)state;
@@ -210,6 +225,7 @@ int main(void)
         cmocka_unit_test(what_is_beyond_a_number_goes_in_whole_files),
         cmocka_unit_test(what_is_beyond_a_size_goes),
         cmocka_unit_test(what_is_too_old_goes_when_more_comes),
+        cmocka_unit_test(what_is_too_old_goes_though_nothing_comes),
         cmocka_unit_test(what_a_durable_name_has_yet_to_read_stays),
         cmocka_unit_test(unless_told_so_and_then_it_is_told_of_a_gap),
         cmocka_unit_test(what_an_open_reader_has_yet_to_read_stays),

@@ -33,7 +33,7 @@ static struct pl_contains *compile(const char *json)
 }
 
 // The data lies in memory of exactly its size, so that a sanitizer sees the first byte too far.
-static bool match(struct pl_contains *contains, const char *data, size_t size)
+static bool match(const struct pl_contains *contains, const char *data, size_t size)
 {
     char *copy = malloc(size ? size : 1);
     assert_non_null(copy);

@@ -242,6 +242,25 @@ static enum peal_err open_a_reader(struct ground *ground)
     return err;
 }
 
+// Made for once and asked without any memory: it answers as it always does.
+static enum peal_err create_a_matcher(struct ground *ground)
+{
+    const struct peal_query query = { .pattern = "**, !b",
+                                      .source = "/peal",
+                                      .contains = "{\"a\":[1,\"b\"]}" };
+    peal_matcher *matcher = kit_nowhere();
+    enum peal_err err = peal_matcher_create(&matcher, &query);
+    if (err) {
+        assert_ptr_equal(matcher, kit_nowhere());
+    } else {
+        uint64_t asked = machine_asked();
+        assert_false(peal_matcher_takes(matcher, ground->view));
+        assert_int_equal(machine_asked(), asked);
+        peal_matcher_destroy(matcher);
+    }
+    return err;
+}
+
 static enum peal_err list_the_dead(struct ground *ground)
 {
     struct peal_dead_list list;
@@ -361,6 +380,7 @@ static const struct trial {
     { "peal_subscribe", on_a_bus, subscribe, MACHINE_MEMORY, PEAL_ENOMEM, NULL, true },
     { "peal_publish_batch", on_a_bus, publish, MACHINE_MEMORY, PEAL_ENOMEM, NULL, true },
     { "peal_reader_open", on_a_bus, open_a_reader, MACHINE_MEMORY, PEAL_ENOMEM, NULL, false },
+    { "peal_matcher_create", on_a_bus, create_a_matcher, MACHINE_MEMORY, PEAL_ENOMEM, NULL, false },
     { "peal_dead_list", on_a_bus, list_the_dead, MACHINE_MEMORY, PEAL_ENOMEM, NULL, false },
     { "peal_bus_fd", on_a_bus, get_a_descriptor, MACHINE_DESCRIPTORS, PEAL_EIO, "descriptor",
       true },

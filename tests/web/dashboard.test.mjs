@@ -9,6 +9,17 @@ import { after, before, test } from "node:test";
 import { folder, openPage, startBrowser, until } from "./browser.mjs";
 import { startStub } from "./stub.mjs";
 
+// Whoever serves the page, these say the same: they look at the page alone, and run with the stub.
+const OF_THE_PAGE = new Set([
+    "a_text_is_looked_for_in_what_is_shown",
+    "a_field_is_never_set_back_to_what_was_typed_before",
+    "a_paused_list_stands_still_until_it_is_resumed",
+    "what_an_event_says_never_becomes_part_of_the_page",
+    "a_search_that_finds_nothing_says_so",
+    "every_part_has_a_name_for_who_cannot_see_it",
+    "on_a_narrow_screen_nothing_is_wider_than_the_screen",
+]);
+
 let stub;
 let browser;
 let url;
@@ -52,6 +63,9 @@ function publish(type, data, attributes = {}) {
 // Does what a page is for, then looks for what it must not have done. `refusals`: how the console
 // may tell of answers that are meant to be refused.
 function dashboard(name, where, body, { refusals, ...options } = {}) {
+    if (process.env.PEAL_WEB_URL && OF_THE_PAGE.has(name)) {
+        return;
+    }
     test(name, async () => {
         const page = await openPage(browser, url, where, options);
         try {
@@ -464,7 +478,8 @@ dashboard(
         const line = page.getByRole("row", { name: new RegExp(name) });
         await line.waitFor();
         assert.match(await line.innerText(), /unpayable/);
-        assert.match(await line.innerText(), /the account has nothing in it/);
+        const why = await line.locator("[data-label='Why']").innerText();
+        assert.match(why, /the account has nothing in it$/, "and nothing behind it");
         assert.match(await line.locator("[data-label='Since']").innerText(), /ago$/);
         assert.equal(await line.locator("[data-label='Attempts']").innerText(), "1");
 

@@ -3,31 +3,9 @@
 // The dashboard under far more events than anybody can read: 10,000 a second, of which the stub
 // sends a sample as the service does. What is measured is told by the test.
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
-import { folder, openPage, startBrowser, until } from "./browser.mjs";
-import { startStub } from "./stub.mjs";
-
-let stub;
-let browser;
-
-before(async () => {
-    browser = await startBrowser();
-});
-
-after(() => browser?.close());
-
-beforeEach(async () => {
-    stub = await startStub({ page: folder });
-});
-
-afterEach(async () => {
-    await Promise.all(browser.context.pages().map((page) => page.close()));
-    await stub.close();
-});
-
-function open(where = "/", options) {
-    return openPage(browser, stub.url, where, options);
-}
+import { test } from "node:test";
+import { until } from "./browser.mjs";
+import { browser, open, stub } from "./frame.mjs";
 
 function listening(page) {
     return page.locator(".stream[data-state=open]").waitFor();

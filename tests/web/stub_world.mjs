@@ -411,7 +411,7 @@ export class World {
             last_failure: now,
             edited: before?.edited ?? false,
             retrying: false,
-            parked: false,
+            parked: 0,
             event,
         });
         return this.letters.get(id);

@@ -3,32 +3,10 @@
 // What the dashboard does when things are not as they should be: no connection, no token, refusals.
 // Only the stub can be made to misbehave so.
 import assert from "node:assert/strict";
-import { after, afterEach, before, beforeEach, test } from "node:test";
-import { folder, openPage, startBrowser, until } from "./browser.mjs";
-import { startStub } from "./stub.mjs";
+import { test } from "node:test";
+import { until } from "./browser.mjs";
+import { open, stub } from "./frame.mjs";
 import { World } from "./stub_world.mjs";
-
-let stub;
-let browser;
-
-before(async () => {
-    browser = await startBrowser();
-});
-
-after(() => browser?.close());
-
-beforeEach(async () => {
-    stub = await startStub({ page: folder });
-});
-
-afterEach(async () => {
-    await Promise.all(browser.context.pages().map((page) => page.close()));
-    await stub.close();
-});
-
-function open(where = "/", options) {
-    return openPage(browser, stub.url, where, options);
-}
 
 function listening(page) {
     return page.locator(".stream[data-state=open]").waitFor();

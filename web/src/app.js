@@ -97,7 +97,7 @@ function Figures() {
         [
             "Stored",
             bytes(number("log_bytes")),
-            health.value?.ready === false ? "not ready" : "healthy",
+            health.value ? (health.value.ready ? "healthy" : "not ready") : "of unknown health",
             "store",
             health.value?.ready === false ? "bad" : "",
         ],

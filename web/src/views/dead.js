@@ -58,7 +58,7 @@ function Letter({ letter, open }) {
             max=${90} />
             ${letter.retrying && html` <${Tag} kind="info">being retried<//>`}
             ${letter.edited && html` <${Tag}>edited<//>`}
-            ${letter.parked && html` <${Tag}>parked<//>`}</td>
+            ${Number(letter.parked) > 0 && html` <${Tag}>parked<//>`}</td>
         <td data-label="Subscription">${letter.subscription}</td>
         <td data-label="Attempts" class="num">${count(Number(letter.attempts))}</td>
         <td data-label="Since" class="num"><time datetime=${letter.first_failure}

@@ -2,7 +2,9 @@
 //
 // Peers that are servers: each measurement starts one of its own and stops it.
 
-#include "store.h"
+#include "server.h"
+
+#include "bench.h"
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT
+// ctest: threaded
+//
+// Readers that want the same share what is encoded for them: each gets every event once, from when
+// it came, however slow the others are, and whoever comes and goes meanwhile.
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "support/client.h"
+#include "support/folder.h"
+#include "support/serving.h"
+
+#define HOST "Host: localhost\r\n"
+
+static struct folder folder;
+static struct serving serving;
+static struct client publisher;
+
+static int begin(void **state)
+{
+    (void)state;
+    folder_open(&folder, "");
+    serving_open(&serving, folder.url, NULL);
+    client_open(&publisher, serving.port);
+    return 0;
+}
+
+static int end(void **state)
+{
+    (void)state;
+    client_close(&publisher);
+    serving_close(&serving);
+    folder_close(&folder);
+    return 0;
+}
+
+// So many events of type a, whose data says which it is, after `first`.
+static void publish_lines(size_t first, size_t count, size_t filler)
+{
+    size_t room = count * (filler + 160) + 1, used = 0;
+    char *lines = malloc(room);
+    assert_non_null(lines);
+    for (size_t i = first; i < first + count; i++) {
+        used += (size_t)snprintf(lines + used, room - used,
+                                 "{\"specversion\":\"1.0\",\"source\":\"/t\",\"id\":\"%zu\","
+                                 "\"type\":\"a\",\"data\":\"#%zu#%0*d\"}\n",
+                                 i, i, (int)filler, 0);
+    }
+    assert_int_equal(client_ask(&publisher, "POST", "/v1/events",
+                                "Content-Type: application/x-ndjson\r\n", lines),
+                     200);
+    free(lines);
+}
+
+static void listen_to(struct client *to, int buffer)
+{
+    if (buffer) {
+        client_open_small(to, serving.port, buffer);
+    } else {
+        client_open(to, serving.port);
+    }
+    client_say(to, "GET /v1/stream?type=a HTTP/1.1\r\n" HOST "\r\n");
+    client_head(to);
+    assert_int_equal(to->status, 200);
+    (void)client_until(to, ":\n\n\r\n");
+}
+
+static void expect_lines(struct client *from, size_t first, size_t count)
+{
+    for (size_t i = first; i < first + count; i++) {
+        char wanted[40];
+        (void)snprintf(wanted, sizeof wanted, "%zu#", i);
+        (void)client_until(from, "\"#");
+        assert_string_equal(client_until(from, "#"), wanted);
+    }
+}
+
+static void count_shares(struct serving *on, void *context)
+{
+    struct peal_bus_stats stats;
+    assert_int_equal(peal_bus_stats(&stats, on->bus), PEAL_OK);
+    *(uint64_t *)context = stats.subscriptions;
+}
+
+static uint64_t subscriptions(void)
+{
+    uint64_t count = 0;
+    serving_run(&serving, count_shares, &count);
+    return count;
+}
+
+static void readers_of_the_same_are_one_subscription(void **state)
+{
+    (void)state;
+    struct client readers[20];
+    uint64_t before = subscriptions();
+    for (size_t i = 0; i < 20; i++) {
+        listen_to(&readers[i], 0);
+    }
+    assert_int_equal(subscriptions(), before + 1);
+    publish_lines(1, 100, 10);
+    for (size_t i = 0; i < 20; i++) {
+        expect_lines(&readers[i], 1, 100);
+        client_close(&readers[i]);
+    }
+    assert_true(serving_settles(&serving, 1));
+    for (int i = 0; i < 20000 && subscriptions() != before; i++) {
+    }
+    assert_int_equal(subscriptions(), before); // with the last it goes
+}
+
+// Whoever has caught up shares again: with every event that comes there is a chance to.
+static void expect_them_to_share_again(struct client *readers[], size_t count, size_t next,
+                                       uint64_t wanted)
+{
+    for (int i = 0; i < 2000 && subscriptions() != wanted; i++, next++) {
+        publish_lines(next, 1, 0);
+        for (size_t j = 0; j < count; j++) {
+            expect_lines(readers[j], next, 1);
+        }
+    }
+    assert_int_equal(subscriptions(), wanted);
+    publish_lines(next, 50, 100);
+    for (size_t j = 0; j < count; j++) {
+        expect_lines(readers[j], next, 50);
+    }
+}
+
+static void a_slow_reader_holds_up_nobody_and_loses_nothing(void **state)
+{
+    (void)state;
+    enum { COUNT = 3000, FILLER = 2000, QUICK = 3 }; // 6 MB, of which a little waits for one
+    struct client quick[QUICK], slow;
+    uint64_t before = subscriptions();
+    listen_to(&slow, 4096);
+    for (size_t i = 0; i < QUICK; i++) {
+        listen_to(&quick[i], 0);
+    }
+    for (size_t first = 1; first < COUNT; first += 100) {
+        publish_lines(first, 100, FILLER);
+        for (size_t i = 0; i < QUICK; i++) {
+            expect_lines(&quick[i], first, 100);
+        }
+    }
+    assert_int_equal(subscriptions(), before + 2); // it goes on alone
+    expect_lines(&slow, 1, COUNT);
+    struct client *readers[] = { &slow, &quick[0], &quick[1], &quick[2] };
+    expect_them_to_share_again(readers, QUICK + 1, COUNT + 1, before + 1);
+    for (size_t i = 0; i < QUICK; i++) {
+        client_close(&quick[i]);
+    }
+    client_close(&slow);
+}
+
+// There is always one who reads, so that what is given is on its way when the next one comes.
+static void who_comes_later_is_not_given_what_was_before(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 60, LINES = 200 };
+    struct client first;
+    size_t next = 1;
+    listen_to(&first, 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct client fresh;
+        publish_lines(next, LINES, 20);
+        listen_to(&fresh, 0);
+        publish_lines(next + LINES, 1, 20);
+        expect_lines(&fresh, next + LINES, 1);
+        client_close(&fresh);
+        next += LINES + 1;
+    }
+    expect_lines(&first, 1, next - 1);
+    client_close(&first);
+}
+
+// In the middle of what is lent to them.
+static void who_goes_in_the_middle_leaves_the_others_what_is_theirs(void **state)
+{
+    (void)state;
+    enum { ROUNDS = 20, CROWD = 12 };
+    struct client stays;
+    listen_to(&stays, 0);
+    for (size_t round = 0; round < ROUNDS; round++) {
+        struct client crowd[CROWD];
+        for (size_t i = 0; i < CROWD; i++) {
+            listen_to(&crowd[i], i % 3 ? 0 : 4096);
+        }
+        publish_lines(round * 100 + 1, 100, 1000);
+        for (size_t i = 0; i < CROWD; i++) {
+            client_close(&crowd[i]); // nothing was read
+        }
+        expect_lines(&stays, round * 100 + 1, 100);
+    }
+    client_close(&stays);
+    assert_true(serving_settles(&serving, 1));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(readers_of_the_same_are_one_subscription),
+        TEST(a_slow_reader_holds_up_nobody_and_loses_nothing),
+        TEST(who_comes_later_is_not_given_what_was_before),
+        TEST(who_goes_in_the_middle_leaves_the_others_what_is_theirs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
