@@ -273,6 +273,8 @@ static const size_t numbers[] = {
     offsetof(struct peal_bus_stats, dead_letters),  offsetof(struct peal_bus_stats, memory_bytes),
     offsetof(struct peal_bus_stats, subscriptions), offsetof(struct peal_bus_stats, worker_parks),
     offsetof(struct peal_bus_stats, scheduled),     offsetof(struct peal_bus_stats, last_position),
+    offsetof(struct peal_bus_stats, types),         offsetof(struct peal_bus_stats, log_files),
+    offsetof(struct peal_bus_stats, log_archived),  offsetof(struct peal_bus_stats, log_bytes),
 };
 
 void pl_pack_stats(struct pl_pack *pack, const struct peal_bus_stats *stats)

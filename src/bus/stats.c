@@ -253,9 +253,10 @@ static void add_owner(struct peal_bus *bus, struct peal_bus_stats *out)
     if (!pl_ask_stats(&all, bus)) {
         all.first_position = out->first_position;
         all.last_position = out->last_position;
-        all.types = out->types;
         if (pl_is_remote(bus)) {
             add_ours(&all, out);
+        } else {
+            all.types = out->types;
         }
         *out = all;
     }

@@ -260,6 +260,8 @@ static void an_asker_knows_who_has_the_log_and_what_only_that_counts(void **stat
     assert_int_equal(peal_bus_stats(&stats, pair.asker), PEAL_OK);
     assert_int_equal(stats.published, 1);
     assert_int_equal(stats.last_position, 1);
+    assert_int_equal(stats.log_files, 1);
+    assert_true(stats.log_bytes > 0);
     pair_close(&pair);
 }
 

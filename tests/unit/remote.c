@@ -315,6 +315,10 @@ static void a_durable_name_is_kept_by_the_service(void **state)
         assert_int_equal(peal_bus_stats(&stats, pair.client), PEAL_OK);
     }
     assert_int_equal(stats.dead_letters, 1);
+    struct peal_bus_stats served;
+    assert_int_equal(peal_bus_stats(&served, pair.served), PEAL_OK);
+    assert_true(served.types > 0);
+    assert_int_equal(stats.types, served.types);
     struct peal_dead_list list;
     assert_int_equal(peal_dead_list(&list, pair.served, NULL), PEAL_OK);
     assert_int_equal(list.count, 1);
