@@ -170,7 +170,6 @@ static void who_never_takes_the_last_answer_is_left(void **state)
     assert_int_equal(client_ask(&healthy, "POST", "/v1/subscriptions", NULL,
                                 "{\"name\":\"n\",\"pattern\":\"**\"}"),
                      201);
-    client_open_small(&deaf, serving.port, 4096);
     for (int i = 0; i < 20; i++) {
         static char text[500001];
         memset(text, 'x', sizeof text - 1);
@@ -178,6 +177,7 @@ static void who_never_takes_the_last_answer_is_left(void **state)
             client_ask(&healthy, "POST", "/v1/events/a", "Content-Type: text/plain\r\n", text),
             202);
     }
+    client_open_small(&deaf, serving.port, 4096); // only now: who is silent for long is left, too
     client_say(&deaf, "POST /v1/subscriptions/n/pull HTTP/1.1\r\n" HOST
                       "Connection: close\r\nContent-Length: 10\r\n\r\n{\"max\":20}");
     client_head(&deaf); // nothing has been said to be too late until now
