@@ -10,7 +10,7 @@
 #define FILL_BATCH 1000
 #define FILL_STEP  100000
 #define WARM_SHARE 0.05 // so much may stay in memory of what is to be read from the disk
-#define HOT_SHARE  0.99
+#define HOT_SHARE  0.99 // so much must be in memory of what is not to be waited for
 
 void bench_log_open(struct bench_log *out, const char *path)
 {

@@ -542,7 +542,8 @@ struct peal_bus_stats {
     uint64_t worker_parks;              // times a worker went to sleep
     struct peal_histogram publish_wait; // of publishers that had to wait for memory
     uint64_t scheduled;                 // events that wait for their time
-    // Of `file:`: its segment files, how many of them are archived, and the bytes they take, about.
+    // Of `file:`: its segment files, how many of them are archived, and the bytes they take, about;
+    // of `http:`, those of the service's log.
     uint64_t log_files, log_archived, log_bytes;
 
     // Of those dropped, by reason; of a bus that asks (`ask_owner`) all 0.

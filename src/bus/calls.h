@@ -467,7 +467,7 @@ void pl_hold_tick(struct pl_mailbox *mailbox);
 void pl_hold_say_full(struct pl_mailbox *mailbox);
 
 void pl_hold_numbers(struct pl_mailbox *mailbox, struct pl_hold_numbers *out);
-struct pl_hold_counts pl_hold_counts(struct pl_mailbox *mailbox);
+struct pl_hold_counts pl_hold_counts(struct pl_mailbox *mailbox); // takes the mailbox's lock
 
 // The member whose turn it is; NULL: nobody is there, or all are busy. It is not freed until the
 // call has ended.

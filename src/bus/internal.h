@@ -243,7 +243,7 @@ struct pl_mailbox {
     bool guarded;           // an inline one that has held an event: look before each
     bool timeless;          // no more timers; with timers.lock
     bool afar;              // a service keeps its name, and knows it by its serial
-    bool listens;           // the engine knows that it wants its pattern; with bus->lock
+    bool listens; // the engine knows that it wants its pattern; set and cleared by who subscribes
     // With bus->runs.lock.
     bool queued, wanted;
     bool forgotten; // never to be run again
