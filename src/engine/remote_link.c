@@ -12,7 +12,7 @@
 //
 // The link has `wire` but while it waits or receives. Who publishes tries to take it, and sends one
 // block himself; what the socket does not take is left in `out`, and the link is woken.
-#include "engine/remote.h"
+#include "engine/remote_link.h"
 
 #include "base/error.h"
 #include "base/socket.h"
@@ -26,16 +26,6 @@
 
 #define RECEIVE_LEAST 65536
 #define RECEIVE_TURNS 16 // receives before something is sent again
-
-static int64_t ticks(const struct pl_remote *remote)
-{
-    return remote->seams->monotonic(remote->seams->world);
-}
-
-static bool is_stopping(const struct pl_remote *remote)
-{
-    return atomic_load_explicit(&remote->stopping, memory_order_acquire);
-}
 
 void pl_remote_say(const struct pl_remote *remote, enum peal_level level, const char *format, ...)
 {
@@ -62,7 +52,7 @@ void pl_remote_wake(struct pl_remote *remote)
 
 // ---- sending ------------------------------------------------------------------------------------
 
-static bool reserve_out(struct pl_remote *remote, size_t more)
+bool pl_link_reserve(struct pl_remote *remote, size_t more)
 {
     if (remote->out_begin == remote->out_end) {
         remote->out_begin = 0;
@@ -93,7 +83,7 @@ static bool put_frame(struct pl_remote *remote, enum pl_ws_opcode opcode, const 
     char mask[4];
     uint64_t chance = remote->seams->random(remote->seams->world);
     memcpy(mask, &chance, sizeof mask);
-    if (!reserve_out(remote, PL_WS_HEAD_MAX + size)) {
+    if (!pl_link_reserve(remote, PL_WS_HEAD_MAX + size)) {
         return false;
     }
     char *at = remote->out + remote->out_end;
@@ -125,7 +115,7 @@ static struct pl_remote_call *next_call(struct pl_remote *remote)
 }
 
 // A request of the link's own that was packed. False: no memory.
-static bool put_pack(struct pl_remote *remote, unsigned kind, uint64_t number, struct pl_pack *pack)
+bool pl_link_put(struct pl_remote *remote, unsigned kind, uint64_t number, struct pl_pack *pack)
 {
     bool fine = !pack->failed;
     if (fine) {
@@ -147,7 +137,7 @@ static bool put_follow(struct pl_remote *remote)
     remote->consumed = 0;
     remote->follow_number = ++remote->next_number;
     remote->want_number = remote->follow_number;
-    return put_pack(remote, PL_PROTOCOL_FOLLOW, remote->follow_number, &pack);
+    return pl_link_put(remote, PL_PROTOCOL_FOLLOW, remote->follow_number, &pack);
 }
 
 static bool put_wants(struct pl_remote *remote)
@@ -156,7 +146,7 @@ static bool put_wants(struct pl_remote *remote)
     pl_pack_begin(&pack, remote->seams);
     pl_remote_pack_wants(remote, &pack);
     remote->want_number = ++remote->next_number;
-    return put_pack(remote, PL_PROTOCOL_WANT, remote->want_number, &pack);
+    return pl_link_put(remote, PL_PROTOCOL_WANT, remote->want_number, &pack);
 }
 
 // Names that were taken on a connection that is gone are taken again.
@@ -211,7 +201,7 @@ static bool put_settlement(struct pl_remote *remote, const struct pl_settlement 
     pl_pack_number(&pack, settlement->verdict);
     pl_pack_text(&pack, settlement->code);
     pl_pack_text(&pack, settlement->text);
-    return put_pack(remote, PL_PROTOCOL_SETTLE, 0, &pack);
+    return pl_link_put(remote, PL_PROTOCOL_SETTLE, 0, &pack);
 }
 
 // What became of deliveries. Those of a connection that broke mean nothing to the next one.
@@ -236,7 +226,7 @@ static bool fill_out(struct pl_remote *remote)
 }
 
 // 0, or minus an errno.
-static int send_out(struct pl_remote *remote)
+int pl_link_send_out(struct pl_remote *remote)
 {
     while (remote->out_begin < remote->out_end) {
         int64_t count = pl_socket_send(remote->socket, remote->out + remote->out_begin,
@@ -259,7 +249,7 @@ static bool put_one_block(struct pl_remote *remote)
     }
     struct pl_list *link = remote->waiting.next;
     size_t size = pl_container_of(link, struct pl_remote_block, link)->size;
-    if (!reserve_out(remote, PL_WS_HEAD_MAX + size)) {
+    if (!pl_link_reserve(remote, PL_WS_HEAD_MAX + size)) {
         return true;
     }
     struct pl_remote_block *block = pl_remote_next_block(remote);
@@ -276,7 +266,8 @@ void pl_remote_send(struct pl_remote *remote)
         bool connected = remote->connected;
         pl_mutex_unlock(&remote->lock, remote->seams);
         // A connection that is broken is seen by the link, which waits for it.
-        left = (connected && send_out(remote)) || remote->out_begin < remote->out_end || left;
+        left =
+            (connected && pl_link_send_out(remote)) || remote->out_begin < remote->out_end || left;
         pl_mutex_unlock(&remote->wire, remote->seams);
     }
     if (left) {
@@ -288,7 +279,7 @@ void pl_remote_send(struct pl_remote *remote)
 
 // ---- receiving ----------------------------------------------------------------------------------
 
-static void note_ends(struct pl_remote *remote, uint64_t first, uint64_t end)
+void pl_link_note_ends(struct pl_remote *remote, uint64_t first, uint64_t end)
 {
     // Relaxed: numbers, each of its own.
     if (first > 0) {
@@ -307,7 +298,7 @@ static int take_events(struct pl_remote *remote, const struct pl_ws_message *mes
     const struct pl_arrivals arrivals = { message->bytes + PL_EVENTS_HEAD,
                                           message->size - PL_EVENTS_HEAD, head.next };
     enum peal_err err = remote->arrive(remote->arrive_context, &arrivals);
-    note_ends(remote, 0, head.end);
+    pl_link_note_ends(remote, 0, head.end);
     // The log's end has moved before. Sequentially consistent: who waits says so, and then looks.
     atomic_fetch_add(&remote->arrived, 1);
     if (atomic_load(&remote->arrival_waiters) > 0) {
@@ -389,7 +380,7 @@ static int take_gone(struct pl_remote *remote, const struct pl_ws_message *messa
     if (unpack.bad || next == 0) {
         return -EPROTO;
     }
-    note_ends(remote, next, next);
+    pl_link_note_ends(remote, next, next);
     remote->forgotten(remote->arrive_context, next);
     return 0;
 }
@@ -428,7 +419,7 @@ static int take_message(struct pl_remote *remote, const struct pl_ws_message *me
 }
 
 // Reads once what has come: *out_count bytes. *out_all: there was no more. 0, or minus an errno.
-static int receive(struct pl_remote *remote, size_t *out_count, bool *out_all)
+int pl_link_receive(struct pl_remote *remote, size_t *out_count, bool *out_all)
 {
     size_t room;
     char *at = pl_ws_reader_room(&remote->reader, RECEIVE_LEAST, &room);
@@ -440,7 +431,7 @@ static int receive(struct pl_remote *remote, size_t *out_count, bool *out_all)
     *out_all = *out_count < room;
     if (count > 0) {
         pl_ws_reader_add(&remote->reader, (size_t)count);
-        remote->heard = ticks(remote);
+        remote->heard = pl_link_now(remote);
         remote->pinged = false;
     }
     return count < 0 ? (int)count : 0;
@@ -470,7 +461,7 @@ static int receive_some(struct pl_remote *remote)
     bool all = false;
     int result = 0;
     for (int i = 0; i < RECEIVE_TURNS && !all && !result; i++) {
-        result = receive(remote, &count, &all);
+        result = pl_link_receive(remote, &count, &all);
         int told = tell_apart(remote); // also of what came before the end
         result = result ? result : told;
     }
@@ -480,7 +471,7 @@ static int receive_some(struct pl_remote *remote)
 // Silence: a ping, and then the end.
 static int mind_silence(struct pl_remote *remote)
 {
-    int64_t silent_ms = (ticks(remote) - remote->heard) / PL_NS_PER_MS;
+    int64_t silent_ms = (pl_link_now(remote) - remote->heard) / PL_NS_PER_MS;
     if (silent_ms >= 3LL * PL_REMOTE_PING_MS) {
         return -ETIMEDOUT;
     }
@@ -494,13 +485,13 @@ static int mind_silence(struct pl_remote *remote)
 static int serve(struct pl_remote *remote)
 {
     int result = 0;
-    while (!result && !is_stopping(remote)) {
-        result = fill_out(remote) ? send_out(remote) : -ENOMEM;
+    while (!result && !pl_link_is_stopping(remote)) {
+        result = fill_out(remote) ? pl_link_send_out(remote) : -ENOMEM;
         if (result) {
             break;
         }
         bool more = remote->out_begin < remote->out_end;
-        int64_t until = ticks(remote) + PL_REMOTE_PING_MS / 2 * PL_NS_PER_MS;
+        int64_t until = pl_link_now(remote) + PL_REMOTE_PING_MS / 2 * PL_NS_PER_MS;
         pl_mutex_unlock(&remote->wire, remote->seams);
         int found = pl_socket_wait(remote->socket, remote->bell, more, until);
         pl_mutex_lock(&remote->wire, remote->seams);
@@ -514,222 +505,6 @@ static int serve(struct pl_remote *remote)
         result = result ? result : mind_silence(remote);
     }
     return result;
-}
-
-// ---- connecting ---------------------------------------------------------------------------------
-
-// Sends all of `out` and receives until something is there, or the deadline.
-static int exchange(struct pl_remote *remote, int64_t deadline)
-{
-    for (;;) {
-        size_t count = 0;
-        bool all;
-        int result = send_out(remote);
-        result = result ? result : receive(remote, &count, &all);
-        if (result || count > 0) {
-            return result;
-        }
-        bool more = remote->out_begin < remote->out_end;
-        int found = pl_socket_wait(remote->socket, remote->bell, more, deadline);
-        if (found <= 0 || is_stopping(remote)) {
-            return found < 0 ? found : is_stopping(remote) ? -ECANCELED : -ETIMEDOUT;
-        }
-        if (found & PL_SOCKET_BELL) {
-            pl_bell_quiet(remote->bell);
-        }
-    }
-}
-
-static bool put_upgrade(struct pl_remote *remote, const char *key)
-{
-    const char *token = remote->token;
-    size_t room = 512 + strlen(remote->path) + strlen(remote->host) + (token ? strlen(token) : 0);
-    if (!reserve_out(remote, room)) {
-        return false;
-    }
-    bool v6 = strchr(remote->host, ':') != NULL;
-    int used = snprintf(remote->out + remote->out_end, room,
-                        "GET %s" PL_PROTOCOL_PATH " HTTP/1.1\r\n"
-                        "Host: %s%s%s:%u\r\n"
-                        "Connection: Upgrade\r\n"
-                        "Upgrade: websocket\r\n"
-                        "Sec-WebSocket-Version: 13\r\n"
-                        "Sec-WebSocket-Key: %s\r\n"
-                        "Sec-WebSocket-Protocol: " PL_PROTOCOL_NAME "\r\n"
-                        "User-Agent: peal/" PEAL_VERSION "\r\n"
-                        "%s%s%s\r\n",
-                        remote->path, v6 ? "[" : "", remote->host, v6 ? "]" : "",
-                        (unsigned)remote->port, key, token ? "Authorization: Bearer " : "",
-                        token ? token : "", token ? "\r\n" : "");
-    remote->out_end += (size_t)used;
-    return true;
-}
-
-static enum peal_err say_result(const struct pl_remote *remote, int result)
-{
-    return pl_fail(
-        result == -ENOMEM ? PEAL_ENOMEM : PEAL_EIO, "%s: %s", remote->name,
-        result == -ENOENT ? "there is no such host"
-        : result == -ECONNREFUSED
-            ? "nobody listens there (Connection refused): is the service running, and is "
-              "that its port?"
-        : result == -ETIMEDOUT ? "it does not answer"
-        : result == -EPIPE     ? "it has closed the connection"
-        : result == -EPROTO    ? "what answers does not speak " PL_PROTOCOL_NAME
-        : result == -ECANCELED ? "the bus stops"
-                               : pl_files_text(result));
-}
-
-static const char *hint_for(const struct pl_remote *remote, unsigned status)
-{
-    if (status == 403) {
-        return ": it does not go by that name: use its address, or list the name in its "
-               "cors.origins";
-    }
-    if (status == 404) {
-        return ": there is no Peal service at that path; its URL is http://host:port";
-    }
-    if (status != 401) {
-        return "";
-    }
-    return remote->token ? ": it does not know our token (option token; of peal, PEAL_TOKEN), or "
-                           "not any more"
-                         : ": it wants a token (option token; of peal, PEAL_TOKEN)";
-}
-
-static enum peal_err say_status(const struct pl_remote *remote, const struct pl_ws_answer *answer)
-{
-    enum peal_err err = answer->status == 401 || answer->status == 403 ? PEAL_EREFUSED : PEAL_EIO;
-    return pl_fail(err, "%s: %s (HTTP %u)%s", remote->name, answer->why, answer->status,
-                   hint_for(remote, answer->status));
-}
-
-static enum peal_err upgrade(struct pl_remote *remote, int64_t deadline)
-{
-    unsigned char chance[16];
-    char key[PL_WS_KEY_SIZE];
-    for (size_t i = 0; i < sizeof chance; i += 8) {
-        uint64_t bits = remote->seams->random(remote->seams->world);
-        memcpy(chance + i, &bits, sizeof bits);
-    }
-    pl_ws_key(key, chance);
-    int result = put_upgrade(remote, key) ? 0 : -ENOMEM;
-    struct pl_ws_reader *reader = &remote->reader;
-    struct pl_ws_answer answer = { 0 };
-    while (!result) {
-        result = exchange(remote, deadline);
-        if (result) {
-            break;
-        }
-        if (pl_ws_answer_read(&answer, reader->bytes + reader->begin, reader->end - reader->begin,
-                              key, PL_PROTOCOL_NAME)) {
-            reader->begin += answer.size;
-            return answer.accepted ? PEAL_OK : say_status(remote, &answer);
-        }
-        result = reader->end - reader->begin > PL_WS_ANSWER_MAX ? -EPROTO : 0;
-    }
-    return say_result(remote, result);
-}
-
-// Is it the log that this bus was opened on, with all that we have seen of it?
-static void recognise(struct pl_remote *remote, const char *identity, uint64_t end)
-{
-    if (!atomic_load_explicit(&remote->opened, memory_order_relaxed)) {
-        memcpy(remote->identity, identity, sizeof remote->identity);
-        return;
-    }
-    uint64_t ours = pl_log_end(&remote->local->log);
-    bool other = strcmp(remote->identity, identity) != 0, shorter = end < ours;
-    pl_mutex_lock(&remote->lock, remote->seams);
-    // Relaxed: with the lock.
-    bool before = atomic_exchange_explicit(&remote->estranged, other || shorter, //
-                                           memory_order_relaxed);
-    if (other || shorter) {
-        pl_remote_refuse_reads(remote);
-    }
-    pl_mutex_unlock(&remote->lock, remote->seams);
-    // Who waits for something to come: it will not. Release: we have said so.
-    atomic_fetch_add_explicit(&remote->arrived, 1, memory_order_release);
-    remote->seams->wake(remote->seams->world, &remote->arrived, UINT32_MAX);
-    static const char result[] = "nothing is delivered but to durable names, and nothing can be "
-                                 "read; what is published goes there; open the bus anew";
-    if (other && !before) {
-        pl_remote_say(remote, PEAL_LEVEL_ERROR, "it has another log now (%s, not %s): %s", identity,
-                      remote->identity, result);
-    } else if (shorter && !before) {
-        pl_remote_say(remote, PEAL_LEVEL_ERROR,
-                      "its log ends at position %" PRIu64 " now, and has ended at %" PRIu64
-                      " before, so it has lost events: %s",
-                      end - 1, ours - 1, result);
-    }
-}
-
-// The answer to HELLO. PEAL_EAGAIN: it has not come.
-static enum peal_err read_hello(struct pl_remote *remote, uint64_t number)
-{
-    struct pl_ws_message message;
-    struct pl_protocol_head head;
-    enum pl_ws_next next = pl_ws_reader_next(&remote->reader, &message);
-    if (next == PL_WS_MORE) {
-        return PEAL_EAGAIN;
-    }
-    if (next != PL_WS_MESSAGE || message.opcode != PL_WS_BINARY ||
-        !pl_protocol_head_read(&head, message.bytes, message.size) ||
-        head.kind != PL_PROTOCOL_ANSWER || head.number != number) {
-        return say_result(remote, -EPROTO);
-    }
-    struct pl_unpack unpack = { message.bytes + PL_PROTOCOL_HEAD, message.size - PL_PROTOCOL_HEAD,
-                                false };
-    const char *text = pl_unpack_text(&unpack);
-    if (head.code) {
-        return pl_fail((enum peal_err)head.code, "%s: %s", remote->name, text ? text : "");
-    }
-    uint64_t first = pl_unpack_number(&unpack), end = pl_unpack_number(&unpack);
-    const char *identity = pl_unpack_text(&unpack);
-    if (unpack.bad || first == 0 || end < first || !identity ||
-        strlen(identity) != sizeof remote->identity - 1) {
-        return say_result(remote, -EPROTO);
-    }
-    recognise(remote, identity, end);
-    note_ends(remote, first, end);
-    return PEAL_OK;
-}
-
-static enum peal_err greet(struct pl_remote *remote, int64_t deadline)
-{
-    struct pl_pack pack;
-    pl_pack_begin(&pack, remote->seams);
-    pl_pack_text(&pack, "peal/" PEAL_VERSION);
-    pl_mutex_lock(&remote->lock, remote->seams);
-    uint64_t number = ++remote->next_number;
-    pl_mutex_unlock(&remote->lock, remote->seams);
-    bool fine = put_pack(remote, PL_PROTOCOL_HELLO, number, &pack);
-    enum peal_err err = fine ? PEAL_EAGAIN : say_result(remote, -ENOMEM);
-    for (int result = 0; err == PEAL_EAGAIN && !result;) {
-        result = send_out(remote);
-        err = result ? say_result(remote, result) : read_hello(remote, number);
-        if (err == PEAL_EAGAIN) {
-            result = exchange(remote, deadline);
-            err = result ? say_result(remote, result) : err;
-        }
-    }
-    return err;
-}
-
-static enum peal_err connect_once(struct pl_remote *remote, int64_t deadline)
-{
-    remote->socket = pl_socket_connect(remote->host, remote->port, remote->bell, deadline);
-    if (remote->socket < 0) {
-        return say_result(remote, remote->socket);
-    }
-    pl_ws_reader_reset(&remote->reader);
-    remote->out_begin = 0;
-    remote->out_end = 0;
-    enum peal_err err = upgrade(remote, deadline);
-    err = err ? err : greet(remote, deadline);
-    remote->heard = ticks(remote);
-    remote->pinged = false;
-    return err;
 }
 
 // ---- the thread ---------------------------------------------------------------------------------
@@ -770,10 +545,10 @@ static void void_deliveries(struct pl_remote *remote)
 // The last words, when the bus stops: as long as they are taken.
 static void linger(struct pl_remote *remote)
 {
-    int64_t until = ticks(remote) + PL_NS_PER_S;
+    int64_t until = pl_link_now(remote) + PL_NS_PER_S;
     int result = fill_out(remote) ? 0 : -ENOMEM;
-    while (!result && remote->out_begin < remote->out_end && ticks(remote) < until) {
-        result = send_out(remote);
+    while (!result && remote->out_begin < remote->out_end && pl_link_now(remote) < until) {
+        result = pl_link_send_out(remote);
         if (!result && remote->out_begin < remote->out_end) {
             int found = pl_socket_wait(remote->socket, remote->bell, true, until);
             result = found < 0 ? found : 0;
@@ -791,8 +566,8 @@ static void rest(struct pl_remote *remote, unsigned attempt)
     pause_ms = pause_ms < PL_REMOTE_PAUSE_MAX_MS ? pause_ms : PL_REMOTE_PAUSE_MAX_MS;
     uint64_t chance = remote->seams->random(remote->seams->world);
     pause_ms -= (int64_t)(chance % ((uint64_t)pause_ms / 2 + 1));
-    int64_t until = ticks(remote) + pause_ms * PL_NS_PER_MS;
-    while (!is_stopping(remote) && ticks(remote) < until) {
+    int64_t until = pl_link_now(remote) + pause_ms * PL_NS_PER_MS;
+    while (!pl_link_is_stopping(remote) && pl_link_now(remote) < until) {
         // What it rings for can wait, but for the end.
         if (pl_socket_wait(-1, remote->bell, false, until) == PL_SOCKET_BELL) {
             pl_bell_quiet(remote->bell);
@@ -820,11 +595,11 @@ static void run(void *context)
     struct pl_remote *remote = context;
     unsigned attempt = 0;
     pl_mutex_lock(&remote->wire, remote->seams);
-    while (!is_stopping(remote)) {
+    while (!pl_link_is_stopping(remote)) {
         bool first = !atomic_load_explicit(&remote->opened, memory_order_relaxed);
         // NOLINTNEXTLINE(bugprone-branch-clone): the two have the same value today
         int64_t patience = first ? PL_REMOTE_OPEN_MS : PL_REMOTE_CONNECT_MS;
-        enum peal_err err = connect_once(remote, ticks(remote) + patience * PL_NS_PER_MS);
+        enum peal_err err = pl_link_connect(remote, pl_link_now(remote) + patience * PL_NS_PER_MS);
         if (!tell_opener(remote, err)) {
             break;
         }
@@ -841,18 +616,18 @@ static void run(void *context)
             }
             set_connected(remote, false);
             void_deliveries(remote);
-            err = result ? say_result(remote, result) : PEAL_OK;
+            err = result ? pl_link_fail(remote, result) : PEAL_OK;
         }
         pl_socket_close(remote->socket);
         remote->socket = -1;
         // Once, and again for another reason: that of a token which was taken back.
-        if (err && err != remote->told && !is_stopping(remote)) {
+        if (err && err != remote->told && !pl_link_is_stopping(remote)) {
             remote->told = err;
             pl_remote_say(remote, PEAL_LEVEL_WARNING,
                           "not connected (%s); what is published waits, and it tries again",
                           peal_error_sentence());
         }
-        if (!is_stopping(remote)) {
+        if (!pl_link_is_stopping(remote)) {
             rest(remote, attempt++);
         }
     }
