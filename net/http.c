@@ -15,53 +15,15 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 // Bytes that the socket takes besides those that are on their way: who does not read would fill it
 // with megabytes, which nobody counts.
 enum { UNSENT_MAX = 131072 };
-
-enum state { STATE_HEAD, STATE_BODY, STATE_ANSWER };
-
-enum { HEAD_ROOM = 256 }; // what the head of an answer takes, about
-
-struct net_request {
-    struct net_connection *connection;
-    struct net_head head;
-    char *head_bytes;
-    void *user;
-    uint64_t body_left; // of a body that says its length
-    struct net_chunks chunks;
-    size_t most; // of a body that is collected
-    void (*whole)(struct net_request *request, const char *body, size_t size, void *context);
-    void (*part)(struct net_request *request, const char *bytes, size_t size, void *context);
-    void *body_context;
-    struct net_text body;
-    void (*gone)(void *context);
-    void *gone_context;
-    void (*drained)(void *context);
-    void *drained_context;
-    struct net_text headers; // of the answer
-    int status;
-    bool body_chosen, body_done, held, begun, chunked, bodyless, answered;
-};
-
-struct net_connection {
-    struct net_http *http;
-    struct net_stream *stream;
-    struct net_connection *next, **link;
-    struct net_request *request;
-    enum state state;
-    bool closing;    // when the answer is over
-    bool peer_ended; // it sends no more
-    bool counted;    // its time runs
-};
 
 static const struct net_stream_ops stream_ops;
 
@@ -85,7 +47,7 @@ static void free_request(struct net_connection *connection)
 }
 
 // The answer is on its way: the next request, or the end.
-static void end_request(struct net_connection *connection)
+void net_connection_answered(struct net_connection *connection)
 {
     struct net_request *request = connection->request;
     struct net_http *http = connection->http;
@@ -96,7 +58,7 @@ static void end_request(struct net_connection *connection)
         http->ops->answered(request, request->status, http->context);
     }
     free_request(connection);
-    connection->state = STATE_HEAD;
+    connection->state = NET_STATE_HEAD;
     connection->counted = false;
     net_stream_idle(connection->stream, http->limits.idle_ms); // also for who never reads it
     if (last) {
@@ -122,226 +84,8 @@ static struct net_request *make_request(struct net_connection *connection, const
     return request;
 }
 
-// ---- answering ----------------------------------------------------------------------------------
-
-const char *net_http_reason(int status)
-{
-    static const struct {
-        int status;
-        const char *text;
-    } known[] = {
-        { 101, "Switching Protocols" },
-        { 200, "OK" },
-        { 201, "Created" },
-        { 202, "Accepted" },
-        { 204, "No Content" },
-        { 304, "Not Modified" },
-        { 400, "Bad Request" },
-        { 401, "Unauthorized" },
-        { 403, "Forbidden" },
-        { 404, "Not Found" },
-        { 405, "Method Not Allowed" },
-        { 406, "Not Acceptable" },
-        { 408, "Request Timeout" },
-        { 409, "Conflict" },
-        { 412, "Precondition Failed" },
-        { 413, "Content Too Large" },
-        { 414, "URI Too Long" },
-        { 415, "Unsupported Media Type" },
-        { 417, "Expectation Failed" },
-        { 422, "Unprocessable Content" },
-        { 426, "Upgrade Required" },
-        { 429, "Too Many Requests" },
-        { 431, "Request Header Fields Too Large" },
-        { 500, "Internal Server Error" },
-        { 501, "Not Implemented" },
-        { 503, "Service Unavailable" },
-        { 505, "HTTP Version Not Supported" },
-        { 507, "Insufficient Storage" },
-    };
-    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
-        if (known[i].status == status) {
-            return known[i].text;
-        }
-    }
-    return "Unknown";
-}
-
-static const char *date_of(struct net_http *http)
-{
-    time_t now = time(NULL);
-    if (now != http->dated) {
-        struct tm parts;
-        http->dated = now;
-        (void)strftime(http->date, sizeof http->date, "%a, %d %b %Y %H:%M:%S GMT",
-                       gmtime_r(&now, &parts));
-    }
-    return http->date;
-}
-
-static void send_text(struct net_connection *connection, struct net_text *text)
-{
-    if (text->failed) {
-        net_stream_close(connection->stream);
-    } else {
-        net_count(&connection->http->counts.bytes_out, text->size);
-        (void)net_stream_write(connection->stream, text->bytes, text->size);
-    }
-}
-
-// Everything up to the length.
-static void put_head(struct net_text *out, struct net_request *request, int status,
-                     const char *type)
-{
-    struct net_connection *connection = request->connection;
-    bool last = connection->closing || !request->body_done || !request->head.keep_alive ||
-                connection->http->draining;
-    request->status = status;
-    request->begun = true;
-    net_text_put(out, "HTTP/1.1 ");
-    net_text_number(out, (uint64_t)status);
-    net_text_put(out, " ");
-    net_text_put(out, net_http_reason(status));
-    net_text_put(out, "\r\nDate: ");
-    net_text_put(out, date_of(connection->http));
-    if (type) {
-        net_text_put(out, "\r\nContent-Type: ");
-        net_text_put(out, type);
-        net_text_put(out, "\r\nX-Content-Type-Options: nosniff");
-    }
-    net_text_put(out, "\r\n");
-    if (last) {
-        net_text_put(out, "Connection: close\r\n");
-    } else if (!request->head.minor) {
-        net_text_put(out, "Connection: keep-alive\r\n");
-    }
-    net_text_add(out, request->headers.bytes, request->headers.size);
-    out->failed = out->failed || request->headers.failed;
-}
-
-void net_answer_header(struct net_request *request, const char *name, const char *value)
-{
-    net_text_format(&request->headers, "%s: %s\r\n", name, value);
-}
-
-void net_answer(struct net_request *request, int status, const char *type, const void *body,
-                size_t size)
-{
-    struct net_text text = { 0 };
-    (void)net_text_room(&text, size + HEAD_ROOM + request->headers.size); // at once
-    struct net_connection *connection = request->connection;
-    bool none = status == 204 || status == 304;
-    put_head(&text, request, status, none ? NULL : type);
-    if (!none) {
-        net_text_put(&text, "Content-Length: ");
-        net_text_number(&text, type ? size : 0);
-        net_text_put(&text, "\r\n");
-    }
-    net_text_put(&text, "\r\n");
-    if (!none && type && !net_part_is(request->head.method, "HEAD")) {
-        net_text_add(&text, body, size);
-    }
-    send_text(connection, &text);
-    net_text_finish(&text);
-    request->answered = true;
-    end_request(connection);
-}
-
-void net_answer_problem(struct net_request *request, int status, const char *code,
-                        const char *format, ...)
-{
-    char detail[1024];
-    struct net_text text = { 0 };
-    va_list list;
-    va_start(list, format);
-    (void)vsnprintf(detail, sizeof detail, format, list);
-    va_end(list);
-    net_json_begin(&text, '{');
-    net_json_say(&text, "type", "about:blank");
-    net_json_say(&text, "title", net_http_reason(status));
-    net_json_count(&text, "status", (uint64_t)status);
-    net_json_say(&text, "code", code);
-    net_json_say(&text, "detail", detail);
-    net_json_end(&text, '}');
-    net_text_put(&text, "\n");
-    net_answer(request, status, "application/problem+json", text.bytes, text.size);
-    net_text_finish(&text);
-}
-
-void net_answer_begin(struct net_request *request, int status, const char *type)
-{
-    struct net_text text = { 0 };
-    struct net_connection *connection = request->connection;
-    request->chunked = request->head.minor;
-    connection->closing =
-        connection->closing || !request->head.minor; // its end says how long it is
-    request->bodyless = net_part_is(request->head.method, "HEAD");
-    put_head(&text, request, status, type);
-    net_text_put(&text, request->chunked ? "Transfer-Encoding: chunked\r\n\r\n" : "\r\n");
-    send_text(connection, &text);
-    net_text_finish(&text);
-    net_stream_stall(connection->stream, connection->http->limits.idle_ms);
-}
-
-void net_answer_part(struct net_request *request, const void *bytes, size_t size)
-{
-    struct net_connection *connection = request->connection;
-    char line[24];
-    if (size == 0 || request->bodyless) {
-        return;
-    }
-    int length = snprintf(line, sizeof line, "%zx\r\n", size);
-    if (request->chunked) {
-        (void)net_stream_write(connection->stream, line, (size_t)length);
-    }
-    (void)net_stream_write(connection->stream, bytes, size);
-    if (request->chunked) {
-        (void)net_stream_write(connection->stream, "\r\n", 2);
-    }
-    net_count(&connection->http->counts.bytes_out, size);
-}
-
-void net_answer_lend(struct net_request *request, const void *bytes, size_t size,
-                     void (*release)(void *loan), void *loan)
-{
-    struct net_connection *connection = request->connection;
-    char line[24];
-    if (size == 0 || request->bodyless) {
-        release(loan);
-        return;
-    }
-    int length = snprintf(line, sizeof line, "%zx\r\n", size);
-    if (request->chunked) {
-        (void)net_stream_write(connection->stream, line, (size_t)length);
-    }
-    (void)net_stream_lend(connection->stream, bytes, size, release, loan);
-    if (request->chunked) {
-        (void)net_stream_write(connection->stream, "\r\n", 2);
-    }
-    net_count(&connection->http->counts.bytes_out, size);
-}
-
-size_t net_answer_queued(const struct net_request *request)
-{
-    return net_stream_queued(request->connection->stream);
-}
-
-void net_answer_on_drained(struct net_request *request, void (*drained)(void *context),
-                           void *context)
-{
-    request->drained = drained;
-    request->drained_context = context;
-}
-
-void net_answer_end(struct net_request *request)
-{
-    struct net_connection *connection = request->connection;
-    if (request->chunked && !request->bodyless) {
-        (void)net_stream_write(connection->stream, "0\r\n\r\n", 5);
-    }
-    request->answered = true;
-    end_request(connection);
-}
+// ---- upgrading
+// -----------------------------------------------------------------------------------
 
 static void forget(struct net_connection *connection)
 {
@@ -363,11 +107,11 @@ struct net_stream *net_answer_upgrade(struct net_request *request, const char *p
     net_text_format(&text,
                     "HTTP/1.1 101 Switching Protocols\r\nDate: %s\r\nUpgrade: %s\r\n"
                     "Connection: Upgrade\r\n",
-                    date_of(http), protocol);
+                    net_http_date(http), protocol);
     net_text_add(&text, request->headers.bytes, request->headers.size);
     net_text_put(&text, "\r\n");
     text.failed = text.failed || request->headers.failed;
-    send_text(connection, &text);
+    net_connection_send(connection, &text);
     net_text_finish(&text);
     net_count(&http->counts.answers[1], 1);
     request->status = 101;
@@ -451,7 +195,7 @@ static void too_large(struct net_request *request)
 static void complete(struct net_request *request)
 {
     request->body_done = true;
-    request->connection->state = STATE_ANSWER;
+    request->connection->state = NET_STATE_ANSWER;
     net_stream_deadline(request->connection->stream, 0);
     if (request->whole) {
         const char *bytes = request->body.bytes ? request->body.bytes : "";
@@ -537,7 +281,7 @@ static size_t take_sized(struct net_connection *connection, const char *bytes, s
     size_t part = request->body_left < size ? (size_t)request->body_left : size;
     request->body_left -= part;
     take_part(request, (struct net_part){ bytes, part });
-    if (connection->request == request && connection->state == STATE_BODY &&
+    if (connection->request == request && connection->state == NET_STATE_BODY &&
         request->body_left == 0) {
         complete(request);
     }
@@ -575,7 +319,7 @@ static void begin_request(struct net_connection *connection)
     net_count(&http->counts.requests, 1);
     request->body_left = request->head.length;
     request->body_done = !has_body(request);
-    connection->state = request->body_done ? STATE_ANSWER : STATE_BODY;
+    connection->state = request->body_done ? NET_STATE_ANSWER : NET_STATE_BODY;
     if (request->body_done) {
         net_stream_deadline(connection->stream, 0); // its answer may take its time
     }
@@ -651,9 +395,9 @@ static size_t on_bytes(void *context, const char *bytes, size_t size)
     size_t taken = 0;
     // Who asks on has to read what it has asked for.
     bool reads = net_stream_queued(connection->stream) < http->limits.queue_bytes;
-    if (connection->state == STATE_HEAD && reads) {
+    if (connection->state == NET_STATE_HEAD && reads) {
         taken = take_head(connection, bytes, size);
-    } else if (connection->state == STATE_BODY && request->body_chosen && !request->held) {
+    } else if (connection->state == NET_STATE_BODY && request->body_chosen && !request->held) {
         taken = request->head.chunked ? take_chunked(connection, bytes, size)
                                       : take_sized(connection, bytes, size);
     } else {
@@ -669,9 +413,9 @@ static void on_ended(void *context)
     struct net_request *request = connection->request;
     connection->peer_ended = true;
     // Who has said all it wants may wait for its answer; but one in parts has no other end.
-    if (connection->state == STATE_HEAD) {
+    if (connection->state == NET_STATE_HEAD) {
         net_stream_end(connection->stream);
-    } else if (connection->state == STATE_BODY || (request->begun && !request->answered)) {
+    } else if (connection->state == NET_STATE_BODY || (request->begun && !request->answered)) {
         net_stream_close(connection->stream);
     }
 }
@@ -682,7 +426,7 @@ static void on_drained(void *context)
     struct net_request *request = connection->request;
     if (request && request->drained) {
         request->drained(request->drained_context);
-    } else if (connection->state == STATE_HEAD) {
+    } else if (connection->state == NET_STATE_HEAD) {
         net_stream_resume(connection->stream);
     }
 }
@@ -816,7 +560,7 @@ void net_http_drain(struct net_http *http)
     for (struct net_connection *connection = http->connections; connection;
          connection = connection->next) {
         connection->closing = true;
-        if (connection->state == STATE_HEAD) {
+        if (connection->state == NET_STATE_HEAD) {
             net_stream_end(connection->stream);
         }
     }
