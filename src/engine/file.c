@@ -210,6 +210,7 @@ static enum peal_err open_catalog(struct pl_local *local, const char *path,
                                         .end = pl_store_end(local->store),
                                         .type_of = config->types.name,
                                         .type_context = config->types.context,
+                                        .digests = pl_store_digests(local->store),
                                         .read_only = config->read_only };
     memcpy(wanted.seed, local->engine.origin, sizeof wanted.seed);
     return pl_catalog_open(&local->engine.catalog, &wanted);

@@ -15,6 +15,7 @@
 #ifndef PL_LOG_CATALOG_H
 #define PL_LOG_CATALOG_H
 
+#include "log/digest.h"
 #include "log/index.h"
 #include "log/log.h"
 
@@ -30,7 +31,8 @@ struct pl_catalog_config {
     // The type of a number that frames in memory bear.
     const char *(*type_of)(void *context, uint32_t number);
     void *type_context;
-    bool read_only; // nothing is written, no thread is started
+    struct pl_digests *digests; // kept when events were put; *borrowed*; NULL: there are none
+    bool read_only;             // nothing is written, no thread is started
 };
 
 // Lists what indexes there are. PEAL_EIO, PEAL_ENOMEM.

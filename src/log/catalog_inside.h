@@ -52,6 +52,7 @@ struct pl_catalog {
 
     struct pl_mutex indexing; // whoever indexes; held across I/O
     struct pl_index *tail;    // of the range that is being indexed; NULL: none; also in the list
+    struct pl_index *spare;   // a tail whose memory the next one takes; NULL: none
     uint64_t tail_end;        // where it ends, when it is full
     uint64_t given_up;        // below this, what has no index gets none in this life
     struct pl_numbers numbers;

@@ -24,6 +24,12 @@ void pl_index_unref(struct pl_index *index)
     }
 }
 
+bool pl_index_is_ours(const struct pl_index *index)
+{
+    // Acquire: what others did with it is done.
+    return atomic_load_explicit(&index->refs, memory_order_acquire) == 1;
+}
+
 void pl_index_facts(const struct pl_index *index, struct pl_index_facts *out)
 {
     index->ops->facts(index, out);

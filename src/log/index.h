@@ -78,6 +78,13 @@ static inline uint64_t pl_index_hash(const uint64_t seed[2], const void *bytes, 
     return hash ? hash : 1;
 }
 
+// Of what a hash is used: half of its bits, never 0.
+static inline uint32_t pl_index_short(uint64_t hash)
+{
+    uint32_t half = (uint32_t)(hash >> 32);
+    return half ? half : 1;
+}
+
 // PEAL_ENOMEM. With one reference.
 enum peal_err pl_index_create(struct pl_index **out, const struct pl_seams *seams,
                               const uint64_t seed[2], uint64_t base);
@@ -94,7 +101,8 @@ enum peal_err pl_index_open(struct pl_index **out, const struct pl_seams *seams,
 enum peal_err pl_index_verify(struct pl_index *index, uint64_t *out_offset);
 
 void pl_index_ref(struct pl_index *index);
-void pl_index_unref(struct pl_index *index); // frees it with the last; NULL is fine
+void pl_index_unref(struct pl_index *index);         // frees it with the last; NULL is fine
+bool pl_index_is_ours(const struct pl_index *index); // the caller's reference is the only one
 
 // ---- a tail -------------------------------------------------------------------------------------
 

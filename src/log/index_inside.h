@@ -27,13 +27,6 @@
 
 _Static_assert(PL_STRIPES == 64, "stripes are bits of a word");
 
-// Of what a hash is used: half of its bits, never 0.
-static inline uint32_t pl_index_short(uint64_t hash)
-{
-    uint32_t half = (uint32_t)(hash >> 32);
-    return half ? half : 1;
-}
-
 // What a kind of index can do. Places are below `span`.
 struct pl_index_ops {
     void (*destroy)(struct pl_index *index);

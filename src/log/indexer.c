@@ -5,7 +5,9 @@
 // One at a time works, with `indexing`: usually the catalog's thread, which is told when some
 // thousand events have no index; a lookup that finds it idle does the little that is left itself.
 // Work is the same wherever it begins: the first position without an index, up to the end of its
-// span or to the next index. So a gap that a damaged index left is filled like the end of the log.
+// span or to the next index. What it needs to know of an event was kept when that was put into its
+// file, or is looked up in the log (digest.h). So a gap that a damaged index left is filled like
+// the end of the log.
 //
 // What must stay true: a range is in the list as a tail before its first event is indexed, and a
 // lookup asks a tail for no position that is not in it yet. A tail that could not take an event
@@ -52,26 +54,13 @@ static enum peal_err number_of(struct pl_catalog *catalog, uint32_t type, uint32
     return err;
 }
 
-static enum peal_err add_event(struct pl_catalog *catalog, const struct pl_frame *frame)
+static enum peal_err add_event(struct pl_catalog *catalog, const struct pl_digest *digest)
 {
-    static const signed char keys[PL_TAG_COUNT] = {
-        [PL_TAG_SUBJECT] = 1 + PL_KEY_SUBJECT,
-        [PL_TAG_CORRELATION] = 1 + PL_KEY_CORRELATION,
-        [PL_TAG_ID] = 1 + PL_KEY_ID,
-        [PL_TAG_CAUSATION] = 1 + PL_KEY_CAUSATION,
-    };
-    struct pl_index_event event = { .position = frame->position, .time = frame->recorded };
-    const char *cursor = NULL;
-    struct pl_attribute attribute;
-    while (pl_frame_next(frame, &cursor, &attribute)) {
-        if (attribute.tag == PL_TAG_TIME) {
-            memcpy(&event.time, attribute.bytes, sizeof event.time);
-        } else if (attribute.tag < PL_TAG_COUNT && keys[attribute.tag]) {
-            event.keys[keys[attribute.tag] - 1] =
-                pl_index_hash(catalog->config.seed, attribute.bytes, attribute.length);
-        }
+    struct pl_index_event event = { .position = digest->position, .time = digest->time };
+    for (size_t i = 0; i < PL_KEYS; i++) {
+        event.keys[i] = (uint64_t)digest->keys[i] << 32; // the half that an index keeps
     }
-    enum peal_err err = number_of(catalog, frame->type, &event.type);
+    enum peal_err err = number_of(catalog, digest->type, &event.type);
     return err ? err : pl_index_add(catalog->tail, &event);
 }
 
@@ -91,6 +80,9 @@ static void drop_tail(struct pl_catalog *catalog)
 void pl_indexer_drop(struct pl_catalog *catalog, uint64_t first, uint64_t end)
 {
     pl_cursor_rest(&catalog->place);
+    if (catalog->config.digests) {
+        pl_digests_clear(catalog->config.digests); // they may be of events that are erased
+    }
     if (catalog->tail) {
         struct pl_index_facts facts;
         pl_index_facts(catalog->tail, &facts);
@@ -114,8 +106,14 @@ static enum peal_err begin_tail(struct pl_catalog *catalog)
     uint64_t first = pl_catalog_gap(catalog, catalog->given_up, &limit);
     uint64_t end = (first / PL_CATALOG_SPAN + 1) * PL_CATALOG_SPAN;
     end = limit < end ? limit : end;
-    enum peal_err err =
-        pl_index_create(&catalog->tail, catalog->config.seams, catalog->config.seed, first);
+    enum peal_err err = PEAL_OK;
+    if (catalog->spare) {
+        catalog->tail = catalog->spare;
+        catalog->spare = NULL;
+        pl_index_reset(catalog->tail, first);
+    } else {
+        err = pl_index_create(&catalog->tail, catalog->config.seams, catalog->config.seed, first);
+    }
     if (err) {
         return err;
     }
@@ -171,29 +169,51 @@ static void seal(struct pl_catalog *catalog)
     }
     pl_catalog_replace(catalog, facts.base, end, sealed);
     pl_index_unref(sealed);
-    pl_index_unref(catalog->tail);
+    // Nobody finds it in the list any more: what is ours alone stays so. The next tail takes its
+    // memory, some ten megabytes whose first use would cost as much as indexing.
+    if (pl_index_is_ours(catalog->tail)) {
+        catalog->spare = catalog->tail;
+    } else {
+        pl_index_unref(catalog->tail);
+    }
     catalog->tail = NULL;
 }
 
 // ---- working ------------------------------------------------------------------------------------
 
+// The digest of a position, or of the first behind it that can be had; one that was kept, or made
+// of the event in the log. False: there is none, or it cannot be read (*err).
+static bool digest_of(struct pl_catalog *catalog, uint64_t position, struct pl_digest *out,
+                      enum peal_err *err)
+{
+    struct pl_digests *kept = catalog->config.digests;
+    const struct pl_digest *digest = kept ? pl_digests_from(kept, position) : NULL;
+    if (__builtin_expect(digest && digest->position == position, 1)) {
+        *out = *digest;
+        return true;
+    }
+    const struct pl_frame *frame = pl_cursor_at(&catalog->place, catalog->config.log, position);
+    if (!frame) {
+        *err = catalog->place.err;
+        return false;
+    }
+    pl_digest_make(out, catalog->config.seed, frame);
+    return true;
+}
+
 // Indexes from the tail's end to `end`. Positions that cannot be had any more are passed over.
 static enum peal_err add_events(struct pl_catalog *catalog, uint64_t from, uint64_t end)
 {
-    uint64_t position = from;
-    while (position < end) {
-        const struct pl_frame *frame = pl_cursor_at(&catalog->place, catalog->config.log, position);
-        if (!frame) {
-            return catalog->place.err ? catalog->place.err : PEAL_OK;
+    struct pl_digest digest;
+    enum peal_err err = PEAL_OK;
+    for (uint64_t position = from; position < end; position = digest.position + 1) {
+        if (!digest_of(catalog, position, &digest, &err) || digest.position >= end) {
+            return err;
         }
-        if (frame->position >= end) {
-            break;
-        }
-        enum peal_err err = add_event(catalog, frame);
+        err = add_event(catalog, &digest);
         if (err) {
             return err;
         }
-        position = frame->position + 1;
     }
     return PEAL_OK;
 }
@@ -309,7 +329,9 @@ void pl_indexer_stop(struct pl_catalog *catalog)
         seal(catalog);
     }
     pl_index_unref(catalog->tail);
+    pl_index_unref(catalog->spare);
     catalog->tail = NULL;
+    catalog->spare = NULL;
     pl_cursor_rest(&catalog->place);
     pl_release(seams, catalog->numbers.of);
     catalog->numbers = (struct pl_numbers){ 0 };

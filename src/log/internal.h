@@ -114,7 +114,8 @@ struct pl_store {
     uint32_t names_found;              // by whoever wrote the file before: they may be used again
     uint32_t *numbers; // by a type's number in the process: that in the file, and one
     size_t numbers_capacity;
-    struct pl_cursor cursor; // in the log, at the next record
+    struct pl_cursor cursor;    // in the log, at the next record
+    struct pl_digests *digests; // of what was put; NULL: nothing is written, or there was no memory
 
     atomic_uint leading; // somebody syncs
     atomic_uint rounds;  // how often somebody has; who waits for that sleeps on it

@@ -242,6 +242,9 @@ enum peal_err pl_put_event(struct pl_store *store, const struct pl_frame *frame)
         return err;
     }
     mark(store, frame->position, store->offset + store->buffered - record_size(frame));
+    if (store->digests) {
+        pl_digests_put(store->digests, frame);
+    }
     store->next = frame->position + 1;
     store->in_batch = frame->flags & PL_FLAG_MORE;
     if (!store->in_batch) {

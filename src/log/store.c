@@ -15,6 +15,11 @@
 #include <string.h>
 #include <unistd.h>
 
+// Digests that are kept: while an index is written to its file the events of some ten milliseconds
+// come. Without threads who publishes indexes, too, and lags behind nobody.
+#define DIGESTS     65536
+#define DIGESTS_FEW 64
+
 // ---- the directory ------------------------------------------------------------------------------
 
 enum peal_err pl_store_say(const char *path, const char *what, int result)
@@ -186,6 +191,7 @@ static void destroy(struct pl_store *store)
     pl_places_finish(store);
     pl_volumes_finish(store);
     pl_archives_finish(&store->archives);
+    pl_digests_destroy(store->digests);
     pl_release(store->seams, store->numbers);
     pl_release(store->seams, store->buffer);
     pl_release(store->seams, store->source);
@@ -238,6 +244,8 @@ enum peal_err pl_store_open(struct pl_store **out, const struct pl_store_config 
     }
     if (!config->read_only) {
         pl_handover_begin(store);
+        store->digests =
+            pl_digests_create(store->seams, store->seed, config->no_thread ? DIGESTS_FEW : DIGESTS);
     }
     *out = store;
     return PEAL_OK;
@@ -277,6 +285,11 @@ uint64_t pl_store_first(struct pl_store *store)
         store->volume_count ? store->volumes[store->first_goes].base : pl_store_written(store);
     pl_mutex_unlock(&store->lock, store->seams);
     return first;
+}
+
+struct pl_digests *pl_store_digests(struct pl_store *store)
+{
+    return store->digests;
 }
 
 // Acquire: who is told that an event is safe sees why.

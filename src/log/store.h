@@ -25,6 +25,7 @@
 #define PL_LOG_STORE_H
 
 #include "base/histogram.h"
+#include "log/digest.h"
 #include "log/log.h"
 #include "log/segfile.h"
 
@@ -81,6 +82,9 @@ enum peal_err pl_store_close(struct pl_store *store, struct pl_log *log);
 
 const struct pl_recovery *pl_store_recovery(const struct pl_store *store);
 const uint64_t *pl_store_seed(const struct pl_store *store); // two words
+
+// What is kept for who indexes: one at a time. NULL: nothing is.
+struct pl_digests *pl_store_digests(struct pl_store *store);
 
 // One above the last position there was at opening; and the first there is.
 uint64_t pl_store_end(const struct pl_store *store);
