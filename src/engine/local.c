@@ -272,10 +272,12 @@ enum peal_err pl_local_append(struct pl_engine *engine, struct pl_request *reque
     }
     struct condition conditions[AHEAD]; // not cleared: each is made out before it is looked at
     struct pl_log_mark mark = pl_log_mark(&local->log);
+    uint64_t counter = pl_clock_counter();
     for (size_t i = 0; i < count; i++) {
         if (i % AHEAD == 0) {
             look_ahead(local, &requests[i], count - i, conditions);
         }
+        requests[i].append.counter = counter;
         enum peal_err err = append_one(local, &requests[i], &conditions[i % AHEAD]);
         if (err) {
             if (requests[i].unknown) {

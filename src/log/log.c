@@ -319,8 +319,9 @@ enum peal_err pl_log_append(struct pl_log *log, const struct pl_append *append, 
     if (__builtin_expect(err != PEAL_OK, 0)) {
         return err;
     }
+    uint64_t counter = append->counter ? append->counter : pl_clock_counter();
     struct pl_stamp stamp = { .position = pl_segment_end(segment),
-                              .recorded = pl_clock_now(&log->clock),
+                              .recorded = pl_clock_at(&log->clock, counter),
                               .version = version,
                               .type = append->type,
                               .hops = append->hops };

@@ -112,6 +112,8 @@ struct pl_append {
     struct pl_outside_block *outside;   // the data, copied; taken if the append succeeds
     uint32_t type;
     uint16_t hops;
+    // pl_clock_counter, read with the turn: a batch has one time, and reads it once; 0: now.
+    uint64_t counter;
 };
 
 // Appends one event, with the turn held. The result is committed but not yet visible:
