@@ -9,6 +9,7 @@
 #include "service/encoded.h"
 #include "service/events.h"
 #include "service/feed.h"
+#include "service/gather.h"
 #include "service/pulls.h"
 #include "service/socket.h"
 #include "service/types.h"
@@ -143,6 +144,7 @@ enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop 
     err = err ? err : service_sockets_open(&service->sockets);
     err = err ? err : service_binaries_open(&service->binaries, service);
     err = err ? err : net_http_open(&service->http, loop, &service->options.limits, &ops, service);
+    err = err ? err : service_gather_open(&service->gather, loop); // behind what writes
     err = err ? err : net_timer_set(&service->second, loop, SECOND_MS);
     if (err) {
         service_close(service);
@@ -167,6 +169,7 @@ void service_set_limits(struct service *service, const struct service_options *o
 void service_drain(struct service *service)
 {
     service->draining = true;
+    service_gather_end_rest(service->gather);
     net_http_drain(service->http);
     service_feeds_tick(service);
     service_sockets_drain(service->sockets);
@@ -192,6 +195,7 @@ void service_close(struct service *service)
     net_loop_settle(service->loop);
     service_sockets_close(service->sockets);
     service_binaries_close(service->binaries);
+    service_gather_close(service->gather);
     service_encoded_close(service->encoded);
     service_pulls_close(service->pulls);
     service_types_close(service->types);

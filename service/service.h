@@ -26,6 +26,7 @@ struct auth_table;
 struct service_config;
 struct service_encoded;
 struct service_feed;
+struct service_gather;
 struct service_share;
 struct service_otlp;
 struct service_webhooks;
@@ -63,8 +64,9 @@ struct service {
     struct service_types *types;
     struct service_encoded *encoded; // any thread
     struct service_feed *feeds;
-    struct service_share *shares; // of feeds that want the same
-    size_t feeds_open;            // how many there are
+    struct service_share *shares;  // of feeds that want the same
+    struct service_gather *gather; // when they are written to
+    size_t feeds_open;             // how many there are
     struct service_pulls *pulls;
     struct service_sockets *sockets;
     struct service_binaries *binaries;
