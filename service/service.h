@@ -75,7 +75,8 @@ struct service {
     // Of the options: what the pool reads and a reload changes. Relaxed: each stands alone.
     _Atomic unsigned json_depth;
     _Atomic uint64_t ready_lag_ms;
-    _Atomic size_t feed_count; // a second ago; any thread
+    _Atomic size_t feed_count;       // a second ago; any thread
+    _Atomic uint64_t delivered_told; // the most that service_stats has said
     // Rates over the last second.
     struct net_timer second;
     int64_t second_ns;
@@ -99,7 +100,7 @@ bool service_is_idle(const struct service *service); // nobody is connected any 
 
 // The bus's numbers without what the service does for itself: counting types, and noticing that
 // there is something to send. Any thread.
-enum peal_err service_stats(struct peal_bus_stats *out, const struct service *service);
+enum peal_err service_stats(struct peal_bus_stats *out, struct service *service);
 
 // A reader of events that keeps to the limits. *Given*: ingest_close. PEAL_ENOMEM. Any thread.
 enum peal_err service_open_ingest(struct ingest **out, const struct service *service);
