@@ -8,7 +8,7 @@
 // A write costs the service what it costs however little it carries, and wakes a reader. Where a
 // hundred read on two CPUs, an event at a time is a million writes a second, which are more than
 // there can be; then each event waits for those before it. So a turn that has written to
-// SERVICE_GATHER_MANY connections or more is followed by a rest, in proportion to what it took, and
+// SERVICE_GATHER_MANY connections or more is followed by a rest, as long as it took itself, and
 // never longer than SERVICE_GATHER_MOST_US. What comes after a rest, and what goes to few, goes at
 // once. A share that has SERVICE_GATHER_ENOUGH bytes does not rest: there, it is bytes that count.
 //
