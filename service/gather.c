@@ -39,7 +39,7 @@ static void end_turn(void *context)
     struct service_gather *gather = context;
     if (gather->wrote >= SERVICE_GATHER_MANY && gather->begun_ns) {
         int64_t now = net_loop_exact(gather->loop);
-        int64_t rest = now - gather->begun_ns, most = SERVICE_GATHER_MOST_US * 1000;
+        int64_t rest = now - gather->begun_ns, most = SERVICE_GATHER_MOST_US * INT64_C(1000);
         gather->until_ns = now + (rest < most ? rest : most);
     }
     gather->begun_ns = 0;

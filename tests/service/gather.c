@@ -117,7 +117,8 @@ static void turn(size_t count, int64_t ns)
 
 // ---- tests --------------------------------------------------------------------------------------
 
-enum { US = 1000, MS = 1000 * US };
+#define US INT64_C(1000)
+#define MS (1000 * US)
 
 static void who_has_written_to_few_writes_again_at_once(void **state)
 {
