@@ -5,8 +5,9 @@
 // What is posted goes on a stack without a lock (one exchange), and is turned round by the loop. It
 // is woken only by who found the stack empty: it takes all of it at once.
 //
-// Timers are libevent's, which knows the machine's clock only. With another clock they stand in a
-// list, of which those that are due run behind what was posted.
+// Timers are libevent's, which knows the machine's clock only, and waits for whole milliseconds;
+// those of microseconds are a timerfd each. With another clock they stand in a list, of which those
+// that are due run behind what was posted.
 #include "net/loop.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -115,6 +117,7 @@ struct timer {
     struct event *event;
     struct net_loop *loop;
     struct net_timer *timer;
+    int fd;         // timerfd; -1: it is set by milliseconds
     int64_t due_ns; // by a clock of the loop's own
     struct timer *next, **link;
 };
@@ -126,6 +129,16 @@ int64_t net_loop_now(const struct net_loop *loop)
     }
     struct timespec now;
     (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    return now.tv_sec * 1000000000LL + now.tv_nsec;
+}
+
+int64_t net_loop_exact(const struct net_loop *loop)
+{
+    struct timespec now;
+    if (loop->clock) {
+        return loop->clock->now(loop->clock->context);
+    }
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
@@ -179,15 +192,62 @@ static void run_due(struct net_loop *loop)
     }
 }
 
-static enum peal_err start_timer(struct timer *inside, uint64_t ms)
+// By the loop's own clock.
+static void start_by_clock(struct timer *inside, int64_t ns)
 {
     struct net_loop *loop = inside->loop;
+    inside->due_ns = net_loop_now(loop) + ns;
+    link_timer(inside, &loop->waiting);
+    if (ns == 0) {
+        wake_up(loop);
+    }
+}
+
+static void free_timer(struct timer *inside)
+{
+    if (inside->event) {
+        event_free(inside->event);
+    }
+    if (inside->fd >= 0) {
+        (void)close(inside->fd);
+    }
+    free(inside);
+}
+
+// A timerfd is listened to all the time and tells of each time it is due once: so it is not read,
+// and setting it is one call.
+static enum peal_err make_timer(struct net_timer *timer, struct net_loop *loop, bool exact)
+{
+    struct timer *inside = calloc(1, sizeof *inside);
+    if (!inside) {
+        return PEAL_ENOMEM;
+    }
+    inside->loop = loop;
+    inside->timer = timer;
+    inside->fd = exact ? timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC) : -1;
+    if (exact && inside->fd < 0) {
+        free(inside);
+        return PEAL_EIO;
+    }
+    short what = exact ? EV_READ | EV_PERSIST | EV_ET : 0;
+    inside->event = event_new(loop->base, inside->fd, what, on_time, inside);
+    if (!inside->event || (exact && event_add(inside->event, NULL))) {
+        free_timer(inside);
+        return PEAL_ENOMEM;
+    }
+    timer->event = inside;
+    return PEAL_OK;
+}
+
+enum peal_err net_timer_set(struct net_timer *timer, struct net_loop *loop, uint64_t ms)
+{
+    enum peal_err err = timer->event ? PEAL_OK : make_timer(timer, loop, false);
+    if (err) {
+        return err;
+    }
+    struct timer *inside = timer->event;
     if (loop->clock) {
-        inside->due_ns = net_loop_now(loop) + (int64_t)ms * 1000000;
-        link_timer(inside, &loop->waiting);
-        if (ms == 0) {
-            wake_up(loop);
-        }
+        start_by_clock(inside, (int64_t)ms * 1000000);
         return PEAL_OK;
     }
     struct timeval due = { .tv_sec = (time_t)(ms / 1000),
@@ -195,41 +255,46 @@ static enum peal_err start_timer(struct timer *inside, uint64_t ms)
     return event_add(inside->event, &due) ? PEAL_ENOMEM : PEAL_OK;
 }
 
-enum peal_err net_timer_set(struct net_timer *timer, struct net_loop *loop, uint64_t ms)
+static void set_fd(const struct timer *inside, uint64_t us)
 {
-    struct timer *inside = timer->event;
-    if (!inside) {
-        inside = calloc(1, sizeof *inside);
-        if (inside) {
-            inside->loop = loop;
-            inside->timer = timer;
-            inside->event = event_new(loop->base, -1, 0, on_time, inside);
-        }
-        if (!inside || !inside->event) {
-            free(inside);
-            return PEAL_ENOMEM;
-        }
-        timer->event = inside;
+    const struct itimerspec due = { .it_value = { .tv_sec = (time_t)(us / 1000000),
+                                                  .tv_nsec = (long)(us % 1000000) * 1000 } };
+    (void)timerfd_settime(inside->fd, 0, &due, NULL); // a good time for one that is there
+}
+
+enum peal_err net_timer_set_us(struct net_timer *timer, struct net_loop *loop, uint64_t us)
+{
+    enum peal_err err = timer->event ? PEAL_OK : make_timer(timer, loop, true);
+    if (err) {
+        return err;
     }
-    return start_timer(inside, ms);
+    if (loop->clock) {
+        start_by_clock(timer->event, (int64_t)us * 1000);
+    } else {
+        set_fd(timer->event, us);
+    }
+    return PEAL_OK;
 }
 
 void net_timer_unset(struct net_timer *timer)
 {
     struct timer *inside = timer->event;
-    if (inside) {
-        unlink_timer(inside);
+    if (!inside) {
+        return;
+    }
+    unlink_timer(inside);
+    if (inside->fd >= 0) {
+        set_fd(inside, 0);
+    } else {
         (void)event_del(inside->event);
     }
 }
 
 void net_timer_finish(struct net_timer *timer)
 {
-    struct timer *inside = timer->event;
-    if (inside) {
-        unlink_timer(inside);
-        event_free(inside->event);
-        free(inside);
+    if (timer->event) {
+        unlink_timer(timer->event);
+        free_timer(timer->event);
         timer->event = NULL;
     }
 }

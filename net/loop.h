@@ -70,7 +70,8 @@ struct net_after {
 void net_loop_after(struct net_loop *loop, struct net_after *after);
 void net_loop_after_remove(struct net_loop *loop, struct net_after *after); // if it is there
 
-int64_t net_loop_now(const struct net_loop *loop); // ns, monotonic, to a few ms; any thread
+int64_t net_loop_now(const struct net_loop *loop);   // ns, monotonic, to a few ms; any thread
+int64_t net_loop_exact(const struct net_loop *loop); // the same, to the ns, which takes longer
 
 // A timer that runs once, on the loop's thread. Zero is one that is not set. Its struct stays where
 // it is until it has run or is unset; setting one that is set moves it. Loop only.
@@ -81,6 +82,9 @@ struct net_timer {
 };
 // PEAL_ENOMEM: the first time a timer is set.
 enum peal_err net_timer_set(struct net_timer *timer, struct net_loop *loop, uint64_t ms);
+// The same by microseconds, at least one, which costs a descriptor and a system call: a timer is
+// set by one of the two, always. PEAL_EIO: there is no descriptor.
+enum peal_err net_timer_set_us(struct net_timer *timer, struct net_loop *loop, uint64_t us);
 void net_timer_unset(struct net_timer *timer);  // fine if it is not set
 void net_timer_finish(struct net_timer *timer); // gives its memory back
 

@@ -157,13 +157,27 @@ static void left_alone(struct net_task *task)
     }
 }
 
-// Of one that has gone on alone, and has come to where the others are.
+// With the lock.
+static bool has_reached(const struct service_feed *feed, uint64_t position)
+{
+    return feed->pending.size == 0 && !feed->paused && feed->reached > 0 &&
+           feed->reached >= position;
+}
+
+// Of one that has gone on alone, and has come to where the others are. They are asked only if there
+// is a chance: it makes one encode again that has no members.
 static void return_to_others(struct service_feed *feed)
 {
     (void)pthread_mutex_lock(&feed->lock);
+    bool may_be = has_reached(feed, 0);
+    (void)pthread_mutex_unlock(&feed->lock);
+    if (!may_be) {
+        return;
+    }
+    uint64_t taken = service_share_taken(feed);
+    (void)pthread_mutex_lock(&feed->lock);
     uint64_t reached = feed->reached;
-    bool caught_up = feed->pending.size == 0 && !feed->paused && reached > 0 &&
-                     reached >= service_share_taken(feed);
+    bool caught_up = has_reached(feed, taken);
     feed->over = caught_up;
     (void)pthread_mutex_unlock(&feed->lock);
     if (caught_up) {

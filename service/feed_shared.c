@@ -3,9 +3,14 @@
 // Feeds that share: one subscription for all that want the same from now on.
 //
 //     bus worker ─► batch ─► encoded into `pending` ─► loop ─► block ─► lent to each member
+//                                            ▲           │
+//                                            └── rests ◄─┘ until it may write (service/gather.h)
 //
 // So an event that goes to a hundred connections is routed, encoded and copied once, and a turn of
 // the loop costs each of them one write, however many events have come since the last.
+//
+// If all its members go on alone, nothing is encoded for nobody: positions are noted, so that who
+// has caught up knows what was passed over.
 //
 // Who joins is not given what was published before: it knows the position of the newest event then,
 // and each event of a block has its place there. Who does not keep up, because as
@@ -18,6 +23,7 @@
 #include "service/auth.h"
 #include "service/encoded.h"
 #include "service/feed_inside.h"
+#include "service/gather.h"
 #include "service/types.h"
 
 #include <stdlib.h>
@@ -44,6 +50,7 @@ struct block {
 struct service_share {
     struct net_task task; // posted: there is something to send; its first member
     struct net_task leave;
+    struct service_rest rest; // until the loop writes again
     struct service *service;
     struct service_share *next, **link; // of all
     const struct service_feed_ops *ops;
@@ -58,6 +65,8 @@ struct service_share {
     struct events pending;
     uint64_t first, last; // positions that are, or were, pending
     bool posted, paused, closing;
+    bool rests; // posted, and waits for `rest`
+    bool idle;  // it has no members: only positions are noted
 };
 
 // ---- on a thread of the bus ---------------------------------------------------------------------
@@ -89,6 +98,9 @@ static void take_event(struct service_share *share, const peal_event *event)
     struct events *events = &share->pending;
     uint64_t position = peal_event_position(event);
     share->last = position > share->last ? position : share->last; // a gap has none
+    if (share->idle) {
+        return;
+    }
     share->first = share->first ? share->first : share->last;
     events->failed = events->failed || !make_room(events);
     if (!events->failed) {
@@ -108,9 +120,11 @@ static void on_events(const peal_event *const *list, size_t count, enum peal_ver
     for (size_t i = 0; i < count && !share->closing; i++) {
         take_event(share, list[i]);
     }
-    bool post = !share->posted && !share->closing && count > 0;
+    bool rested = share->rests && share->pending.text.size > SERVICE_GATHER_ENOUGH;
+    bool post = (!share->posted || rested) && !share->closing && !share->idle && count > 0;
     bool pause = !share->paused && share->pending.text.size > SERVICE_FEED_HIGH;
     share->posted = share->posted || post;
+    share->rests = share->rests && !post;
     share->paused = share->paused || pause;
     if (pause) {
         (void)peal_subscription_pause(share->subscription); // under the lock: see take_pending
@@ -179,7 +193,7 @@ static void take_pending(struct service_share *share, struct events *out, uint64
     *last = share->last;
     share->pending = (struct events){ .count = 0 };
     share->first = 0;
-    share->posted = false;
+    share->posted = share->rests = false;
     // Under the lock, and so is pausing: else one could overtake the other, and all stand still.
     // The bus holds no lock of its own while it is in on_events.
     if (share->paused && !share->closing) {
@@ -189,11 +203,24 @@ static void take_pending(struct service_share *share, struct events *out, uint64
     (void)pthread_mutex_unlock(&share->lock);
 }
 
-static void on_posted(struct net_task *task)
+static struct service_share *share_of_rest(struct service_rest *rest)
 {
-    struct service_share *share = (struct service_share *)(void *)task; // its first member
+    return (struct service_share *)(void *)((char *)rest - offsetof(struct service_share, rest));
+}
+
+static void set_idle(struct service_share *share, bool idle)
+{
+    (void)pthread_mutex_lock(&share->lock);
+    share->idle = idle;
+    (void)pthread_mutex_unlock(&share->lock);
+}
+
+// What is pending to all.
+static void give(struct service_share *share)
+{
     struct events events;
     uint64_t first, last;
+    size_t lent = 0;
     take_pending(share, &events, &first, &last);
     share->taken = last;
     struct block *block = events.failed ? NULL : malloc(sizeof *block);
@@ -208,6 +235,7 @@ static void on_posted(struct net_task *task)
             feed->behind = feed->after >= first ? feed->after + 1 : first;
         } else if (!feed->behind) {
             lend(feed, block, last);
+            lent++;
         }
         if (feed->behind) {
             service_share_part(feed);
@@ -215,6 +243,39 @@ static void on_posted(struct net_task *task)
     }
     if (block) {
         let_go(block);
+    }
+    if (!share->members) {
+        set_idle(share, true);
+    }
+    service_gather_wrote(share->service->gather, lent);
+}
+
+// The time to write has come. If it was posted meanwhile, it is on its way.
+static void on_rested(struct service_rest *rest)
+{
+    struct service_share *share = share_of_rest(rest);
+    (void)pthread_mutex_lock(&share->lock);
+    bool rests = share->rests;
+    (void)pthread_mutex_unlock(&share->lock);
+    if (rests) {
+        give(share);
+    }
+}
+
+static void on_posted(struct net_task *task)
+{
+    struct service_share *share = (struct service_share *)(void *)task; // its first member
+    struct service_gather *gather = share->service->gather;
+    (void)pthread_mutex_lock(&share->lock);
+    bool must = share->pending.text.size > SERVICE_GATHER_ENOUGH || share->closing;
+    share->rests = !service_gather_begin(gather, must);
+    bool rests = share->rests;
+    (void)pthread_mutex_unlock(&share->lock);
+    if (rests) {
+        service_gather_rest(gather, &share->rest);
+    } else {
+        service_gather_forget(share->service->gather, &share->rest);
+        give(share);
     }
 }
 
@@ -252,6 +313,7 @@ static void close_share(struct service_share *share)
     (void)pthread_mutex_lock(&share->lock);
     share->closing = true;
     (void)pthread_mutex_unlock(&share->lock);
+    service_gather_forget(share->service->gather, &share->rest);
     *share->link = share->next;
     if (share->next) {
         share->next->link = share->link;
@@ -292,6 +354,7 @@ static struct service_share *make_share(const struct service_feed *feed,
     share->identity = start->identity ? auth_identity_ref(start->identity) : NULL;
     share->pattern = strdup(start->pattern);
     share->task.run = on_posted;
+    share->rest.run = on_rested;
     (void)pthread_mutex_init(&share->lock, NULL); // of the usual kind: cannot fail
     if (!share->pattern || subscribe(share)) {
         free_share(share);
@@ -322,6 +385,7 @@ static void enter(struct service_share *share, struct service_feed *feed)
 {
     if (!share->members) {
         service_encoded_join(share->service->encoded);
+        set_idle(share, false);
     }
     feed->next_member = share->members;
     feed->member_link = &share->members;
@@ -340,6 +404,7 @@ static void take_out(struct service_feed *feed)
     feed->member_link = NULL;
     if (!feed->share->members) {
         service_encoded_leave(feed->service->encoded);
+        set_idle(feed->share, true);
     }
 }
 
@@ -389,9 +454,18 @@ void service_share_part(struct service_feed *feed)
     }
 }
 
+// Who asks wants to return: what comes from here on is encoded, and what was passed over by then is
+// what others were lent. If nobody comes, the next turn finds no members.
 uint64_t service_share_taken(const struct service_feed *feed)
 {
-    return feed->share->taken;
+    struct service_share *share = feed->share;
+    (void)pthread_mutex_lock(&share->lock);
+    if (share->idle) {
+        share->idle = false;
+        share->taken = share->last;
+    }
+    (void)pthread_mutex_unlock(&share->lock);
+    return share->taken;
 }
 
 void service_share_return(struct service_feed *feed, uint64_t after)

@@ -101,6 +101,7 @@ void service_get_metrics(struct service_call *call)
         service_fail(call, err);
         return;
     }
+    (void)service_stats(&bus.stats, call->service); // as /v1/stats has them; else the bus's own
     const struct service_metrics_http http = http_of(call->service);
     struct service_metrics_input input = { .bus = &bus, .http = &http };
     if (service_process_read(&process)) {

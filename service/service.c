@@ -9,6 +9,7 @@
 #include "service/encoded.h"
 #include "service/events.h"
 #include "service/feed.h"
+#include "service/gather.h"
 #include "service/pulls.h"
 #include "service/socket.h"
 #include "service/types.h"
@@ -43,7 +44,19 @@ void service_get_types(struct service_call *call)
     service_answer(call, 200);
 }
 
-enum peal_err service_stats(struct peal_bus_stats *out, const struct service *service)
+// Never fewer than were told before: what the service did for itself is asked for a moment earlier.
+static uint64_t tell_delivered(struct service *service, uint64_t delivered)
+{
+    // Relaxed: a number that stands alone.
+    uint64_t told = atomic_load_explicit(&service->delivered_told, memory_order_relaxed);
+    while (delivered > told &&
+           !atomic_compare_exchange_weak_explicit(&service->delivered_told, &told, delivered,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
+    return delivered > told ? delivered : told;
+}
+
+enum peal_err service_stats(struct peal_bus_stats *out, struct service *service)
 {
     enum { OWN = 2 }; // subscriptions that are always there
     struct peal_bus_stats stats;
@@ -53,6 +66,7 @@ enum peal_err service_stats(struct peal_bus_stats *out, const struct service *se
     enum peal_err err = peal_bus_stats(&stats, service->bus);
     if (!err) {
         stats.delivered -= own < stats.delivered ? own : stats.delivered;
+        stats.delivered = tell_delivered(service, stats.delivered);
         stats.subscriptions -= stats.subscriptions < OWN ? stats.subscriptions : OWN;
         *out = stats;
     }
@@ -143,6 +157,7 @@ enum peal_err service_open(struct service **out, peal_bus *bus, struct net_loop 
     err = err ? err : service_sockets_open(&service->sockets);
     err = err ? err : service_binaries_open(&service->binaries, service);
     err = err ? err : net_http_open(&service->http, loop, &service->options.limits, &ops, service);
+    err = err ? err : service_gather_open(&service->gather, loop); // behind what writes
     err = err ? err : net_timer_set(&service->second, loop, SECOND_MS);
     if (err) {
         service_close(service);
@@ -167,6 +182,7 @@ void service_set_limits(struct service *service, const struct service_options *o
 void service_drain(struct service *service)
 {
     service->draining = true;
+    service_gather_end_rest(service->gather);
     net_http_drain(service->http);
     service_feeds_tick(service);
     service_sockets_drain(service->sockets);
@@ -192,6 +208,7 @@ void service_close(struct service *service)
     net_loop_settle(service->loop);
     service_sockets_close(service->sockets);
     service_binaries_close(service->binaries);
+    service_gather_close(service->gather);
     service_encoded_close(service->encoded);
     service_pulls_close(service->pulls);
     service_types_close(service->types);

@@ -26,6 +26,7 @@ struct auth_table;
 struct service_config;
 struct service_encoded;
 struct service_feed;
+struct service_gather;
 struct service_share;
 struct service_otlp;
 struct service_webhooks;
@@ -63,8 +64,9 @@ struct service {
     struct service_types *types;
     struct service_encoded *encoded; // any thread
     struct service_feed *feeds;
-    struct service_share *shares; // of feeds that want the same
-    size_t feeds_open;            // how many there are
+    struct service_share *shares;  // of feeds that want the same
+    struct service_gather *gather; // when they are written to
+    size_t feeds_open;             // how many there are
     struct service_pulls *pulls;
     struct service_sockets *sockets;
     struct service_binaries *binaries;
@@ -73,7 +75,8 @@ struct service {
     // Of the options: what the pool reads and a reload changes. Relaxed: each stands alone.
     _Atomic unsigned json_depth;
     _Atomic uint64_t ready_lag_ms;
-    _Atomic size_t feed_count; // a second ago; any thread
+    _Atomic size_t feed_count;       // a second ago; any thread
+    _Atomic uint64_t delivered_told; // the most that service_stats has said
     // Rates over the last second.
     struct net_timer second;
     int64_t second_ns;
@@ -97,7 +100,7 @@ bool service_is_idle(const struct service *service); // nobody is connected any 
 
 // The bus's numbers without what the service does for itself: counting types, and noticing that
 // there is something to send. Any thread.
-enum peal_err service_stats(struct peal_bus_stats *out, const struct service *service);
+enum peal_err service_stats(struct peal_bus_stats *out, struct service *service);
 
 // A reader of events that keeps to the limits. *Given*: ingest_close. PEAL_ENOMEM. Any thread.
 enum peal_err service_open_ingest(struct ingest **out, const struct service *service);

@@ -18,7 +18,7 @@ static void put_rates(struct net_text *text, const struct service *service)
 
 void service_get_stats(struct service_call *call)
 {
-    const struct service *service = call->service;
+    struct service *service = call->service;
     struct net_text *text = &call->text;
     struct peal_bus_stats stats;
     enum peal_err err = service_stats(&stats, service);

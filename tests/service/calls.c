@@ -754,7 +754,10 @@ static void numbers_and_types_are_told(void **state)
     expect_text(ask(200, "GET", "/v1/readyz", NULL, NULL), "\"ready\":true");
     ask(200, "GET", "/readyz", NULL, NULL);
     ask(200, "GET", "/v1/healthz", NULL, NULL);
-    expect_text(ask(200, "GET", "/metrics", NULL, NULL), "# TYPE ");
+    const char *metrics = ask(200, "GET", "/metrics", NULL, NULL);
+    expect_text(metrics, "# TYPE ");
+    expect_text(metrics, "\npeal_subscriptions 0\n"); // as in the statistics
+    expect_text(metrics, "\npeal_events_delivered_total 0\n");
     ask(200, "GET", "/v1/metrics", NULL, NULL);
 }
 

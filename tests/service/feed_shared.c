@@ -159,6 +159,49 @@ static void a_slow_reader_holds_up_nobody_and_loses_nothing(void **state)
     client_close(&slow);
 }
 
+// Nobody is left for whom the others' subscription encodes, until they have caught up.
+static void those_who_are_all_behind_share_again_and_lose_nothing(void **state)
+{
+    (void)state;
+    enum { COUNT = 3000, FILLER = 2000, SLOW = 3 };
+    struct client slow[SLOW];
+    struct client *readers[SLOW];
+    uint64_t before = subscriptions();
+    for (size_t i = 0; i < SLOW; i++) {
+        listen_to(&slow[i], 4096);
+        readers[i] = &slow[i];
+    }
+    for (size_t first = 1; first < COUNT; first += 100) {
+        publish_lines(first, 100, FILLER);
+    }
+    assert_int_equal(subscriptions(), before + 1 + SLOW); // each alone
+    for (size_t i = 0; i < SLOW; i++) {
+        expect_lines(&slow[i], 1, COUNT);
+    }
+    expect_them_to_share_again(readers, SLOW, COUNT + 1, before + 1);
+    for (size_t i = 0; i < SLOW; i++) {
+        client_close(&slow[i]);
+    }
+}
+
+// More than rest for: what is published one at a time goes to all, in order.
+static void a_crowd_is_given_everything_in_order(void **state)
+{
+    (void)state;
+    enum { CROWD = 40, EVENTS = 300 };
+    struct client crowd[CROWD];
+    for (size_t i = 0; i < CROWD; i++) {
+        listen_to(&crowd[i], 0);
+    }
+    for (size_t next = 1; next <= EVENTS; next++) {
+        publish_lines(next, 1, 10);
+    }
+    for (size_t i = 0; i < CROWD; i++) {
+        expect_lines(&crowd[i], 1, EVENTS);
+        client_close(&crowd[i]);
+    }
+}
+
 // There is always one who reads, so that what is given is on its way when the next one comes.
 static void who_comes_later_is_not_given_what_was_before(void **state)
 {
@@ -209,6 +252,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(readers_of_the_same_are_one_subscription),
         TEST(a_slow_reader_holds_up_nobody_and_loses_nothing),
+        TEST(those_who_are_all_behind_share_again_and_lose_nothing),
+        TEST(a_crowd_is_given_everything_in_order),
         TEST(who_comes_later_is_not_given_what_was_before),
         TEST(who_goes_in_the_middle_leaves_the_others_what_is_theirs),
     };
