@@ -46,6 +46,7 @@ double bench_store_write(const struct bench_store_ops *ops, bool disk, size_t ba
     uint64_t turn = bench_log_sizes()->turn_ns;
     uint64_t count = 0;
     uint64_t took = 0;
+    bench_place_ready(EVENTS_MAX);
     uint64_t start = bench_now_ns();
     for (; took < turn && count + batch <= EVENTS_MAX; count += batch) {
         ops->put(store, work + count, count, batch);
