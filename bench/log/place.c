@@ -29,7 +29,7 @@
 // The kernel's pages that a measurement has at hand: so much, and so much for each event (its
 // record, a share of an index; a peer with a journal writes it twice). And memory of its own.
 #define READY_LEAST ((uint64_t)256 << 20)
-#define READY_EVENT 512
+#define READY_EVENT 384
 #define READY_OWN   ((size_t)128 << 20)
 #define READY_PAGE  4096
 
