@@ -238,9 +238,6 @@ static int measure(struct bench_result *results, size_t count, const struct sett
 {
     allocate_values(results, count, settings->repeats);
     bench_run_prepare();
-    if (program->warm_bytes && !settings->sizes.quick) {
-        bench_memory_warm(program->warm_bytes);
-    }
     if (program->begin) {
         program->begin(&settings->sizes);
     }

@@ -25,8 +25,7 @@ struct bench_program {
     const struct bench_flat *flats;                // a NULL name ends them; may be NULL
     size_t repeats;                                // unless --repeat says otherwise
     int deadline_ms;                               // of a measurement; 0: a minute
-    bool by_family;    // lines of one family together, whatever table they stand in
-    size_t warm_bytes; // see bench_memory_warm; 0: not done
+    bool by_family; // lines of one family together, whatever table they stand in
 
     // Before the first measurement, in the process that starts them; after the last one, also when
     // somebody interrupts. May be NULL.
@@ -51,16 +50,6 @@ struct bench_result {
 // Once. False: somebody interrupted.
 bool bench_run(struct bench_result *result, const struct bench_program *program, bool in_process);
 void bench_run_prepare(void); // before the first: an interrupt ends the run, not the process
-
-// Touches so much memory and gives all of it back but a page here and there, until the process
-// ends.
-//
-// A virtual machine whose balloon reports free pages (virtio 1.2, 5.5.6.7) gives its free memory
-// back to the host within seconds, in blocks of 2 MiB. The first write to such a page is a fault in
-// the host, fifteen times what the kernel takes for a page of a file: without this, whoever writes
-// files measures for how long the machine had nothing to do. Blocks with a page missing are not
-// reported, and are the first to be handed out again. Floors, peers and Peal get them alike.
-void bench_memory_warm(size_t bytes);
 
 void bench_report(const struct bench_result *results, size_t count,
                   const struct bench_program *program, bool json);

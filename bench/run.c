@@ -21,13 +21,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PAGE        4096
-#define KEPT        ((size_t)128 * PAGE) // one page of so many bytes
-#define DEADLINE_MS 60000                // unless the program has one
+#define DEADLINE_MS 60000 // unless the program has one
 
 static volatile sig_atomic_t interrupted;
 
@@ -90,24 +87,6 @@ static void on_interrupt(void (*handler)(int number))
     (void)sigaction(SIGINT, &action, NULL);              // Cannot fail with these signals.
     (void)sigaction(SIGTERM, &action, NULL);
     (void)sigaction(SIGHUP, &action, NULL);
-}
-
-void bench_memory_warm(size_t bytes)
-{
-    unsigned char *memory =
-        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED) {
-        bench_die("cannot touch %zu MiB of memory: there is less", bytes >> 20);
-    }
-    // Each of these is advice: without it, the figures have the spread they have.
-    (void)madvise(memory, bytes, MADV_NOHUGEPAGE);
-    (void)madvise(memory, bytes, MADV_DONTFORK);
-    for (size_t i = 0; i < bytes; i += PAGE) {
-        ((volatile unsigned char *)memory)[i] = 1;
-    }
-    for (size_t i = 0; i < bytes; i += KEPT) {
-        (void)madvise(memory + i + PAGE, KEPT - PAGE, MADV_DONTNEED);
-    }
 }
 
 void bench_run_prepare(void)

@@ -77,6 +77,7 @@ static void run_write(double *out, int argument)
     unsigned char frame[FRAME];
     make_frame(frame, FRAME, 0);
     uint64_t count = bench_log_sizes()->one;
+    bench_place_ready(count);
     uint64_t start = bench_now_ns();
     for (uint64_t i = 0; i < count; i++) {
         must(write(floor.file, frame, FRAME) == FRAME, "write");
@@ -92,6 +93,7 @@ static double write_blocks(int file, uint64_t count)
     size_t used = 0;
     off_t at = 0;
     struct bench_work *work = bench_work_prepare(0, 0, count);
+    bench_place_ready(count);
     uint64_t start = bench_now_ns();
     for (uint64_t i = 0; i < count; i++) {
         if (used + FRAME > BLOCK) {
@@ -139,6 +141,7 @@ static void run_sync(double *out, int argument)
     unsigned char frame[FRAME];
     make_frame(frame, FRAME, 0);
     uint64_t count = 0;
+    bench_place_ready(0);
     uint64_t start = bench_now_ns();
     uint64_t took = 0;
     for (; took < bench_log_sizes()->turn_ns && (count + 1) * FRAME <= 16 * sizeof zeros; count++) {
@@ -199,6 +202,7 @@ static void run_scan(double *out, int cold)
     }
     if (cold) {
         bench_log_cool(folder, "log.floor.scan_cold");
+        bench_place_ready(count);
     } else {
         (void)scan(file);
     }

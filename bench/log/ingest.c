@@ -84,13 +84,13 @@ static void *write_all(void *context)
     return NULL;
 }
 
-static size_t events_of(const struct plan *plan, bool large)
+static size_t events_of(const struct plan *plan, bool shared)
 {
     const struct bench_log_sizes *sizes = bench_log_sizes();
     bool quick = plan->batch || plan->level == PEAL_DURABILITY_MEMORY;
     uint64_t events = quick ? sizes->batch : sizes->one;
     events = plan->events_max && plan->events_max < events ? plan->events_max : events;
-    return (size_t)(large ? events / sizes->share : events);
+    return (size_t)(shared ? events / sizes->share : events);
 }
 
 // The first writer goes on with the log's own work; the others begin theirs.
@@ -104,6 +104,7 @@ static void start_crew(struct writer *writers, const struct plan *plan, const st
         writer->first = i == 0 ? last : 0;
         writer->work = bench_work_prepare(i, writer->first, count);
     }
+    bench_place_ready(plan->by_clock ? 0 : plan->writers * count);
     for (unsigned i = 0; i < plan->writers; i++) {
         if (pthread_create(&writers[i].thread, NULL, write_all, &writers[i])) {
             bench_die("cannot start a writer");
@@ -113,13 +114,13 @@ static void start_crew(struct writer *writers, const struct plan *plan, const st
 
 // Returns the time from the beginning of the first to the end of the last.
 static uint64_t run_crew(struct writer *writers, const struct plan *plan,
-                         const struct bench_log *log, bool large)
+                         const struct bench_log *log, size_t count)
 {
     pthread_barrier_t begin;
     if (pthread_barrier_init(&begin, NULL, plan->writers)) {
         bench_die("cannot make a barrier");
     }
-    start_crew(writers, plan, log, &begin, events_of(plan, large));
+    start_crew(writers, plan, log, &begin, count);
     uint64_t began = UINT64_MAX;
     uint64_t ended = 0;
     for (unsigned i = 0; i < plan->writers; i++) {
@@ -178,7 +179,10 @@ static void check_all(const struct bench_log *log, uint64_t first, const struct 
 
 // ---- a figure -----------------------------------------------------------------------------------
 
-enum { ONE, BATCH, TWO, MEMORY, APPEND, DISK, THREADS, FLIGHT, DISK_BATCH, LARGE };
+enum { ONE, BATCH, TWO, MEMORY, APPEND, DISK, THREADS, FLIGHT, DISK_BATCH, PLANS };
+
+// Which log: a new one; the large one; a small one that is written to as the large one is.
+enum { NEW = 0, LARGE = PLANS, SMALL = 2 * PLANS };
 
 // clang-format off
 static const struct plan plans[] = {
@@ -196,26 +200,38 @@ static const struct plan plans[] = {
 };
 // clang-format on
 
-// `argument` is one of the plans; LARGE + one of them: into the large log, which grows. Both have
-// been written to before in this process: memory and files used for the first time cost more.
+// A log that is there: the large one, which grows, or a small one. It was opened anew, and has been
+// written to since.
+static void open_again(struct bench_log *log, char path[BENCH_PATH_MAX], int which)
+{
+    if (which == LARGE) {
+        bench_log_large_path(path);
+    } else {
+        bench_log_small(log, path);
+        bench_log_close(log, NULL);
+    }
+    bench_log_open(log, path);
+    (void)bench_log_fill(log, bench_log_last(log), bench_log_sizes()->warm);
+}
+
+// `argument` is one of the plans and which log. Each has been written to before in this process:
+// memory and files used for the first time cost more.
 static void run_plan(double *out, int argument)
 {
-    bool large = argument >= LARGE;
-    const struct plan *plan = &plans[argument % LARGE];
+    const int which = argument / PLANS * PLANS;
+    const struct plan *plan = &plans[argument % PLANS];
     struct bench_log log;
     char path[BENCH_PATH_MAX];
-    if (large) {
-        bench_log_large_path(path);
-        bench_log_open(&log, path);
-        (void)bench_log_fill(&log, bench_log_last(&log), bench_log_sizes()->warm);
-    } else {
+    if (which == NEW) {
         bench_log_small(&log, path);
+    } else {
+        open_again(&log, path, which);
     }
     uint64_t first = bench_log_last(&log);
     struct writer writers[BENCH_WORK_WRITERS] = { 0 };
-    uint64_t took = run_crew(writers, plan, &log, large);
+    uint64_t took = run_crew(writers, plan, &log, events_of(plan, which != NEW));
     check_all(&log, first, writers, plan);
-    bench_log_close(&log, large ? NULL : path);
+    bench_log_close(&log, which == LARGE ? NULL : path);
 
     uint64_t count = 0;
     for (unsigned i = 0; i < plan->writers; i++) {
@@ -245,6 +261,11 @@ const struct bench_measurement bench_log_ingest[] = {
     { run_plan,
       FLIGHT,
       { { "log.disk.peal.1000inflight", "k/s", { { BENCH_AT_LEAST, NULL, 0, 1500 } } } } },
+    { run_plan, SMALL + ONE, { { "log.small.os_one", "k/s", { { 0 } } } } },
+    { run_plan, SMALL + BATCH, { { "log.small.os_batch100", "k/s", { { 0 } } } } },
+    { run_plan, SMALL + APPEND, { { "log.small.os_append", "k/s", { { 0 } } } } },
+    { run_plan, SMALL + MEMORY, { { "log.small.memory_one", "k/s", { { 0 } } } } },
+    { run_plan, SMALL + DISK, { { "log.small.disk_one", "k/s", { { 0 } } } } },
     { run_plan, LARGE + ONE, { { "log.large.os_one", "k/s", { { 0 } } } } },
     { run_plan, LARGE + BATCH, { { "log.large.os_batch100", "k/s", { { 0 } } } } },
     { run_plan, LARGE + APPEND, { { "log.large.os_append", "k/s", { { 0 } } } } },

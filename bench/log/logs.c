@@ -94,6 +94,7 @@ void bench_log_large_path(char path[BENCH_PATH_MAX])
     }
     struct bench_log log;
     bench_log_open(&log, path);
+    bench_place_ready(bench_log_sizes()->large);
     uint64_t took = bench_log_fill(&log, 0, bench_log_sizes()->large);
     uint64_t start = bench_now_ns();
     bench_log_close(&log, NULL);

@@ -184,6 +184,7 @@ static double measure_cold(const struct bench_log *log, asker *ask, const char *
     struct question question;
     uint64_t random = bench_ticks() | 1;
     bench_log_cool(path, "log.cold");
+    bench_place_ready(0);
     for (size_t i = 0; i < COLD; i++) {
         ask(&question, events, &random);
         uint64_t start = bench_now_ns();
@@ -306,6 +307,7 @@ static void run_floor(double *out, int cold)
     uint64_t random = bench_ticks() | 1;
     if (cold) {
         bench_log_cool(path, "log.floor.lookup_cold");
+        bench_place_ready(0);
     } else {
         bench_log_heat(path, "log.floor.lookup");
     }

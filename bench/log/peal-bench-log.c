@@ -5,9 +5,6 @@
 #include "logs.h"
 #include "store.h"
 
-// More than any measurement writes but for the making of the large log.
-#define WARM_BYTES ((size_t)4 << 30)
-
 static const struct bench_measurement *const tables[] = {
     bench_log_floor,
     bench_log_ingest,
@@ -34,11 +31,11 @@ static const struct bench_measurement *const tables[] = {
 };
 
 static const struct bench_flat flats[] = {
-    { "log.flat.os_one", "log.os.peal.one", "log.large.os_one", true },
-    { "log.flat.os_batch100", "log.os.peal.batch100", "log.large.os_batch100", true },
-    { "log.flat.os_append", "log.os.peal.append", "log.large.os_append", true },
-    { "log.flat.memory_one", "log.memory.peal.one", "log.large.memory_one", true },
-    { "log.flat.disk_one", "log.disk.peal.one", "log.large.disk_one", true },
+    { "log.flat.os_one", "log.small.os_one", "log.large.os_one", true },
+    { "log.flat.os_batch100", "log.small.os_batch100", "log.large.os_batch100", true },
+    { "log.flat.os_append", "log.small.os_append", "log.large.os_append", true },
+    { "log.flat.memory_one", "log.small.memory_one", "log.large.memory_one", true },
+    { "log.flat.disk_one", "log.small.disk_one", "log.large.disk_one", true },
     { "log.flat.subject", "log.small.subject", "log.large.subject", false },
     { "log.flat.correlation", "log.small.correlation", "log.large.correlation", false },
     { "log.flat.type", "log.small.type", "log.large.type", false },
@@ -55,7 +52,6 @@ int main(int argc, char **argv)
         .repeats = 5,
         .deadline_ms = 300000,
         .by_family = true,
-        .warm_bytes = WARM_BYTES,
         .begin = bench_place_begin,
         .end = bench_place_end,
     };

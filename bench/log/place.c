@@ -26,7 +26,19 @@
 
 #define LARGE_EVENT 600 // bytes of the disk for each event of the large log, at most, in all
 
+// The kernel's pages that a measurement has at hand: so much, and so much for each event (its
+// record, a share of an index; a peer with a journal writes it twice). And memory of its own.
+#define READY_LEAST ((uint64_t)256 << 20)
+#define READY_EVENT 384
+#define READY_OWN   ((size_t)128 << 20)
+#define READY_PAGE  4096
+
+// Written at a time. The kernel keeps what is written at once in pieces as large as fit there, and
+// finds the memory of each among pieces of its size: these are as odd as those of a log are.
+#define READY_WRITE (262144 - 64)
+
 static struct bench_log_sizes sizes;
+static bool is_quick;
 static char place[BENCH_PATH_MAX - NAME_ROOM];
 
 static const struct bench_log_sizes whole = {
@@ -86,7 +98,8 @@ static void check_folder(const char *folder)
 
 void bench_place_begin(const struct bench_sizes *wanted)
 {
-    sizes = wanted->quick ? quick : whole;
+    is_quick = wanted->quick;
+    sizes = is_quick ? quick : whole;
     sizes.large = wanted->large ? wanted->large : sizes.large;
     if (sizes.large < quick.small) {
         bench_die("--large: at least %llu, for sessions that are whole",
@@ -137,6 +150,64 @@ void bench_place_remove(const char *path)
 {
     // NOLINTNEXTLINE(concurrency-mt-unsafe): changes no directory here
     (void)nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+// ---- before the clock runs ----------------------------------------------------------------------
+
+static void sync_all(void)
+{
+    int folder = open(place, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0 || syncfs(folder)) {
+        bench_die("cannot sync what is in %s: %s", place, strerrordesc_np(errno));
+    }
+    (void)close(folder);
+}
+
+static unsigned char *touch_memory(size_t bytes)
+{
+    unsigned char *memory =
+        mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED) {
+        bench_die("cannot touch %zu MiB of memory: there is less", bytes >> 20);
+    }
+    (void)madvise(memory, bytes, MADV_NOHUGEPAGE); // Advice: most of what is timed has small pages.
+    for (size_t i = 0; i < bytes; i += READY_PAGE) {
+        memory[i] = 1;
+    }
+    return memory;
+}
+
+// A file that is gone before the kernel has begun to write it to the disk.
+static void touch_pages(uint64_t bytes)
+{
+    static unsigned char block[READ_BLOCK];
+    char path[BENCH_PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/ready.%d", place, (int)getpid());
+    int file = open(path, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (file < 0 || unlink(path)) {
+        bench_die("cannot make %s: %s", path, strerrordesc_np(errno));
+    }
+    for (uint64_t at = 0; at < bytes; at += READY_WRITE) {
+        if (pwrite(file, block, READY_WRITE, (off_t)at) != READY_WRITE) {
+            bench_die("cannot write %s: %s", path, strerrordesc_np(errno));
+        }
+    }
+    (void)close(file);
+}
+
+// Memory last: what is touched does not stay for long. No more than half of what is free, as the
+// kernel would take the rest from the files that are to be in it.
+void bench_place_ready(uint64_t events)
+{
+    if (is_quick) {
+        return;
+    }
+    sync_all();
+    uint64_t most = (uint64_t)sysconf(_SC_AVPHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE) / 2;
+    uint64_t bytes = READY_LEAST + events * READY_EVENT;
+    unsigned char *memory = touch_memory(READY_OWN);
+    touch_pages(bytes < most ? bytes : most);
+    (void)munmap(memory, READY_OWN);
 }
 
 // ---- what several measurements share ------------------------------------------------------------

@@ -43,6 +43,16 @@ double bench_place_note(const char *path);
 // Bytes of the disk that its files take, holes and names not counted.
 uint64_t bench_place_bytes(const char *path);
 
+// Directly before the clock runs, of whoever writes, or reads from the disk, about so many events:
+// syncs what others have left to be written behind their backs, and touches as much memory as it
+// will take, for itself and for the kernel's pages. Both would else be paid for by who comes next.
+//
+// A virtual machine whose balloon reports free pages (virtio 1.2, 5.5.6.7) gives its free memory
+// back to the host within seconds. The first write to such a page is a fault in the host, fifteen
+// times what the kernel takes for a page of a file: without this, whoever writes files measures for
+// how long the machine had nothing to do.
+void bench_place_ready(uint64_t events);
+
 // Takes its files out of the kernel's cache; reads all of them into it: a system may have let go of
 // what nobody has read for a while. Return the share that is in it afterwards.
 double bench_place_cool(const char *path);

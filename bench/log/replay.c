@@ -56,6 +56,7 @@ static void run_replay(double *out, int cold)
     bench_log_open(&log, path);
     if (cold) {
         bench_log_cool(path, "log.replay.peal.cold");
+        bench_place_ready(bench_log_sizes()->replay);
     } else {
         (void)replay(&log, check, &checked);
     }

@@ -7,9 +7,10 @@
 #include <string.h>
 #include <time.h>
 
-#define FILL_BATCH 1000
-#define EVENTS_MAX 1000000 // of a measurement by the clock
-#define FINDS_MAX  400
+#define FILL_BATCH   1000
+#define EVENTS_MAX   1000000 // of a measurement by the clock
+#define READY_EVENTS 200000  // about what the quickest of them writes in a turn
+#define FINDS_MAX    400
 
 // ---- sinks --------------------------------------------------------------------------------------
 
@@ -46,6 +47,7 @@ double bench_store_write(const struct bench_store_ops *ops, bool disk, size_t ba
     uint64_t turn = bench_log_sizes()->turn_ns;
     uint64_t count = 0;
     uint64_t took = 0;
+    bench_place_ready(READY_EVENTS);
     uint64_t start = bench_now_ns();
     for (; took < turn && count + batch <= EVENTS_MAX; count += batch) {
         ops->put(store, work + count, count, batch);

@@ -494,12 +494,26 @@ enum peal_err pl_catalog_open(struct pl_catalog **out, const struct pl_catalog_c
     return PEAL_OK;
 }
 
+// What the tail does not know yet, if that is little: the index that is made of it reaches to the
+// end of the log then, and whoever opens the log next finds nothing to read before he can look
+// something up. Of what has no tail there will be no index.
+static void catch_up(struct pl_catalog *catalog)
+{
+    bool more;
+    pl_mutex_lock(&catalog->indexing, catalog->config.seams);
+    if (catalog->tail && !catalog->config.read_only) {
+        pl_indexer_work(catalog, PL_CATALOG_LAG, &more);
+    }
+    pl_mutex_unlock(&catalog->indexing, catalog->config.seams);
+}
+
 void pl_catalog_close(struct pl_catalog *catalog)
 {
     if (!catalog) {
         return;
     }
     const struct pl_seams *seams = catalog->config.seams;
+    catch_up(catalog);
     pl_indexer_stop(catalog);
     for (size_t i = 0; i < catalog->count; i++) {
         pl_index_unref(catalog->ranges[i].index);

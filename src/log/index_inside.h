@@ -313,7 +313,9 @@ static inline void pl_filter_add(uint64_t *filter, size_t lines, uint32_t hash)
 // What is kept in memory once somebody has asked for it: the summaries of the columns, and
 #define PL_PART_TIMES PL_KINDS
 #define PL_PART_MARKS (PL_KINDS + 1)
-#define PL_PARTS      (PL_KINDS + 2)
+#define PL_PART_FRONT (PL_KINDS + 2) // types, names and directory, if they are no more than
+#define PL_PARTS      (PL_KINDS + 3)
+#define PL_FRONT_MAX  8192 // bytes
 
 struct pl_sealed {
     struct pl_index index;
@@ -340,6 +342,9 @@ enum peal_err pl_sealed_nonsense(const struct pl_sealed *sealed, const char *wha
 // A part, *borrowed* while the index is open; read if nobody has yet. PEAL_ECORRUPT, PEAL_EIO,
 // PEAL_ENOMEM.
 enum peal_err pl_sealed_part(struct pl_sealed *sealed, unsigned part, const void **out);
+
+// Reads bytes of the types, the names and the directory: where there are few of them, from memory.
+enum peal_err pl_sealed_front(struct pl_sealed *sealed, uint64_t at, void *out, size_t size);
 
 // Finds the entries of a key, find->next to find->stop; the next candidate. In the column of types
 // too, where numbers stand for places.

@@ -3,9 +3,9 @@
 // A sealed index: a file that never changes.
 //
 // Opening reads the header, one block. The **parts** that every look-up of their kind needs (the
-// filter and the buckets of a column, the times, the offsets) are read when the first one asks, and
-// stay; two who ask at once both read, and one lets go of what he has. All else is read each time:
-// sealed_keys.c and sealed_types.c say what.
+// filter and the buckets of a column, the times, the offsets, all about few types) are read when
+// the first one asks, and stay; two who ask at once both read, and one lets go of what he has. All
+// else is read each time: sealed_keys.c and sealed_types.c say what.
 //
 // Checksums say that the bytes are those that were written; nothing else is believed of them, so
 // that bytes which somebody has made up, with checksums that fit, give wrong answers and no worse:
@@ -52,6 +52,9 @@ static size_t part_size(const struct pl_index_header *header, unsigned part)
     if (part == PL_PART_TIMES) {
         return (span + PL_TIME_PLACES - 1) / PL_TIME_PLACES * sizeof(struct pl_sealed_moment);
     }
+    if (part == PL_PART_FRONT) {
+        return header->postings_at - header->types_at;
+    }
     const uint32_t marks = (span + (1U << header->mark_bits) - 1) >> header->mark_bits;
     return header->mark_bits ? marks * sizeof(uint32_t) : 0;
 }
@@ -60,6 +63,9 @@ static uint32_t part_at(const struct pl_index_header *header, unsigned part)
 {
     if (part < PL_KINDS) {
         return header->columns[part].at;
+    }
+    if (part == PL_PART_FRONT) {
+        return header->types_at;
     }
     return part == PL_PART_TIMES ? header->times_at : header->marks_at;
 }
@@ -105,6 +111,21 @@ enum peal_err pl_sealed_part(struct pl_sealed *sealed, unsigned part, const void
     }
     *out = pl_align64(memory);
     return PEAL_OK;
+}
+
+enum peal_err pl_sealed_front(struct pl_sealed *sealed, uint64_t at, void *out, size_t size)
+{
+    const uint32_t first = sealed->header.types_at;
+    const uint32_t end = sealed->header.postings_at;
+    if (end < first || end - first > PL_FRONT_MAX || at < first || at + size > end) {
+        return pl_blocks_read(&sealed->blocks, at, out, size);
+    }
+    const void *part = NULL;
+    enum peal_err err = pl_sealed_part(sealed, PL_PART_FRONT, &part);
+    if (!err) {
+        memcpy(out, (const char *)part + (at - first), size);
+    }
+    return err;
 }
 
 // ---- the rest of what it is asked ---------------------------------------------------------------

@@ -7,9 +7,10 @@
 //                 for each stripe     ▼
 //                            directory: type, postings ──► places, as bits
 //
-// Records, directory and names are read two blocks at a time, which is all there is of a stripe
-// with up to 126 types. Postings are read whole, a stripe's at a time: 16 KiB for a type that every
-// event has, and little for others.
+// Records, directory and names are taken from memory, which is all there is with some 40 types;
+// else they are read two blocks at a time, which is all there is of a stripe with up to 126.
+// Postings are read whole, a stripe's at a time: 16 KiB for a type that every event has, and little
+// for others.
 #include "log/index_inside.h"
 
 #include <assert.h>
@@ -29,16 +30,16 @@ struct records {
     struct pl_sealed_type types[RECORDS];
 };
 
-static enum peal_err record_of(const struct pl_sealed *sealed, struct records *records,
-                               uint32_t number, const struct pl_sealed_type **out)
+static enum peal_err record_of(struct pl_sealed *sealed, struct records *records, uint32_t number,
+                               const struct pl_sealed_type **out)
 {
     const struct pl_index_header *header = &sealed->header;
     if (number - records->first >= records->count) {
         uint32_t left = header->types - number;
         uint32_t count = left < RECORDS ? left : RECORDS;
         enum peal_err err =
-            pl_blocks_read(&sealed->blocks, header->types_at + (uint64_t)number * sizeof **out,
-                           records->types, count * sizeof **out);
+            pl_sealed_front(sealed, header->types_at + (uint64_t)number * sizeof **out,
+                            records->types, count * sizeof **out);
         if (err) {
             records->count = 0;
             return err;
@@ -55,7 +56,7 @@ static enum peal_err record_of(const struct pl_sealed *sealed, struct records *r
 
 enum peal_err pl_sealed_begin_types(struct pl_find *find)
 {
-    const struct pl_sealed *sealed = pl_sealed_in(find->index);
+    struct pl_sealed *sealed = pl_sealed_of(find->index);
     struct records records = { 0 };
     uint64_t stripes = 0;
     for (size_t i = 0; i < find->wanted.type_count; i++) {
@@ -82,12 +83,12 @@ struct directory {
     struct pl_sealed_posting entries[ENTRIES + 1];
 };
 
-static enum peal_err load_directory(const struct pl_sealed *sealed, struct directory *directory,
+static enum peal_err load_directory(struct pl_sealed *sealed, struct directory *directory,
                                     uint32_t first, uint32_t count)
 {
     uint64_t at = sealed->header.directory_at + (uint64_t)first * sizeof(struct pl_sealed_posting);
-    enum peal_err err = pl_blocks_read(&sealed->blocks, at, directory->entries,
-                                       (count + 1) * sizeof(struct pl_sealed_posting));
+    enum peal_err err = pl_sealed_front(sealed, at, directory->entries,
+                                        (count + 1) * sizeof(struct pl_sealed_posting));
     directory->first = first;
     directory->count = err ? 0 : count;
     return err;
@@ -95,7 +96,7 @@ static enum peal_err load_directory(const struct pl_sealed *sealed, struct direc
 
 // Finds a type in [*low, high) of the directory, and makes *low what is not below it. *out NULL: it
 // is not there. What is loaded is looked at first: types come in ascending order.
-static enum peal_err find_posting(const struct pl_sealed *sealed, struct directory *directory,
+static enum peal_err find_posting(struct pl_sealed *sealed, struct directory *directory,
                                   uint32_t *low, uint32_t high, uint32_t type,
                                   const struct pl_sealed_posting **out)
 {
@@ -195,7 +196,7 @@ static enum peal_err read_postings(struct pl_find *find, unsigned stripe,
 
 enum peal_err pl_sealed_stripe(struct pl_find *find, unsigned stripe)
 {
-    const struct pl_sealed *sealed = pl_sealed_in(find->index);
+    struct pl_sealed *sealed = pl_sealed_of(find->index);
     uint32_t low = sealed->header.stripes[stripe];
     const uint32_t high = sealed->header.stripes[stripe + 1];
     struct directory directory = { 0 };
@@ -216,15 +217,15 @@ struct names {
     char bytes[NAMES];
 };
 
-static enum peal_err name_of(const struct pl_sealed *sealed, struct names *names,
+static enum peal_err name_of(struct pl_sealed *sealed, struct names *names,
                              const struct pl_sealed_type *type, const char **out)
 {
     const struct pl_index_header *header = &sealed->header;
     if (type->name < names->first || type->name + type->size > names->first + names->count) {
         uint32_t left = header->directory_at - header->names_at - type->name;
         uint32_t count = left < NAMES ? left : NAMES;
-        enum peal_err err = pl_blocks_read(&sealed->blocks, (uint64_t)header->names_at + type->name,
-                                           names->bytes, count);
+        enum peal_err err =
+            pl_sealed_front(sealed, (uint64_t)header->names_at + type->name, names->bytes, count);
         if (err) {
             return err;
         }
@@ -240,7 +241,7 @@ enum peal_err pl_sealed_types(struct pl_index *index,
                                                     const struct pl_index_type *type),
                               void *context)
 {
-    const struct pl_sealed *sealed = pl_sealed_in(index);
+    struct pl_sealed *sealed = pl_sealed_of(index);
     struct records records = { 0 };
     struct names names = { 0 };
     enum peal_err err = PEAL_OK;
@@ -258,7 +259,7 @@ enum peal_err pl_sealed_types(struct pl_index *index,
 }
 
 // Is it the type of that name? Tells of it.
-static enum peal_err is_type(const struct pl_sealed *sealed, uint32_t number, const char *name,
+static enum peal_err is_type(struct pl_sealed *sealed, uint32_t number, const char *name,
                              size_t size, struct pl_index_type *out)
 {
     struct records records = { 0 };
@@ -269,8 +270,7 @@ static enum peal_err is_type(const struct pl_sealed *sealed, uint32_t number, co
         return err;
     }
     char its[PEAL_TYPE_MAX];
-    err =
-        pl_blocks_read(&sealed->blocks, (uint64_t)sealed->header.names_at + type->name, its, size);
+    err = pl_sealed_front(sealed, (uint64_t)sealed->header.names_at + type->name, its, size);
     if (!err && memcmp(its, name, size) == 0) {
         *out = (struct pl_index_type){ number, type->count, (uint16_t)size, name };
     }
@@ -292,7 +292,7 @@ enum peal_err pl_sealed_find_type(struct pl_index *index, const char *name, size
         uint64_t position = 0;
         err = pl_sealed_next_key(&find, &position);
         if (!err) {
-            err = is_type(pl_sealed_in(index), (uint32_t)(position - index->base), name, size, out);
+            err = is_type(pl_sealed_of(index), (uint32_t)(position - index->base), name, size, out);
         }
     }
     return err;

@@ -88,6 +88,20 @@ static void what_is_indexed_when_it_closes_is_so_when_it_opens(void **state)
     annals_close(&annals);
 }
 
+static void what_was_published_last_is_in_the_index_that_closing_leaves(void **state)
+{
+    (void)state;
+    struct annals annals;
+    annals_open(&annals, EVENTS);
+    annals_work(&annals);
+    annals_publish(&annals, 100); // nobody is told of so few
+    annals_reopen(&annals);
+    assert_true(annals_is_there(&annals, 1, EVENTS + 100));
+    assert_int_equal(annals_files(&annals), 1);
+    expect_all(&annals);
+    annals_close(&annals);
+}
+
 static void a_range_ends_at_a_multiple_of_the_span(void **state)
 {
     (void)state;
@@ -814,6 +828,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_indexed_when_it_closes_is_so_when_it_opens),
+        cmocka_unit_test(what_was_published_last_is_in_the_index_that_closing_leaves),
         cmocka_unit_test(a_range_ends_at_a_multiple_of_the_span),
         cmocka_unit_test(a_lookup_indexes_a_little_of_what_nobody_has),
         cmocka_unit_test(a_gap_between_indexes_is_filled_and_no_more),

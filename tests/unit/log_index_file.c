@@ -668,7 +668,7 @@ static void without_memory_nothing_is_opened_or_found_and_the_next_call_does(voi
         assert_true(!indexed.sealed || again == digest);
         indexed_put_away(&indexed);
     }
-    assert_int_equal(fail_at, 2 + 7 + 1); // opening, parts
+    assert_int_equal(fail_at, 2 + 8 + 1); // opening, parts
     indexed_close(&indexed);
 }
 
