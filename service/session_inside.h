@@ -141,7 +141,11 @@ void session_subscribe(struct service_session *session, const struct pl_protocol
                        struct pl_unpack *unpack);
 void session_unsubscribe(struct service_session *session, const struct pl_protocol_head *head,
                          struct pl_unpack *unpack);
-void session_settle(struct service_session *session, struct pl_unpack *unpack);
+void session_settle(struct service_session *session, const struct pl_protocol_head *head,
+                    struct pl_unpack *unpack);
+
+// Has the client taken a durable name of that text?
+bool session_has_name(struct service_session *session, const char *name);
 
 // The client has gone: what it has is given to others.
 void session_leave_names(struct service_session *session);
