@@ -175,9 +175,9 @@ struct pl_settlement *pl_remote_next_settlement(struct pl_remote *remote)
     return NULL;
 }
 
-// A request to save a name, and the positions of what was kept.
-static void pack_save(struct pl_pack *pack, const struct pl_remote *remote, const char *text,
-                      const struct pl_remote_name *name)
+// A request to save a name, and the positions of what was kept: so many.
+static uint64_t pack_save(struct pl_pack *pack, const struct pl_remote *remote, const char *text,
+                          const struct pl_remote_name *name)
 {
     uint64_t count = 0;
     const struct pl_settlement *kept = name ? name->kept.first : NULL;
@@ -190,6 +190,7 @@ static void pack_save(struct pl_pack *pack, const struct pl_remote *remote, cons
     for (const struct pl_settlement *at = kept; at; at = at->next) {
         pl_pack_number(pack, at->position);
     }
+    return count;
 }
 
 struct pl_remote_name *pl_remote_next_question(struct pl_remote *remote, struct pl_pack *out)
@@ -202,7 +203,7 @@ struct pl_remote_name *pl_remote_next_question(struct pl_remote *remote, struct 
         }
         now = now ? now : remote->seams->monotonic(remote->seams->world);
         if (now >= name->ask_at) {
-            pack_save(out, remote, name->text, name);
+            (void)pack_save(out, remote, name->text, name);
             name->asked = ++remote->next_number;
             name->ask_at = now + PL_REMOTE_ASK_MS * PL_NS_PER_MS;
             return name;
@@ -223,14 +224,14 @@ void pl_remote_take_settled(struct pl_remote *remote, uint64_t subscription, uin
 }
 
 // What the service says it has done with need not be kept. The positions are in the order of what
-// was kept, as it was when the service was asked. With the lock.
-static void forget_known(const struct pl_remote *remote, struct pl_remote_name *name,
-                         const char *answer, size_t size)
+// was kept, as it was when the service was asked. How many there are. With the lock.
+static uint64_t forget_known(const struct pl_remote *remote, struct pl_remote_name *name,
+                             const char *answer, size_t size)
 {
     struct pl_unpack unpack = { answer + PL_PROTOCOL_HEAD, size - PL_PROTOCOL_HEAD, false };
     uint64_t count = pl_unpack_number(&unpack);
     struct pl_settlement **at = &name->kept.first;
-    for (; count > 0 && !unpack.bad; count--) {
+    for (uint64_t left = count; left > 0 && !unpack.bad; left--) {
         uint64_t position = pl_unpack_number(&unpack);
         struct pl_settlement **found = at;
         while (*found && (*found)->position != position) {
@@ -241,6 +242,7 @@ static void forget_known(const struct pl_remote *remote, struct pl_remote_name *
             at = found;
         }
     }
+    return unpack.bad ? 0 : count;
 }
 
 bool pl_remote_take_known(struct pl_remote *remote, const struct pl_protocol_head *head,
@@ -254,7 +256,7 @@ bool pl_remote_take_known(struct pl_remote *remote, const struct pl_protocol_hea
             found = true;
             name->asked = 0;
             if (!head->code) { // else it is asked again
-                forget_known(remote, name, bytes, size);
+                (void)forget_known(remote, name, bytes, size);
             }
             tell(remote);
         }
@@ -306,9 +308,10 @@ static struct pl_remote_name *find_text(struct pl_remote *remote, const char *te
     return NULL;
 }
 
-// One way there and back. *out_kept: there is something that the service does not have, and has
-// yet to hand out once more.
-static enum peal_err save_once(struct pl_remote *remote, const char *text, bool *out_kept,
+// One way there and back. *out_again: it is to be done again, because not all that was kept is
+// known to the service: what it hands out once more is sent behind our request. Or the connection
+// is another one, and what was sent before our request may not have arrived.
+static enum peal_err save_once(struct pl_remote *remote, const char *text, bool *out_again,
                                unsigned *out_word)
 {
     struct pl_pack pack;
@@ -316,7 +319,11 @@ static enum peal_err save_once(struct pl_remote *remote, const char *text, bool 
     size_t size = 0;
     pl_mutex_lock(&remote->lock, remote->seams);
     sort(remote);
-    pack_save(&pack, remote, text, find_text(remote, text));
+    uint64_t epoch = remote->epoch;
+    struct pl_remote_name *name = find_text(remote, text);
+    uint64_t asked = pack_save(&pack, remote, text, name);
+    // Relaxed: with the lock.
+    *out_word = atomic_load_explicit(&remote->settled_word, memory_order_relaxed);
     pl_mutex_unlock(&remote->lock, remote->seams);
     enum peal_err err =
         pl_remote_call(remote, PL_PROTOCOL_CALL + PL_CALL_SAVE, &pack, &answer, &size);
@@ -325,13 +332,9 @@ static enum peal_err save_once(struct pl_remote *remote, const char *text, bool 
         return err;
     }
     pl_mutex_lock(&remote->lock, remote->seams);
-    struct pl_remote_name *name = find_text(remote, text);
-    if (name) {
-        forget_known(remote, name, answer, size);
-    }
-    *out_kept = name && name->kept.first;
-    // Relaxed: with the lock.
-    *out_word = atomic_load_explicit(&remote->settled_word, memory_order_relaxed);
+    name = find_text(remote, text);
+    uint64_t known = name ? forget_known(remote, name, answer, size) : asked;
+    *out_again = known < asked || remote->epoch != epoch;
     pl_mutex_unlock(&remote->lock, remote->seams);
     pl_release(remote->seams, answer);
     return PEAL_OK;
@@ -343,10 +346,10 @@ enum peal_err pl_remote_save_name(struct pl_engine *engine, const char *text)
     const struct pl_seams *seams = remote->seams;
     int64_t deadline = seams->monotonic(seams->world) + PL_REMOTE_WAIT_MS * PL_NS_PER_MS;
     for (;;) {
-        bool kept = false;
+        bool again = false;
         unsigned word = 0;
-        enum peal_err err = save_once(remote, text, &kept, &word);
-        if (err || !kept) {
+        enum peal_err err = save_once(remote, text, &again, &word);
+        if (err || !again) {
             return err;
         }
         if (seams->monotonic(seams->world) >= deadline) {
