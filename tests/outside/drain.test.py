@@ -53,16 +53,16 @@ class Drain(Outside):
                 puller.start()
                 asked = itertools.count(1)  # who asks is counted as well
                 until("the pull has come", lambda: heads_read(service) > before + next(asked))
-                began = time.monotonic()
-                service.process.send_signal(signal.SIGTERM)
                 heard = json.loads(await asyncio.wait_for(web.recv(), PATIENCE))
                 self.assertEqual(heard["type"], "last")
+                self.assertEqual(stream.next()["type"], "last")
+                began = time.monotonic()
+                service.process.send_signal(signal.SIGTERM)
                 with self.assertRaises(websockets.ConnectionClosed) as closed:
                     await asyncio.wait_for(web.recv(), PATIENCE)
                 self.assertEqual(closed.exception.rcvd.code, 1001)
                 return began
         began = asyncio.run(talk())
-        self.assertEqual(stream.next()["type"], "last")
         self.assertIsNone(stream.next())
         puller.join(PATIENCE)
         self.assertEqual((pulled[0].status, pulled[0].json), (200, {"deliveries": []}))
