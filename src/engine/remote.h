@@ -229,7 +229,7 @@ void pl_remote_drop_names(struct pl_remote *remote); // nobody uses it any more
 // The members `settle_afar`, `settled_afar` and `save_name` of an engine.
 void pl_remote_settle(struct pl_engine *engine, struct pl_settlement *settlement);
 bool pl_remote_settled(struct pl_engine *engine, struct pl_settlement *settlement);
-enum peal_err pl_remote_save_name(struct pl_engine *engine, const char *name);
+enum peal_err pl_remote_save_name(struct pl_engine *engine, const char *text);
 
 static inline void pl_settled_init(struct pl_settled *settled)
 {
