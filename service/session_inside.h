@@ -40,6 +40,7 @@ struct service_session {
     bool greeted;
     bool broken; // by a breach: nothing more is taken
     enum session_pump pump;
+    bool failed; // what is next could not be read: it is tried again when time has passed
     int64_t credit;
     uint64_t owed;               // the client waits until it was told of all below
     size_t waiting;              // bytes, as the last send said

@@ -179,7 +179,7 @@ void pl_bus_void_deliveries(void *context, uint64_t subscription)
             if (pending->state == PL_WAITING || pending->state == PL_READY) {
                 pl_hold_finish_pending(mailbox, pending);
             } else if (pending->settlement && pending->settlement->number > 0) {
-                // The next connection counts anew: the old number may mean another event there.
+                // The old number means nothing to the next connection.
                 pending->settlement->number = 0;
                 mailbox->hold->orphans++;
             }

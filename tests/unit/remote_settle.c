@@ -208,8 +208,7 @@ static void what_was_done_is_done_once_wherever_the_connection_breaks(void **sta
     pair_close(&pair);
 }
 
-// Deliveries are numbered anew by a service that comes back: the number that a handler took with it
-// from the one before means another event there.
+// The number that a handler took with it from the service before means nothing to the next one.
 static void a_handler_that_is_at_it_when_the_service_dies_settles_its_own_event(void **state)
 {
     (void)state;
