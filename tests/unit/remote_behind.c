@@ -55,7 +55,7 @@ static enum peal_verdict note(const peal_event *event, void *context)
     ear->last = position;
     ear->count++;
     pthread_mutex_unlock(&ear->lock);
-    if ((position / 100 + ear->number * 7) % 60 == 0 && position % 10 == 0) {
+    if ((position / 100 + (uint64_t)ear->number * 7) % 60 == 0 && position % 10 == 0) {
         (void)poll(NULL, 0, 2);
     }
     return PEAL_DONE;

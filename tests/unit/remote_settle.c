@@ -186,7 +186,8 @@ static void what_was_done_is_done_once_wherever_the_connection_breaks(void **sta
     pair_open(&pair);
     attend(&pair, NULL, &record);
     for (unsigned i = 0; i < 60; i++) {
-        stand_cut_after(&pair.stand, i % 2 ? SIZE_MAX : i * 31, i % 2 ? i * 97 : SIZE_MAX);
+        stand_cut_after(&pair.stand, i % 2 ? SIZE_MAX : (size_t)i * 31,
+                        i % 2 ? (size_t)i * 97 : SIZE_MAX);
         say(pair.served, 20);
         wait_for_total(&record, 20 * i);
         if (i % 10 == 9) {
