@@ -500,6 +500,8 @@ void service_binaries_tick(struct service_binaries *binaries)
     for (struct binary *binary = binaries->first; binary; binary = binary->next) {
         if (binary->identity && auth_is_revoked(binary->identity)) {
             net_websocket_close(binary->web, NET_CLOSE_POLICY, "the token was taken back");
+        } else {
+            service_session_tick(binary->session);
         }
     }
 }

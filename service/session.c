@@ -244,7 +244,7 @@ static void do_request(struct service_session *session, const struct session_req
         session_unsubscribe(session, &head, &unpack);
         break;
     case PL_PROTOCOL_SETTLE:
-        session_settle(session, &unpack);
+        session_settle(session, &head, &unpack);
         break;
     case PL_PROTOCOL_ENDS:
         tell_ends(session, &head);

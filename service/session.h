@@ -18,11 +18,12 @@
 // published as it comes, and read for those who follow when all that came has been. Whoever has to
 // wait for a disk, for memory, or is behind, does it in a job.
 //
-// Threads. receive, writable and close belong to the thread that has the connection, which none of
-// them keeps for long. `send` and `drained` are called by any thread, one at a time for a session,
-// and must not call the session; after close has returned, neither is called any more. `work` may
-// run the jobs of a session at the same time, on any threads but that of the connection; they may
-// take as long as the disk does. A feed is opened first, and closed after the last session.
+// Threads. receive, writable, tick and close belong to the thread that has the connection, which
+// none of them keeps for long. `send` and `drained` are called by any thread, one at a time for a
+// session, and must not call the session; after close has returned, neither is called any more.
+// `work` may run the jobs of a session at the same time, on any threads but that of the connection;
+// they may take as long as the disk does. A feed is opened first, and closed after the last
+// session.
 //
 // Memory: what a client may have here is bounded: SERVICE_QUEUE_MAX of requests (receive says when
 // to stop reading), `waiting_max` and one message of what is to be sent.
@@ -105,6 +106,10 @@ enum service_reception service_session_receive(struct service_session *session, 
 
 // Less waits to be sent than did.
 void service_session_writable(struct service_session *session);
+
+// A second has passed: what could not be read is tried again. Nobody may publish any more, so that
+// nothing else would come to read it.
+void service_session_tick(struct service_session *session);
 
 // The client has gone. What it has asked for and was not begun is not done; deliveries it has not
 // settled are given to others. Jobs that are under way keep what they need. NULL is fine.

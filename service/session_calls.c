@@ -145,6 +145,36 @@ static enum peal_err call_look(const struct call *call)
     return err;
 }
 
+// Saves a name, and says of these positions which it has done with. Who may do nothing but events
+// may do so with a name of its own.
+static enum peal_err call_save(const struct call *call)
+{
+    const char *name = pl_unpack_text(call->in);
+    uint64_t count = pl_unpack_number(call->in), known = 0;
+    if (call->in->bad || !name || count > call->in->left / 8) {
+        return say_bad();
+    }
+    if (call->session->config.rights.only_events && !session_has_name(call->session, name)) {
+        return pl_fail(PEAL_EREFUSED, "this client may not do that");
+    }
+    size_t at = call->out->size;
+    pl_pack_number(call->out, 0);
+    for (uint64_t i = 0; i < count; i++) {
+        struct peal_standing found = { .state = PEAL_STANDS_AHEAD };
+        uint64_t position = pl_unpack_number(call->in);
+        enum peal_err err = peal_name_look(&found, call->bus, name, position);
+        bool done = found.state == PEAL_STANDS_DONE || found.state == PEAL_STANDS_DEAD;
+        if (!err && done) {
+            pl_pack_number(call->out, position);
+            known++;
+        }
+    }
+    if (!call->out->failed) {
+        memcpy(call->out->bytes + at, &known, sizeof known);
+    }
+    return peal_name_save(call->bus, name); // after it was looked at
+}
+
 static enum peal_err call_version(const struct call *call)
 {
     uint64_t version = 0;
@@ -268,6 +298,7 @@ static const struct row {
     { PL_PROTOCOL_CALL + PL_CALL_DEAD_LIST, call_dead_list, true },
     { PL_PROTOCOL_CALL + PL_CALL_DEAD_COUNT, call_dead_count, true },
     { PL_PROTOCOL_CALL + PL_CALL_SCHEDULE_LIST, call_schedule_list, true },
+    { PL_PROTOCOL_CALL + PL_CALL_SAVE, call_save, false },
 };
 
 static size_t page_size(uint64_t wanted)

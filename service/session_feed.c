@@ -88,6 +88,15 @@ void session_nudge(struct service_session *session)
     }
 }
 
+void service_session_tick(struct service_session *session)
+{
+    pthread_mutex_lock(&session->lock);
+    if (session->failed && session->pump == PUMP_IDLE && !session->closed) {
+        begin_pump(session);
+    }
+    pthread_mutex_unlock(&session->lock);
+}
+
 static enum peal_verdict ring(const peal_event *event, void *context)
 {
     struct service_tail *feed = context;
@@ -488,6 +497,7 @@ static bool rest(struct service_session *session, uint64_t rung, bool failed)
 {
     struct service_tail *feed = session->config.feed;
     session->pump = PUMP_IDLE;
+    session->failed = failed;
     atomic_fetch_add_explicit(&feed->idle, 1, memory_order_seq_cst);
     bool more = atomic_load_explicit(&feed->rung, memory_order_seq_cst) != rung ||
                 (!failed && session->owed > session->cursor);
@@ -548,7 +558,7 @@ static enum step pump_once(struct service_session *session, bool soon)
     pthread_mutex_lock(&session->lock);
     session->cursor = cursor;
     session->credit -= size;
-    // What cannot be read now is tried again when the bell next rings.
+    // What cannot be read now is tried again when the bell next rings, or a second has passed.
     bool rests = nothing || err || look.at_end;
     bool more = rests ? rest(session, look.rung, err != PEAL_OK) : true;
     pthread_mutex_unlock(&session->lock);

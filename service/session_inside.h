@@ -40,6 +40,7 @@ struct service_session {
     bool greeted;
     bool broken; // by a breach: nothing more is taken
     enum session_pump pump;
+    bool failed; // what is next could not be read: it is tried again when time has passed
     int64_t credit;
     uint64_t owed;               // the client waits until it was told of all below
     size_t waiting;              // bytes, as the last send said
@@ -141,7 +142,11 @@ void session_subscribe(struct service_session *session, const struct pl_protocol
                        struct pl_unpack *unpack);
 void session_unsubscribe(struct service_session *session, const struct pl_protocol_head *head,
                          struct pl_unpack *unpack);
-void session_settle(struct service_session *session, struct pl_unpack *unpack);
+void session_settle(struct service_session *session, const struct pl_protocol_head *head,
+                    struct pl_unpack *unpack);
+
+// Has the client taken a durable name of that text?
+bool session_has_name(struct service_session *session, const char *name);
 
 // The client has gone: what it has is given to others.
 void session_leave_names(struct service_session *session);

@@ -3,11 +3,16 @@
 // Durable names: the bus keeps the place, tries again and buries; a client has the handlers.
 //
 //     thread of the name: pull ─► DELIVERY ─► client ─► SETTLE ─► peal_delivery_settle
+//                                                ▲                          │
+//                                                └── SETTLED ◄── saved ◄────┘
 //
 // Each name a client has taken has a thread that pulls, as long as fewer deliveries are out than
 // the client's window says; it sleeps in the pull. A client that is connected may take as long as
 // it likes: it watches its own acknowledgement waits. When it goes, what is out is released, and
 // the thread, which notices it within PATIENCE_MS, gives the name back.
+//
+// The thread also saves what was settled, SAVE_MS after the last time, and says so. While it cannot
+// be saved, no more than UNSAVED_MAX are given out: what the client remembers is bounded as well.
 #include "service/session_inside.h"
 
 #include "base/error.h"
@@ -18,6 +23,9 @@
 #define PATIENCE_MS 250
 #define PULL_MAX    64
 #define WINDOW_MAX  65536
+#define OUT_MS      50 // a pull, while something is out
+#define SAVE_MS     20
+#define UNSAVED_MAX 8192
 #define NO_WAIT_MS  (7ULL * 24 * 3600 * 1000) // that nothing is settled in the name of the client
 
 struct out {
@@ -30,12 +38,16 @@ struct session_named {
     struct pl_list link; // in the session, under its lock
     struct service_session *session;
     uint64_t id; // the client's
+    char *name;
     peal_subscription *subscription;
     size_t window;
     pthread_mutex_t lock; // guards what follows
     pthread_cond_t room;
     struct pl_list out;
     size_t count;
+    size_t unsaved;      // settled, and not known to be saved
+    uint64_t settled;    // the request in which the last was
+    struct timespec due; // then they are saved; CLOCK_MONOTONIC
     bool leaving;
     atomic_uint refs; // the session's, and the thread's
 };
@@ -46,6 +58,7 @@ static void unref(struct session_named *named)
         (void)pthread_mutex_destroy(&named->lock);
         (void)pthread_cond_destroy(&named->room);
         session_unref(named->session);
+        free(named->name);
         free(named);
     }
 }
@@ -98,27 +111,111 @@ static void give(struct session_named *named, peal_delivery *delivery)
     }
 }
 
-// How many may be pulled; 0: it leaves.
-static size_t wait_for_room(struct session_named *named)
+static struct timespec soon(void)
+{
+    struct timespec then;
+    (void)clock_gettime(CLOCK_MONOTONIC, &then);
+    then.tv_nsec += SAVE_MS * 1000000L;
+    then.tv_sec += then.tv_nsec / 1000000000;
+    then.tv_nsec %= 1000000000;
+    return then;
+}
+
+static bool is_over(const struct timespec *then)
+{
+    struct timespec now;
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec > then->tv_sec ||
+           (now.tv_sec == then->tv_sec && now.tv_nsec >= then->tv_nsec);
+}
+
+// With the lock.
+static bool is_to_save(const struct session_named *named)
+{
+    return named->unsaved > 0 && is_over(&named->due);
+}
+
+static void say_settled(struct session_named *named, uint64_t settled)
+{
+    const uint64_t numbers[] = { named->id, settled };
+    struct service_bytes *message = service_bytes_create(PL_PROTOCOL_HEAD + sizeof numbers);
+    if (message) {
+        const struct pl_protocol_head kind = { PL_PROTOCOL_SETTLED, 0, 0 };
+        pl_protocol_head_write(message->bytes, &kind);
+        memcpy(message->bytes + PL_PROTOCOL_HEAD, numbers, sizeof numbers);
+    }
+    session_send(named->session, message); // without memory the next one says it
+}
+
+// Saves what was settled, if it is time. What fails is tried again after as long, and the bus says
+// so.
+static void save(struct session_named *named)
 {
     pthread_mutex_lock(&named->lock);
-    while (!named->leaving && named->count >= named->window) {
-        pthread_cond_wait(&named->room, &named->lock);
+    size_t unsaved = is_to_save(named) ? named->unsaved : 0;
+    uint64_t settled = named->settled;
+    pthread_mutex_unlock(&named->lock);
+    if (unsaved == 0) {
+        return;
     }
-    size_t room = named->leaving ? 0 : named->window - named->count;
+    bool saved = !peal_name_save(named->session->config.bus, named->name);
+    pthread_mutex_lock(&named->lock);
+    named->unsaved -= saved ? unsaved : 0;
+    named->due = soon();
+    pthread_mutex_unlock(&named->lock);
+    if (saved) {
+        say_settled(named, settled);
+    }
+}
+
+// How many may be pulled; 0: it leaves, if *out_leaves, or there is something to be saved.
+static size_t wait_for_room(struct session_named *named, bool *out_leaves)
+{
+    size_t room = 0;
+    pthread_mutex_lock(&named->lock);
+    while (!named->leaving && !is_to_save(named)) {
+        bool full = named->count >= named->window || named->unsaved >= UNSAVED_MAX;
+        room = full ? 0 : named->window - named->count;
+        if (!full) {
+            break;
+        }
+        if (named->unsaved > 0) {
+            const struct timespec due = named->due;
+            (void)pthread_cond_timedwait(&named->room, &named->lock, &due);
+        } else {
+            (void)pthread_cond_wait(&named->room, &named->lock);
+        }
+    }
+    *out_leaves = named->leaving;
     pthread_mutex_unlock(&named->lock);
     return room < PULL_MAX ? room : PULL_MAX;
+}
+
+// As long as a pull may wait: what is settled meanwhile is saved after it.
+static uint64_t patience(struct session_named *named)
+{
+    pthread_mutex_lock(&named->lock);
+    uint64_t wait_ms = named->unsaved > 0 ? SAVE_MS : named->count > 0 ? OUT_MS : PATIENCE_MS;
+    pthread_mutex_unlock(&named->lock);
+    return wait_ms;
 }
 
 static void *pull_all(void *context)
 {
     struct session_named *named = context;
     peal_delivery *deliveries[PULL_MAX];
-    size_t room;
-    while ((room = wait_for_room(named)) > 0) {
-        size_t count = 0;
+    bool leaves = false;
+    for (;;) {
+        size_t count = 0, room = wait_for_room(named, &leaves);
+        if (leaves) {
+            break;
+        }
+        save(named);
+        if (room == 0) {
+            continue;
+        }
         enum peal_err err =
-            peal_subscription_pull(deliveries, &count, named->subscription, room, PATIENCE_MS);
+            peal_subscription_pull(deliveries, &count, named->subscription, room, patience(named));
         for (size_t i = 0; i < count && !err; i++) {
             give(named, deliveries[i]);
         }
@@ -172,7 +269,31 @@ static struct session_named *find(struct service_session *session, uint64_t id)
     return found;
 }
 
-void session_settle(struct service_session *session, struct pl_unpack *unpack)
+bool session_has_name(struct service_session *session, const char *name)
+{
+    struct session_named *named;
+    bool found = false;
+    pthread_mutex_lock(&session->lock);
+    PL_LIST_EACH (named, &session->names, link) {
+        found = found || strcmp(named->name, name) == 0;
+    }
+    pthread_mutex_unlock(&session->lock);
+    return found;
+}
+
+// It is done: from now on, saving saves it.
+static void note_settled(struct session_named *named, uint64_t request)
+{
+    pthread_mutex_lock(&named->lock);
+    if (named->unsaved++ == 0) {
+        named->due = soon();
+    }
+    named->settled = request;
+    pthread_mutex_unlock(&named->lock);
+}
+
+void session_settle(struct service_session *session, const struct pl_protocol_head *head,
+                    struct pl_unpack *unpack)
 {
     uint64_t id = pl_unpack_number(unpack), number = pl_unpack_number(unpack);
     uint64_t verdict = pl_unpack_number(unpack);
@@ -189,6 +310,7 @@ void session_settle(struct service_session *session, struct pl_unpack *unpack)
         // What came too late was given out again.
         (void)peal_delivery_settle(delivery, (enum peal_verdict)verdict);
     }
+    note_settled(named, head->number);
     unref(named);
 }
 
@@ -281,6 +403,15 @@ static enum peal_err begin(struct session_named *named)
     return PEAL_OK;
 }
 
+static void init_room(pthread_cond_t *room)
+{
+    pthread_condattr_t attributes;
+    (void)pthread_condattr_init(&attributes);
+    (void)pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    (void)pthread_cond_init(room, &attributes);
+    (void)pthread_condattr_destroy(&attributes);
+}
+
 static enum peal_err subscribe(struct service_session *session, struct pl_unpack *unpack)
 {
     uint64_t id = pl_unpack_number(unpack), window = 0;
@@ -296,7 +427,8 @@ static enum peal_err subscribe(struct service_session *session, struct pl_unpack
         return pl_fail(PEAL_EEXISTS, "this connection has taken that name already");
     }
     named = calloc(1, sizeof *named);
-    if (!named) {
+    if (!named || !(named->name = strdup(name))) {
+        free(named);
         return pl_fail(PEAL_ENOMEM, "the service has no memory for one more durable name");
     }
     named->id = id;
@@ -305,13 +437,14 @@ static enum peal_err subscribe(struct service_session *session, struct pl_unpack
     enum peal_err err =
         peal_subscribe(&named->subscription, session->config.bus, pattern, &options, NULL, NULL);
     if (err) {
+        free(named->name);
         free(named);
         return err;
     }
     named->session = session;
     session_ref(session);
     (void)pthread_mutex_init(&named->lock, NULL);
-    (void)pthread_cond_init(&named->room, NULL);
+    init_room(&named->room);
     err = begin(named);
     if (err) {
         peal_unsubscribe(named->subscription);
@@ -341,6 +474,7 @@ void session_unsubscribe(struct service_session *session, const struct pl_protoc
         pl_list_remove(&named->link);
         pthread_mutex_unlock(&session->lock);
         if (mine) {
+            (void)peal_name_save(session->config.bus, named->name); // or it is saved later
             leave(named);
         }
         unref(named); // NOLINT(clang-analyzer-unix.Malloc): ours, of find()

@@ -443,9 +443,10 @@ PEAL_API enum peal_err peal_name_forget(peal_bus *bus, const char *name);
 // Returns when a process that comes after this one knows of all that was settled of a durable name
 // before the call; without it that is so within 100 ms. For who answers for it, as somebody who has
 // been told by others that they are done. May wait for a disk, and for others who save. On an
-// engine that keeps no names it is PEAL_OK at once. PEAL_ENOTFOUND, PEAL_ECLOSED;
-// PEAL_EUNSUPPORTED: somebody else has the log (`http:`, ask_owner); PEAL_EIO, PEAL_ENOMEM,
-// PEAL_ELIMIT: it may come again after a restart.
+// engine that keeps no names it is PEAL_OK at once. On `http:` it waits until the service has saved
+// what this bus has told it, through broken connections, up to half a minute. PEAL_ENOTFOUND,
+// PEAL_ECLOSED; PEAL_EUNSUPPORTED: another process has the log (ask_owner); PEAL_EIO, PEAL_ENOMEM,
+// PEAL_ELIMIT, PEAL_ETIMEDOUT: it may come again after a restart.
 PEAL_API enum peal_err peal_name_save(peal_bus *bus, const char *name);
 
 // ---- settling later -----------------------------------------------------------------------------

@@ -41,7 +41,7 @@ enum pl_protocol_kind {
     PL_PROTOCOL_VERSION_OF, // a stream's version
     PL_PROTOCOL_ENDS,       // the first position there is, and the next there will be
     PL_PROTOCOL_SUBSCRIBE,  // takes a durable name
-    PL_PROTOCOL_SETTLE,     // says what became of deliveries; not answered
+    PL_PROTOCOL_SETTLE,     // says what became of a delivery; SETTLED comes once it is saved
     PL_PROTOCOL_UNSUBSCRIBE, // gives a durable name back
     PL_PROTOCOL_WANT,        // other patterns for what is followed
 
@@ -52,6 +52,7 @@ enum pl_protocol_kind {
     PL_PROTOCOL_DELIVERY,    // an event for a durable name
     PL_PROTOCOL_SAY,         // what a person should know
     PL_PROTOCOL_GONE,        // of what is followed: forgotten before it could be sent
+    PL_PROTOCOL_SETTLED,     // SETTLEs of a name are done and saved
 };
 
 #define PL_PROTOCOL_PATTERNS_MAX 256 // that are followed; who wants more follows all there is
@@ -74,6 +75,7 @@ enum pl_protocol_call {
     PL_CALL_DEAD_LIST,
     PL_CALL_DEAD_COUNT,
     PL_CALL_SCHEDULE_LIST,
+    PL_CALL_SAVE, // not of ask.h
 };
 
 struct pl_protocol_head {

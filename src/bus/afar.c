@@ -33,6 +33,7 @@ void pl_afar_settle(struct pl_mailbox *mailbox, struct pl_pending *pending,
     struct pl_settlement *settlement = pending->settlement;
     pending->settlement = NULL;
     settlement->verdict = verdict;
+    mailbox->hold->orphans -= settlement->number == 0;
     if (call && call->failed) {
         (void)snprintf(settlement->code, sizeof settlement->code, "%s", call->code);
         (void)snprintf(settlement->text, sizeof settlement->text, "%s", call->text);
@@ -82,6 +83,59 @@ static bool enter(struct pl_mailbox *mailbox, const struct peal_event *event,
     return true;
 }
 
+// Somebody has it in hand since before the connection broke: what he says is said of this delivery.
+// With the mailbox's lock. True: the settlement is not needed.
+static bool adopt(struct pl_mailbox *mailbox, const struct pl_settlement *settlement)
+{
+    struct pl_pending *pending;
+    if (!mailbox->hold || mailbox->hold->orphans == 0) {
+        return false;
+    }
+    PL_LIST_EACH (pending, &mailbox->hold->all, link) {
+        struct pl_settlement *old = pending->settlement;
+        if (old && old->number == 0 && old->position == settlement->position) {
+            old->number = settlement->number;
+            mailbox->hold->orphans--;
+            return true;
+        }
+    }
+    return false;
+}
+
+// The event is ours, and new to us, as far as is known. True: it is taken care of: entered, or
+// settled.
+static bool take(struct pl_mailbox *mailbox, const struct peal_event *event,
+                 struct pl_settlement *settlement, unsigned attempt)
+{
+    const struct peal_subscribe_options *options = &mailbox->settings->options;
+    if (options->filter && !options->filter(event, options->filter_context)) {
+        pl_count_shared(&mailbox->counts.filtered, 1);
+        settlement->verdict = PEAL_DONE;
+        return false;
+    }
+    pl_mutex_lock(&mailbox->lock, mailbox->seams);
+    bool entered = enter(mailbox, event, settlement, attempt);
+    pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    if (entered) {
+        pl_runs_notify(mailbox);
+    }
+    return entered;
+}
+
+// It was handed over before, to us. A handler may be at it; or has been, and what it said is on its
+// way, or was lost on it. In this order: who settles it says so with the mailbox's lock.
+static bool is_known(struct pl_mailbox *mailbox, struct pl_settlement *settlement)
+{
+    struct peal_bus *bus = mailbox->bus;
+    pl_mutex_lock(&mailbox->lock, bus->seams);
+    bool adopted = adopt(mailbox, settlement);
+    pl_mutex_unlock(&mailbox->lock, bus->seams);
+    if (adopted) {
+        pl_release(bus->seams, settlement);
+    }
+    return adopted || bus->engine->ops->settled_afar(bus->engine, settlement);
+}
+
 void pl_bus_deliver(void *context, const struct pl_afar_delivery *delivery)
 {
     struct peal_bus *bus = context;
@@ -92,28 +146,20 @@ void pl_bus_deliver(void *context, const struct pl_afar_delivery *delivery)
     }
     struct pl_settlement *settlement = pl_new(bus->seams, sizeof *settlement);
     enum peal_err err = pl_event_decode(&event, bus->seams, delivery->bytes, delivery->size);
-    const struct peal_subscribe_options *options = &mailbox->settings->options;
     if (settlement) {
         settlement->subscription = delivery->subscription;
         settlement->number = delivery->number;
+        settlement->position = err ? 0 : peal_event_position(event);
         // Without memory it is given back, and comes again.
         settlement->verdict = err == PEAL_ECORRUPT ? PEAL_REJECT : PEAL_RELEASE;
     }
-    bool entered = false;
-    if (!err && settlement && options->filter && !options->filter(event, options->filter_context)) {
-        pl_count_shared(&mailbox->counts.filtered, 1);
-        settlement->verdict = PEAL_DONE;
-    } else if (!err && settlement) {
-        pl_mutex_lock(&mailbox->lock, bus->seams);
-        entered = enter(mailbox, event, settlement, delivery->attempt);
-        pl_mutex_unlock(&mailbox->lock, bus->seams);
-    }
-    if (entered) {
-        pl_runs_notify(mailbox);
-    } else {
+    bool known = !err && settlement && is_known(mailbox, settlement);
+    bool entered =
+        !err && settlement && !known && take(mailbox, event, settlement, delivery->attempt);
+    if (!entered) {
         peal_event_unref(event);
     }
-    if (!entered && settlement) {
+    if (!entered && !known && settlement) {
         bus->engine->ops->settle_afar(bus->engine, settlement);
     }
     pl_mailbox_unref(mailbox);
@@ -132,6 +178,10 @@ void pl_bus_void_deliveries(void *context, uint64_t subscription)
         PL_LIST_EACH_SAFE (pending, after, &mailbox->hold->all, link) {
             if (pending->state == PL_WAITING || pending->state == PL_READY) {
                 pl_hold_finish_pending(mailbox, pending);
+            } else if (pending->settlement && pending->settlement->number > 0) {
+                // The old number means nothing to the next connection.
+                pending->settlement->number = 0;
+                mailbox->hold->orphans++;
             }
         }
     }

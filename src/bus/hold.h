@@ -87,6 +87,7 @@ struct pl_hold {
     void *batch_memory;  // for the next batch; NULL: none yet, or in use
     int64_t trouble;     // there was no memory to draw more: try again then; 0: there was
     bool crowded;        // only the newest of each key wait: a newer one takes their place
+    size_t orphans;      // in hand, and handed over by a connection that is gone
     struct pl_hold_counts counts;
 };
 

@@ -163,6 +163,9 @@ enum peal_err peal_name_forget(peal_bus *bus, const char *name)
 enum peal_err peal_name_save(peal_bus *bus, const char *name)
 {
     enum peal_err err = check(bus, name);
+    if (!err && pl_is_remote(bus)) {
+        return bus->engine->ops->save_name(bus->engine, name);
+    }
     if (!err && pl_asks(bus)) {
         err = pl_fail(PEAL_EUNSUPPORTED, "another process has the log, and saves what it is told");
     }

@@ -110,7 +110,9 @@ struct pl_afar_delivery {
 // What became of it: *given* to who sends it (pl_release).
 struct pl_settlement {
     struct pl_settlement *next;
-    uint64_t subscription, number;
+    uint64_t subscription, number; // 0: it was handed over by a connection that is gone
+    uint64_t position;             // of the event
+    uint64_t request;              // the engine's: in which it was sent
     enum peal_verdict verdict;
     char code[32], text[256];
 };
@@ -159,8 +161,8 @@ struct pl_engine_config {
     // told. The context is that of `arrive`, and so are the threads.
     void (*forgotten)(void *context, uint64_t next);
     // Hands an event to who has the name. And: what was handed over and nobody has begun with is
-    // void, because it will be handed over again. The context is that of `arrive`, and so are the
-    // threads.
+    // void, because it will be handed over again; what somebody has begun with has no number any
+    // more, until it is. The context is that of `arrive`, and so are the threads.
     void (*deliver)(void *context, const struct pl_afar_delivery *delivery);
     void (*void_deliveries)(void *context, uint64_t subscription);
 };
@@ -285,6 +287,14 @@ struct pl_engine_ops {
 
     // Says what became of a delivery. Any thread, with any lock.
     void (*settle_afar)(struct pl_engine *engine, struct pl_settlement *settlement);
+
+    // An event is handed over, nobody has it in hand: was it settled already, and the service does
+    // not know? True: it is told once more, and *takes* the settlement. In `deliver`, no lock.
+    bool (*settled_afar)(struct pl_engine *engine, struct pl_settlement *settlement);
+
+    // Waits until the service has saved all that was settled of a name. May wait, and do I/O; no
+    // lock. The codes are those of peal_name_save.
+    enum peal_err (*save_name)(struct pl_engine *engine, const char *name);
 
     // Nothing arrives any more, and no call is made. The bus stops. NULL: there is nothing to stop.
     void (*stop)(struct pl_engine *engine);

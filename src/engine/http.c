@@ -108,6 +108,7 @@ static enum peal_err create(struct pl_remote **out, const struct pl_url *url,
     pl_list_init(&remote->waiting);
     pl_list_init(&remote->sent);
     pl_list_init(&remote->names);
+    pl_settled_init(&remote->unsent);
     pl_list_init(&remote->wants);
     bool fine = copy_texts(remote, url, config->token);
     remote->bell = fine ? pl_bell_open() : -1;
@@ -341,6 +342,8 @@ const struct pl_engine_ops pl_engine_http = {
     .take_name = pl_remote_take_name,
     .give_name = pl_remote_give_name,
     .settle_afar = pl_remote_settle,
+    .settled_afar = pl_remote_settled,
+    .save_name = pl_remote_save_name,
     .stop = http_stop,
     .close = http_close,
 };

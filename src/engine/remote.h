@@ -80,6 +80,11 @@ struct pl_remote_call {
     size_t answer_size;
 };
 
+// Settlements in a row, the oldest first. Zeros are none.
+struct pl_settled {
+    struct pl_settlement *first, **end;
+};
+
 struct pl_remote {
     const struct pl_seams *seams;
     struct pl_local *local;
@@ -119,10 +124,13 @@ struct pl_remote {
     struct pl_list names; // durable names that are taken
     uint64_t epoch;       // of the connection: how many there were
 
-    // What became of deliveries, newest first: any thread pushes (release), the link takes all
-    // (acquire).
+    // What became of deliveries, newest first: any thread pushes (release), and who has the lock
+    // takes all (acquire), to `unsent` or to a name.
     _Atomic(struct pl_settlement *) settlements;
     _Atomic uint64_t settling; // of them, those that are not in `out` yet
+    struct pl_settled unsent;
+    atomic_uint settled_word; // changes when the service has saved some, or the connection breaks
+    unsigned settled_waiters;
 
     // Which log it was that we were opened on; and whether the service has another one now, so that
     // what is here is of no use there. `estranged` is changed with the lock.
@@ -198,20 +206,58 @@ enum peal_err pl_remote_refresh(struct pl_engine *engine);
 struct pl_remote_name {
     struct pl_list link;
     uint64_t id;
+    char *text;
     uint64_t epoch;      // of the connection on which it was last taken
     bool ready;          // it was taken once, and is taken again by the link
     struct pl_pack pack; // SUBSCRIBE
+
+    struct pl_settled sent; // over this connection; SETTLED has yet to come
+    struct pl_settled kept; // done, or rejected, over one that is gone: whether it is known is not
+    uint64_t asked;         // the request in which the service was asked of them; 0: none
+    int64_t ask_at;         // then it is to be asked
 };
 
-// The members `take_name`, `give_name` and `settle_afar` of an engine.
+// The members `take_name` and `give_name` of an engine.
 enum peal_err pl_remote_take_name(struct pl_engine *engine, const struct pl_afar *afar);
 void pl_remote_give_name(struct pl_engine *engine, uint64_t subscription);
-void pl_remote_settle(struct pl_engine *engine, struct pl_settlement *settlement);
-
-// All that is to be said of deliveries, oldest first: *given*, a chain.
-struct pl_settlement *pl_remote_settlements(struct pl_remote *remote);
-void pl_remote_free_settlements(struct pl_remote *remote, struct pl_settlement *chain);
 void pl_remote_drop_names(struct pl_remote *remote); // nobody uses it any more
+
+// ---- remote_settle.c ----------------------------------------------------------------------------
+
+#define PL_REMOTE_ASK_MS 5000 // after this the service is asked once more of what was kept
+
+// The members `settle_afar`, `settled_afar` and `save_name` of an engine.
+void pl_remote_settle(struct pl_engine *engine, struct pl_settlement *settlement);
+bool pl_remote_settled(struct pl_engine *engine, struct pl_settlement *settlement);
+enum peal_err pl_remote_save_name(struct pl_engine *engine, const char *text);
+
+static inline void pl_settled_init(struct pl_settled *settled)
+{
+    settled->first = NULL;
+    settled->end = &settled->first;
+}
+
+// Sorts what others have said since; then the next to be sent, which counts as sent. NULL: none.
+// With the lock.
+struct pl_settlement *pl_remote_next_settlement(struct pl_remote *remote);
+
+// A name of which the service is to be asked now, and the request for it: *given*. NULL: none. With
+// the lock.
+struct pl_remote_name *pl_remote_next_question(struct pl_remote *remote, struct pl_pack *out);
+
+// Takes SETTLED; and the answer to a question: false, it is none. No lock.
+void pl_remote_take_settled(struct pl_remote *remote, uint64_t subscription, uint64_t request);
+bool pl_remote_take_known(struct pl_remote *remote, const struct pl_protocol_head *head,
+                          const char *bytes, size_t size);
+
+// The connection has gone, and the bus knows: what was done over it is kept. No lock.
+void pl_remote_break_settlements(struct pl_remote *remote);
+
+// The bus stops: waits until all that was said is saved, but not for long. No lock.
+void pl_remote_await_settled(struct pl_remote *remote);
+
+void pl_remote_forget_settled(struct pl_remote *remote, struct pl_remote_name *name); // of a name
+void pl_remote_drop_settled(struct pl_remote *remote); // nobody uses it any more
 
 // ---- remote_spool.c -----------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ static bool only_looks(unsigned kind)
     case PL_PROTOCOL_CALL + PL_CALL_DEAD_LIST:
     case PL_PROTOCOL_CALL + PL_CALL_DEAD_COUNT:
     case PL_PROTOCOL_CALL + PL_CALL_SCHEDULE_LIST:
+    case PL_PROTOCOL_CALL + PL_CALL_SAVE: // twice is once
         return true;
     default:
         return false;

@@ -166,6 +166,41 @@ static bool put_names(struct pl_remote *remote)
     return fine;
 }
 
+static bool put_settlement(struct pl_remote *remote, const struct pl_settlement *settlement)
+{
+    struct pl_pack pack;
+    pl_pack_begin(&pack, remote->seams);
+    pl_pack_number(&pack, settlement->subscription);
+    pl_pack_number(&pack, settlement->number);
+    pl_pack_number(&pack, settlement->verdict);
+    pl_pack_text(&pack, settlement->code);
+    pl_pack_text(&pack, settlement->text);
+    return pl_link_put(remote, PL_PROTOCOL_SETTLE, settlement->request, &pack);
+}
+
+// What became of deliveries.
+static bool put_settlements(struct pl_remote *remote)
+{
+    const struct pl_settlement *settlement;
+    bool fine = true;
+    while (fine && (settlement = pl_remote_next_settlement(remote))) {
+        fine = put_settlement(remote, settlement);
+    }
+    return fine;
+}
+
+// Of what was settled over a connection that broke: does the service know?
+static bool put_questions(struct pl_remote *remote)
+{
+    struct pl_remote_name *name;
+    struct pl_pack pack;
+    bool fine = true;
+    while (fine && (name = pl_remote_next_question(remote, &pack))) {
+        fine = pl_link_put(remote, PL_PROTOCOL_CALL + PL_CALL_SAVE, name->asked, &pack);
+    }
+    return fine;
+}
+
 // Takes what others have left, as much as is to wait here. With the lock. False: no memory.
 static bool fill_out_locked(struct pl_remote *remote)
 {
@@ -176,7 +211,8 @@ static bool fill_out_locked(struct pl_remote *remote)
     } else if (remote->following && remote->wanted_sent != remote->wanted) {
         fine = put_wants(remote);
     }
-    fine = fine && put_names(remote);
+    // What was settled goes before the calls of who has settled it: he may ask for it to be saved.
+    fine = fine && put_names(remote) && put_settlements(remote) && put_questions(remote);
     while (fine && remote->out_end - remote->out_begin < PL_REMOTE_OUT) {
         struct pl_remote_call *call = next_call(remote);
         struct pl_remote_block *block = call ? NULL : pl_remote_next_block(remote);
@@ -192,37 +228,13 @@ static bool fill_out_locked(struct pl_remote *remote)
     return fine;
 }
 
-static bool put_settlement(struct pl_remote *remote, const struct pl_settlement *settlement)
-{
-    struct pl_pack pack;
-    pl_pack_begin(&pack, remote->seams);
-    pl_pack_number(&pack, settlement->subscription);
-    pl_pack_number(&pack, settlement->number);
-    pl_pack_number(&pack, settlement->verdict);
-    pl_pack_text(&pack, settlement->code);
-    pl_pack_text(&pack, settlement->text);
-    return pl_link_put(remote, PL_PROTOCOL_SETTLE, 0, &pack);
-}
-
-// What became of deliveries. Those of a connection that broke mean nothing to the next one.
-static bool put_settlements(struct pl_remote *remote)
-{
-    struct pl_settlement *chain = pl_remote_settlements(remote);
-    bool fine = true;
-    for (struct pl_settlement *at = chain; at && fine; at = at->next) {
-        fine = put_settlement(remote, at);
-    }
-    pl_remote_free_settlements(remote, chain);
-    return fine;
-}
-
 static bool fill_out(struct pl_remote *remote)
 {
     atomic_store(&remote->asleep, true); // as in pl_remote_wake
     pl_mutex_lock(&remote->lock, remote->seams);
     bool fine = fill_out_locked(remote);
     pl_mutex_unlock(&remote->lock, remote->seams);
-    return fine && put_settlements(remote);
+    return fine;
 }
 
 // 0, or minus an errno.
@@ -338,7 +350,8 @@ static int take_answer(struct pl_remote *remote, const struct pl_protocol_head *
                       sentence ? sentence : peal_err_text((enum peal_err)head->code));
         return 0;
     }
-    if (!pl_remote_block_answered(remote, head, message->bytes, message->size)) {
+    if (!pl_remote_block_answered(remote, head, message->bytes, message->size) &&
+        !pl_remote_take_known(remote, head, message->bytes, message->size)) {
         pl_remote_call_answered(remote, head, message->bytes, message->size);
     }
     return 0;
@@ -385,6 +398,18 @@ static int take_gone(struct pl_remote *remote, const struct pl_ws_message *messa
     return 0;
 }
 
+static int take_settled(struct pl_remote *remote, const struct pl_ws_message *message)
+{
+    struct pl_unpack unpack = { message->bytes + PL_PROTOCOL_HEAD, message->size - PL_PROTOCOL_HEAD,
+                                false };
+    uint64_t subscription = pl_unpack_number(&unpack), request = pl_unpack_number(&unpack);
+    if (unpack.bad) {
+        return -EPROTO;
+    }
+    pl_remote_take_settled(remote, subscription, request);
+    return 0;
+}
+
 static int take_message(struct pl_remote *remote, const struct pl_ws_message *message)
 {
     struct pl_protocol_head head;
@@ -410,6 +435,8 @@ static int take_message(struct pl_remote *remote, const struct pl_ws_message *me
         return take_delivery(remote, message);
     case PL_PROTOCOL_GONE:
         return take_gone(remote, message);
+    case PL_PROTOCOL_SETTLED:
+        return take_settled(remote, message);
     case PL_PROTOCOL_SAY:
         take_say(remote, message);
         return 0;
@@ -539,7 +566,7 @@ static void void_deliveries(struct pl_remote *remote)
         remote->void_deliveries(remote->arrive_context, id);
         after = id;
     }
-    pl_remote_free_settlements(remote, pl_remote_settlements(remote));
+    pl_remote_break_settlements(remote);
 }
 
 // The last words, when the bus stops: as long as they are taken.
@@ -655,6 +682,7 @@ void pl_remote_end(struct pl_remote *remote)
     if (!remote->thread) {
         return;
     }
+    pl_remote_await_settled(remote);
     pl_mutex_lock(&remote->lock, remote->seams);
     atomic_store_explicit(&remote->stopping, true, memory_order_release);
     pl_mutex_unlock(&remote->lock, remote->seams);

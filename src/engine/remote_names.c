@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
 // Durable names that a service keeps: taking them, taking them again over a new connection, and
-// saying what became of deliveries.
-//
-// What became of one is said by who runs the handler, with a lock of the bus: it is pushed to a
-// stack, and the link turns the stack round.
+// giving them back.
 #include "engine/remote.h"
 
 #include "base/error.h"
+
+#include <string.h>
 
 static void pack_subscribe(struct pl_pack *pack, const struct pl_afar *afar)
 {
@@ -37,7 +36,9 @@ static void pack_subscribe(struct pl_pack *pack, const struct pl_afar *afar)
 
 static void drop(struct pl_remote *remote, struct pl_remote_name *name)
 {
+    pl_remote_forget_settled(remote, name);
     pl_pack_finish(&name->pack);
+    pl_release(remote->seams, name->text);
     pl_release(remote->seams, name);
 }
 
@@ -49,6 +50,13 @@ enum peal_err pl_remote_take_name(struct pl_engine *engine, const struct pl_afar
         return pl_fail(PEAL_ENOMEM, "no memory to subscribe to %s", afar->pattern);
     }
     name->id = afar->id;
+    name->text = pl_copy_bytes(remote->seams, afar->name, strlen(afar->name));
+    if (!name->text) {
+        pl_release(remote->seams, name);
+        return pl_fail(PEAL_ENOMEM, "no memory to subscribe to %s", afar->pattern);
+    }
+    pl_settled_init(&name->sent);
+    pl_settled_init(&name->kept);
     pl_pack_begin(&name->pack, remote->seams);
     pack_subscribe(&name->pack, afar);
     pl_mutex_lock(&remote->lock, remote->seams);
@@ -83,59 +91,28 @@ void pl_remote_give_name(struct pl_engine *engine, uint64_t subscription)
         found = name->id == subscription ? name : found;
     }
     if (found) {
-        pl_list_remove(&found->link);
+        found->ready = false; // nor is it taken again
     }
     bool connected = remote->connected;
     pl_mutex_unlock(&remote->lock, remote->seams);
     if (!found) {
         return;
     }
-    drop(remote, found);
     if (connected) {
         char *answer = NULL;
         size_t size = 0;
         struct pl_pack pack;
         pl_pack_begin(&pack, remote->seams);
         pl_pack_number(&pack, subscription);
-        // A connection that breaks gives it back as well.
+        // A connection that breaks gives it back as well. What was settled goes before.
         (void)pl_remote_call(remote, PL_PROTOCOL_UNSUBSCRIBE, &pack, &answer, &size);
         pl_pack_finish(&pack);
         pl_release(remote->seams, answer);
     }
-}
-
-void pl_remote_settle(struct pl_engine *engine, struct pl_settlement *settlement)
-{
-    struct pl_remote *remote = pl_local_of(engine)->remote;
-    struct pl_settlement *first = atomic_load_explicit(&remote->settlements, memory_order_relaxed);
-    // Before it can be taken, so that it never falls below 0. Relaxed: who waits for 0 looks again.
-    atomic_fetch_add_explicit(&remote->settling, 1, memory_order_relaxed);
-    do {
-        settlement->next = first;
-    } while (!atomic_compare_exchange_weak(&remote->settlements, &first, settlement));
-    pl_remote_wake(remote);
-}
-
-struct pl_settlement *pl_remote_settlements(struct pl_remote *remote)
-{
-    struct pl_settlement *newest = atomic_exchange(&remote->settlements, NULL), *oldest = NULL;
-    while (newest) {
-        struct pl_settlement *next = newest->next;
-        newest->next = oldest;
-        oldest = newest;
-        newest = next;
-    }
-    return oldest;
-}
-
-void pl_remote_free_settlements(struct pl_remote *remote, struct pl_settlement *chain)
-{
-    while (chain) {
-        struct pl_settlement *next = chain->next;
-        pl_release(remote->seams, chain);
-        atomic_fetch_sub_explicit(&remote->settling, 1, memory_order_relaxed);
-        chain = next;
-    }
+    pl_mutex_lock(&remote->lock, remote->seams);
+    pl_list_remove(&found->link);
+    pl_mutex_unlock(&remote->lock, remote->seams);
+    drop(remote, found);
 }
 
 void pl_remote_drop_names(struct pl_remote *remote)
@@ -144,5 +121,5 @@ void pl_remote_drop_names(struct pl_remote *remote)
     while ((link = pl_list_pop_head(&remote->names))) {
         drop(remote, pl_container_of(link, struct pl_remote_name, link));
     }
-    pl_remote_free_settlements(remote, pl_remote_settlements(remote));
+    pl_remote_drop_settled(remote);
 }

@@ -410,38 +410,87 @@ static enum peal_verdict hear(const peal_event *event, void *context)
 
 // ---- a durable name -----------------------------------------------------------------------------
 
-// What the service says to be done, is. It is asked of one in eight: each costs a way there and
-// back.
-static void find_out(struct actor *actor, const uint64_t *positions, size_t count)
+static bool open_named(struct world *world)
 {
-    for (size_t i = 0; i < count; i += 8) {
-        struct peal_standing found = { .state = PEAL_STANDS_AHEAD };
-        enum peal_err err = peal_name_look(&found, actor->world->bus, "handler", positions[i]);
-        if (!err && found.state == PEAL_STANDS_DONE) {
-            actor->reader.settled[positions[i]] = 1;
-            actor->reader.sure++;
-        }
+    const struct peal_subscribe_options options = {
+        .name = "handler",
+        .mode = PEAL_PULL,
+        .from = PEAL_FROM_BEGINNING,
+        .retry = { .max_attempts = 1000, .initial_ms = 20, .max_ms = 20 },
+    };
+    bool good = !peal_bus_open(&world->named, world->url, NULL) &&
+                !peal_subscribe(&world->durable, world->named, "load.*", &options, NULL, NULL);
+    if (!good) { // the service has died meanwhile
+        peal_bus_close(world->named);
+        world->named = NULL;
+    }
+    return good;
+}
+
+// Another process might have it now: what this one has settled and not saved may come again, what
+// was saved may not.
+static void change_hands(struct actor *actor)
+{
+    struct reader *reader = &actor->reader;
+    peal_bus_close(actor->world->named);
+    actor->world->named = NULL;
+    for (size_t i = 0; i < reader->held_count; i++) {
+        reader->settled[reader->held[i]] = 0;
+    }
+    reader->held_count = 0;
+    reader->changes++;
+}
+
+// What was settled so far is so for ever.
+static void save_named(struct actor *actor)
+{
+    struct reader *reader = &actor->reader;
+    enum peal_err err = peal_name_save(actor->world->named, "handler");
+    if (err && err != PEAL_EIO && err != PEAL_ETIMEDOUT) {
+        say_wrong(actor->world, "it cannot be saved: %s", peal_error_sentence());
+    } else if (!err) {
+        reader->sure += reader->held_count;
+        reader->held_count = 0;
     }
 }
 
+// What was settled does not come again, as long as the bus lives; saved or not.
 static void handle_some(struct actor *actor, peal_delivery **deliveries, size_t count)
 {
-    uint64_t positions[PULL], fresh = 0;
+    struct reader *reader = &actor->reader;
+    uint64_t fresh = 0;
     for (size_t i = 0; i < count; i++) {
         const peal_event *event = peal_delivery_event(deliveries[i]);
-        uint64_t position = positions[i] = peal_event_position(event);
-        bool seen = position >= EVENTS_MAX || actor->reader.seen[position];
-        if (note(actor, position, key_of(event), true) && actor->reader.settled[position]) {
-            say_wrong(actor->world, "%" PRIu64 " is done, and comes to the library again",
+        uint64_t position = peal_event_position(event);
+        bool seen = position >= EVENTS_MAX || reader->seen[position];
+        bool good = note(actor, position, key_of(event), true);
+        if (good && reader->settled[position]) {
+            say_wrong(actor->world, "%" PRIu64 " was settled, and comes to the library again",
                       position);
         }
         fresh += !seen;
-        actor->reader.again += seen;
-        (void)peal_delivery_settle(deliveries[i], PEAL_DONE); // it may be too late: then it comes
+        reader->again += seen;
+        if (!peal_delivery_settle(deliveries[i], PEAL_DONE) && good) {
+            reader->settled[position] = 1;
+            reader->held[reader->held_count++] = position;
+        }
     }
     count_read(actor, fresh);
-    find_out(actor, positions, count);
+    if (reader->held_count > HELD_MAX - PULL || fresh % 3 == 0) {
+        save_named(actor);
+    }
     get_on(actor, 0, 0);
+}
+
+// Every third life it is another bus that has the name.
+static bool may_change(struct actor *actor)
+{
+    struct world *world = actor->world;
+    (void)pthread_mutex_lock(&world->lock);
+    bool changes = world->lives % 3 == 0 && world->lives != actor->life;
+    actor->life = changes ? world->lives : actor->life;
+    (void)pthread_mutex_unlock(&world->lock);
+    return changes;
 }
 
 static void *read_by_name(void *context)
@@ -452,7 +501,13 @@ static void *read_by_name(void *context)
     while (goes) {
         peal_delivery *deliveries[PULL];
         size_t count = 0;
-        enum peal_err err = peal_subscription_pull(deliveries, &count, world->durable, PULL, 100);
+        if (may_change(actor)) {
+            change_hands(actor);
+        }
+        enum peal_err err = PEAL_ETIMEDOUT;
+        if (world->named || open_named(world)) {
+            err = peal_subscription_pull(deliveries, &count, world->durable, PULL, 100);
+        }
         if (!err) {
             handle_some(actor, deliveries, count);
         }
@@ -460,6 +515,8 @@ static void *read_by_name(void *context)
         goes = !world->ending && !*world->wrong && (!err || err == PEAL_ETIMEDOUT);
         (void)pthread_mutex_unlock(&world->lock);
     }
+    save_named(actor);
+    peal_bus_close(world->named);
     return NULL;
 }
 

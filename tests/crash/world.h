@@ -33,6 +33,7 @@ enum {
     AHEAD = 3000,         // events that the slowest reader may be behind
     BATCH = 16,
     PATIENCE_MS = 30000,
+    HELD_MAX = 256,
     LIFE_S = 60, // a life in which somebody does not get on is too long then
 };
 
@@ -52,10 +53,13 @@ struct publisher {
 };
 
 struct reader {
-    uint64_t last;          // position
-    uint64_t *seen;         // by position: what was there, as event_key
-    unsigned char *settled; // and answered
-    uint64_t again, sure;   // had come before; are known to be done
+    uint64_t last;           // position
+    uint64_t *seen;          // by position: what was there, as event_key
+    unsigned char *settled;  // and answered
+    uint64_t again, sure;    // had come before; were settled and saved
+    uint64_t held[HELD_MAX]; // settled, and not saved
+    size_t held_count;
+    unsigned changes; // of who has the durable name
 };
 
 struct world;
@@ -77,7 +81,8 @@ struct world {
     int ports; // a pipe with a name: what the service says when it listens
     unsigned short port;
     pid_t pid;
-    peal_bus *bus; // the library's, through `http:`
+    peal_bus *bus;   // the library's, through `http:`
+    peal_bus *named; // another, for a durable name; NULL: not now
     peal_subscription *durable;
 
     pthread_mutex_t lock; // what stands below

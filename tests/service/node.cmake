@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 #
 # What nobody here wrote, to check the service with: npm packages, brought into the build folder when
-# the lock has changed. One build is enough: no sanitizer changes what is sent.
+# the lock has changed. Builds that look for other things do without.
 #
 # PEAL_HAS_NODE, PEAL_NODE, PEAL_NODE_FOLDER, and the target peal_node_packages to depend on.
 set(PEAL_HAS_NODE OFF)
 find_program(PEAL_NODE node)
 find_program(PEAL_NPM npm)
-if(PEAL_SANITIZE OR PEAL_COVERAGE)
+if(PEAL_THREADED_ONLY OR PEAL_COVERAGE)
     return()
 endif()
 if(NOT PEAL_NODE OR NOT PEAL_NPM)

@@ -19,28 +19,8 @@
 #include <time.h>
 
 #include "bus/internal.h"
+#include "support/pair.h"
 #include "support/stage.h"
-#include "support/stand.h"
-
-struct pair {
-    peal_bus *served, *client;
-    struct stand stand;
-};
-
-static void pair_open(struct pair *pair)
-{
-    memset(pair, 0, sizeof *pair);
-    assert_int_equal(peal_bus_open(&pair->served, "mem:", NULL), PEAL_OK);
-    stand_open(&pair->stand, pair->served, 0);
-    assert_int_equal(peal_bus_open(&pair->client, pair->stand.url, NULL), PEAL_OK);
-}
-
-static void pair_close(struct pair *pair)
-{
-    peal_bus_close(pair->client);
-    stand_close(&pair->stand);
-    peal_bus_close(pair->served);
-}
 
 // What one subscription was given: numbers that follow each other, if none is lost or twice.
 struct ear {

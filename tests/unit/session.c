@@ -10,6 +10,7 @@
 
 #include <cmocka.h>
 #include <peal/peal.h>
+#include <peal/testing.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -295,6 +296,32 @@ static void what_is_new_at_the_end_is_sent_by_the_connections_thread(void **stat
     desk_close(&desk);
 }
 
+static void what_could_not_be_read_is_sent_though_nothing_more_is_published(void **state)
+{
+    struct desk desk;
+    (void)state;
+    peal_world *world = NULL;
+    assert_int_equal(peal_world_open(&world, 1), PEAL_OK);
+    desk_open(&desk, &(struct peal_bus_options){ .world = world, .workers = PEAL_NO_WORKERS },
+              true);
+    follow(&desk);
+    publish(&desk, "a", 10, PEAL_DURABILITY_MEMORY);
+    peal_world_fail_allocation(world, 1, true);
+    run_jobs(&desk.soon);
+    run_jobs(&desk.work);
+    assert_int_equal(desk.events, 0);
+
+    peal_world_fail_allocation(world, 0, false);
+    assert_int_equal(desk.soon.count + desk.work.count, 0);
+    service_session_tick(desk.session);
+    run_jobs(&desk.soon);
+    assert_int_equal(desk.events, 1);
+    service_session_tick(desk.session);
+    assert_int_equal(desk.soon.count + desk.work.count, 0); // it is over
+    desk_close(&desk);
+    peal_world_close(world);
+}
+
 static void without_a_thread_of_its_own_a_job_sends_what_is_new(void **state)
 {
     struct desk desk;
@@ -419,6 +446,7 @@ int main(void)
         cmocka_unit_test(what_was_said_first_is_published_first),
         cmocka_unit_test(a_publisher_that_outruns_its_readers_is_slowed_and_not_refused),
         cmocka_unit_test(what_is_new_at_the_end_is_sent_by_the_connections_thread),
+        cmocka_unit_test(what_could_not_be_read_is_sent_though_nothing_more_is_published),
         cmocka_unit_test(without_a_thread_of_its_own_a_job_sends_what_is_new),
         cmocka_unit_test(a_connection_that_is_full_is_sent_nothing_until_it_is_not),
         cmocka_unit_test(a_connection_that_is_emptied_while_it_is_sent_to_is_not_taken_for_full),
