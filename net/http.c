@@ -11,6 +11,8 @@
 #include "net/http_inside.h"
 #include "net/text.h"
 
+#include "base/socket.h"
+
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -483,9 +485,9 @@ static bool is_one_too_many(const struct net_http *http, const struct net_connec
 
 void net_http_welcome(struct net_http *http, int socket, struct ssl_ctx_st *tls_context)
 {
-    int one = 1, unsent = UNSENT_MAX;
+    int unsent = UNSENT_MAX;
     struct net_stream *stream = NULL;
-    (void)setsockopt(socket, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    pl_socket_prepare(socket);
     (void)setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &unsent, sizeof unsent);
     SSL *tls = tls_context ? SSL_new(tls_context) : NULL;
     if (tls) {

@@ -4,8 +4,9 @@
 // in the order in which they came. So what a client publishes keeps its order, and what it asks
 // after having published sees it.
 //
-// Who publishes, and waits for nobody, need not wait for a job either: if none is at the queue,
-// receive does it.
+// Who publishes a few events, and waits for nobody, need not wait for a job either: if none is at
+// the queue, receive does it. Many are left to a job, so that they are published on one CPU while
+// the next are received on another.
 //
 // Two locks: `lock` for what is known, `sending` around what is told to the connection, so that
 // nothing is told to one that has gone. Neither is held while the bus is called.

@@ -18,6 +18,12 @@
 // counts first and then looks who is idle. Both steps are sequentially consistent, so one of the
 // two sees the other.
 //
+// Who publishes many in a row, in the pool, holds the bell: it is counted, and behind all of them
+// the publisher reads for those who are idle. Else the loop would send the first few while the
+// others are published, and again, in many small messages; and where CPUs are few the publisher
+// would outrun it, until what is to be followed is on the disk only. Who finds the bell held leaves
+// the waking to its holder, who looks after it was let go, whoever else may hold it.
+//
 // Nothing is sent before it would survive the service: who follows must not have seen an event that
 // the log then does not have.
 #include "service/session_inside.h"
@@ -32,6 +38,7 @@
 #define CHUNK_FIRST 4096 // of most chunks this is enough; else they have room for all
 #define CHUNKS      64
 #define SOON_CHUNKS 4
+#define HERE_MAX    64 // followers for whom one publisher reads
 
 struct chunk {
     uint64_t first, next; // positions
@@ -44,6 +51,7 @@ struct service_tail {
     peal_subscription *bell;
     _Atomic uint64_t rung;
     atomic_uint idle;            // sessions that want to be woken
+    atomic_uint held;            // publishers that will wake them themselves
     _Atomic uint64_t deliveries; // the number of the last one given to a client
 
     pthread_mutex_t lock; // guards `followers`, and that nobody leaves while they are woken
@@ -79,11 +87,31 @@ static void begin_pump(struct service_session *session)
     }
 }
 
+// Who holds the bell looks for who is idle when it lets go: a session that has something to read is
+// left to it. False: nobody does. With session->lock.
+static bool leave_to_holder(struct service_session *session)
+{
+    struct service_tail *feed = session->config.feed;
+    enum session_pump before = session->pump;
+    if (session->closed || atomic_load_explicit(&feed->held, memory_order_seq_cst) == 0) {
+        return false;
+    }
+    session->pump = PUMP_IDLE;
+    atomic_fetch_add_explicit(&feed->idle, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&feed->held, memory_order_seq_cst) > 0) {
+        return true;
+    }
+    session->pump = before;
+    atomic_fetch_sub_explicit(&feed->idle, 1, memory_order_seq_cst);
+    return false;
+}
+
 void session_nudge(struct service_session *session)
 {
     bool can = session->credit > 0 && session->waiting <= session->config.waiting_max;
-    if (!session->closed && ((session->pump == PUMP_STALLED && can) ||
-                             (session->pump == PUMP_IDLE && session->owed > session->cursor))) {
+    bool goes_on = session->pump == PUMP_STALLED && can && !leave_to_holder(session);
+    if (!session->closed &&
+        (goes_on || (session->pump == PUMP_IDLE && session->owed > session->cursor))) {
         begin_pump(session);
     }
 }
@@ -97,13 +125,10 @@ void service_session_tick(struct service_session *session)
     pthread_mutex_unlock(&session->lock);
 }
 
-static enum peal_verdict ring(const peal_event *event, void *context)
+static void wake_idle(struct service_tail *feed)
 {
-    struct service_tail *feed = context;
-    (void)event;
-    atomic_fetch_add_explicit(&feed->rung, 1, memory_order_seq_cst);
     if (atomic_load_explicit(&feed->idle, memory_order_seq_cst) == 0) {
-        return PEAL_DONE;
+        return;
     }
     pthread_mutex_lock(&feed->lock);
     struct service_session *session;
@@ -115,7 +140,22 @@ static enum peal_verdict ring(const peal_event *event, void *context)
         pthread_mutex_unlock(&session->lock);
     }
     pthread_mutex_unlock(&feed->lock);
+}
+
+static enum peal_verdict ring(const peal_event *event, void *context)
+{
+    struct service_tail *feed = context;
+    (void)event;
+    atomic_fetch_add_explicit(&feed->rung, 1, memory_order_seq_cst);
+    if (atomic_load_explicit(&feed->held, memory_order_seq_cst) == 0) {
+        wake_idle(feed);
+    }
     return PEAL_DONE;
+}
+
+void session_hold_bell(struct service_tail *feed)
+{
+    atomic_fetch_add_explicit(&feed->held, 1, memory_order_seq_cst);
 }
 
 enum peal_err service_tail_open(struct service_tail **out, peal_bus *bus)
@@ -404,7 +444,8 @@ static void keep_chunk(struct service_tail *feed, const struct chunk *given)
 struct look {
     uint64_t rung; // how often the bell had before
     bool soon;     // it must not wait for who reads a disk
-    bool later;    // it would have to
+    bool leaves;   // what nobody has read yet is left to who holds the bell
+    bool later;    // it would have to; or it is left
     bool at_end;   // there was nothing more
     uint64_t gone; // positions below it were forgotten, or cannot be read; 0: none
 };
@@ -445,6 +486,7 @@ static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
         pthread_mutex_lock(&feed->encoding);
     }
     const struct chunk *chunk = find_chunk(feed, *cursor, &end);
+    bool newest = feed->count == 0 || chunk_at(feed, 0)->next <= *cursor;
     if (chunk) {
         message = chunk->message;
         service_bytes_ref(message);
@@ -453,6 +495,8 @@ static enum peal_err shared_chunk(struct service_bytes **out, uint64_t *cursor,
         look->at_end = next == feed->ended_at && look->rung == feed->ended_rung;
     } else if (*cursor == feed->ended_at && look->rung == feed->ended_rung) {
         look->at_end = true;
+    } else if (look->leaves && newest) {
+        look->later = true;
     } else {
         err = new_chunk(&message, &next, end, feed, look);
     }
@@ -509,6 +553,7 @@ static bool rest(struct service_session *session, uint64_t rung, bool failed)
 }
 
 enum step { STEP_OVER = 0, STEP_MORE, STEP_LATER };
+enum where { WHERE_LOOP, WHERE_POOL, WHERE_PUBLISHER };
 
 // False: it is closed, or stalled.
 static bool can_go_on(struct service_session *session, uint64_t *out_owed)
@@ -525,7 +570,7 @@ static bool can_go_on(struct service_session *session, uint64_t *out_owed)
 }
 
 // One look at the log. It is sent before anybody else may look for this session.
-static enum step pump_once(struct service_session *session, bool soon)
+static enum step pump_once(struct service_session *session, enum where where)
 {
     struct service_tail *feed = session->config.feed;
     uint64_t owed, cursor = session->cursor;
@@ -534,7 +579,9 @@ static enum step pump_once(struct service_session *session, bool soon)
     }
     struct service_bytes *message = NULL;
     struct look look = { .rung = atomic_load_explicit(&feed->rung, memory_order_seq_cst),
-                         .soon = soon };
+                         .soon = where == WHERE_LOOP };
+    look.leaves =
+        where == WHERE_POOL && atomic_load_explicit(&feed->held, memory_order_seq_cst) > 0;
     enum peal_err err = shared_chunk(&message, &cursor, feed, &look);
     if (look.later) {
         return STEP_LATER;
@@ -568,22 +615,68 @@ static enum step pump_once(struct service_session *session, bool soon)
 static void pump(void *job)
 {
     struct service_session *session = job;
-    while (pump_once(session, false) == STEP_MORE) {
+    enum step step = STEP_MORE;
+    while (step != STEP_OVER) {
+        step = pump_once(session, WHERE_POOL);
+        if (step == STEP_LATER) {
+            pthread_mutex_lock(&session->lock);
+            step = leave_to_holder(session) ? STEP_OVER : STEP_MORE;
+            pthread_mutex_unlock(&session->lock);
+        }
     }
     session_unref(session);
 }
 
-static void pump_soon(void *job)
+// Some chunks; the rest in the pool.
+static void pump_some(struct service_session *session, enum where where)
 {
-    struct service_session *session = job;
     enum step step = STEP_MORE;
     for (int i = 0; i < SOON_CHUNKS && step == STEP_MORE; i++) {
-        step = pump_once(session, true);
+        step = pump_once(session, where);
     }
     if (step == STEP_OVER) {
         session_unref(session);
     } else {
         session->config.work(session->config.context, pump, session);
+    }
+}
+
+static void pump_soon(void *job)
+{
+    pump_some(job, WHERE_LOOP);
+}
+
+// Takes those who are idle, to be pumped here; who is one too many is woken as by the bell.
+static size_t take_idle(struct service_tail *feed, struct service_session *taken[HERE_MAX])
+{
+    size_t count = 0;
+    struct service_session *session;
+    pthread_mutex_lock(&feed->lock);
+    PL_LIST_EACH (session, &feed->followers, follow_link) {
+        pthread_mutex_lock(&session->lock);
+        bool idle = session->pump == PUMP_IDLE && !session->closed;
+        if (idle && count == HERE_MAX) {
+            begin_pump(session);
+        } else if (idle) {
+            atomic_fetch_sub_explicit(&feed->idle, 1, memory_order_seq_cst);
+            session->pump = PUMP_RUNS;
+            session_ref(session);
+            taken[count++] = session;
+        }
+        pthread_mutex_unlock(&session->lock);
+    }
+    pthread_mutex_unlock(&feed->lock);
+    return count;
+}
+
+void session_release_bell(struct service_tail *feed)
+{
+    struct service_session *taken[HERE_MAX];
+    atomic_fetch_sub_explicit(&feed->held, 1, memory_order_seq_cst);
+    bool any = atomic_load_explicit(&feed->idle, memory_order_seq_cst) > 0;
+    size_t count = any ? take_idle(feed, taken) : 0;
+    for (size_t i = 0; i < count; i++) {
+        pump_some(taken[i], WHERE_PUBLISHER);
     }
 }
 

@@ -88,6 +88,12 @@ void session_credit(struct service_session *session, int64_t more);
 // It may be able to go on. With session->lock.
 void session_nudge(struct service_session *session);
 
+// Until it is released, who follows is not woken by what is published. Then those who have nothing
+// else to read are sent it, by the thread that releases it: one of the pool. Held for a moment
+// only, while nothing is waited for.
+void session_hold_bell(struct service_tail *feed);
+void session_release_bell(struct service_tail *feed);
+
 // Frames of events from a position on, up to so many bytes, or one that is larger: a message of
 // that kind. `query` says which; its from_position is set here. *out_next: where to go on.
 // *out NULL: there was none.

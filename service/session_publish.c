@@ -15,6 +15,7 @@
 #include <time.h>
 
 #define PAIRS    1024 // of a block
+#define SLICE    128  // what the bus needs for so many events stays in a CPU's own cache
 #define PAUSE_NS 2000000
 
 struct pairs {
@@ -30,6 +31,7 @@ struct order {
     struct peal_receipt *receipts;
     struct pl_outcome *outcomes;
     struct pairs *pairs;
+    bool holds;        // the bell of those who follow
     const char *wrong; // of the first that failed: its sentence
     char sentence[512];
 };
@@ -63,6 +65,13 @@ static void note_receipt(struct order *order, size_t index, const struct peal_re
                                                   .duplicate = receipt->duplicate };
 }
 
+// How many go to the bus at a time.
+static size_t slice_of(const struct pl_publish_head *head)
+{
+    bool whole = (head->flags & PL_PUBLISH_TOGETHER) || head->count < SLICE;
+    return whole ? head->count : SLICE;
+}
+
 // ---- reading ------------------------------------------------------------------------------------
 
 static bool provide_pairs(struct order *order)
@@ -85,7 +94,7 @@ static enum peal_err read_all(struct order *order, const char *bytes, size_t siz
     struct pl_unpack unpack = { bytes + PL_PUBLISH_HEAD, size - PL_PUBLISH_HEAD, false };
     unsigned count = order->head.count;
     order->messages = malloc(count * sizeof *order->messages);
-    order->receipts = malloc(count * sizeof *order->receipts);
+    order->receipts = malloc(slice_of(&order->head) * sizeof *order->receipts);
     order->outcomes = calloc(count, sizeof *order->outcomes);
     if (!order->messages || !order->receipts || !order->outcomes) {
         return PEAL_ENOMEM;
@@ -251,12 +260,23 @@ static bool is_closed(struct service_session *session)
     return closed;
 }
 
+static void release_bell(struct order *order)
+{
+    if (order->holds) {
+        order->holds = false;
+        session_release_bell(order->session->config.feed);
+    }
+}
+
 // A publisher that outruns those who read is slowed, not refused.
 static enum peal_err publish_patiently(struct order *order, const struct peal_message *messages,
                                        size_t count)
 {
     enum peal_err err = publish_now(order, messages, count);
     int64_t until = err == PEAL_EAGAIN ? now_ms() + (int64_t)order->session->config.publish_ms : 0;
+    if (err == PEAL_EAGAIN) {
+        release_bell(order); // who reads makes room
+    }
     while (err == PEAL_EAGAIN && now_ms() < until && !is_closed(order->session)) {
         const struct timespec pause = { .tv_nsec = PAUSE_NS };
         (void)nanosleep(&pause, NULL);
@@ -265,14 +285,21 @@ static enum peal_err publish_patiently(struct order *order, const struct peal_me
     return err;
 }
 
+static void publish_one(struct order *order, size_t index)
+{
+    enum peal_err err = publish_patiently(order, &order->messages[index], 1);
+    if (err) {
+        note(order, index, err, peal_error_sentence());
+    } else {
+        note_receipt(order, index, order->receipts);
+    }
+}
+
 static void publish_each(struct order *order, const bool *pending)
 {
     for (unsigned i = 0; i < order->head.count; i++) {
-        enum peal_err err = pending[i] ? publish_patiently(order, &order->messages[i], 1) : PEAL_OK;
-        if (err) {
-            note(order, i, err, peal_error_sentence());
-        } else if (pending[i]) {
-            note_receipt(order, i, order->receipts);
+        if (pending[i]) {
+            publish_one(order, i);
         }
     }
 }
@@ -294,31 +321,45 @@ static bool has_time(const struct order *order)
     return false;
 }
 
-// All that are pending in one batch. False: each is to be tried by itself.
-static bool publish_together(struct order *order, const bool *pending, size_t left)
+// Those from an index on in one batch, which none of the bus's other limits has kept out.
+static enum peal_err publish_some(struct order *order, size_t from, size_t count)
 {
-    size_t count = 0;
-    for (unsigned i = 0; i < order->head.count; i++) {
-        if (pending[i] && left < order->head.count) {
-            order->messages[count] = order->messages[i]; // those that are not are done with
-        }
-        count += pending[i];
+    enum peal_err err = publish_patiently(order, order->messages + from, count);
+    for (size_t i = 0; i < count && !err; i++) {
+        note_receipt(order, from + i, &order->receipts[i]);
     }
-    enum peal_err err = publish_patiently(order, order->messages, count);
-    if (err && !concerns_all(err) && !(order->head.flags & PL_PUBLISH_TOGETHER) &&
-        left == order->head.count && left > 1) {
-        return false;
-    }
-    const char *sentence = peal_error_sentence();
-    count = 0;
-    for (unsigned i = 0; i < order->head.count; i++) {
-        if (pending[i] && err) {
+    return err;
+}
+
+// All of them: in one batch if they are to be together, else a slice at a time. What the others
+// would fail of, too, is not tried again.
+static void publish_slices(struct order *order)
+{
+    bool together = (order->head.flags & PL_PUBLISH_TOGETHER) != 0;
+    size_t count = order->head.count, slice = slice_of(&order->head);
+    for (size_t from = 0; from < count; from += slice) {
+        size_t some = count - from < slice ? count - from : slice;
+        enum peal_err err = publish_some(order, from, some);
+        bool over = err && (together || concerns_all(err));
+        const char *sentence = peal_error_sentence();
+        for (size_t i = from; over && i < count; i++) {
             note(order, i, err, sentence);
-        } else if (pending[i]) {
-            note_receipt(order, i, &order->receipts[count++]);
+        }
+        for (size_t i = from; err && !over && i < from + some; i++) {
+            publish_one(order, i);
+        }
+        if (over) {
+            return;
         }
     }
-    return true;
+}
+
+static void publish_all(struct order *order)
+{
+    order->holds = true;
+    session_hold_bell(order->session->config.feed);
+    publish_slices(order);
+    release_bell(order);
 }
 
 static void publish_order(struct order *order, bool *pending)
@@ -346,7 +387,9 @@ static void publish_order(struct order *order, bool *pending)
     }
     // Some of them only, or at times of their own: each by itself.
     bool whole = left == count && left > 1 && !has_time(order);
-    if (left > 0 && !(whole && publish_together(order, pending, left))) {
+    if (whole) {
+        publish_all(order);
+    } else {
         publish_each(order, pending);
     }
 }
@@ -418,7 +461,7 @@ bool session_publish_at_once(struct service_session *session, const struct pl_pr
                              const char *bytes, size_t size)
 {
     struct order order = { .session = session };
-    bool done = pl_publish_head_read(&order.head, bytes, size) &&
+    bool done = pl_publish_head_read(&order.head, bytes, size) && order.head.count <= SLICE &&
                 !(order.head.flags & PL_PUBLISH_REPEAT) && !read_all(&order, bytes, size) &&
                 is_simple(&order) && !publish_now(&order, order.messages, order.head.count);
     if (done) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// Map: from a 128-bit hash to two numbers. Duplicate windows, stream versions, tables of keys.
+// Map: from a 128-bit hash to two numbers. Stream versions, tables of keys.
 //
 //     struct pl_hash128 key = pl_hash128(id, size, seed);
 //     pl_map_put(&map, key, value, position);
@@ -42,16 +42,6 @@ enum peal_err pl_map_reserve(struct pl_map *map, size_t more);
 // Adds the key, or replaces what it had. PEAL_ENOMEM for a new key, never after a reserve.
 enum peal_err pl_map_put(struct pl_map *map, struct pl_hash128 key, uint64_t value,
                          uint64_t position);
-
-// The key will be looked for soon.
-static inline void pl_map_prefetch(const struct pl_map *map, struct pl_hash128 key)
-{
-    if (map->capacity) {
-        const struct pl_map_entry *slot = &map->slots[key.a & (map->capacity - 1)];
-        __builtin_prefetch(slot, 1);
-        __builtin_prefetch((const char *)slot + 64, 1); // where a run goes on
-    }
-}
 
 // NULL when the key is not there.
 struct pl_map_entry *pl_map_find(const struct pl_map *map, struct pl_hash128 key);

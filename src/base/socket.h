@@ -22,6 +22,10 @@
 int pl_socket_connect(const char *host, uint16_t port, int bell, int64_t deadline);
 void pl_socket_close(int socket); // fine on what is below 0
 
+// How a connection is to send, made by either side: at once, and between two programs of one
+// machine without pacing. What the kernel cannot do is left as it was.
+void pl_socket_prepare(int socket);
+
 // How many bytes; 0: none now. -EPIPE: the other side has gone.
 int64_t pl_socket_receive(int socket, void *out, size_t size);
 int64_t pl_socket_send(int socket, const void *bytes, size_t size);

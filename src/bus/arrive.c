@@ -18,11 +18,12 @@
 #include <assert.h>
 #include <string.h>
 
-enum { SOME = 256, SCRATCH_KEPT = 262144 };
+enum { SOME = 512, SCRATCH = 131072, SCRATCH_KEPT = 262144 };
 
 struct arriving {
     struct pl_frame *frame; // ours, in the scratch
-    struct pl_passage passage;
+    struct peal_topic *topic;
+    struct pl_route *route;
     struct pl_outside_block *outside;
 };
 
@@ -68,7 +69,7 @@ static enum peal_err write_ours(struct arriving *arriving, struct party *party, 
     memcpy(&given, bytes, sizeof given);
     const char *begin = bytes + sizeof given, *data = begin + pl_frame_attributes_size(&given);
     const char *attributes = behind_type(begin, &type);
-    enum peal_err err = find_topic(party, type, &arriving->passage.topic);
+    enum peal_err err = find_topic(party, type, &arriving->topic);
     if (err) {
         return err;
     }
@@ -76,7 +77,7 @@ static enum peal_err write_ours(struct arriving *arriving, struct party *party, 
     size_t size = given.length - (size_t)(data - bytes) - pl_frame_pad(&given);
     struct pl_frame *frame = arriving->frame;
     *frame = given;
-    frame->type = arriving->passage.topic->id;
+    frame->type = arriving->topic->id;
     frame->crc = 0;
     frame->attribute_words = (uint16_t)(room / 8);
     char *at = (char *)(frame + 1);
@@ -131,23 +132,31 @@ static enum peal_err take_in(struct party *party, const char *bytes, size_t size
 
 static enum peal_err enter(struct party *party)
 {
-    for (size_t i = 0; i < party->count; i++) {
-        struct pl_passage *passage = &party->each[i].passage;
-        enum peal_err err = pl_route_enter(&passage->route, party->slot, passage->topic);
+    const struct arriving *before = NULL;
+    for (struct arriving *at = party->each; at < party->each + party->count; at++) {
+        if (before && before->topic == at->topic) {
+            at->route = before->route; // one of one kind after the other
+            continue;
+        }
+        enum peal_err err = pl_route_enter(&at->route, party->slot, at->topic);
         if (err) {
             return err;
         }
         pl_route_leave(party->bus, party->slot); // held all the same: bus->batching
+        before = at;
     }
     return PEAL_OK;
 }
 
 static bool any_stale(const struct party *party)
 {
+    const struct pl_route *before = NULL;
     for (size_t i = 0; i < party->count; i++) {
-        if (pl_passage_is_stale(&party->each[i].passage)) {
+        const struct arriving *arriving = &party->each[i];
+        if (arriving->route != before && pl_route_is_stale(arriving->route, arriving->topic)) {
             return true;
         }
+        before = arriving->route;
     }
     return false;
 }
@@ -188,7 +197,7 @@ static struct pl_intake *append_all(struct party *party)
         pl_log_publish(log, party->past);
     }
     for (size_t i = 0; i < party->count; i++) {
-        woken = pl_push_all(party->each[i].passage.route, party->each[i].frame, woken);
+        woken = pl_push_all(party->each[i].route, party->each[i].frame, woken);
     }
     return woken;
 }
@@ -224,14 +233,15 @@ static size_t room_for(size_t size)
     return size + sizeof(struct pl_outside) + 16;
 }
 
-// `left`: bytes that have yet to be looked at, of frames that are at least 32 each.
+// `left`: bytes that have yet to be looked at, of frames that are at least 32 each. What a small
+// message needed is made larger for a large one: each time it is full, somebody is woken.
 static bool make_room(struct party *party, size_t size, size_t left)
 {
-    if (party->room - party->used >= room_for(size)) {
+    size_t all = left < SCRATCH / 2 ? room_for(size) + 2 * left : SCRATCH; // often all there are
+    size_t room = room_for(size) > all ? room_for(size) : all;
+    if (party->room - party->used >= (party->used > 0 ? room_for(size) : room)) {
         return true;
     }
-    size_t all = left < 65536 ? room_for(size) + 2 * left : 131072; // most often all there are
-    size_t room = room_for(size) > all ? room_for(size) : all;
     char *scratch = pl_alloc(party->bus->seams, room);
     if (scratch) {
         pl_release(party->bus->seams, party->scratch);

@@ -7,7 +7,7 @@
 #include "base/error.h"
 
 #include <assert.h>
-#include <stdio.h>
+#include <string.h>
 
 // Counts what a limit kept out.
 enum peal_err pl_count_limit(struct peal_bus *bus, enum peal_err err)
@@ -176,11 +176,19 @@ enum peal_err pl_passage_outside(struct peal_bus *bus, struct pl_append *append)
     return PEAL_OK;
 }
 
+// It was checked that it fits.
+static void copy_id(struct peal_receipt *receipt, const char *id)
+{
+    size_t length = strlen(id);
+    assert(length < sizeof receipt->id);
+    memcpy(receipt->id, id, length + 1);
+}
+
 void pl_receipt_fill(struct peal_receipt *receipt, struct peal_event *event,
                      const struct pl_request *request)
 {
     assert(receipt);
-    (void)snprintf(receipt->id, sizeof receipt->id, "%s", peal_event_id(event)); // it fits
+    copy_id(receipt, peal_event_id(event));
     receipt->position = request ? request->position : 0;
     receipt->stream_version = request ? request->version : 0;
     receipt->durability = PEAL_DURABILITY_MEMORY;
@@ -194,6 +202,6 @@ void pl_receipt_duplicate(struct peal_receipt *receipt, const struct pl_request 
         *receipt = (struct peal_receipt){ .position = request->position,
                                           .durability = PEAL_DURABILITY_MEMORY,
                                           .duplicate = true };
-        (void)snprintf(receipt->id, sizeof receipt->id, "%s", request->append.message->id);
+        copy_id(receipt, request->append.message->id);
     }
 }

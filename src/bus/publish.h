@@ -61,13 +61,16 @@ void pl_receipt_duplicate(struct peal_receipt *receipt, const struct pl_request 
 // Has the route been replaced since it was entered? With the turn. Who subscribes changes the
 // routes first and takes the turn then, so that every position is either pushed to the newcomer or
 // lies before the place where it starts to read: one it starts behind is never missed.
-static inline bool pl_passage_is_stale(const struct pl_passage *passage)
+static inline bool pl_route_is_stale(const struct pl_route *route, const struct peal_topic *topic)
 {
     // Relaxed: the turn has made the change visible.
-    const struct peal_topic *topic = passage->topic;
-    return atomic_load_explicit(&topic->route, memory_order_relaxed) != passage->route ||
-           passage->route->version !=
-               atomic_load_explicit(&topic->bus->version, memory_order_relaxed);
+    return atomic_load_explicit(&topic->route, memory_order_relaxed) != route ||
+           route->version != atomic_load_explicit(&topic->bus->version, memory_order_relaxed);
+}
+
+static inline bool pl_passage_is_stale(const struct pl_passage *passage)
+{
+    return pl_route_is_stale(passage->route, passage->topic);
 }
 
 // ---- settling: how durable it is ----------------------------------------------------------------

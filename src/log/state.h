@@ -12,24 +12,18 @@
 #define PL_LOG_STATE_H
 
 #include "base/map.h"
+#include "log/window.h"
 
 struct pl_state_limits {
     uint64_t duplicate_events;
     int64_t duplicate_ns;
 };
 
-struct pl_seen {
-    struct pl_hash128 key;
-    int64_t time;
-};
-
 struct pl_state {
     const struct pl_seams *seams;
     uint64_t seed;
     struct pl_state_limits limits;
-    struct pl_map ids;      // hash of source and id → position
-    struct pl_seen *window; // a ring of the keys of `ids`, oldest first
-    size_t window_first, window_count, window_capacity;
+    struct pl_window ids;  // hash of source and id → position
     struct pl_map streams; // hash of subject → version, position of its last event
     // A stream whose events are being erased: all that is known of it came later.
     struct pl_hash128 restarted;

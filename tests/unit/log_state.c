@@ -189,7 +189,7 @@ static void without_memory_nothing_is_remembered_and_nothing_forgotten(void **st
         for (size_t fail_at = 1; fail_at < 16; fail_at++) {
             failures += see_without_memory(limit, fail_at);
         }
-        assert_true(failures >= 4);
+        assert_true(failures >= 2); // the ring and the table, each time they grow
     }
 }
 

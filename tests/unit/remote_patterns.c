@@ -271,8 +271,8 @@ static void subscriptions_that_come_and_go_lose_nothing_and_get_nothing_twice(vo
             (void)poll(NULL, 0, 1);
         }
         // What was said when the subscription was there has come, and nothing that was said before
-        // it was asked for.
-        assert_in_range(ear_first(ear), before + 1, there + 1);
+        // it was asked for. One more may have been in the log than the speaker had noted.
+        assert_in_range(ear_first(ear), before + 1, there + 2);
         ear_close(ear);
     }
     struct ear *last = ear_open(pair.client, "t3", NULL);

@@ -154,6 +154,33 @@ static void publish(struct desk *desk, const char *type, size_t size, enum peal_
     receive(desk, PL_PROTOCOL_PUBLISH, &pack);
 }
 
+// So many in one request; the one at `conflict`, if that is not 0, expects what is not.
+static void publish_many(struct desk *desk, unsigned count, unsigned conflict)
+{
+    static char message[65536];
+    static uint64_t made;
+    struct pl_pack pack = { .bytes = message, .size = PL_PUBLISH_HEAD };
+    pl_publish_head_write(message + PL_PROTOCOL_HEAD, &(struct pl_publish_head){ 0, count, 0 });
+    for (unsigned i = 0; i < count; i++) {
+        char id[32];
+        (void)snprintf(id, sizeof id, "one-of-many-%llu", (unsigned long long)++made);
+        bool conflicts = conflict && i == conflict;
+        const struct peal_message event = { .type = "many",
+                                            .id = id,
+                                            .source = "/test",
+                                            .subject = "subject",
+                                            .expect = conflicts ? PEAL_EXPECT_VERSION : 0,
+                                            .expected_version = 7777,
+                                            .durability = PEAL_DURABILITY_MEMORY };
+        const struct pl_record_names names = { .type = "many" };
+        size_t size = pl_record_size(&event, &names);
+        assert_true(pack.size + size <= sizeof message);
+        pl_record_write(message + pack.size, size, &event, &names);
+        pack.size += size;
+    }
+    receive(desk, PL_PROTOCOL_PUBLISH, &pack);
+}
+
 static void desk_open(struct desk *desk, const struct peal_bus_options *options, bool has_soon)
 {
     memset(desk, 0, sizeof *desk);
@@ -181,6 +208,84 @@ static void desk_close(struct desk *desk)
     run_jobs(&desk->soon);
     service_tail_close(desk->feed);
     peal_bus_close(desk->bus);
+}
+
+// ---- many in one request ------------------------------------------------------------------------
+
+static void many_in_one_request_are_left_to_a_job_which_sends_them_to_who_follows(void **state)
+{
+    (void)state;
+    struct desk desk;
+    desk_open(&desk, NULL, true);
+    follow(&desk);
+    size_t answers = desk.answers;
+    publish_many(&desk, 300, 0);
+    assert_int_equal(desk.answers, answers);
+    assert_int_equal(desk.work.count, 1);
+    desk.work.each[0].run(desk.work.each[0].job);
+    assert_int_equal(desk.answers, answers + 1);
+    assert_int_equal(desk.outcome.code, PEAL_OK);
+    assert_int_equal(desk.events, 300);
+    assert_int_equal(desk.work.count, 1);
+    assert_int_equal(desk.soon.count, 0);
+    desk.work.begun = 1;
+    desk_close(&desk);
+}
+
+static void one_of_many_that_fails_keeps_no_other_out(void **state)
+{
+    (void)state;
+    const unsigned places[] = { 1, 127, 128, 200, 299 };
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        struct desk desk;
+        struct peal_bus_stats stats;
+        desk_open(&desk, NULL, true);
+        follow(&desk);
+        publish_many(&desk, 300, places[i]);
+        run_jobs(&desk.work);
+        assert_int_equal(desk.events, 299);
+        assert_int_equal(desk.outcome.code, PEAL_OK);
+        assert_int_equal(peal_bus_stats(&stats, desk.bus), PEAL_OK);
+        assert_int_equal(stats.published, 299);
+        desk_close(&desk);
+    }
+}
+
+// While its event is being published, the connection is emptied.
+static enum peal_verdict empty_it(const peal_event *event, void *context)
+{
+    struct desk *desk = context;
+    (void)event;
+    size_t before = desk->work.count + desk->soon.count;
+    service_session_writable(desk->session);
+    assert_int_equal(desk->work.count + desk->soon.count, before);
+    return PEAL_DONE;
+}
+
+static void who_can_go_on_while_many_are_published_is_sent_them_by_their_publisher(void **state)
+{
+    (void)state;
+    struct desk desk;
+    peal_subscription *subscription = NULL;
+    const struct peal_subscribe_options inlined = { .mode = PEAL_INLINE };
+    desk_open(&desk, NULL, true);
+    follow(&desk);
+    desk.waiting = 5000; // more than may wait
+    publish(&desk, "first", 1, PEAL_DURABILITY_MEMORY);
+    run_jobs(&desk.soon);
+    publish(&desk, "second", 1, PEAL_DURABILITY_MEMORY);
+    run_jobs(&desk.soon);
+    assert_int_equal(desk.events, 0); // it is full
+    desk.waiting = 0;
+    assert_int_equal(peal_subscribe(&subscription, desk.bus, "many", &inlined, empty_it, &desk),
+                     PEAL_OK);
+    publish_many(&desk, 300, 0);
+    desk.work.each[0].run(desk.work.each[0].job);
+    assert_int_equal(desk.events, 302);
+    assert_int_equal(desk.work.count, 1);
+    desk.work.begun = 1;
+    peal_unsubscribe(subscription);
+    desk_close(&desk);
 }
 
 // ---- publishing ---------------------------------------------------------------------------------
@@ -441,6 +546,9 @@ static void what_is_wanted_may_be_said_before_and_after_following(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(many_in_one_request_are_left_to_a_job_which_sends_them_to_who_follows),
+        cmocka_unit_test(one_of_many_that_fails_keeps_no_other_out),
+        cmocka_unit_test(who_can_go_on_while_many_are_published_is_sent_them_by_their_publisher),
         cmocka_unit_test(what_waits_for_nothing_is_answered_before_receive_returns),
         cmocka_unit_test(what_waits_for_a_disk_or_may_not_be_is_left_to_a_job),
         cmocka_unit_test(what_was_said_first_is_published_first),
