@@ -253,6 +253,15 @@ size_t service_feeds_count(const struct service *service)
     return count;
 }
 
+size_t service_feeds_count_sockets(const struct service *service)
+{
+    size_t count = 0;
+    for (const struct service_feed *feed = service->feeds; feed; feed = feed->next) {
+        count += feed->ops->socket;
+    }
+    return count;
+}
+
 // ---- coming and going ---------------------------------------------------------------------------
 
 // Nothing is posted for it any more: what was, has run before this.

@@ -34,6 +34,7 @@ struct service_feed_ops {
     // NULL: nothing is shared.
     size_t (*lend)(const char *bytes, size_t size, void (*release)(void *loan), void *loan,
                    void *context);
+    bool socket; // a WebSocket, and no event stream: they are counted apart
 };
 
 struct service_feed_start {
@@ -66,5 +67,6 @@ void service_feed_sampled(struct service_feed *feed, uint64_t *out_seen, uint64_
 // Called once a second by the service, for all feeds.
 void service_feeds_tick(struct service *service);
 size_t service_feeds_count(const struct service *service);
+size_t service_feeds_count_sockets(const struct service *service); // of these, WebSockets
 
 #endif

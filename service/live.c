@@ -178,7 +178,12 @@ static void on_second(void *context)
 static void begin(struct service_call *call, struct live *live,
                   const struct service_feed_start *start)
 {
-    static const struct service_feed_ops ops = { encode, send_bytes, on_second, lend_bytes };
+    static const struct service_feed_ops ops = {
+        .encode = encode,
+        .send = send_bytes,
+        .tick = on_second,
+        .lend = lend_bytes,
+    };
     struct net_request *request = call->request;
     if (net_part_is(call->head->method, "HEAD")) { // which has an end
         call->type = "text/event-stream";

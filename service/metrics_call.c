@@ -20,8 +20,10 @@ static struct service_metrics_http http_of(const struct service *service)
         .requests = counts.requests,
         .bytes_in = counts.bytes_in,
         .bytes_out = counts.bytes_out,
-        .event_streams = service->feed_count,
+        .websockets = service->socket_count,
     };
+    size_t feeds = service->feed_count; // counted at another time, perhaps
+    http.event_streams = feeds > http.websockets ? feeds - http.websockets : 0;
     for (size_t i = 0; i < sizeof http.answers / sizeof http.answers[0]; i++) {
         http.answers[i] = counts.answers[i];
     }

@@ -100,6 +100,7 @@ static void on_second(void *context)
     count_rates(service);
     service_types_tick(service->types);
     service->feed_count = service_feeds_count(service);
+    service->socket_count = service_feeds_count_sockets(service);
     service_feeds_tick(service);
     service_sockets_tick(service->sockets);
     service_binaries_tick(service->binaries);

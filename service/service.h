@@ -75,7 +75,8 @@ struct service {
     // Of the options: what the pool reads and a reload changes. Relaxed: each stands alone.
     _Atomic unsigned json_depth;
     _Atomic uint64_t ready_lag_ms;
-    _Atomic size_t feed_count;       // a second ago; any thread
+    // A second ago; any thread. The second: of the first, WebSockets.
+    _Atomic size_t feed_count, socket_count;
     _Atomic uint64_t delivered_told; // the most that service_stats has said
     // Rates over the last second.
     struct net_timer second;

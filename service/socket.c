@@ -436,7 +436,13 @@ static void open_socket(struct service_call *call, struct service_socket *socket
 
 static void begin_events(struct service_call *call, const char *protocol)
 {
-    static const struct service_feed_ops ops = { encode, send_frames, on_second, lend_frames };
+    static const struct service_feed_ops ops = {
+        .encode = encode,
+        .send = send_frames,
+        .tick = on_second,
+        .lend = lend_frames,
+        .socket = true,
+    };
     struct service_feed_start start = { .filter = is_wanted };
     bool wants = true;
     struct service_socket *socket = service_has_room(call) ? make_socket(call) : NULL;

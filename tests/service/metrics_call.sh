@@ -40,5 +40,39 @@ for path in /metrics /v1/metrics; do
     grep -qx 'peal_http_connections 1' "$place/page" || wrong "not one connection"
     if grep -q 'order' "$place/page"; then wrong "a type is a label"; fi
 done
+
+# One event stream, and one WebSocket: each is counted as what it is.
+/usr/bin/python3 - "$port" <<'PY' || wrong "streams are not counted as what they are"
+import asyncio, http.client, sys, urllib.request
+import websockets
+
+port = sys.argv[1]
+
+def count(kind):
+    page = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics").read().decode()
+    name = f'peal_http_streams{{kind="{kind}"}} '
+    return next(int(line[len(name):]) for line in page.splitlines() if line.startswith(name))
+
+async def counted(sse, websocket):
+    for _ in range(200):
+        if (count("sse"), count("websocket")) == (sse, websocket):
+            return
+        await asyncio.sleep(0.05)
+    sys.exit(f"{count('sse')} and {count('websocket')}, not {sse} and {websocket}")
+
+async def main():
+    stream = http.client.HTTPConnection("127.0.0.1", int(port))
+    stream.request("GET", "/v1/stream")
+    answer = stream.getresponse()
+    await counted(1, 0)
+    async with websockets.connect(f"ws://127.0.0.1:{port}/v1/ws"):
+        await counted(1, 1)
+    await counted(1, 0)
+    answer.close()
+    stream.close()
+    await counted(0, 0)
+
+asyncio.run(main())
+PY
 [ "$(curl -s -o "$place/answer" -w '%{http_code}' "$url/metrics?a=b")" = 400 ] ||
     wrong "an unknown parameter is taken"
