@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "log/digest.h"
@@ -197,15 +199,28 @@ static void without_memory_there_is_none_and_nothing_is_lost(void **state)
 
 // ---- two threads --------------------------------------------------------------------------------
 
-#define MANY 300000
+#define ROUND  700 // puts, of a queue of 1,024
+#define ROUNDS 140
+#define MANY   ((uint64_t)ROUND * ROUNDS)
 
+struct meeting {
+    struct queue queue;       // first: the seams' world
+    _Atomic uint64_t reached; // who takes has taken what lies up to here, or passed it over
+    _Atomic uint64_t voided;  // what lies up to here is void
+};
+
+// One round in seven is void at once, however much of it was taken by then.
 static void *put_many(void *context)
 {
-    struct queue *queue = context;
-    for (uint64_t position = 1; position <= MANY; position++) {
-        put(queue, position);
-        if (position % 5000 == 0) {
-            pl_digests_void(queue->digests);
+    struct meeting *meeting = context;
+    for (uint64_t last = ROUND; last <= MANY; last += ROUND) {
+        put_all(&meeting->queue, last - ROUND + 1, last);
+        if (last / ROUND % 7 == 0) {
+            pl_digests_void(meeting->queue.digests);
+            atomic_store(&meeting->voided, last);
+        }
+        while (atomic_load(&meeting->reached) < last) {
+            (void)sched_yield();
         }
     }
     return NULL;
@@ -214,26 +229,30 @@ static void *put_many(void *context)
 static void who_takes_sees_whole_digests_while_others_are_put(void **state)
 {
     (void)state;
-    struct queue queue;
-    queue_open(&queue, 1024);
+    struct meeting meeting = { .reached = 0 };
+    queue_open(&meeting.queue, 1024);
     pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, put_many, &queue), 0);
-    uint64_t position = 1, taken = 0;
-    for (uint64_t looks = 0; position < MANY && looks < 50000000; looks++) {
-        const struct pl_digest *digest = pl_digests_from(queue.digests, position);
-        if (!digest) {
-            position += looks % 512 == 0; // what was left out is nobody's
-            continue;
+    assert_int_equal(pthread_create(&thread, NULL, put_many, &meeting), 0);
+    uint64_t wrong = 0, taken = 0;
+    for (uint64_t position = 1; position <= MANY;) {
+        uint64_t voided = atomic_load(&meeting.voided);
+        const struct pl_digest *digest = pl_digests_from(meeting.queue.digests, position);
+        if (digest) {
+            wrong += digest->position != position || digest->time != (int64_t)position * 3 ||
+                     digest->type != position % 7;
+            taken++;
+            position++;
+        } else if (voided >= position) {
+            position = voided + 1;
+        } else {
+            (void)sched_yield();
         }
-        assert_true(digest->position >= position);
-        assert_int_equal(digest->time, digest->position * 3);
-        assert_int_equal(digest->type, digest->position % 7);
-        position = digest->position + 1;
-        taken++;
+        atomic_store(&meeting.reached, position - 1);
     }
     assert_int_equal(pthread_join(thread, NULL), 0);
-    assert_true(taken > 0);
-    queue_close(&queue);
+    assert_int_equal(wrong, 0);
+    assert_in_range(taken, MANY / 7 * 6, MANY);
+    queue_close(&meeting.queue);
 }
 
 int main(void)
