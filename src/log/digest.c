@@ -14,14 +14,16 @@ struct pl_digests {
     size_t mask;
     struct pl_digest *ring;
 
-    // Of who puts.
-    _Alignas(64) _Atomic uint64_t put; // release: the digests below it are whole
-    uint64_t free_up_to;               // `put` may come so far before `taken` is looked at
-    _Atomic uint64_t voided;           // those below it do not count; release, as `put`
+    // Of who puts, in lines of the cache of their own.
+    char apart[64];
+    _Atomic uint64_t put;    // release: the digests below it are whole
+    uint64_t free_up_to;     // `put` may come so far before `taken` is looked at
+    _Atomic uint64_t voided; // those below it do not count; release, as `put`
 
     // Of who takes.
-    _Alignas(64) _Atomic uint64_t taken; // release: those below it may be written over
-    uint64_t there_up_to;                // `taken` may come so far before `put` is looked at
+    char aside[64];
+    _Atomic uint64_t taken; // release: those below it may be written over
+    uint64_t there_up_to;   // `taken` may come so far before `put` is looked at
 };
 
 // ---- what is said of an event -------------------------------------------------------------------
