@@ -38,7 +38,7 @@ void pl_digests_destroy(struct pl_digests *digests); // NULL is fine
 // What an index wants to know of an event of the log with that seed.
 void pl_digest_make(struct pl_digest *out, const uint64_t seed[2], const struct pl_frame *frame);
 
-// Positions ascend, but where one is put once more. Some 30 ns.
+// Positions ascend, but where one is put once more. Some 15 ns.
 void pl_digests_put(struct pl_digests *digests, const struct pl_frame *frame);
 
 // None of those that were put counts: their events were given up. By who puts, before anybody is

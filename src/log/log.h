@@ -112,7 +112,7 @@ struct pl_append {
     struct pl_outside_block *outside;   // the data, copied; taken if the append succeeds
     uint32_t type;
     uint16_t hops;
-    // pl_clock_counter, read with the turn: a batch has one time, and reads it once; 0: now.
+    // pl_clock_counter, read with the turn, so that a batch reads it once; 0: it is read now.
     uint64_t counter;
 };
 

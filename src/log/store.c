@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 // Digests that are kept: while an index is written to its file the events of some ten milliseconds
-// come. Without threads who publishes indexes, too, and lags behind nobody.
+// come. Without threads nobody indexes before somebody asks, and what is missing is read then.
 #define DIGESTS     65536
 #define DIGESTS_FEW 64
 

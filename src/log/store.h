@@ -83,7 +83,8 @@ enum peal_err pl_store_close(struct pl_store *store, struct pl_log *log);
 const struct pl_recovery *pl_store_recovery(const struct pl_store *store);
 const uint64_t *pl_store_seed(const struct pl_store *store); // two words
 
-// What is kept for who indexes: one at a time. NULL: nothing is.
+// What is kept for who indexes: one at a time. *Borrowed* until the store is closed; NULL: nothing
+// is kept.
 struct pl_digests *pl_store_digests(struct pl_store *store);
 
 // One above the last position there was at opening; and the first there is.

@@ -209,18 +209,24 @@ static void what_was_done_is_done_once_wherever_the_connection_breaks(void **sta
     pair_close(&pair);
 }
 
+// A handler is at event 31 of 100, and stays there.
+static void open_held(struct pair *pair, struct record *record)
+{
+    record_open(record);
+    set_hold(record, 31);
+    pair_open(pair);
+    attend(pair, NULL, record);
+    say(pair->served, 100);
+    wait_until_held(record);
+}
+
 // The number that a handler took with it from the service before means nothing to the next one.
 static void a_handler_that_is_at_it_when_the_service_dies_settles_its_own_event(void **state)
 {
     (void)state;
     static struct record record;
     struct pair pair;
-    record_open(&record);
-    set_hold(&record, 31);
-    pair_open(&pair);
-    attend(&pair, NULL, &record);
-    say(pair.served, 100);
-    wait_until_held(&record);
+    open_held(&pair, &record);
     pair_restart(&pair);
     wait_for_connections(&pair, 1);
     // It was given to the client once more when this comes back: the look is answered behind it.
@@ -244,13 +250,8 @@ static void what_is_done_while_nobody_listens_is_told_to_who_does_next(void **st
     (void)state;
     static struct record record;
     struct pair pair;
-    record_open(&record);
-    set_hold(&record, 31);
-    pair_open(&pair);
+    open_held(&pair, &record);
     unsigned short port = pair.stand.port;
-    attend(&pair, NULL, &record);
-    say(pair.served, 100);
-    wait_until_held(&record);
     stand_close(&pair.stand);
     set_hold(&record, 0); // and those that wait are void
     stand_open(&pair.stand, pair.served, port);
