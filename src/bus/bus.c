@@ -2,8 +2,8 @@
 //
 // Opening, stopping and closing a bus.
 //
-// Opening: options (options.c), the engine, the workers. Any
-// failure goes through peal_bus_close, which takes half a bus.
+// Opening: options (options.c), the engine, the workers. Any failure goes through peal_bus_close,
+// which takes half a bus.
 //
 // Stopping, in this order: no new publishes (the version moves on, so that every publisher meets
 // the closed gate); those under way end; workers drain the mailboxes until the deadline; workers

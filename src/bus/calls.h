@@ -173,10 +173,11 @@ void pl_intake_add_loss(struct pl_intake *in, uint64_t count, uint64_t first, ui
 bool pl_mailbox_rest(struct pl_mailbox *mailbox);
 bool pl_mailbox_rest_shared(struct pl_mailbox *mailbox);
 
-// Counts one of its events as lost. Takes the turn.
+// Of positions first to last `count` events are lost to it: it is told of them. Takes the turn.
 void pl_mailbox_lose(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last);
 // The same, because the log has forgotten them.
 void pl_mailbox_miss(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last);
+// What it has lost and is to be told of now; false: nothing. Takes the turn.
 bool pl_mailbox_take_loss(struct pl_mailbox *mailbox, struct pl_loss *out);
 
 // Can only one worker at a time run it? Of a durable name never: others may join at any moment.
@@ -511,13 +512,14 @@ uint64_t pl_hold_parked(struct pl_mailbox *mailbox, uint64_t dead_id);
 
 // ---- deadletter.c -------------------------------------------------------------------------------
 
+// Why an event is given up. All *borrowed* for the call.
 struct pl_obituary {
     struct pl_mailbox *mailbox;
     const struct peal_event *event;
     const char *code, *text;
     unsigned attempts;
-    int64_t first_failure, last_failure;
-    uint64_t again; // the letter that was retried and died again; 0: none
+    int64_t first_failure, last_failure; // since the epoch
+    uint64_t again;                      // the letter that was retried and died again; 0: none
 };
 
 static inline struct pl_hash128 pl_letter_key(uint64_t id)
@@ -604,7 +606,8 @@ enum pl_resumed pl_durable_resume(struct pl_mailbox *mailbox); // with its lock
 // Somebody should run this mailbox. Any thread, no lock held but bus->lock or a mailbox's.
 void pl_runs_notify(struct pl_mailbox *mailbox);
 
-// When a mailbox wants to be run next because of time; PL_FOREVER: not. Any thread.
+// When a mailbox wants to be run next because of time, on the monotonic clock; PL_FOREVER: not. Any
+// thread.
 void pl_timer_set(struct pl_mailbox *mailbox, int64_t when);
 
 // The schedule wants to be run at that time at the latest. Any thread.
@@ -686,8 +689,7 @@ enum peal_err pl_publish_many(struct peal_bus *bus, const struct peal_message *m
 enum peal_err pl_publish_system(struct peal_bus *bus, const struct peal_message *message,
                                 struct peal_receipt *receipt);
 
-// ---- old forms of events: src/sourcing/upcast.c, which stands above the bus
-// ----------------------
+// ---- old forms of events: src/sourcing/upcast.c, which stands above the bus ---------------------
 
 struct pl_upcasts {
     // The newest form of an event as a reference; *out NULL: it has it. Any thread, no lock held.
