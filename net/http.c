@@ -86,8 +86,7 @@ static struct net_request *make_request(struct net_connection *connection, const
     return request;
 }
 
-// ---- upgrading
-// -----------------------------------------------------------------------------------
+// ---- upgrading ----------------------------------------------------------------------------------
 
 static void forget(struct net_connection *connection)
 {
@@ -133,29 +132,9 @@ const struct net_head *net_request_head(const struct net_request *request)
     return &request->head;
 }
 
-const char *net_request_peer(const struct net_request *request)
-{
-    return net_stream_peer(request->connection->stream);
-}
-
-bool net_request_is_tls(const struct net_request *request)
-{
-    return net_stream_is_tls(request->connection->stream);
-}
-
 struct net_loop *net_request_loop(const struct net_request *request)
 {
     return request->connection->http->loop;
-}
-
-void net_request_set(struct net_request *request, void *user)
-{
-    request->user = user;
-}
-
-void *net_request_user(const struct net_request *request)
-{
-    return request->user;
 }
 
 void net_request_on_gone(struct net_request *request, void (*gone)(void *context), void *context)

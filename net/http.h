@@ -72,12 +72,7 @@ const char *net_http_reason(int status); // "Not Found"
 // ---- a request ----------------------------------------------------------------------------------
 
 const struct net_head *net_request_head(const struct net_request *request); // borrowed as it is
-const char *net_request_peer(const struct net_request *request);            // its address
-bool net_request_is_tls(const struct net_request *request);
 struct net_loop *net_request_loop(const struct net_request *request);
-// For whoever serves it.
-void net_request_set(struct net_request *request, void *user);
-void *net_request_user(const struct net_request *request);
 
 // The body, whole; *borrowed* for the call. More than `most` bytes are answered 413.
 void net_request_collect(struct net_request *request, size_t most,

@@ -44,7 +44,6 @@ struct net_request {
     struct net_connection *connection;
     struct net_head head;
     char *head_bytes;
-    void *user;
     uint64_t body_left; // of a body that says its length
     struct net_chunks chunks;
     size_t most; // of a body that is collected

@@ -276,20 +276,6 @@ enum peal_err net_timer_set_us(struct net_timer *timer, struct net_loop *loop, u
     return PEAL_OK;
 }
 
-void net_timer_unset(struct net_timer *timer)
-{
-    struct timer *inside = timer->event;
-    if (!inside) {
-        return;
-    }
-    unlink_timer(inside);
-    if (inside->fd >= 0) {
-        set_fd(inside, 0);
-    } else {
-        (void)event_del(inside->event);
-    }
-}
-
 void net_timer_finish(struct net_timer *timer)
 {
     if (timer->event) {

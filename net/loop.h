@@ -85,7 +85,6 @@ enum peal_err net_timer_set(struct net_timer *timer, struct net_loop *loop, uint
 // The same by microseconds, at least one, which costs a descriptor and a system call: a timer is
 // set by one of the two, always. PEAL_EIO: there is no descriptor.
 enum peal_err net_timer_set_us(struct net_timer *timer, struct net_loop *loop, uint64_t us);
-void net_timer_unset(struct net_timer *timer);  // fine if it is not set
 void net_timer_finish(struct net_timer *timer); // gives its memory back
 
 // For what listens to sockets.

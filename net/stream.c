@@ -275,8 +275,3 @@ const char *net_stream_peer(const struct net_stream *stream)
 {
     return stream->peer;
 }
-
-bool net_stream_is_tls(const struct net_stream *stream)
-{
-    return stream->tls != NULL;
-}

@@ -81,6 +81,5 @@ void net_stream_stall(struct net_stream *stream, uint64_t ms);
 
 // The peer's address as text: "127.0.0.1", "::1"; "" for none. *Borrowed* from the stream.
 const char *net_stream_peer(const struct net_stream *stream);
-bool net_stream_is_tls(const struct net_stream *stream);
 
 #endif

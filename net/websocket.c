@@ -160,11 +160,6 @@ void net_websocket_close(struct net_websocket *web, unsigned code, const char *r
     }
 }
 
-bool net_websocket_is_closing(const struct net_websocket *web)
-{
-    return web->closing || web->ending;
-}
-
 // ---- what comes ---------------------------------------------------------------------------------
 
 static void take_message(struct net_websocket *web, const struct net_message *message)
@@ -325,9 +320,4 @@ void net_websocket_resume(struct net_websocket *web)
 {
     web->paused = false;
     net_stream_resume(web->stream);
-}
-
-const char *net_websocket_peer(const struct net_websocket *web)
-{
-    return net_stream_peer(web->stream);
 }

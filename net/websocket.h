@@ -80,8 +80,6 @@ void net_websocket_resume(struct net_websocket *web);
 // Says goodbye behind what is queued, and waits for the peer's; a reason of at most 123 bytes.
 // Doing it twice is fine.
 void net_websocket_close(struct net_websocket *web, unsigned code, const char *reason);
-bool net_websocket_is_closing(const struct net_websocket *web);
-const char *net_websocket_peer(const struct net_websocket *web); // its address
 
 // What a client must find in Sec-WebSocket-Accept.
 void net_websocket_accept(char out[32], struct net_part key);

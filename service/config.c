@@ -112,12 +112,6 @@ size_t config_row_of_flag(const char *flag)
     return row;
 }
 
-const struct service_option *service_option_find(const char *name)
-{
-    size_t row = config_row(name, strlen(name));
-    return row < SERVICE_OPTION_COUNT ? &service_config_options[row] : NULL;
-}
-
 bool config_is_text(enum service_kind kind)
 {
     return kind == SERVICE_TEXT || kind == SERVICE_FILE || kind == SERVICE_URL;

@@ -163,8 +163,7 @@ void service_config_print_faults(const struct service_config *config, FILE *out)
 // not set is only a comment. Passwords in URLs are not shown.
 void service_config_print(const struct service_config *config, FILE *out);
 
-// A row by its name in the file, or NULL; its name in the environment.
-const struct service_option *service_option_find(const char *name);
+// The name of a row in the environment.
 void service_option_environment(char out[64], const struct service_option *option);
 
 // What of a config is for the bus. Borrowed from the config; log and world are not touched.

@@ -311,25 +311,20 @@ static void stretch(struct service_session *session, const struct pl_protocol_he
                     struct pl_unpack *unpack)
 {
     uint64_t position = pl_unpack_number(unpack), most = pl_unpack_number(unpack);
-    struct peal_query query = { .from_position = position ? position : 1 };
-    struct service_bytes *message = NULL;
+    const struct peal_query query = { .from_position = position ? position : 1 };
+    struct session_encoding encoding = { .bus = session->config.bus,
+                                         .session = session,
+                                         .bytes_max = page_size(most) };
     uint64_t next = query.from_position;
-    enum peal_err err = unpack->bad
-                            ? PEAL_EINVAL
-                            : session_encode(&message, &next, session, &query, page_size(most));
+    enum peal_err err = unpack->bad ? PEAL_EINVAL : session_encode(&encoding, &next, &query);
     if (err) {
         session_refuse(session, head->number, err,
                        unpack->bad ? "a stretch that makes no sense" : peal_error_sentence());
         return;
     }
-    message = message ? message : service_bytes_create(PL_EVENTS_HEAD);
-    if (message) {
-        const struct pl_events_head more = { next, next };
-        pl_protocol_head_write(message->bytes,
-                               &(struct pl_protocol_head){ PL_PROTOCOL_ANSWER, 0, head->number });
-        pl_events_head_write(message->bytes + PL_PROTOCOL_HEAD, &more);
-    }
-    session_send(session, message);
+    const struct pl_protocol_head answer = { PL_PROTOCOL_ANSWER, 0, head->number };
+    const struct pl_events_head more = { next, next };
+    session_send(session, session_events(encoding.message, &answer, &more));
 }
 
 // Events that match, a page of them.
@@ -337,24 +332,19 @@ static void find(struct service_session *session, const struct pl_protocol_head 
                  struct pl_unpack *unpack)
 {
     const struct peal_query query = pl_unpack_query(unpack);
-    size_t most = page_size(pl_unpack_number(unpack));
-    struct service_bytes *message = NULL;
+    struct session_encoding encoding = { .bus = session->config.bus,
+                                         .session = session,
+                                         .bytes_max = page_size(pl_unpack_number(unpack)) };
     uint64_t cursor = 0;
     bool more = false;
-    enum peal_err err =
-        unpack->bad ? say_bad() : session_find(&message, session, &query, most, &cursor, &more);
+    enum peal_err err = unpack->bad ? say_bad() : session_find(&encoding, &query, &cursor, &more);
     if (err) {
         session_refuse(session, head->number, err, peal_error_sentence());
         return;
     }
-    message = message ? message : service_bytes_create(PL_EVENTS_HEAD);
-    if (message) {
-        const struct pl_events_head found = { more, cursor };
-        pl_protocol_head_write(message->bytes,
-                               &(struct pl_protocol_head){ PL_PROTOCOL_ANSWER, 0, head->number });
-        pl_events_head_write(message->bytes + PL_PROTOCOL_HEAD, &found);
-    }
-    session_send(session, message);
+    const struct pl_protocol_head answer = { PL_PROTOCOL_ANSWER, 0, head->number };
+    const struct pl_events_head found = { more, cursor };
+    session_send(session, session_events(encoding.message, &answer, &found));
 }
 
 bool session_call(struct service_session *session, const struct pl_protocol_head *head,

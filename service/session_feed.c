@@ -34,8 +34,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHUNK_BYTES 262144
-#define CHUNK_FIRST 4096 // of most chunks this is enough; else they have room for all
 #define CHUNKS      64
 #define SOON_CHUNKS 4
 #define HERE_MAX    64 // followers for whom one publisher reads
@@ -222,190 +220,6 @@ uint64_t session_next_delivery(struct service_tail *feed)
     return atomic_fetch_add_explicit(&feed->deliveries, 1, memory_order_relaxed) + 1;
 }
 
-// ---- encoding -----------------------------------------------------------------------------------
-
-enum peal_err session_ends(peal_bus *bus, uint64_t *out_first, uint64_t *out_end)
-{
-    struct peal_bus_stats stats;
-    enum peal_err err = peal_bus_stats(&stats, bus);
-    if (!err) {
-        *out_first = stats.first_position ? stats.first_position : 1;
-        *out_end = stats.last_position + 1;
-    }
-    return err;
-}
-
-struct encoding {
-    const struct service_session *session; // whose rights count; NULL: everybody's
-    struct service_bytes *message;
-    size_t room;    // the message's size is what is used of it
-    uint64_t first; // position of the first event that was read; 0: there was none
-    uint64_t gone;  // positions below it were forgotten, or cannot be read; 0: none
-    bool at_end;    // there was nothing more
-};
-
-static enum peal_err reserve(struct encoding *encoding, size_t more)
-{
-    struct service_bytes *message = encoding->message;
-    if (message && encoding->room - message->size >= more) {
-        return PEAL_OK;
-    }
-    size_t used = message ? message->size : PL_EVENTS_HEAD;
-    size_t room = message ? CHUNK_BYTES + CHUNK_FIRST : CHUNK_FIRST; // grows once, as a rule
-    room = room > encoding->room && room > used + more ? room : (used + more) * 2;
-    struct service_bytes *grown = realloc(message, sizeof *grown + room);
-    if (!grown) {
-        return PEAL_ENOMEM;
-    }
-    if (!message) {
-        atomic_init(&grown->refs, 1);
-        grown->size = PL_EVENTS_HEAD;
-        grown->types = NULL;
-    }
-    encoding->message = grown;
-    encoding->room = room;
-    return PEAL_OK;
-}
-
-static enum peal_err encode_one(struct encoding *encoding, const peal_event *event)
-{
-    for (;;) {
-        struct service_bytes *message = encoding->message;
-        size_t left = message ? encoding->room - message->size : 0;
-        size_t needed =
-            peal_event_encode(event, message ? message->bytes + message->size : NULL, left);
-        if (message && needed <= left) {
-            message->size += needed;
-            bool noted = encoding->session || // it has been asked for already
-                         session_types_note(&message->types, peal_event_type(event), message->size);
-            return noted ? PEAL_OK : PEAL_ENOMEM;
-        }
-        enum peal_err err = reserve(encoding, needed);
-        if (err) {
-            return err;
-        }
-    }
-}
-
-// Goes on until there is nothing more, or enough. *out_next moves with it.
-static enum peal_err encode_all(struct encoding *encoding, uint64_t *out_next, peal_reader *reader,
-                                size_t bytes_max)
-{
-    const peal_event *event;
-    enum peal_err err = PEAL_OK;
-    while (!err && (!encoding->message || encoding->message->size < bytes_max)) {
-        uint64_t skipped = peal_reader_skipped(reader);
-        err = peal_reader_next(&event, reader);
-        if (err || (encoding->first && peal_reader_skipped(reader) > skipped)) {
-            break; // who reads on from here begins with a hole
-        }
-        encoding->first = encoding->first ? encoding->first : peal_event_position(event);
-        if (!encoding->session || session_may_read(encoding->session, peal_event_type(event))) {
-            err = encode_one(encoding, event);
-        }
-        if (!err) {
-            *out_next = peal_event_position(event) + 1;
-        }
-    }
-    encoding->at_end = err == PEAL_ENOTFOUND;
-    return encoding->at_end ? PEAL_OK : err;
-}
-
-// Gives back what is not used: chunks are kept.
-static void trim(struct encoding *encoding)
-{
-    struct service_bytes *message = encoding->message;
-    if (message && encoding->room > 2 * message->size) {
-        message = realloc(message, sizeof *message + message->size);
-        encoding->message = message ? message : encoding->message;
-    }
-}
-
-// Up to where what begins at a position was forgotten before it could be read; 0: it was not.
-static uint64_t find_gone(peal_bus *bus, const struct encoding *encoding, uint64_t from,
-                          uint64_t skipped)
-{
-    uint64_t first = 0, end = 0;
-    if (encoding->first <= from) { // also if there is none: what is gone is told with the next
-        return 0;
-    }
-    if (skipped > 0) {
-        return encoding->first;
-    }
-    // Else it may be that nobody wants what was there, or that it was erased.
-    if (session_ends(bus, &first, &end) || first <= from) {
-        return 0;
-    }
-    return first < encoding->first ? first : encoding->first;
-}
-
-// What is published so far survives this process, if the log does at all.
-static enum peal_err make_safe(peal_bus *bus)
-{
-    enum peal_err err = peal_bus_settle(bus, PEAL_DURABILITY_OS);
-    return err == PEAL_EUNSUPPORTED ? PEAL_OK : err;
-}
-
-static enum peal_err encode(struct service_bytes **out, uint64_t *out_next, peal_bus *bus,
-                            const struct peal_query *query, struct encoding *encoding,
-                            size_t bytes_max)
-{
-    peal_reader *reader = NULL;
-    uint64_t next = *out_next;
-    enum peal_err err = peal_reader_open(&reader, bus, query);
-    err = err ? err : make_safe(bus); // what the reader sees, and what came since
-    err = err ? err : encode_all(encoding, &next, reader, bytes_max);
-    encoding->gone = err ? 0 : find_gone(bus, encoding, *out_next, peal_reader_skipped(reader));
-    peal_reader_close(reader);
-    if (err) {
-        service_bytes_unref(encoding->message);
-        return err;
-    }
-    if (encoding->message) {
-        const struct pl_protocol_head head = { PL_PROTOCOL_EVENTS, 0, 0 };
-        const struct pl_events_head more = { next, next };
-        pl_protocol_head_write(encoding->message->bytes, &head);
-        pl_events_head_write(encoding->message->bytes + PL_PROTOCOL_HEAD, &more);
-    }
-    *out_next = next;
-    trim(encoding);
-    *out = encoding->message;
-    return PEAL_OK;
-}
-
-enum peal_err session_encode(struct service_bytes **out, uint64_t *out_next,
-                             struct service_session *session, struct peal_query *query,
-                             size_t bytes_max)
-{
-    struct encoding encoding = { .session = session };
-    return encode(out, out_next, session->config.bus, query, &encoding, bytes_max);
-}
-
-enum peal_err session_find(struct service_bytes **out, struct service_session *session,
-                           const struct peal_query *query, size_t bytes_max, uint64_t *out_cursor,
-                           bool *out_more)
-{
-    struct encoding encoding = { .session = session };
-    peal_reader *reader = NULL;
-    const peal_event *event;
-    enum peal_err err = peal_reader_open(&reader, session->config.bus, query);
-    while (!err && (!encoding.message || encoding.message->size < bytes_max)) {
-        err = peal_reader_next(&event, reader);
-        if (!err && session_may_read(session, peal_event_type(event))) {
-            err = encode_one(&encoding, event);
-        }
-    }
-    *out_more = !err;
-    *out_cursor = peal_reader_cursor(reader);
-    peal_reader_close(reader);
-    if (err && err != PEAL_ENOTFOUND) {
-        service_bytes_unref(encoding.message);
-        return err;
-    }
-    *out = encoding.message;
-    return PEAL_OK;
-}
-
 // ---- chunks -------------------------------------------------------------------------------------
 
 static struct chunk *chunk_at(struct service_tail *feed, size_t back)
@@ -450,14 +264,24 @@ struct look {
     uint64_t gone; // positions below it were forgotten, or cannot be read; 0: none
 };
 
+// An EVENTS that goes so far; NULL for its message: it has no events.
+static struct service_bytes *tell_next(struct service_bytes *message, uint64_t next)
+{
+    return session_events(message, &(struct pl_protocol_head){ PL_PROTOCOL_EVENTS, 0, 0 },
+                          &(struct pl_events_head){ next, next });
+}
+
 // What nobody else has encoded. With feed->encoding.
 static enum peal_err new_chunk(struct service_bytes **out, uint64_t *out_next, uint64_t end,
                                struct service_tail *feed, struct look *look)
 {
     const uint64_t cursor = *out_next;
     const struct peal_query query = { .from_position = cursor, .to_position = end };
-    struct encoding encoding = { .session = NULL };
-    enum peal_err err = encode(out, out_next, feed->bus, &query, &encoding, CHUNK_BYTES);
+    struct session_encoding encoding = { .bus = feed->bus, .bytes_max = SESSION_CHUNK_BYTES };
+    enum peal_err err = session_encode(&encoding, out_next, &query);
+    if (!err && encoding.message) {
+        encoding.message = tell_next(encoding.message, *out_next);
+    }
     look->gone = encoding.gone;
     look->at_end = !err && encoding.at_end && end == 0;
     if (look->at_end) {
@@ -465,6 +289,9 @@ static enum peal_err new_chunk(struct service_bytes **out, uint64_t *out_next, u
         feed->ended_rung = look->rung;
     }
     bool newest = feed->count == 0 || chunk_at(feed, 0)->next <= cursor;
+    if (!err) {
+        *out = encoding.message;
+    }
     if (!err && *out && newest) {
         keep_chunk(feed, &(struct chunk){ cursor, *out_next, encoding.gone, *out });
     }
@@ -520,19 +347,6 @@ static void tell_gone(struct service_session *session, uint64_t gone)
         memcpy(message->bytes + PL_PROTOCOL_HEAD, &gone, sizeof gone);
     }
     session_send(session, message);
-}
-
-// An EVENTS without events: so far was looked.
-static struct service_bytes *tell_next(uint64_t next)
-{
-    struct service_bytes *message = service_bytes_create(PL_EVENTS_HEAD);
-    if (message) {
-        const struct pl_protocol_head head = { PL_PROTOCOL_EVENTS, 0, 0 };
-        const struct pl_events_head more = { next, next };
-        pl_protocol_head_write(message->bytes, &head);
-        pl_events_head_write(message->bytes + PL_PROTOCOL_HEAD, &more);
-    }
-    return message;
 }
 
 // All there is was sent, or cannot be read now. True: something has come meanwhile. With
@@ -594,11 +408,11 @@ static enum step pump_once(struct service_session *session, enum where where)
     bool nothing = !message && cursor == session->cursor;
     if (!err && nothing && owed > cursor) {
         cursor = owed; // what was owed was there when we looked, and has no event
-        message = tell_next(cursor);
+        message = tell_next(NULL, cursor);
         look.at_end = false;
         nothing = false;
     } else if (!err && !message && !nothing) {
-        message = tell_next(cursor);
+        message = tell_next(NULL, cursor);
     }
     int64_t size = message ? (int64_t)message->size : 0;
     session_send(session, message);

@@ -94,19 +94,38 @@ void session_nudge(struct service_session *session);
 void session_hold_bell(struct service_tail *feed);
 void session_release_bell(struct service_tail *feed);
 
-// Frames of events from a position on, up to so many bytes, or one that is larger: a message of
-// that kind. `query` says which; its from_position is set here. *out_next: where to go on.
-// *out NULL: there was none.
-enum peal_err session_encode(struct service_bytes **out, uint64_t *out_next,
-                             struct service_session *session, struct peal_query *query,
-                             size_t bytes_max);
+// ---- session_encode.c ---------------------------------------------------------------------------
 
-// As session_encode of a page: *out_cursor is `after` of the next page, *out_more: there may be
-// one.
-enum peal_err session_find(struct service_bytes **out, struct service_session *session,
-                           const struct peal_query *query, size_t bytes_max, uint64_t *out_cursor,
-                           bool *out_more);
+#define SESSION_CHUNK_BYTES 262144 // of a message of what is followed; one event may be larger
 
+// Events on their way into a message. What came of it is zero before.
+struct session_encoding {
+    peal_bus *bus;
+    const struct service_session *session; // whose rights count; NULL: everybody's
+    size_t bytes_max;                      // then no other event follows
+
+    struct service_bytes *message; // without its head: *given*; NULL: there was no event
+    size_t room;                   // the message's size is what is used of it
+    uint64_t first;                // position of the first event that was read; 0: there was none
+    uint64_t gone;                 // positions below it were forgotten, or cannot be read; 0: none
+    bool at_end;                   // there was nothing more
+};
+
+// The events that a query means from *next on, which is its from_position; *next: where to go on.
+// Waits until what is read would survive the service.
+enum peal_err session_encode(struct session_encoding *encoding, uint64_t *next,
+                             const struct peal_query *query);
+
+// A page of those that match: *out_cursor is `after` of the next page, *out_more: there may be one.
+enum peal_err session_find(struct session_encoding *encoding, const struct peal_query *query,
+                           uint64_t *out_cursor, bool *out_more);
+
+// Writes the heads of a message of events, *taken*; NULL: one without any. NULL: no memory.
+struct service_bytes *session_events(struct service_bytes *message,
+                                     const struct pl_protocol_head *head,
+                                     const struct pl_events_head *more);
+
+// The log has positions [first, end) now.
 enum peal_err session_ends(peal_bus *bus, uint64_t *out_first, uint64_t *out_end);
 
 // ---- session_sift.c -----------------------------------------------------------------------------

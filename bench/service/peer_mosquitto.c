@@ -9,7 +9,6 @@
 
 #include <mosquitto.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { ONE = 300000, AHEAD = 20000, KEEPALIVE_S = 60 };
 
@@ -20,13 +19,8 @@ static void must(int result, const char *what)
     }
 }
 
-struct server {
-    pid_t pid;
-};
-
 static void *start(int *out_port)
 {
-    struct server *server = bench_new(sizeof *server);
     char folder[256], path[300];
     *out_port = bench_server_port();
     service_folder(folder, sizeof folder, "mosquitto");
@@ -41,18 +35,7 @@ static void *start(int *out_port)
         bench_die("%s: cannot be written", path);
     }
     const char *const arguments[] = { SERVER_PROGRAM, "-c", path, NULL };
-    server->pid = bench_server_start(arguments);
-    for (unsigned attempt = 0; !client_can_open(*out_port); attempt++) {
-        bench_server_wait(server->pid, attempt);
-    }
-    return server;
-}
-
-static void stop(void *given)
-{
-    struct server *server = given;
-    bench_server_stop(server->pid);
-    free(server);
+    return relay_server_start(arguments, *out_port);
 }
 
 static struct mosquitto *connect_to(int port, void *context)
@@ -134,7 +117,8 @@ static void publish(int port, struct relay_mouth *mouth)
     mosquitto_destroy(client);
 }
 
-static const struct relay_ops ops = { "mosquitto", start, stop, subscribe, publish, AHEAD };
+static const struct relay_ops ops = { "mosquitto", start,   relay_server_stop,
+                                      subscribe,   publish, AHEAD };
 
 static void run_rate(double *out, int subscribers)
 {

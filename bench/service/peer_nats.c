@@ -11,7 +11,6 @@
 
 #include <nats/nats.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 enum { ONE = 2000000, TEN = 300000, STORED = 300000 };
 enum { AHEAD = 100000, IN_FLIGHT = 4096, WAIT_MS = 60000 };
@@ -22,10 +21,6 @@ static void must(natsStatus status, const char *what)
         bench_die("NATS: %s: %s", what, natsStatus_GetText(status));
     }
 }
-
-struct server {
-    pid_t pid;
-};
 
 static natsStatus try_connect(natsConnection **out, int port, bool at_once)
 {
@@ -49,46 +44,24 @@ static natsConnection *connect_to(int port, bool at_once)
 
 // ---- the server ---------------------------------------------------------------------------------
 
-// Whether it is ready is asked by a process of its own: this one will fork, and a client library
-// has threads.
-static void wait_until_ready(pid_t pid, int port)
-{
-    for (unsigned attempt = 0; !client_can_open(port); attempt++) {
-        bench_server_wait(pid, attempt);
-    }
-}
-
 static void *start(int *out_port)
 {
-    struct server *server = bench_new(sizeof *server);
     char port[16];
     *out_port = bench_server_port();
     (void)snprintf(port, sizeof port, "%d", *out_port);
     const char *const arguments[] = { SERVER_PROGRAM, "-a", "127.0.0.1", "-p", port, NULL };
-    server->pid = bench_server_start(arguments);
-    wait_until_ready(server->pid, *out_port);
-    return server;
+    return relay_server_start(arguments, *out_port);
 }
 
 static void *start_jetstream(int *out_port)
 {
-    struct server *server = bench_new(sizeof *server);
     char port[16], folder[256];
     *out_port = bench_server_port();
     (void)snprintf(port, sizeof port, "%d", *out_port);
     service_folder(folder, sizeof folder, "jetstream");
     const char *const arguments[] = { SERVER_PROGRAM, "-a",  "127.0.0.1", "-p", port,
                                       "-js",          "-sd", folder,      NULL };
-    server->pid = bench_server_start(arguments);
-    wait_until_ready(server->pid, *out_port);
-    return server;
-}
-
-static void stop(void *given)
-{
-    struct server *server = given;
-    bench_server_stop(server->pid);
-    free(server);
+    return relay_server_start(arguments, *out_port);
 }
 
 // ---- core ---------------------------------------------------------------------------------------
@@ -127,7 +100,9 @@ static void publish(int port, struct relay_mouth *mouth)
     }
 }
 
-static const struct relay_ops core = { "NATS", start, stop, subscribe, publish, AHEAD };
+static const struct relay_ops core = {
+    "NATS", start, relay_server_stop, subscribe, publish, AHEAD
+};
 
 static void run_core(double *out, int subscribers)
 {
@@ -194,7 +169,7 @@ static void publish_stream(int port, struct relay_mouth *mouth)
     must(js_PublishAsyncComplete(stream, &options), "wait");
 }
 
-static const struct relay_ops jetstream = { "JetStream",      start_jetstream, stop,
+static const struct relay_ops jetstream = { "JetStream",      start_jetstream, relay_server_stop,
                                             subscribe_stream, publish_stream,  0 };
 
 static void run_stored(double *out, int subscribers)
@@ -235,7 +210,7 @@ static void run_hop(double *out, int unused)
     natsSubscription_Destroy(line.subscription);
     natsConnection_Destroy(line.receiver);
     natsConnection_Destroy(line.sender);
-    stop(server);
+    relay_server_stop(server);
 }
 
 const struct bench_measurement bench_service_nats[] = {

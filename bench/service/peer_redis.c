@@ -17,13 +17,8 @@
 
 enum { ONE = 2000000, TEN = 500000, AHEAD = 100000, PIPE = 1000, READ = 65536 };
 
-struct server {
-    pid_t pid;
-};
-
 static void *start(int *out_port)
 {
-    struct server *server = bench_new(sizeof *server);
     char port[16];
     *out_port = bench_server_port();
     (void)snprintf(port, sizeof port, "%d", *out_port);
@@ -34,18 +29,7 @@ static void *start(int *out_port)
         "--appendonly", "no", "--client-output-buffer-limit", "pubsub 0 0 0", NULL,
     };
     // clang-format on
-    server->pid = bench_server_start(arguments);
-    for (unsigned attempt = 0; !client_can_open(*out_port); attempt++) {
-        bench_server_wait(server->pid, attempt);
-    }
-    return server;
-}
-
-static void stop(void *given)
-{
-    struct server *server = given;
-    bench_server_stop(server->pid);
-    free(server);
+    return relay_server_start(arguments, *out_port);
 }
 
 static redisContext *connect_to(int port)
@@ -168,7 +152,9 @@ static void publish(int port, struct relay_mouth *mouth)
     redisFree(connection);
 }
 
-static const struct relay_ops ops = { "Redis", start, stop, subscribe, publish, AHEAD };
+static const struct relay_ops ops = {
+    "Redis", start, relay_server_stop, subscribe, publish, AHEAD
+};
 
 static void run_rate(double *out, int subscribers)
 {

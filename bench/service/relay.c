@@ -5,6 +5,7 @@
 #include "relay.h"
 
 #include "client.h"
+#include "server.h"
 
 #include <errno.h>
 #include <semaphore.h>
@@ -255,4 +256,29 @@ void relay_hop_measure(double out[2], const struct relay_hop *hop)
     out[0] = times[count / 2];
     out[1] = times[count * 99 / 100];
     free(times);
+}
+
+// ---- what starts a peer -------------------------------------------------------------------------
+
+struct server {
+    pid_t pid;
+};
+
+void *relay_server_start(const char *const *arguments, int port)
+{
+    struct server *server = bench_new(sizeof *server);
+    server->pid = bench_server_start(arguments);
+    // Asked with a socket of our own, not with the peer's client library: that may begin threads,
+    // and this process will fork.
+    for (unsigned attempt = 0; !client_can_open(port); attempt++) {
+        bench_server_wait(server->pid, attempt);
+    }
+    return server;
+}
+
+void relay_server_stop(void *given)
+{
+    struct server *server = given;
+    bench_server_stop(server->pid);
+    free(server);
 }

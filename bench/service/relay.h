@@ -58,6 +58,12 @@ void relay_mouth_opens(struct relay_mouth *mouth); // returns when everybody is 
 // said since the last one should go out now, as the next one may have to wait.
 const unsigned char *relay_mouth_next(struct relay_mouth *mouth, bool *out_flush);
 
+// ---- what starts a peer -------------------------------------------------------------------------
+
+// A server in a process of its own; returns when somebody listens on `port`. *Given*, for `stop`.
+void *relay_server_start(const char *const *arguments, int port);
+void relay_server_stop(void *server);
+
 // ---- one at a time ------------------------------------------------------------------------------
 
 struct relay_hop {

@@ -2,8 +2,8 @@
 //
 // Opening, stopping and closing a bus.
 //
-// Opening: options (options.c), the engine, the workers. Any
-// failure goes through peal_bus_close, which takes half a bus.
+// Opening: options (options.c), the engine, the workers. Any failure goes through peal_bus_close,
+// which takes half a bus.
 //
 // Stopping, in this order: no new publishes (the version moves on, so that every publisher meets
 // the closed gate); those under way end; workers drain the mailboxes until the deadline; workers
@@ -448,7 +448,7 @@ static void free_mailboxes(struct peal_bus *bus)
     struct pl_mailbox *mailbox, *after;
     PL_LIST_EACH_SAFE (mailbox, after, &bus->mailboxes, link) {
         pl_list_remove(&mailbox->link);
-        pl_subscriptions_free(mailbox);
+        pl_members_free(mailbox);
         pl_mutex_lock(&mailbox->lock, bus->seams);
         pl_hold_finish(mailbox);
         pl_mutex_unlock(&mailbox->lock, bus->seams);

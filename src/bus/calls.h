@@ -173,10 +173,11 @@ void pl_intake_add_loss(struct pl_intake *in, uint64_t count, uint64_t first, ui
 bool pl_mailbox_rest(struct pl_mailbox *mailbox);
 bool pl_mailbox_rest_shared(struct pl_mailbox *mailbox);
 
-// Counts one of its events as lost. Takes the turn.
+// Of positions first to last `count` events are lost to it: it is told of them. Takes the turn.
 void pl_mailbox_lose(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last);
 // The same, because the log has forgotten them.
 void pl_mailbox_miss(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last);
+// What it has lost and is to be told of now; false: nothing. Takes the turn.
 bool pl_mailbox_take_loss(struct pl_mailbox *mailbox, struct pl_loss *out);
 
 // Can only one worker at a time run it? Of a durable name never: others may join at any moment.
@@ -190,6 +191,23 @@ bool pl_mailbox_is_gone(struct pl_mailbox *mailbox);
 
 void pl_mailbox_ref(struct pl_mailbox *mailbox);
 void pl_mailbox_unref(struct pl_mailbox *mailbox);
+
+// Who is it, for people: label, file and line, name, or pattern.
+const char *pl_mailbox_label(const struct pl_mailbox *mailbox);
+
+// The same, and where it was written: "billing (src/bill.c:29)".
+const char *pl_mailbox_who(const struct pl_mailbox *mailbox);
+
+// Is this its name, or its label?
+static inline bool pl_mailbox_is_called(const struct pl_mailbox *mailbox, const char *text)
+{
+    const char *name = mailbox->settings->options.name;
+    return strcmp(pl_mailbox_label(mailbox), text) == 0 || (name && strcmp(name, text) == 0);
+}
+
+// A mailbox of a pattern, which takes the settings unless it fails. PEAL_ENOMEM, PEAL_EPATTERN.
+enum peal_err pl_mailbox_create(struct pl_mailbox **out, struct peal_bus *bus, const char *pattern,
+                                const struct pl_settings *settings);
 
 // ---- run.c --------------------------------------------------------------------------------------
 
@@ -213,13 +231,7 @@ size_t pl_gap_text(char *out, size_t size, const struct pl_loss *loss);
 // Has PEAL_FAIL stopped it? Says so the first time. No lock held.
 bool pl_mailbox_has_stopped(struct pl_mailbox *mailbox);
 
-// ---- subscription.c -----------------------------------------------------------------------------
-
-// Who is it, for people: label, file and line, name, or pattern.
-const char *pl_mailbox_label(const struct pl_mailbox *mailbox);
-
-// The same, and where it was written: "billing (src/bill.c:29)".
-const char *pl_mailbox_who(const struct pl_mailbox *mailbox);
+// ---- start.c ------------------------------------------------------------------------------------
 
 // Where to begin: as the options of a subscription say it.
 struct pl_start {
@@ -236,29 +248,43 @@ enum peal_err pl_start_position(uint64_t *out, struct peal_bus *bus, const struc
 enum peal_err pl_start_check(struct peal_bus *bus, const char *who, const struct pl_start *start,
                              uint64_t position);
 
-// A mailbox of a pattern, which takes the settings unless it fails. PEAL_ENOMEM, PEAL_EPATTERN.
-enum peal_err pl_mailbox_create(struct pl_mailbox **out, struct peal_bus *bus, const char *pattern,
-                                const struct pl_settings *settings);
+// ---- member.c -----------------------------------------------------------------------------------
 
-// Is this its name, or its label?
-static inline bool pl_mailbox_is_called(const struct pl_mailbox *mailbox, const char *text)
-{
-    const char *name = mailbox->settings->options.name;
-    return strcmp(pl_mailbox_label(mailbox), text) == 0 || (name && strcmp(name, text) == 0);
-}
+// A member comes: *borrowed* until it is removed. The lock of the mailbox is not held.
+void pl_member_add(struct pl_mailbox *mailbox, struct peal_subscription *member);
 
-// Frees the handles of a mailbox's members that were allocated.
-void pl_subscriptions_free(struct pl_mailbox *mailbox);
+// A member leaves; the mailbox stays. The lock of the mailbox is not held.
+void pl_member_remove(struct pl_mailbox *mailbox, struct peal_subscription *member);
+
+// Frees those that are left, but for `only`. Nobody uses the mailbox any more.
+void pl_members_free(struct pl_mailbox *mailbox);
+
+// ---- subscription.c -----------------------------------------------------------------------------
+
+// What it wants of the log of a service need not be sent any more, if it was. No lock held.
+void pl_mailbox_unlisten(struct pl_mailbox *mailbox);
+
+// ---- leave.c ------------------------------------------------------------------------------------
 
 // It has been unsubscribed and nobody runs it any more: lets go of what it held. No lock held.
 void pl_mailbox_end(struct pl_mailbox *mailbox);
 
+// Forgets a durable name that nobody has: its place in the log, and what it held. PEAL_ENOTFOUND,
+// PEAL_ESTATE (somebody has it). No lock held. PEAL_EIO: it is, until the bus is opened again.
+enum peal_err pl_name_forget(struct peal_bus *bus, const char *name);
+
+// ---- pull.c -------------------------------------------------------------------------------------
+
 // Lets everybody who pulls look again.
 void pl_pulls_wake(struct peal_bus *bus);
+
+// ---- pause.c ------------------------------------------------------------------------------------
 
 // Deliveries stop, or go on. A durable one stays as it is said, also after a restart. Not inline,
 // no lock held. PEAL_EIO: it is done, but a restart may not know.
 enum peal_err pl_mailbox_pause(struct pl_mailbox *mailbox, bool paused);
+
+// ---- names.c ------------------------------------------------------------------------------------
 
 // Who has a name, or had it since the bus was opened; NULL: nobody. With bus->lock.
 struct pl_mailbox *pl_name_find(struct peal_bus *bus, const char *name);
@@ -266,11 +292,7 @@ struct pl_mailbox *pl_name_find(struct peal_bus *bus, const char *name);
 // The lowest number above `after` so that `prefix` and the number are a durable name; 0: none.
 uint64_t pl_name_next(struct peal_bus *bus, const char *prefix, uint64_t after);
 
-// Forgets a durable name that nobody has: its place in the log, and what it held. PEAL_ENOTFOUND,
-// PEAL_ESTATE (somebody has it). No lock held. PEAL_EIO: it is, until the bus is opened again.
-enum peal_err pl_name_forget(struct peal_bus *bus, const char *name);
-
-// ---- names.c ------------------------------------------------------------------------------------
+// ---- seek.c -------------------------------------------------------------------------------------
 
 // Moves it to another place in the log, as peal_subscription_seek. No lock held.
 enum peal_err pl_mailbox_seek(struct pl_mailbox *mailbox, const struct pl_start *start);
@@ -490,13 +512,14 @@ uint64_t pl_hold_parked(struct pl_mailbox *mailbox, uint64_t dead_id);
 
 // ---- deadletter.c -------------------------------------------------------------------------------
 
+// Why an event is given up. All *borrowed* for the call.
 struct pl_obituary {
     struct pl_mailbox *mailbox;
     const struct peal_event *event;
     const char *code, *text;
     unsigned attempts;
-    int64_t first_failure, last_failure;
-    uint64_t again; // the letter that was retried and died again; 0: none
+    int64_t first_failure, last_failure; // since the epoch
+    uint64_t again;                      // the letter that was retried and died again; 0: none
 };
 
 static inline struct pl_hash128 pl_letter_key(uint64_t id)
@@ -583,7 +606,8 @@ enum pl_resumed pl_durable_resume(struct pl_mailbox *mailbox); // with its lock
 // Somebody should run this mailbox. Any thread, no lock held but bus->lock or a mailbox's.
 void pl_runs_notify(struct pl_mailbox *mailbox);
 
-// When a mailbox wants to be run next because of time; PL_FOREVER: not. Any thread.
+// When a mailbox wants to be run next because of time, on the monotonic clock; PL_FOREVER: not. Any
+// thread.
 void pl_timer_set(struct pl_mailbox *mailbox, int64_t when);
 
 // The schedule wants to be run at that time at the latest. Any thread.
@@ -665,8 +689,7 @@ enum peal_err pl_publish_many(struct peal_bus *bus, const struct peal_message *m
 enum peal_err pl_publish_system(struct peal_bus *bus, const struct peal_message *message,
                                 struct peal_receipt *receipt);
 
-// ---- old forms of events: src/sourcing/upcast.c, which stands above the bus
-// ----------------------
+// ---- old forms of events: src/sourcing/upcast.c, which stands above the bus ---------------------
 
 struct pl_upcasts {
     // The newest form of an event as a reference; *out NULL: it has it. Any thread, no lock held.

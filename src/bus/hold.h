@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Pending events: those a mailbox has taken from the log and is not done with. What their files
-// share, and nobody else includes.
+// share; others include it to look at what is held, to save, erase or forget it.
 //
 // They failed and wait for their next attempt, were given away to be settled later, wait behind
 // another of their key, or wait to be chosen by priority, for a batch, or by one of several
@@ -61,8 +61,8 @@ struct pl_pending {
     struct pl_reason *said; // what the handler said of it; NULL: nothing
     uint8_t state;
     uint64_t position;
-    int64_t score;
-    int64_t recorded;
+    int64_t score;    // its place among those that are ready: pending.c
+    int64_t recorded; // when it was, since the epoch
     const struct pl_frame *frame;
     struct pl_segment *segment;    // keeps the frame
     const struct peal_event *kept; // instead of a frame; a reference
@@ -300,7 +300,7 @@ void pl_hold_collect_due(struct pl_mailbox *mailbox);
 bool pl_hold_enter_member(struct peal_subscription *member);
 bool pl_hold_has_left(struct peal_subscription *member);
 
-// ---- later.c ---------------------------------------------------------------------------------
+// ---- later.c ------------------------------------------------------------------------------------
 
 // A handle for an event of that type, to be given. NULL without memory.
 struct peal_delivery *pl_delivery_create(struct pl_mailbox *mailbox, const char *type);

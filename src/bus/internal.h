@@ -308,7 +308,7 @@ struct pl_middlewares {
 
 struct pl_scheduled;
 
-// Events that wait for their time (schedule.c).
+// Events that wait for their time (schedule.h).
 struct pl_schedule {
     struct pl_mutex lock;
     struct pl_heap due;        // those that wait, by the time of day

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// A dead letter, as deadletter.c, dead_calls.c and deadstore.c share it.
+// A dead letter, as the files named after them share it.
 //
 // Where there is a state table, a letter is put into it after the lock in which it was written
 // (deadstore.c), so it is in one or two more lists: what is yet to be put, and what is gone here
@@ -51,7 +51,13 @@ static inline void pl_letter_changed(struct peal_bus *bus, struct pl_dead_letter
     }
 }
 
-// ---- of this bus alone (deadletter.c) -----------------------------------------------------------
+// ---- deadletter.c -------------------------------------------------------------------------------
+
+// It is nobody's any more. With dead.lock. True: the caller frees it; else it is in the state
+// table, and is freed when it is gone from there.
+bool pl_letter_let_go(struct peal_bus *bus, struct pl_dead_letter *letter);
+
+// ---- of this bus alone (dead_list.c, dead_change.c) ---------------------------------------------
 
 // As the public functions of these names.
 enum peal_err pl_dead_list(struct peal_dead_list *out, struct peal_bus *bus,

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 //
 // Mailbox: what a subscription is to those who publish and to those who run it. Here is what it has
-// lost, when it may rest, and its life; how events come to it is in intake.c, what happens to them
-// in run.c.
+// lost, when it may rest, who it is for people, and its life; how events come to it is in intake.c,
+// what happens to them in run.c.
 #include "bus/durable.h"
+
+#include "base/error.h"
 
 void pl_mailbox_lose(struct pl_mailbox *mailbox, uint64_t count, uint64_t first, uint64_t last)
 {
@@ -70,6 +72,54 @@ bool pl_mailbox_rest_shared(struct pl_mailbox *mailbox)
 }
 
 // ---- life ---------------------------------------------------------------------------------------
+
+const char *pl_mailbox_label(const struct pl_mailbox *mailbox)
+{
+    const struct peal_subscribe_options *options = &mailbox->settings->options;
+    if (options->label) {
+        return options->label;
+    }
+    return options->name ? options->name : pl_pattern_text(mailbox->pattern);
+}
+
+const char *pl_mailbox_who(const struct pl_mailbox *mailbox)
+{
+    const char *who = mailbox->settings->who;
+    return who ? who : pl_mailbox_label(mailbox);
+}
+
+enum peal_err pl_mailbox_create(struct pl_mailbox **out, struct peal_bus *bus, const char *pattern,
+                                const struct pl_settings *settings)
+{
+    const struct pl_seams *seams = bus->seams;
+    bool has_intake = settings->options.mode != PEAL_INLINE;
+    size_t intake_size = has_intake ? sizeof(struct pl_intake) + 63 : 0; // from a cache line on
+    struct pl_mailbox *mailbox = pl_new(seams, sizeof *mailbox + intake_size);
+    if (!mailbox) {
+        return pl_fail(PEAL_ENOMEM, "no memory to subscribe to %s", pattern);
+    }
+    mailbox->bus = bus;
+    mailbox->seams = seams;
+    enum peal_err err = pl_pattern_parse(&mailbox->pattern, seams, pattern);
+    if (err) {
+        pl_release(seams, mailbox);
+        return err;
+    }
+    mailbox->settings = settings;
+    const struct peal_subscribe_options *options = &settings->options;
+    mailbox->mode = (uint8_t)options->mode;
+    mailbox->running_max = (uint16_t)options->concurrency;
+    atomic_init(&mailbox->refs, 1);
+    if (has_intake) {
+        mailbox->in = pl_align64(mailbox + 1);
+        mailbox->in->mailbox = mailbox;
+        mailbox->in->overflow = (uint8_t)options->overflow;
+        atomic_init(&mailbox->in->floor, UINT64_MAX);
+    }
+    pl_list_init(&mailbox->members);
+    *out = mailbox;
+    return PEAL_OK;
+}
 
 bool pl_mailbox_is_gone(struct pl_mailbox *mailbox)
 {

@@ -265,3 +265,16 @@ enum peal_err peal_subscription_pull(peal_delivery **out, size_t *out_count,
     pl_mailbox_unref(mailbox);
     return err;
 }
+
+void pl_pulls_wake(struct peal_bus *bus)
+{
+    pl_mutex_lock(&bus->lock, bus->seams);
+    struct pl_mailbox *mailbox;
+    PL_LIST_EACH (mailbox, &bus->mailboxes, link) {
+        if (mailbox->mode == PEAL_PULL) {
+            atomic_fetch_add_explicit(&mailbox->word, 1, memory_order_release);
+            bus->seams->wake(bus->seams->world, &mailbox->word, UINT32_MAX);
+        }
+    }
+    pl_mutex_unlock(&bus->lock, bus->seams);
+}

@@ -3,8 +3,7 @@
 // Routes, as the files of a bus ask for them: what a thread keeps to enter one without a lock, the
 // topics that lead to them, who builds, changes and retires them.
 //
-//     type ──► topic ──► route: the mailboxes that get it      a slot says which route a thread is
-//     in
+//     type ──► topic ──► route: the mailboxes that get it    (slot: which route a thread is in)
 //
 // Inline is what stands on the way of every event, and what is one line.
 #ifndef PL_BUS_ROUTES_H
@@ -155,6 +154,7 @@ static inline enum peal_err pl_route_enter(struct pl_route **out, struct pl_slot
     return pl_route_enter_slow(out, slot, topic);
 }
 
+// A route was left: who waits for that looks again (bus->quiet_wanted).
 void pl_quiet_wake(struct peal_bus *bus);
 
 // Holds a route that cannot be freed now, for its inline handlers: who unsubscribes one after this
@@ -197,8 +197,7 @@ bool pl_route_runs(const struct pl_slot *me, const struct pl_mailbox *mailbox);
 // Is a thread, which stays where it is, in a route with this inline mailbox?
 bool pl_route_may_run(const struct pl_slot *slot, const void *target);
 
-// Is a thread in a route that leads to this mailbox (`all`: in any route as old as now)? Threads
-// whose own stack runs the mailbox's handler are left out. With bus->lock.
+// Is another thread than `me` in a route that leads to this mailbox? With bus->lock.
 bool pl_route_busy(struct peal_bus *bus, const struct pl_mailbox *mailbox,
                    const struct pl_slot *me);
 

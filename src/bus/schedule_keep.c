@@ -11,7 +11,7 @@
 // All little-endian. The level is an enum peal_durability. The frame is the event, with its
 // checksum (docs/format.md). It speaks of no position of the log: that it has only once it is
 // published.
-#include "bus/schedule.h"
+#include "bus/schedule_inside.h"
 
 #include "base/error.h"
 #include "log/kv.h"

@@ -7,9 +7,9 @@
 // wait has passed, and has failed then. Rejected, or its attempts spent: it dies, and goes to the
 // dead letters. Under PEAL_SPENT_DROP one whose attempts are spent is dropped instead, and counted.
 //
-// A dying one for which the dead letters have no room stays pending,
-// remembers why it died, and dies again: a mailbox with workers pauses until somebody has made
-// room, an inline one tries again in a while.
+// A dying one for which the dead letters have no room stays pending, remembers why it died, and
+// dies again: a mailbox with workers pauses until somebody has made room, an inline one tries again
+// in a while.
 #include "bus/hold.h"
 
 #include <string.h>

@@ -177,11 +177,13 @@ void pl_remote_end(struct pl_remote *remote);
 // There is something to be sent. With the lock.
 void pl_remote_wake(struct pl_remote *remote);
 
-// Sends what can be, unless the link is at it: as pl_remote_wake, but without its thread. No lock.
-void pl_remote_send(struct pl_remote *remote);
-
 void pl_remote_say(const struct pl_remote *remote, enum peal_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+// ---- remote_out.c -------------------------------------------------------------------------------
+
+// Sends what can be, unless the link is at it: as pl_remote_wake, but without its thread. No lock.
+void pl_remote_send(struct pl_remote *remote);
 
 // ---- remote_wants.c -----------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// The inside of the link: what connecting (remote_connect.c) and serving (remote_link.c) share.
+// The inside of the link: what connecting (remote_connect.c), saying (remote_out.c), hearing
+// (remote_in.c) and the thread that does all of it (remote_link.c) share.
 //
 // Threads: who holds `wire`, which is the link but for pl_remote_send; what receives is the link's
 // alone.
@@ -19,21 +20,35 @@ static inline bool pl_link_is_stopping(const struct pl_remote *remote)
     return atomic_load_explicit(&remote->stopping, memory_order_acquire);
 }
 
-// ---- remote_link.c ------------------------------------------------------------------------------
+// ---- remote_out.c -------------------------------------------------------------------------------
 
 // Room for `more` bytes behind `out`. False: no memory.
 bool pl_link_reserve(struct pl_remote *remote, size_t more);
 
+// A frame with these bytes, masked, into `out`: copied. False: no memory.
+bool pl_link_put_frame(struct pl_remote *remote, enum pl_ws_opcode opcode, const char *bytes,
+                       size_t size);
+
 // A request of that kind, masked, into `out`; the pack is *taken*. False: no memory.
 bool pl_link_put(struct pl_remote *remote, unsigned kind, uint64_t number, struct pl_pack *pack);
+
+// Takes into `out` what the link and others have to say, about PL_REMOTE_OUT bytes. False: no
+// memory.
+bool pl_link_fill_out(struct pl_remote *remote);
 
 // Sends what the socket takes of `out`. 0, or minus an errno.
 int pl_link_send_out(struct pl_remote *remote);
 
+// ---- remote_in.c --------------------------------------------------------------------------------
+
 // Reads once what has come: *out_count bytes. *out_all: there was no more. 0, or minus an errno.
 int pl_link_receive(struct pl_remote *remote, size_t *out_count, bool *out_all);
 
-// The log of the service has positions [first, end) now.
+// Reads what has come, though not for ever, and hands each message to whom it is for. 0, or minus
+// an errno.
+int pl_link_hear(struct pl_remote *remote);
+
+// The log of the service has positions [first, end) now; `first` 0: it begins where it did.
 void pl_link_note_ends(struct pl_remote *remote, uint64_t first, uint64_t end);
 
 // ---- remote_connect.c ---------------------------------------------------------------------------

@@ -79,18 +79,25 @@ static struct pl_unpacking *take_unpacking(struct pl_archives *archives)
 
 // ---- blocks that stay ---------------------------------------------------------------------------
 
+// Bytes that are wanted of one frame.
+struct piece {
+    const struct pl_archive_frame *frame;
+    uint64_t offset; // in the file, as if it were not compressed
+    size_t size;
+};
+
 // A part of a block that is kept. False: it is not.
 static bool copy_kept(struct pl_archives *archives, const struct pl_archive *archive,
-                      const struct pl_archive_frame *frame, uint64_t offset, char *out, size_t size)
+                      const struct piece *piece, char *out)
 {
     bool found = false;
     pl_mutex_lock(&archives->lock, archives->seams);
     for (size_t i = 0; i < PL_ARCHIVES_CACHED && !found; i++) {
         struct pl_archive_block *block = &archives->cached[i];
-        found = block->archive == archive->id && block->content == frame->content;
+        found = block->archive == archive->id && block->content == piece->frame->content;
         if (found) {
             block->last_used = ++archives->uses;
-            memcpy(out, block->bytes + (offset - frame->content), size);
+            memcpy(out, block->bytes + (piece->offset - piece->frame->content), piece->size);
         }
     }
     pl_mutex_unlock(&archives->lock, archives->seams);
@@ -144,18 +151,18 @@ static int unpack(const struct pl_archives *archives, struct pl_archive *archive
     return 0;
 }
 
-// Bytes of one frame.
-static int read_frame(struct pl_archives *archives, struct pl_archive *archive,
-                      const struct pl_archive_frame *frame, uint64_t offset, char *out, size_t size)
+static int read_piece(struct pl_archives *archives, struct pl_archive *archive,
+                      const struct piece *piece, char *out)
 {
-    bool all = size == frame->content_size;
-    if (!all && copy_kept(archives, archive, frame, offset, out, size)) {
+    const struct pl_archive_frame *frame = piece->frame;
+    bool all = piece->size == frame->content_size;
+    if (!all && copy_kept(archives, archive, piece, out)) {
         return 0;
     }
     struct pl_unpacking *unpacking = take_unpacking(archives);
     int result = unpack(archives, archive, unpacking, frame, all ? out : unpacking->block);
     if (!result && !all) {
-        memcpy(out, unpacking->block + (offset - frame->content), size);
+        memcpy(out, unpacking->block + (piece->offset - frame->content), piece->size);
         keep(archives, archive, frame, unpacking->block);
     }
     pl_mutex_unlock(&unpacking->lock, archives->seams);
@@ -178,7 +185,8 @@ static int64_t read_archive(struct pl_archives *archives, struct pl_archive *arc
         const struct pl_archive_frame *frame = pl_archive_table_find(&archive->table, at);
         size_t part = (size_t)(frame->content + frame->content_size - at);
         part = part < size - done ? part : size - done;
-        int result = read_frame(archives, archive, frame, at, out + done, part);
+        const struct piece piece = { frame, at, part };
+        int result = read_piece(archives, archive, &piece, out + done);
         if (result) {
             return result;
         }

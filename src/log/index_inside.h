@@ -185,8 +185,8 @@ static inline struct pl_tail_type *pl_tail_type(const struct pl_tail *tail, uint
 //
 //     header │ types │ names │ directory │ postings │ times │ marks │ a column for each kind
 //
-// All of it is bytes of blocks (block.h); "at" is a distance from the first byte of the header.
-// docs/format.md says it at length.
+// All of it is bytes of blocks (index_block.h); "at" is a distance from the first byte of the
+// header. docs/format.md says it at length.
 //
 // A column is the events that have one kind of key, in the order of the hash. The first bits of the
 // hash say the bucket, the next ones stand in the entry, and behind them the place:

@@ -5,7 +5,7 @@
 // Opening reads the header, one block. The **parts** that every look-up of their kind needs (the
 // filter and the buckets of a column, the times, the offsets, all about few types) are read when
 // the first one asks, and stay; two who ask at once both read, and one lets go of what he has. All
-// else is read each time: sealed_keys.c and sealed_types.c say what.
+// else is read each time: index_sealed_keys.c and index_sealed_types.c say what.
 //
 // Checksums say that the bytes are those that were written; nothing else is believed of them, so
 // that bytes which somebody has made up, with checksums that fit, give wrong answers and no worse:

@@ -77,8 +77,9 @@ enum peal_err pl_sealed_begin_types(struct pl_find *find)
     return PEAL_OK;
 }
 
-// Some of the directory, with one more entry than count.
+// The directory of a stripe, and some of it, with one more entry than count.
 struct directory {
+    uint32_t low, high; // where what is sought next may be
     uint32_t first, count;
     struct pl_sealed_posting entries[ENTRIES + 1];
 };
@@ -94,13 +95,13 @@ static enum peal_err load_directory(struct pl_sealed *sealed, struct directory *
     return err;
 }
 
-// Finds a type in [*low, high) of the directory, and makes *low what is not below it. *out NULL: it
+// Finds a type in the directory from `low` on, and makes `low` what is not below it. *out NULL: it
 // is not there. What is loaded is looked at first: types come in ascending order.
 static enum peal_err find_posting(struct pl_sealed *sealed, struct directory *directory,
-                                  uint32_t *low, uint32_t high, uint32_t type,
-                                  const struct pl_sealed_posting **out)
+                                  uint32_t type, const struct pl_sealed_posting **out)
 {
-    uint32_t end = high;
+    uint32_t *const low = &directory->low;
+    uint32_t end = directory->high;
     const uint32_t count = directory->count;
     if (count > 0 && directory->entries[count - 1].type >= type) {
         end = directory->first + count;
@@ -122,13 +123,13 @@ static enum peal_err find_posting(struct pl_sealed *sealed, struct directory *di
         }
     }
     *out = NULL;
-    if (*low < high && *low - directory->first >= directory->count) {
+    if (*low < directory->high && *low - directory->first >= directory->count) {
         enum peal_err err = load_directory(sealed, directory, *low, 1);
         if (err) {
             return err;
         }
     }
-    if (*low < high && directory->entries[*low - directory->first].type == type) {
+    if (*low < directory->high && directory->entries[*low - directory->first].type == type) {
         *out = &directory->entries[*low - directory->first];
     }
     return PEAL_OK;
@@ -197,13 +198,12 @@ static enum peal_err read_postings(struct pl_find *find, unsigned stripe,
 enum peal_err pl_sealed_stripe(struct pl_find *find, unsigned stripe)
 {
     struct pl_sealed *sealed = pl_sealed_of(find->index);
-    uint32_t low = sealed->header.stripes[stripe];
-    const uint32_t high = sealed->header.stripes[stripe + 1];
-    struct directory directory = { 0 };
+    struct directory directory = { .low = sealed->header.stripes[stripe],
+                                   .high = sealed->header.stripes[stripe + 1] };
     enum peal_err err = PEAL_OK;
-    for (size_t i = 0; i < find->wanted.type_count && low < high && !err; i++) {
+    for (size_t i = 0; i < find->wanted.type_count && directory.low < directory.high && !err; i++) {
         const struct pl_sealed_posting *posting = NULL;
-        err = find_posting(sealed, &directory, &low, high, find->wanted.types[i], &posting);
+        err = find_posting(sealed, &directory, find->wanted.types[i], &posting);
         if (!err && posting) {
             err = read_postings(find, stripe, posting);
         }

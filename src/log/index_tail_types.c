@@ -4,8 +4,8 @@
 //
 // Types are records in chunks of 1,024 that are never moved, so that others may look while one is
 // added, and hang in chains by the hash of their name, the newest first. A record is written whole
-// before its slot leads to it, as nodes are (tail.c). Names lie one behind the other in pieces of
-// memory of 16 KiB.
+// before its slot leads to it, as nodes are (index_tail.c). Names lie one behind the other in
+// pieces of memory of 16 KiB.
 #include "base/error.h"
 #include "log/index_inside.h"
 

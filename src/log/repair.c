@@ -211,57 +211,66 @@ static bool find_header(struct pl_segfile_header *out, struct pl_repair *repair,
     return found;
 }
 
-static enum peal_err write_header(struct pl_repair *repair, struct pl_file file, const char *block,
-                                  unsigned whole, const struct pl_segfile_header *header)
+// A header of which a half, or both, are damaged.
+struct torn_header {
+    uint64_t base; // of its file
+    char block[PL_SEGFILE_HEADER];
+    unsigned whole;                  // the half that is not, as a bit; 0: neither
+    struct pl_segfile_header header; // what it said, as others know it
+};
+
+static enum peal_err write_header(const struct pl_repair *repair, struct pl_file file,
+                                  const struct torn_header *torn)
 {
     const struct pl_files *files = repair->files;
     const size_t half = PL_SEGFILE_HEADER / 2;
     int result;
-    if (whole) { // only the other half is touched
-        const char *good = block + (whole & 1 ? 0 : half);
-        result = pl_files_write(files, file, good, half, whole & 1 ? half : 0);
+    if (torn->whole) { // only the other half is touched
+        const char *good = torn->block + (torn->whole & 1 ? 0 : half);
+        result = pl_files_write(files, file, good, half, torn->whole & 1 ? half : 0);
     } else {
-        result = pl_segfile_write_header(files, file, header);
+        result = pl_segfile_write_header(files, file, &torn->header);
     }
     result = result ? result : files->sync(files->world, file);
     return result ? say("a header", "write it", result) : PEAL_OK;
 }
 
 static enum peal_err keep_and_write(struct pl_repair *repair, const struct pl_store *store,
-                                    uint64_t base, const char *block, unsigned whole,
-                                    const struct pl_segfile_header *header)
+                                    const struct torn_header *torn)
 {
     char name[64];
     struct pl_file file = { 0 };
-    (void)snprintf(name, sizeof name, "%020" PRIu64 ".seg.0", base); // fits
-    enum peal_err err = pl_repair_keep(repair, name, block, PL_SEGFILE_HEADER);
-    err = err ? err : pl_volume_open(store, base, PL_FILE_WRITE, &file);
-    err = err ? err : write_header(repair, file, block, whole, header);
+    (void)snprintf(name, sizeof name, "%020" PRIu64 ".seg.0", torn->base); // fits
+    enum peal_err err = pl_repair_keep(repair, name, torn->block, PL_SEGFILE_HEADER);
+    err = err ? err : pl_volume_open(store, torn->base, PL_FILE_WRITE, &file);
+    err = err ? err : write_header(repair, file, torn);
     repair->files->close(repair->files->world, &file);
     return err;
 }
 
 static enum peal_err mend_header(struct pl_repair *repair, struct pl_store *store, uint64_t base)
 {
-    char path[PL_STORE_PATH], block[PL_SEGFILE_HEADER] = { 0 };
+    char path[PL_STORE_PATH];
     struct pl_file file = { 0 };
-    struct pl_segfile_header header = { 0 };
+    struct torn_header torn = { .base = base };
     pl_volume_path(store, base, path);
     enum peal_err err = pl_volume_open(store, base, PL_FILE_READ, &file);
     int64_t count =
-        err ? 0 : repair->files->pread(repair->files->world, file, block, sizeof block, 0);
+        err ? 0
+            : repair->files->pread(repair->files->world, file, torn.block, sizeof torn.block, 0);
     repair->files->close(repair->files->world, &file);
     if (err || count < 0) {
         return err ? err : say(path, "read its header", count);
     }
-    unsigned whole = pl_segfile_whole_halves(block);
+    const unsigned whole = pl_segfile_whole_halves(torn.block);
+    torn.whole = whole;
     if (whole == 3 || is_packed(store, base)) { // of an archive it is told with what it holds
         return PEAL_OK;
     }
     const char *how = "one half of its header is damaged; the other says the same";
-    bool possible = whole || find_header(&header, repair, store, base, &how);
+    bool possible = whole || find_header(&torn.header, repair, store, base, &how);
     if (possible && !repair->wanted->dry_run) {
-        err = keep_and_write(repair, store, base, block, whole, &header);
+        err = keep_and_write(repair, store, &torn);
     }
     const struct peal_mending mending = { .file = path,
                                           .bytes = PL_SEGFILE_HEADER / (whole ? 2 : 1),
@@ -387,27 +396,33 @@ static enum peal_err read_copy(char **out, const struct pl_repair *repair,
     return PEAL_OK;
 }
 
-// The copy's bytes, believed; *given*; NULL: there are none, and `how` says why. PEAL_ENOMEM.
-static enum peal_err take_from_copy(char **out, const struct pl_repair *repair,
+// What brings back what is in a hole.
+struct remedy {
+    char *bytes;     // *given*; NULL: nothing does
+    const char *how; // or why not
+};
+
+// The copy's bytes, believed. PEAL_ENOMEM.
+static enum peal_err take_from_copy(struct remedy *out, const struct pl_repair *repair,
                                     const struct pl_store *store, const struct hole *hole,
-                                    struct pl_file ours, const char **how)
+                                    struct pl_file ours)
 {
     struct pl_segfile_header header;
     struct pl_file copy = { 0 };
     char *bytes = NULL;
-    *out = NULL;
+    out->bytes = NULL;
     if (!open_copy(&copy, &header, repair, store, hole->base)) {
-        *how = repair->wanted->copy ? "the copy has no such file of this log"
-                                    : "only a copy of the file can bring it back";
+        out->how = repair->wanted->copy ? "the copy has no such file of this log"
+                                        : "only a copy of the file can bring it back";
         return PEAL_OK;
     }
     enum peal_err err = read_copy(&bytes, repair, store, hole, copy);
-    *how = "the copy does not have it whole";
+    out->how = "the copy does not have it whole";
     if (bytes && neighbours_agree(repair->files, ours, copy, &hole->damage)) {
-        *how = "the copy has it";
-        *out = bytes;
+        out->how = "the copy has it";
+        out->bytes = bytes;
     } else if (bytes) {
-        *how =
+        out->how =
             "the copy goes on otherwise: since it was made a tail was cut, or a neighbour erased";
         pl_release(repair->seams, bytes);
     }
@@ -440,7 +455,7 @@ static enum peal_err mend_hole(struct pl_repair *repair, struct pl_store *store,
     const struct pl_damage *damage = &hole->damage;
     bool packed = is_packed(store, hole->base);
     bool dry = repair->wanted->dry_run || packed;
-    const char *how = in_archive;
+    struct remedy remedy = { .how = in_archive };
     struct pl_file file = { 0 };
     char path[PL_STORE_PATH];
     pl_volume_path(store, hole->base, path);
@@ -449,10 +464,9 @@ static enum peal_err mend_hole(struct pl_repair *repair, struct pl_store *store,
     if (err) {
         return err;
     }
-    char *bytes = NULL;
-    err = packed ? PEAL_OK : take_from_copy(&bytes, repair, store, hole, file, &how);
-    if (bytes && !dry) {
-        err = put_back(repair, hole, file, bytes);
+    err = packed ? PEAL_OK : take_from_copy(&remedy, repair, store, hole, file);
+    if (remedy.bytes && !dry) {
+        err = put_back(repair, hole, file, remedy.bytes);
     }
     repair->files->close(repair->files->world, &file);
     const struct peal_mending mending = { .file = path,
@@ -460,9 +474,9 @@ static enum peal_err mend_hole(struct pl_repair *repair, struct pl_store *store,
                                           .bytes = damage->bytes,
                                           .first = damage->first,
                                           .end = damage->end,
-                                          .how = how,
-                                          .possible = bytes != NULL };
-    pl_release(repair->seams, bytes);
+                                          .how = remedy.how,
+                                          .possible = remedy.bytes != NULL };
+    pl_release(repair->seams, remedy.bytes);
     if (!err) {
         pl_repair_tell(repair, &mending);
     }

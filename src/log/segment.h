@@ -25,7 +25,7 @@
 // No frame is larger than this: header, all attributes, metadata and data inside.
 #define PL_FRAME_MAX 131072
 
-#define PL_SEGMENT_MIN 262144 // two of them
+#define PL_SEGMENT_MIN ((size_t)2 * PL_FRAME_MAX)
 
 #define PL_NO_OFFSET UINT32_MAX
 

@@ -177,16 +177,15 @@ bool pl_store_spend_reserve(struct pl_store *store);
 // A stretch of consecutive events as the log had them in memory, up to 256 KiB or one event that is
 // larger, their data inside: those that begin at `position` or, where that is forgotten or damaged,
 // behind it. Where events were erased it has their positions. *Given*, with one reference; NULL:
-// there are none. Only what is written is seen. Every
-// checksum is looked at. Any thread. PEAL_EIO, PEAL_ENOMEM.
+// there are none. Only what is written is seen. Every checksum is looked at. Any thread. PEAL_EIO,
+// PEAL_ENOMEM.
 enum peal_err pl_store_read(struct pl_segment **out, struct pl_store *store,
                             struct pl_budget *budget, uint64_t position);
 
 // One event, for who looks events up: its frame is put to the beginning of `room`, which is aligned
 // to 8 and has *size bytes. NULL: the position is forgotten, damaged or not written yet; or, and
-// then *size is 0, its event was erased. Any
-// thread. PEAL_ELIMIT: so many bytes are too few; *size says how many it takes, at least
-// PL_STORE_GET_LEAST. PEAL_EIO, PEAL_ENOMEM.
+// then *size is 0, its event was erased. Any thread. PEAL_ELIMIT: so many bytes are too few; *size
+// says how many it takes, at least PL_STORE_GET_LEAST. PEAL_EIO, PEAL_ENOMEM.
 #define PL_STORE_GET_LEAST 8192
 enum peal_err pl_store_get(const struct pl_frame **out, struct pl_store *store, uint64_t position,
                            void *room, size_t *size);

@@ -57,8 +57,7 @@ struct puller {
     unsigned got;
 };
 
-// ---- a bus on one
-// ---------------------------------------------------------------------------------
+// ---- a bus on one -------------------------------------------------------------------------------
 
 // A world for the engine of a row, without a bus.
 static void enter(struct subject *subject, size_t index, uint64_t seed)

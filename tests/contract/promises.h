@@ -27,6 +27,7 @@
 
 #include "engine/engine.h"
 #include "support/stage.h"
+#include "support/whole.h"
 
 static bool can(const struct subject *subject, unsigned capability)
 {
@@ -356,48 +357,13 @@ static void reading_back_needs_an_engine_that_keeps(void **state)
 
 // ---- storing ------------------------------------------------------------------------------------
 
-// All events of a bus as JSON, one behind the other.
-static void write_all(peal_bus *bus, char *out, size_t size)
-{
-    peal_reader *reader;
-    const peal_event *event;
-    size_t length = 0;
-    assert_int_equal(peal_reader_open(&reader, bus, NULL), PEAL_OK);
-    while (peal_reader_next(&event, reader) == PEAL_OK) {
-        length += peal_event_to_json(event, out + length, size - length);
-        assert_true(length < size);
-    }
-    out[length] = '\0';
-    peal_reader_close(reader);
-}
-
 static void publish_all_kinds(peal_bus *bus)
 {
-    static const struct peal_pair metadata[] = { { "tenant", "7" }, { "empty", "" } };
-    static const struct peal_message whole = {
-        .type = "order.created",
-        .data = "{\"n\":1}",
-        .size = 7,
-        .content_type = "application/x-order",
-        .subject = "order 1",
-        .key = "customer 7",
-        .correlation = "corr",
-        .causation = "cause",
-        .id = "my id",
-        .source = "/elsewhere",
-        .schema = "urn:order:1",
-        .traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        .tracestate = "a=b",
-        .metadata = metadata,
-        .metadata_count = 2,
-        .time_ns = 1234567890123456789,
-        .priority = PEAL_PRIORITY(9),
-    };
     static char large[300000]; // more than a stretch that is read at once
     struct peal_message batch[] = { { .type = "a" },
                                     { .type = "b", .data = "\0\xff", .size = 2 },
                                     { .type = "c", .subject = "order 1" } };
-    assert_int_equal(peal_publish(bus, &whole, NULL), PEAL_OK);
+    assert_int_equal(peal_publish(bus, &whole_message, NULL), PEAL_OK);
     assert_int_equal(peal_publish_batch(bus, batch, 3, NULL), PEAL_OK);
     peal_emit(bus, "emitted", "x", 1);
     memset(large, 'x', sizeof large);
@@ -418,11 +384,11 @@ static void what_is_stored_is_the_same_when_it_is_opened_again(void **state)
             continue;
         }
         publish_all_kinds(subject.stage.bus);
-        write_all(subject.stage.bus, before, sizeof before);
+        (void)whole_log(subject.stage.bus, before, sizeof before);
         assert_true(strlen(before) > 300000);
         for (int i = 0; i < 3; i++) {
             reopen(&subject);
-            write_all(subject.stage.bus, after, sizeof after);
+            (void)whole_log(subject.stage.bus, after, sizeof after);
             assert_string_equal(before, after);
         }
         bool stores = can(&subject, PL_CAN_STORE);

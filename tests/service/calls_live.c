@@ -9,16 +9,14 @@
 
 #include <cmocka.h>
 #include <malloc.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 
+#include "service/numbered.h"
 #include "support/client.h"
 #include "support/folder.h"
 #include "support/serving.h"
-
-#define HOST "Host: localhost\r\n"
 
 static struct folder folder;
 static struct serving serving;
@@ -51,49 +49,6 @@ static void publish(const char *path, const char *body)
     }
 }
 
-// So many events of type a, whose data says which it is, after `first`.
-static void publish_lines(size_t first, size_t count, size_t filler)
-{
-    size_t room = count * (filler + 160) + 1, used = 0;
-    char *lines = malloc(room);
-    assert_non_null(lines);
-    for (size_t i = first; i < first + count; i++) {
-        used += (size_t)snprintf(lines + used, room - used,
-                                 "{\"specversion\":\"1.0\",\"source\":\"/t\",\"id\":\"%zu\","
-                                 "\"type\":\"a\",\"data\":\"#%zu#%0*d\"}\n",
-                                 i, i, (int)filler, 0);
-    }
-    assert_int_equal(client_ask(&publisher, "POST", "/v1/events",
-                                "Content-Type: application/x-ndjson\r\n", lines),
-                     200);
-    assert_int_equal(json_number(publisher.body, "published"), count);
-    free(lines);
-}
-
-static void listen_to(struct client *to, const char *path, const char *headers)
-{
-    client_say(to, "GET %s HTTP/1.1\r\n" HOST "%s\r\n", path, headers);
-    client_head(to);
-    assert_int_equal(to->status, 200);
-    (void)client_until(to, ":\n\n\r\n");
-}
-
-// The events come one after the other, each once.
-static void expect_lines(struct client *from, size_t first, size_t count)
-{
-    for (size_t i = first; i < first + count; i++) {
-        char wanted[40];
-        (void)snprintf(wanted, sizeof wanted, "\"#%zu#", i);
-        (void)client_until(from, "#"); // what stands before it
-        const char *text = client_until(from, "#");
-        size_t length = strlen(text);
-        char found[40];
-        (void)snprintf(found, sizeof found, "\"#%s", text);
-        assert_true(length < 30);
-        assert_string_equal(found, wanted);
-    }
-}
-
 static uint64_t next_id(struct client *from)
 {
     (void)client_until(from, "id: ");
@@ -105,7 +60,7 @@ static uint64_t next_id(struct client *from)
 static void a_stream_begins_now_or_where_it_is_told(void **state)
 {
     (void)state;
-    publish_lines(1, 5, 0);
+    numbered_publish(&publisher, 1, 5, 0);
     static const struct {
         const char *path, *headers;
         size_t first;
@@ -122,11 +77,11 @@ static void a_stream_begins_now_or_where_it_is_told(void **state)
     struct client readers[8];
     for (size_t i = 0; i < 8; i++) {
         client_open(&readers[i], serving.port);
-        listen_to(&readers[i], rows[i].path, rows[i].headers);
+        numbered_listen(&readers[i], rows[i].path, rows[i].headers);
     }
-    publish_lines(6, 1, 0);
+    numbered_publish(&publisher, 6, 1, 0);
     for (size_t i = 0; i < 8; i++) {
-        expect_lines(&readers[i], rows[i].first, 7 - rows[i].first);
+        numbered_expect(&readers[i], rows[i].first, 7 - rows[i].first);
         client_close(&readers[i]);
     }
 }
@@ -134,7 +89,7 @@ static void a_stream_begins_now_or_where_it_is_told(void **state)
 static void selectors_choose_what_comes(void **state)
 {
     (void)state;
-    listen_to(&client, "/v1/stream?type=x.*&subject=s+1", "");
+    numbered_listen(&client, "/v1/stream?type=x.*&subject=s+1", "");
     publish("/v1/events/x.a?subject=s+2", "1");
     publish("/v1/events/y.a?subject=s+1", "2");
     publish("/v1/events/x.b?subject=s+1", "3");
@@ -153,7 +108,7 @@ static void what_the_data_contains_chooses_what_comes(void **state)
     struct client readers[3];
     for (size_t i = 0; i < 3; i++) {
         client_open(&readers[i], serving.port);
-        listen_to(&readers[i], paths[i], "");
+        numbered_listen(&readers[i], paths[i], "");
     }
     publish("/v1/events/order.a", "{\"total\":5,\"lines\":[1,3]}");
     publish("/v1/events/order.b", "{\"lines\":[1,2],\"total\":5.0,\"more\":{}}");
@@ -169,7 +124,7 @@ static void what_the_data_contains_chooses_what_comes(void **state)
 static void data_with_lines_of_its_own_arrives_whole(void **state)
 {
     (void)state;
-    listen_to(&client, "/v1/stream", "");
+    numbered_listen(&client, "/v1/stream", "");
     publish("/v1/events/a", "{\r\n\"x\":\r1,\n\"y\":2}");
     const char *text = client_until(&client, "\n\n");
     size_t known = 0, lines = 0;
@@ -203,16 +158,16 @@ static void a_reader_that_falls_behind_catches_up_and_loses_nothing(void **state
     enum { COUNT = 4000, FILLER = 2000 }; // 8 MB, of which a little fits between the two
     struct client slow;
     client_open_small(&slow, serving.port, 4096);
-    listen_to(&slow, "/v1/stream", "");
+    numbered_listen(&slow, "/v1/stream", "");
     size_t before = mallinfo2().uordblks;
     for (size_t i = 0; i < COUNT; i += 500) {
-        publish_lines(i + 1, 500, FILLER);
+        numbered_publish(&publisher, i + 1, 500, FILLER);
     }
     size_t after = mallinfo2().uordblks;
     assert_true(after < before + (16 << 20));
-    expect_lines(&slow, 1, COUNT);
-    publish_lines(COUNT + 1, 1, 0);
-    expect_lines(&slow, COUNT + 1, 1);
+    numbered_expect(&slow, 1, COUNT);
+    numbered_publish(&publisher, COUNT + 1, 1, 0);
+    numbered_expect(&slow, COUNT + 1, 1);
     client_close(&slow);
 }
 
@@ -221,11 +176,11 @@ static void what_was_there_before_comes_to_a_slow_reader_too(void **state)
     (void)state;
     enum { COUNT = 3000, FILLER = 2000 }; // more than a batch, before the stream is open
     struct client slow;
-    publish_lines(1, COUNT, FILLER);
+    numbered_publish(&publisher, 1, COUNT, FILLER);
     for (int round = 0; round < 3; round++) {
         client_open_small(&slow, serving.port, 4096);
-        listen_to(&slow, "/v1/stream?after=0", "");
-        expect_lines(&slow, 1, COUNT);
+        numbered_listen(&slow, "/v1/stream?after=0", "");
+        numbered_expect(&slow, 1, COUNT);
         client_close(&slow);
     }
 }
@@ -256,7 +211,7 @@ static void what_was_forgotten_is_told_as_a_gap(void **state)
                                          "/v1/stream?after=1&max_rate=1" };
     for (int i = 0; i < 3; i++) {
         client_open(&reader, forgetful.port);
-        listen_to(&reader, paths[i], "");
+        numbered_listen(&reader, paths[i], "");
         (void)client_until(&reader, "event: gap\n");
         const char *text = client_until(&reader, "\n\n");
         assert_int_equal(json_number(text, "first"), 2);
@@ -271,8 +226,8 @@ static void what_was_forgotten_is_told_as_a_gap(void **state)
 static void a_rate_is_kept_and_said_of_how_many(void **state)
 {
     (void)state;
-    listen_to(&client, "/v1/stream?max_rate=10", "");
-    publish_lines(1, 1000, 0);
+    numbered_listen(&client, "/v1/stream?max_rate=10", "");
+    numbered_publish(&publisher, 1, 1000, 0);
     uint64_t seen = 0, sent = 0;
     size_t came = 0;
     while (seen < 1000) {
@@ -302,7 +257,7 @@ static void a_thousand_readers_get_every_event(void **state)
     size_t before = mallinfo2().uordblks;
     for (int i = 0; i < CROWD; i++) {
         client_open(&crowd[i], serving.port);
-        listen_to(&crowd[i], "/v1/stream?type=a", "");
+        numbered_listen(&crowd[i], "/v1/stream?type=a", "");
         free(crowd[i].bytes); // ours is not what is measured
         crowd[i].bytes = NULL;
         assert_int_equal(crowd[i].size, 0);
@@ -310,9 +265,9 @@ static void a_thousand_readers_get_every_event(void **state)
     }
     size_t each = (mallinfo2().uordblks - before) / CROWD;
     assert_true(each < 16384);
-    publish_lines(1, EVENTS, 0);
+    numbered_publish(&publisher, 1, EVENTS, 0);
     for (int i = 0; i < CROWD; i++) {
-        expect_lines(&crowd[i], 1, EVENTS);
+        numbered_expect(&crowd[i], 1, EVENTS);
         client_close(&crowd[i]);
     }
     assert_true(serving_settles(&serving, 2));
@@ -334,13 +289,13 @@ static void one_stream_too_many_is_503(void **state)
     (void)state;
     struct client more;
     client_open(&more, serving.port);
-    listen_to(&client, "/v1/stream", "");
-    listen_to(&more, "/v1/stream", "");
+    numbered_listen(&client, "/v1/stream", "");
+    numbered_listen(&more, "/v1/stream", "");
     assert_int_equal(client_ask(&publisher, "GET", "/v1/stream", NULL, NULL), 503);
     assert_non_null(client_header(&publisher, "retry-after"));
     client_close(&more);
     assert_true(serving_settles(&serving, 2));
-    listen_to(&publisher, "/v1/stream", "");
+    numbered_listen(&publisher, "/v1/stream", "");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)

@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "service/config.h"
+#include "service/config_inside.h"
 #include "service/support/read.h"
 
 #define TREE PEAL_TEST_DATA "/../../"
@@ -51,8 +51,8 @@ static void names_are_different_and_found(void **state)
 {
     (void)state;
     for (size_t row = 0; row < SERVICE_OPTION_COUNT; row++) {
-        assert_ptr_equal(service_option_find(service_config_options[row].name),
-                         &service_config_options[row]);
+        const char *name = service_config_options[row].name;
+        assert_int_equal(config_row(name, strlen(name)), row);
         for (size_t other = 0; other < row; other++) {
             char left[64], right[64];
             service_option_environment(left, &service_config_options[row]);
@@ -60,9 +60,9 @@ static void names_are_different_and_found(void **state)
             assert_string_not_equal(left, right);
         }
     }
-    assert_null(service_option_find("limits"));
-    assert_null(service_option_find("limits.line_byte"));
-    assert_null(service_option_find(""));
+    assert_int_equal(config_row("limits", 6), SERVICE_OPTION_COUNT);
+    assert_int_equal(config_row("limits.line_byte", 16), SERVICE_OPTION_COUNT);
+    assert_int_equal(config_row("", 0), SERVICE_OPTION_COUNT);
 }
 
 static void help_is_half_a_line_and_no_sentence(void **state)

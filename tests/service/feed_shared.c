@@ -9,15 +9,11 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
+#include "service/numbered.h"
 #include "support/client.h"
 #include "support/folder.h"
 #include "support/serving.h"
-
-#define HOST "Host: localhost\r\n"
 
 static struct folder folder;
 static struct serving serving;
@@ -41,24 +37,6 @@ static int end(void **state)
     return 0;
 }
 
-// So many events of type a, whose data says which it is, after `first`.
-static void publish_lines(size_t first, size_t count, size_t filler)
-{
-    size_t room = count * (filler + 160) + 1, used = 0;
-    char *lines = malloc(room);
-    assert_non_null(lines);
-    for (size_t i = first; i < first + count; i++) {
-        used += (size_t)snprintf(lines + used, room - used,
-                                 "{\"specversion\":\"1.0\",\"source\":\"/t\",\"id\":\"%zu\","
-                                 "\"type\":\"a\",\"data\":\"#%zu#%0*d\"}\n",
-                                 i, i, (int)filler, 0);
-    }
-    assert_int_equal(client_ask(&publisher, "POST", "/v1/events",
-                                "Content-Type: application/x-ndjson\r\n", lines),
-                     200);
-    free(lines);
-}
-
 static void listen_to(struct client *to, int buffer)
 {
     if (buffer) {
@@ -66,20 +44,7 @@ static void listen_to(struct client *to, int buffer)
     } else {
         client_open(to, serving.port);
     }
-    client_say(to, "GET /v1/stream?type=a HTTP/1.1\r\n" HOST "\r\n");
-    client_head(to);
-    assert_int_equal(to->status, 200);
-    (void)client_until(to, ":\n\n\r\n");
-}
-
-static void expect_lines(struct client *from, size_t first, size_t count)
-{
-    for (size_t i = first; i < first + count; i++) {
-        char wanted[40];
-        (void)snprintf(wanted, sizeof wanted, "%zu#", i);
-        (void)client_until(from, "\"#");
-        assert_string_equal(client_until(from, "#"), wanted);
-    }
+    numbered_listen(to, "/v1/stream?type=a", "");
 }
 
 static void count_shares(struct serving *on, void *context)
@@ -105,9 +70,9 @@ static void readers_of_the_same_are_one_subscription(void **state)
         listen_to(&readers[i], 0);
     }
     assert_int_equal(subscriptions(), before + 1);
-    publish_lines(1, 100, 10);
+    numbered_publish(&publisher, 1, 100, 10);
     for (size_t i = 0; i < 20; i++) {
-        expect_lines(&readers[i], 1, 100);
+        numbered_expect(&readers[i], 1, 100);
         client_close(&readers[i]);
     }
     assert_true(serving_settles(&serving, 1));
@@ -121,15 +86,15 @@ static void expect_them_to_share_again(struct client *readers[], size_t count, s
                                        uint64_t wanted)
 {
     for (int i = 0; i < 2000 && subscriptions() != wanted; i++, next++) {
-        publish_lines(next, 1, 0);
+        numbered_publish(&publisher, next, 1, 0);
         for (size_t j = 0; j < count; j++) {
-            expect_lines(readers[j], next, 1);
+            numbered_expect(readers[j], next, 1);
         }
     }
     assert_int_equal(subscriptions(), wanted);
-    publish_lines(next, 50, 100);
+    numbered_publish(&publisher, next, 50, 100);
     for (size_t j = 0; j < count; j++) {
-        expect_lines(readers[j], next, 50);
+        numbered_expect(readers[j], next, 50);
     }
 }
 
@@ -144,13 +109,13 @@ static void a_slow_reader_holds_up_nobody_and_loses_nothing(void **state)
         listen_to(&quick[i], 0);
     }
     for (size_t first = 1; first < COUNT; first += 100) {
-        publish_lines(first, 100, FILLER);
+        numbered_publish(&publisher, first, 100, FILLER);
         for (size_t i = 0; i < QUICK; i++) {
-            expect_lines(&quick[i], first, 100);
+            numbered_expect(&quick[i], first, 100);
         }
     }
     assert_int_equal(subscriptions(), before + 2); // it goes on alone
-    expect_lines(&slow, 1, COUNT);
+    numbered_expect(&slow, 1, COUNT);
     struct client *readers[] = { &slow, &quick[0], &quick[1], &quick[2] };
     expect_them_to_share_again(readers, QUICK + 1, COUNT + 1, before + 1);
     for (size_t i = 0; i < QUICK; i++) {
@@ -172,11 +137,11 @@ static void those_who_are_all_behind_share_again_and_lose_nothing(void **state)
         readers[i] = &slow[i];
     }
     for (size_t first = 1; first < COUNT; first += 100) {
-        publish_lines(first, 100, FILLER);
+        numbered_publish(&publisher, first, 100, FILLER);
     }
     assert_int_equal(subscriptions(), before + 1 + SLOW); // each alone
     for (size_t i = 0; i < SLOW; i++) {
-        expect_lines(&slow[i], 1, COUNT);
+        numbered_expect(&slow[i], 1, COUNT);
     }
     expect_them_to_share_again(readers, SLOW, COUNT + 1, before + 1);
     for (size_t i = 0; i < SLOW; i++) {
@@ -194,10 +159,10 @@ static void a_crowd_is_given_everything_in_order(void **state)
         listen_to(&crowd[i], 0);
     }
     for (size_t next = 1; next <= EVENTS; next++) {
-        publish_lines(next, 1, 10);
+        numbered_publish(&publisher, next, 1, 10);
     }
     for (size_t i = 0; i < CROWD; i++) {
-        expect_lines(&crowd[i], 1, EVENTS);
+        numbered_expect(&crowd[i], 1, EVENTS);
         client_close(&crowd[i]);
     }
 }
@@ -212,14 +177,14 @@ static void who_comes_later_is_not_given_what_was_before(void **state)
     listen_to(&first, 0);
     for (int round = 0; round < ROUNDS; round++) {
         struct client fresh;
-        publish_lines(next, LINES, 20);
+        numbered_publish(&publisher, next, LINES, 20);
         listen_to(&fresh, 0);
-        publish_lines(next + LINES, 1, 20);
-        expect_lines(&fresh, next + LINES, 1);
+        numbered_publish(&publisher, next + LINES, 1, 20);
+        numbered_expect(&fresh, next + LINES, 1);
         client_close(&fresh);
         next += LINES + 1;
     }
-    expect_lines(&first, 1, next - 1);
+    numbered_expect(&first, 1, next - 1);
     client_close(&first);
 }
 
@@ -235,11 +200,11 @@ static void who_goes_in_the_middle_leaves_the_others_what_is_theirs(void **state
         for (size_t i = 0; i < CROWD; i++) {
             listen_to(&crowd[i], i % 3 ? 0 : 4096);
         }
-        publish_lines(round * 100 + 1, 100, 1000);
+        numbered_publish(&publisher, round * 100 + 1, 100, 1000);
         for (size_t i = 0; i < CROWD; i++) {
             client_close(&crowd[i]); // nothing was read
         }
-        expect_lines(&stays, round * 100 + 1, 100);
+        numbered_expect(&stays, round * 100 + 1, 100);
     }
     client_close(&stays);
     assert_true(serving_settles(&serving, 1));

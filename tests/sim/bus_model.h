@@ -302,8 +302,7 @@ static inline void expire(struct box *box, struct life *life)
     fail_attempt(box, life, ACK_WAIT, life->deadline);
 }
 
-// ---- who begins before whom
-// -----------------------------------------------------------------------
+// ---- who begins before whom ---------------------------------------------------------------------
 
 // One that is open stands before one that begins: may it?
 static inline void check_pair(struct box *box, uint32_t open, uint32_t serial, uint64_t call)

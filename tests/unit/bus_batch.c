@@ -255,8 +255,7 @@ static void a_retry_in_a_batch_holds_back_its_key_and_no_other(void **state)
     stage_close(&stage);
 }
 
-// ---- other options
-// --------------------------------------------------------------------------------
+// ---- other options ------------------------------------------------------------------------------
 
 static bool odd(const peal_event *event, void *context)
 {

@@ -139,8 +139,7 @@ static void the_start_is_where_the_name_was_first_used(void **state)
     stage_close(&stage);
 }
 
-// ---- other options under the same name
-// --------------------------------------------------------------
+// ---- other options under the same name ----------------------------------------------------------
 
 static bool some_filter(const peal_event *event, void *context)
 {
@@ -215,8 +214,7 @@ static void what_a_member_says_of_itself_may_differ(void **state)
     stage_close(&stage);
 }
 
-// ---- order, retries, leaving
-// --------------------------------------------------------------------------
+// ---- order, retries, leaving --------------------------------------------------------------------
 
 struct member {
     struct stage *stage;

@@ -3,6 +3,7 @@
 // file: what is published is there when the log is opened again, to the byte: place, id, times,
 // type, every attribute, data of any size, batches, the versions of streams, what counts as seen.
 #include "support/scene.h"
+#include "support/whole.h"
 
 #include <peal/log.h>
 #include <stdio.h>
@@ -98,34 +99,12 @@ static void publish(struct scene *scene, const struct peal_message *message,
     assert_string_equal(err ? peal_error_sentence() : "", "");
 }
 
-static const struct peal_pair metadata[] = { { "tenant", "7" }, { "empty", "" } };
-
-static const struct peal_message every_attribute = {
-    .type = "order.created",
-    .data = "{\"n\":1}",
-    .size = 7,
-    .content_type = "application/x-order",
-    .subject = "order 1",
-    .key = "customer 7",
-    .correlation = "corr",
-    .causation = "cause",
-    .id = "my id",
-    .source = "/elsewhere",
-    .schema = "urn:order:1",
-    .traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-    .tracestate = "a=b",
-    .metadata = metadata,
-    .metadata_count = 2,
-    .time_ns = 1234567890123456789,
-    .priority = PEAL_PRIORITY(0),
-};
-
 static void an_event_has_all_that_it_had(void **state)
 {
     (void)state;
     struct scene scene;
     scene_open_url(&scene, 1, LOG, NULL);
-    publish(&scene, &every_attribute, NULL);
+    publish(&scene, &whole_message, NULL);
     publish(&scene, &(struct peal_message){ .type = "bare" }, NULL);
     struct peal_receipt receipt;
     publish(&scene, &(struct peal_message){ .type = "made.id", .data = "x", .size = 1 }, &receipt);

@@ -14,6 +14,7 @@
 
 #include "support/folder.h"
 #include "support/stage.h"
+#include "support/whole.h"
 
 static peal_bus *open_log(const char *url)
 {
@@ -23,47 +24,9 @@ static peal_bus *open_log(const char *url)
     return bus;
 }
 
-// All events as JSON, one a line.
-static size_t write_all(peal_bus *bus, char *out, size_t size)
-{
-    peal_reader *reader;
-    const peal_event *event;
-    size_t length = 0;
-    assert_int_equal(peal_reader_open(&reader, bus, NULL), PEAL_OK);
-    while (peal_reader_next(&event, reader) == PEAL_OK) {
-        length += peal_event_to_json(event, out + length, size - length);
-        assert_true(length + 2 < size);
-        out[length++] = '\n';
-    }
-    out[length] = '\0';
-    peal_reader_close(reader);
-    return length;
-}
-
-static const struct peal_pair metadata[] = { { "tenant", "7" }, { "empty", "" } };
-
 static void publish_all(peal_bus *bus)
 {
-    static const struct peal_message whole = {
-        .type = "order.created",
-        .data = "{\"n\":1}",
-        .size = 7,
-        .content_type = "application/x-order",
-        .subject = "order 1",
-        .key = "customer 7",
-        .correlation = "corr",
-        .causation = "cause",
-        .id = "my id",
-        .source = "/elsewhere",
-        .schema = "urn:order:1",
-        .traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        .tracestate = "a=b",
-        .metadata = metadata,
-        .metadata_count = 2,
-        .time_ns = 1234567890123456789,
-        .priority = PEAL_PRIORITY(9),
-    };
-    assert_int_equal(peal_publish(bus, &whole, NULL), PEAL_OK);
+    assert_int_equal(peal_publish(bus, &whole_message, NULL), PEAL_OK);
     struct peal_message batch[3] = { { .type = "a" },
                                      { .type = "b", .subject = "order 1" },
                                      { .type = "c", .durability = PEAL_DURABILITY_DISK } };
@@ -85,11 +48,11 @@ static void events_are_the_same_when_the_log_is_opened_again(void **state)
     folder_open(&folder, "?workers=0&segment_bytes=64k");
     peal_bus *bus = open_log(folder.url);
     publish_all(bus);
-    assert_true(write_all(bus, before, sizeof before) > 40000);
+    assert_true(whole_log(bus, before, sizeof before) > 40000);
     for (int i = 0; i < 3; i++) {
         peal_bus_close(bus);
         bus = open_log(folder.url);
-        (void)write_all(bus, after, sizeof after);
+        (void)whole_log(bus, after, sizeof after);
         assert_string_equal(before, after);
     }
     struct peal_message known = { .type = "order.created", .id = "my id", .source = "/elsewhere" };

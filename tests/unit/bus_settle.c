@@ -12,28 +12,9 @@
 #include <string.h>
 
 #include "support/stage.h"
+#include "support/ways.h"
 
 #include <peal/deadletter.h>
-
-// The handler writes "data#attempt".
-static enum peal_verdict write_attempt(const peal_event *event, void *context)
-{
-    struct diary *diary = context;
-    char word[32];
-    (void)snprintf(word, sizeof word, "%u#%u", number_of(event), peal_event_attempt(event));
-    diary_word(diary, word);
-    diary->count++;
-    return diary->answers == 0 || diary->count <= diary->answers ? diary->verdict : PEAL_DONE;
-}
-
-// Both ways a worker subscription can be run: straight from the log, and through pending events.
-static const struct peal_subscribe_options ways[] = {
-    { .retry = { .no_jitter = true } },
-    { .retry = { .no_jitter = true }, .concurrency = 2 },
-    { .retry = { .no_jitter = true }, .name = "durable" },
-};
-
-#define WAYS (sizeof ways / sizeof ways[0])
 
 // ---- settling later -----------------------------------------------------------------------------
 

@@ -13,28 +13,7 @@
 #include <string.h>
 
 #include "support/stage.h"
-
-// Both ways a worker subscription can be run: straight from the log, and through pending events.
-static const struct peal_subscribe_options ways[] = {
-    { .retry = { .no_jitter = true } },
-    { .retry = { .no_jitter = true }, .concurrency = 2 },
-    { .retry = { .no_jitter = true }, .name = "durable" },
-};
-
-#define WAYS (sizeof ways / sizeof ways[0])
-
-struct sleeper {
-    struct stage *stage;
-    uint64_t ms;
-};
-
-static enum peal_verdict dawdle(const peal_event *event, void *context)
-{
-    (void)event;
-    struct sleeper *sleeper = context;
-    peal_world_sleep(sleeper->stage->world, sleeper->ms);
-    return PEAL_DONE;
-}
+#include "support/ways.h"
 
 // ---- where to start -----------------------------------------------------------------------------
 

@@ -13,26 +13,7 @@
 #include <string.h>
 
 #include "support/stage.h"
-
-// The handler writes "data#attempt".
-static enum peal_verdict write_attempt(const peal_event *event, void *context)
-{
-    struct diary *diary = context;
-    char word[32];
-    (void)snprintf(word, sizeof word, "%u#%u", number_of(event), peal_event_attempt(event));
-    diary_word(diary, word);
-    diary->count++;
-    return diary->answers == 0 || diary->count <= diary->answers ? diary->verdict : PEAL_DONE;
-}
-
-// Both ways a worker subscription can be run: straight from the log, and through pending events.
-static const struct peal_subscribe_options ways[] = {
-    { .retry = { .no_jitter = true } },
-    { .retry = { .no_jitter = true }, .concurrency = 2 },
-    { .retry = { .no_jitter = true }, .name = "durable" },
-};
-
-#define WAYS (sizeof ways / sizeof ways[0])
+#include "support/ways.h"
 
 // ---- delivery -----------------------------------------------------------------------------------
 
@@ -317,19 +298,6 @@ static void pausing_with_bad_arguments_or_after_the_stop_is_refused(void **state
 }
 
 // ---- slow handlers and labels -------------------------------------------------------------------
-
-struct sleeper {
-    struct stage *stage;
-    uint64_t ms;
-};
-
-static enum peal_verdict dawdle(const peal_event *event, void *context)
-{
-    (void)event;
-    struct sleeper *sleeper = context;
-    peal_world_sleep(sleeper->stage->world, sleeper->ms);
-    return PEAL_DONE;
-}
 
 static void a_slow_handler_is_reported_by_its_label(void **state)
 {

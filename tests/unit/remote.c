@@ -10,12 +10,12 @@
 
 #include <cmocka.h>
 #include <peal/peal.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "support/pair.h"
+#include "support/patience.h"
 
 // What a handler has seen.
 struct diary {
@@ -240,7 +240,8 @@ static enum peal_verdict try_it(const peal_event *event, void *context)
 
 static void wait_for_name(peal_bus *bus, const char *name, uint64_t position)
 {
-    for (int i = 0; i < 2000; i++) {
+    unsigned turns = 0;
+    do {
         struct peal_subscription_list list;
         assert_int_equal(peal_subscription_list(&list, bus), PEAL_OK);
         bool there = false;
@@ -252,8 +253,7 @@ static void wait_for_name(peal_bus *bus, const char *name, uint64_t position)
         if (there) {
             return;
         }
-        (void)poll(NULL, 0, 5);
-    }
+    } while (patience_lasts(&turns));
     fail_msg("%s did not get to %llu", name, (unsigned long long)position);
 }
 
@@ -286,8 +286,7 @@ static void a_durable_name_is_kept_by_the_service(void **state)
     doer.failures = 100;
     say_number(pair.client, 0, 60, PEAL_DURABILITY_DEFAULT);
     struct peal_bus_stats stats = { .dead_letters = 0 };
-    for (int i = 0; i < 2000 && stats.dead_letters == 0; i++) {
-        (void)poll(NULL, 0, 5);
+    for (unsigned turns = 0; stats.dead_letters == 0 && patience_lasts(&turns);) {
         assert_int_equal(peal_bus_stats(&stats, pair.client), PEAL_OK);
     }
     assert_int_equal(stats.dead_letters, 1);

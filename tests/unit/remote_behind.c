@@ -18,9 +18,10 @@
 #include <time.h>
 
 #include "support/pair.h"
+#include "support/patience.h"
 #include "support/stage.h"
 
-enum { EARS = 10, EVENTS = 30000, PATIENCE_MS = 60000 };
+enum { EARS = 10, EVENTS = 30000 };
 
 // What one subscription was given.
 struct ear {
@@ -72,8 +73,7 @@ static bool has_all(struct ear *ear)
 static void wait_for_all(struct crowd *crowd)
 {
     for (unsigned i = 0; i < EARS; i++) {
-        for (int ms = 0; ms < PATIENCE_MS && !has_all(&crowd->ears[i]); ms += 5) {
-            (void)poll(NULL, 0, 5);
+        for (unsigned turns = 0; !has_all(&crowd->ears[i]) && patience_lasts(&turns);) {
         }
         struct ear *ear = &crowd->ears[i];
         pthread_mutex_lock(&ear->lock);

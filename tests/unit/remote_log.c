@@ -16,6 +16,7 @@
 #include <string.h>
 
 #include "support/folder.h"
+#include "support/patience.h"
 #include "support/stage.h"
 #include "support/stand.h"
 
@@ -75,20 +76,22 @@ static bool has_said(struct witness *witness, const char *text)
 
 static void wait_until_said(struct witness *witness, const char *text)
 {
-    for (int i = 0; i < 4000 && !has_said(witness, text); i++) {
-        (void)poll(NULL, 0, 5);
+    for (unsigned turns = 0; !has_said(witness, text) && patience_lasts(&turns);) {
     }
     assert_true(has_said(witness, text));
 }
 
+static bool has_noted(struct witness *witness, const char *text)
+{
+    pthread_mutex_lock(&witness->lock);
+    bool same = strcmp(witness->diary.text, text) == 0;
+    pthread_mutex_unlock(&witness->lock);
+    return same;
+}
+
 static void wait_for_text(struct witness *witness, const char *text)
 {
-    bool same = false;
-    for (int i = 0; i < 4000 && !same; i++) {
-        (void)poll(NULL, 0, 5);
-        pthread_mutex_lock(&witness->lock);
-        same = strcmp(witness->diary.text, text) == 0;
-        pthread_mutex_unlock(&witness->lock);
+    for (unsigned turns = 0; !has_noted(witness, text) && patience_lasts(&turns);) {
     }
     pthread_mutex_lock(&witness->lock);
     assert_string_equal(witness->diary.text, text);

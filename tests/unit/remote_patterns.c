@@ -20,6 +20,7 @@
 
 #include "bus/internal.h"
 #include "support/pair.h"
+#include "support/patience.h"
 #include "support/stage.h"
 
 // What one subscription was given: numbers that follow each other, if none is lost or twice.
@@ -69,8 +70,7 @@ static uint64_t ear_first(struct ear *ear)
 
 static void ear_wait(struct ear *ear, uint64_t last)
 {
-    for (int i = 0; i < 4000 && ear_last(ear) < last; i++) {
-        (void)poll(NULL, 0, 5);
+    for (unsigned turns = 0; ear_last(ear) < last && patience_lasts(&turns);) {
     }
     assert_int_equal(ear_last(ear), last);
 }

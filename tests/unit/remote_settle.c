@@ -19,8 +19,9 @@
 
 #include "support/folder.h"
 #include "support/pair.h"
+#include "support/patience.h"
 
-enum { EVENTS_MAX = 4096, PATIENCE = 4000 };
+enum { EVENTS_MAX = 4096 };
 
 // What handlers were called with; an event is known by its position.
 struct record {
@@ -71,8 +72,7 @@ static unsigned total(struct record *record)
 
 static void wait_for_total(struct record *record, unsigned count)
 {
-    for (int i = 0; i < PATIENCE && total(record) < count; i++) {
-        (void)poll(NULL, 0, 5);
+    for (unsigned turns = 0; total(record) < count && patience_lasts(&turns);) {
     }
     assert_true(total(record) >= count);
 }
@@ -118,22 +118,24 @@ static void set_hold(struct record *record, uint64_t position)
     pthread_mutex_unlock(&record->lock);
 }
 
+static bool is_held(struct record *record)
+{
+    pthread_mutex_lock(&record->lock);
+    bool holds = record->holds;
+    pthread_mutex_unlock(&record->lock);
+    return holds;
+}
+
 static void wait_until_held(struct record *record)
 {
-    bool holds = false;
-    for (int i = 0; i < PATIENCE && !holds; i++) {
-        (void)poll(NULL, 0, 5);
-        pthread_mutex_lock(&record->lock);
-        holds = record->holds;
-        pthread_mutex_unlock(&record->lock);
+    for (unsigned turns = 0; !is_held(record) && patience_lasts(&turns);) {
     }
-    assert_true(holds);
+    assert_true(is_held(record));
 }
 
 static void wait_for_connections(struct pair *pair, unsigned count)
 {
-    for (int i = 0; i < PATIENCE && stand_accepted(&pair->stand) < count; i++) {
-        (void)poll(NULL, 0, 5);
+    for (unsigned turns = 0; stand_accepted(&pair->stand) < count && patience_lasts(&turns);) {
     }
     assert_true(stand_accepted(&pair->stand) >= count);
 }
@@ -230,9 +232,8 @@ static void a_handler_that_is_at_it_when_the_service_dies_settles_its_own_event(
     pair_restart(&pair);
     wait_for_connections(&pair, 1);
     // It was given to the client once more when this comes back: the look is answered behind it.
-    for (int i = 0; i < PATIENCE && standing(pair.client, "billing", 100) != PEAL_STANDS_IN_HAND;
-         i++) {
-        (void)poll(NULL, 0, 5);
+    for (unsigned turns = 0;
+         standing(pair.client, "billing", 100) != PEAL_STANDS_IN_HAND && patience_lasts(&turns);) {
     }
     assert_int_equal(standing(pair.served, "billing", 31), PEAL_STANDS_IN_HAND);
     set_hold(&record, 0);

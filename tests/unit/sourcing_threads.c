@@ -143,8 +143,7 @@ static void transfers_between_streams_keep_the_sum(void **state)
     peal_bus_close(bank.bus);
 }
 
-// ---- a projection rebuilt while events arrive
-// ----------------------------------------------------
+// ---- a projection rebuilt while events arrive ---------------------------------------------------
 
 #define GENERATIONS 64
 

@@ -7,11 +7,9 @@
 #include <stdint.h>
 
 #include <cmocka.h>
-#include <signal.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "support/abort.h"
 #include "testing/world.h"
 
 static struct peal_world *open_world(uint64_t seed)
@@ -297,37 +295,6 @@ static void a_world_may_be_closed_while_a_fiber_waits(void **state)
     assert_int_equal(peal_world_spawn(world, sleep_long, world), PEAL_OK);
     peal_world_settle(world);
     peal_world_close(world);
-}
-
-// What `act` says on stderr before it aborts.
-static void expect_abort(void (*act)(void), const char *saying)
-{
-    int ends[2];
-    assert_int_equal(pipe(ends), 0);
-    pid_t child = fork();
-    assert_true(child >= 0);
-    if (child == 0) {
-        (void)dup2(ends[1], STDERR_FILENO);
-        (void)signal(SIGABRT, SIG_DFL); // cmocka's handler would go on with the next test
-        act();
-        _exit(0);
-    }
-    (void)close(ends[1]);
-    char said[4096];
-    size_t length = 0;
-    ssize_t got;
-    while ((got = read(ends[0], said + length, sizeof said - 1 - length)) > 0) {
-        length += (size_t)got;
-    }
-    said[length] = 0;
-    (void)close(ends[0]);
-    int status = 0;
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_true(WIFSIGNALED(status));
-    assert_int_equal(WTERMSIG(status), SIGABRT);
-    if (!strstr(said, saying)) {
-        fail_msg("expected \"%s\" in: %s", saying, said);
-    }
 }
 
 static void leak(void)
