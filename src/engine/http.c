@@ -102,8 +102,8 @@ static enum peal_err create(struct pl_remote **out, const struct pl_url *url,
     remote->say = config->say;
     remote->say_context = config->say_context;
     pl_clock_init(&remote->clock, seams);
-    remote->ids[0] = seams->random(seams->world);
-    remote->ids[1] = seams->random(seams->world);
+    remote->chance[0] = seams->random(seams->world);
+    remote->chance[1] = seams->random(seams->world);
     pl_list_init(&remote->calls);
     pl_list_init(&remote->waiting);
     pl_list_init(&remote->sent);

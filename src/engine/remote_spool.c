@@ -298,6 +298,22 @@ static uint64_t next_random(uint64_t *state)
     return x ^ (x >> 31);
 }
 
+// Within a millisecond ids are counted up, so that they are in the order of their events, and the
+// service, which has to know each for a while, keeps those in a row together (log/window.h). With
+// the lock.
+static void make_id(char out[PL_UUID_SIZE], struct pl_remote *remote, int64_t now)
+{
+    int64_t ms = now / PL_NS_PER_MS;
+    if (ms == remote->id_ms) {
+        remote->id[1]++;
+    } else {
+        remote->id_ms = ms;
+        remote->id[0] = next_random(&remote->chance[0]);
+        remote->id[1] = next_random(&remote->chance[1]);
+    }
+    pl_uuid7(out, now, remote->id[0], remote->id[1]);
+}
+
 // With the lock.
 static void name(struct pl_remote *remote, const struct pl_departure *departure, int64_t now,
                  struct naming *out)
@@ -308,7 +324,7 @@ static void name(struct pl_remote *remote, const struct pl_departure *departure,
         out->names.source = departure->source;
     }
     if (!message->id || !*message->id) {
-        pl_uuid7(out->id, now, next_random(&remote->ids[0]), next_random(&remote->ids[1]));
+        make_id(out->id, remote, now);
         out->names.id = out->id;
     }
 }
