@@ -19,6 +19,7 @@
 #include <string.h>
 
 #define BLOCK_FIRST 4096 // bytes of a block to begin with
+#define ROOM_SHARE  8    // of the spool: who waits for room is woken when so much of it is free
 
 // ---- blocks -------------------------------------------------------------------------------------
 
@@ -140,7 +141,9 @@ static void finish(struct pl_remote *remote, struct pl_remote_block *block)
         seams->wake(seams->world, &block->done, UINT32_MAX);
     }
     atomic_fetch_add_explicit(&remote->room_word, 1, memory_order_release);
-    if (remote->room_waiters > 0) {
+    // Who is woken for each block fills one, and waits again.
+    size_t enough = remote->spool_max - remote->spool_max / ROOM_SHARE;
+    if (remote->room_waiters > 0 && remote->spooled <= enough) {
         seams->wake(seams->world, &remote->room_word, UINT32_MAX);
     }
     unref(remote, block);
