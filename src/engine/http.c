@@ -121,13 +121,6 @@ static enum peal_err create(struct pl_remote **out, const struct pl_url *url,
     return PEAL_OK;
 }
 
-// What the log's memory lets go of can be read again.
-static uint64_t no_floor(void *context)
-{
-    (void)context;
-    return UINT64_MAX;
-}
-
 // A stretch around it is what comes, so that the next ones are there as well.
 static enum peal_err pick(void *context, struct pl_segment **out, uint64_t position,
                           struct pl_coming *coming)
@@ -148,7 +141,6 @@ static enum peal_err http_open(struct pl_engine **out, const struct pl_url *url,
     local->engine.ops = &pl_engine_http;
     local->log.past =
         (struct pl_log_past){ .read = pl_remote_read, .pick = pick, .first = pl_remote_first };
-    local->log.find_floor = no_floor;
     err = create(&local->remote, url, config);
     if (!err) {
         local->log.past.context = local->remote;

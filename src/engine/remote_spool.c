@@ -545,7 +545,8 @@ enum peal_err pl_remote_publish(struct pl_engine *engine, const struct pl_depart
                                 struct peal_receipt *receipts)
 {
     struct pl_remote *remote = pl_local_of(engine)->remote;
-    struct parcel parcel = { .block = NULL };
+    struct parcel parcel; // not cleared: it has room for a long id
+    parcel.block = NULL;
     // A batch whose receipts are wanted is waited for: its ids are in the block.
     bool at_once = is_told_at_once(what) && (what->count == 1 || !receipts);
     pl_mutex_lock(&remote->lock, remote->seams);
