@@ -13,6 +13,7 @@
 // x^(8n - 33). 240 bytes take 14 ns, in the place of 25; 312 take 19, and took 29.
 #include "base/crc32c.h"
 
+#include <assert.h>
 #include <isa-l/crc.h>
 #include <stdbool.h>
 #include <string.h>
@@ -62,6 +63,7 @@ __attribute__((target("sse4.2,pclmul"))) static uint64_t sum_thirds(uint64_t sum
 {
     const unsigned char *second = first + words * 8, *third = second + words * 8;
     uint64_t next = 0, last = 0;
+    assert(words > 0 && words <= WORDS_MAX);
     for (size_t i = 0; i < words; i++) {
         sum = __builtin_ia32_crc32di(sum, word_at(first, i));
         next = __builtin_ia32_crc32di(next, word_at(second, i));

@@ -17,8 +17,9 @@
 // true: between the slot where a run belongs and the one it is in, none is free; every slot names a
 // place in the ring that is in use and has its half; and no id is in two runs. Those of one stem
 // crowd in one place, so there are no more of them than PL_WINDOW_ROW: what an id ends with is
-// its number only as far as that goes, and what is above belongs to the stem. Who counts down, or
-// at random, is no slower than that.
+// its number only as far as that goes, and what is above belongs to the stem. Those at random take
+// what they took, 90 ns; counted up it is 30; who counts down fills a row with runs of one, and
+// pays 220.
 //
 // Is a number that follows the newest run's known? No, if that was alone when it began: all others
 // of its stem would be newer.
