@@ -108,7 +108,9 @@ static enum peal_err write_ours(struct arriving *arriving, struct party *party, 
 // One frame of the bytes becomes one of the party, unless it is here already.
 static enum peal_err take_in(struct party *party, const char *bytes, size_t size)
 {
-    enum peal_err err = pl_frame_verify(bytes, size);
+    const struct peal_topic *last = party->last_topic;
+    enum peal_err err =
+        pl_frame_verify_like(bytes, size, last ? last->type : NULL, last ? last->length : 0);
     if (err) {
         return err;
     }

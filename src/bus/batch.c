@@ -62,11 +62,24 @@ static enum peal_err prepare_parcel(struct parcel *parcel, const struct peal_mes
     return PEAL_OK;
 }
 
-// Pushes what was appended, and pins what inline handlers will see. With the turn.
+// Pins what inline handlers will see: a segment once for all in a row that lie in it. With the
+// turn.
+static struct pl_segment *pin(const struct pl_log *log, struct pl_segment *last, uint64_t position)
+{
+    if (last && position < pl_segment_end(last)) {
+        return last; // positions ascend
+    }
+    struct pl_segment *segment = pl_log_find(log, position);
+    pl_segment_ref(segment);
+    return segment;
+}
+
+// Pushes what was appended, and pins it. With the turn.
 static struct pl_intake *push_parcel(struct parcel *parcel)
 {
     struct pl_log *log = parcel->bus->log;
     struct pl_intake *woken = NULL;
+    struct pl_segment *last = NULL;
     uint64_t end = 0;
     for (size_t i = 0; i < parcel->count; i++) {
         end = parcel->requests[i].frame ? parcel->requests[i].position + 1 : end;
@@ -80,8 +93,8 @@ static struct pl_intake *push_parcel(struct parcel *parcel)
         if (request->frame) {
             woken = pl_push_all(passage->route, request->frame, woken);
             if (passage->route->inline_count > 0) {
-                passage->segment = pl_log_find(log, request->position);
-                pl_segment_ref(passage->segment);
+                last = pin(log, last, request->position);
+                passage->segment = last;
             }
         }
     }
@@ -185,21 +198,27 @@ static void deliver_one(struct parcel *parcel, struct pl_passage *passage,
     pl_route_hold(parcel->slot, passage->route);
     pl_deliver_inline(bus, parcel->slot, passage->route, &event, parcel->removals);
     pl_route_leave(bus, parcel->slot);
-    pl_segment_unref(passage->segment);
 }
 
 static void deliver_parcel(struct parcel *parcel)
 {
     struct peal_bus *bus = parcel->bus;
+    struct pl_segment *pinned = NULL;
     for (size_t i = 0; i < parcel->count; i++) {
         struct pl_request *request = &parcel->requests[i];
+        struct pl_passage *passage = &parcel->passages[i];
         if (request->frame) {
-            deliver_one(parcel, &parcel->passages[i], request);
+            if (passage->segment && passage->segment != pinned) {
+                pl_segment_unref(pinned);
+                pinned = passage->segment;
+            }
+            deliver_one(parcel, passage, request);
         } else {
             pl_outside_free(bus->seams, request->append.outside);
             pl_count_shared(&bus->duplicates, 1);
         }
     }
+    pl_segment_unref(pinned);
 }
 
 // By what the messages said: their frames may be forgotten by now.

@@ -123,7 +123,7 @@ static enum peal_err open_engine(struct peal_bus *bus, const struct pl_url *url,
         memcpy(bus->origin.seed, bus->engine->origin, sizeof bus->origin.seed);
     }
     if (bus->log && !bus->log->find_floor) {
-        bus->log->find_floor = pl_intakes_floor;
+        bus->log->find_floor = pl_is_remote(bus) ? pl_intakes_floor_of_remote : pl_intakes_floor;
         bus->log->floor_context = bus;
     }
     return PEAL_OK;

@@ -73,6 +73,10 @@ static inline bool pl_is_remote(const struct peal_bus *bus)
 // What somebody has still to read starts here. With the turn.
 uint64_t pl_intakes_floor(void *context); // the bus
 
+// The same of a bus whose log is a service's: what memory lets go of can be read again, over the
+// connection, so that it is worth half of memory_max and no more.
+uint64_t pl_intakes_floor_of_remote(void *context);
+
 // Positions from one on, up to `next`, at which the log ends now, are gone. Who reads the log finds
 // that; another one is told when it is run (pl_runs_notify, after the turn). With the turn.
 void pl_intake_forgotten(struct pl_intake *in, uint64_t first, uint64_t next);

@@ -192,6 +192,13 @@ uint64_t pl_intakes_floor(void *context)
     return floor;
 }
 
+uint64_t pl_intakes_floor_of_remote(void *context)
+{
+    struct peal_bus *bus = context;
+    bool much = pl_log_memory(bus->log) >= bus->log->limits.memory_max / 2;
+    return much ? UINT64_MAX : pl_intakes_floor(bus);
+}
+
 // ---- the consumer's side ------------------------------------------------------------------------
 
 // Does the mailbox want this type? Asked of the pattern once a type, remembered in a byte.

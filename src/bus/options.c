@@ -279,6 +279,13 @@ static enum peal_err fill_defaults(struct peal_bus_options *options)
 }
 
 // Of a bus whose log a service has: what is kept, and how, is said there.
+// `memory_max`: 0 is the default, which is enough.
+static uint64_t newest_of_stored(uint64_t memory_max)
+{
+    bool little = memory_max && memory_max / 2 < STORED_HISTORY_BYTES;
+    return little ? memory_max / 2 : STORED_HISTORY_BYTES;
+}
+
 static enum peal_err check_remote(struct peal_bus_options *options, const struct pl_engine_ops *ops)
 {
     if (options->segment_bytes || options->go_on || options->forget_unread || options->archive_ms ||
@@ -294,7 +301,7 @@ static enum peal_err check_remote(struct peal_bus_options *options, const struct
     options->ask_owner = true;
     options->history_events = UINT64_MAX - 1;
     set_default(&options->memory_max, 64 << 20);
-    options->history_bytes = options->memory_max / 2;
+    options->history_bytes = newest_of_stored(options->memory_max);
     set_default(&options->spool_bytes, 16 << 20);
     return PEAL_OK;
 }
@@ -345,14 +352,11 @@ static enum peal_err check_engine(struct peal_bus_options *options, struct pl_re
                                         .unread_too = options->forget_unread,
                                         .archive_ms = options->archive_ms };
     options->history_events = UINT64_MAX - 1;
-    options->history_bytes = STORED_HISTORY_BYTES;
+    options->history_bytes = newest_of_stored(options->memory_max);
     options->history_ms = 0;
     if (options->pressure == PEAL_PRESSURE_DROP_OLDEST) {
         return pl_fail(PEAL_EUNSUPPORTED,
                        "%s: drops nothing: pressure=drop_oldest is for mem:", ops->scheme);
-    }
-    if (options->memory_max && options->memory_max / 2 < STORED_HISTORY_BYTES) {
-        options->history_bytes = options->memory_max / 2;
     }
     return PEAL_OK;
 }

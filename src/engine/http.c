@@ -102,8 +102,8 @@ static enum peal_err create(struct pl_remote **out, const struct pl_url *url,
     remote->say = config->say;
     remote->say_context = config->say_context;
     pl_clock_init(&remote->clock, seams);
-    remote->ids[0] = seams->random(seams->world);
-    remote->ids[1] = seams->random(seams->world);
+    remote->chance[0] = seams->random(seams->world);
+    remote->chance[1] = seams->random(seams->world);
     pl_list_init(&remote->calls);
     pl_list_init(&remote->waiting);
     pl_list_init(&remote->sent);
@@ -119,13 +119,6 @@ static enum peal_err create(struct pl_remote **out, const struct pl_url *url,
     }
     *out = remote;
     return PEAL_OK;
-}
-
-// What the log's memory lets go of can be read again.
-static uint64_t no_floor(void *context)
-{
-    (void)context;
-    return UINT64_MAX;
 }
 
 // A stretch around it is what comes, so that the next ones are there as well.
@@ -148,7 +141,6 @@ static enum peal_err http_open(struct pl_engine **out, const struct pl_url *url,
     local->engine.ops = &pl_engine_http;
     local->log.past =
         (struct pl_log_past){ .read = pl_remote_read, .pick = pick, .first = pl_remote_first };
-    local->log.find_floor = no_floor;
     err = create(&local->remote, url, config);
     if (!err) {
         local->log.past.context = local->remote;

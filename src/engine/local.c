@@ -44,7 +44,8 @@ void pl_local_destroy(struct pl_local *local)
 
 // What a request looks at and changes beside the log.
 struct condition {
-    struct pl_hash128 id, subject;
+    struct pl_window_key id;
+    struct pl_hash128 subject;
     uint64_t first; // of the log: streams that end below are forgotten
     bool has_id, has_subject;
     struct pl_map_entry *stream; // of the subject, once it has been looked for; NULL: not known
@@ -57,7 +58,7 @@ static struct condition condition_of(const struct pl_local *local, const struct 
     condition.has_id = message->id && *message->id;
     if (condition.has_id) {
         const char *source = message->source && *message->source ? message->source : local->source;
-        condition.id = pl_state_id_key(&local->log.state, source, message->id);
+        condition.id = pl_state_id(&local->log.state, source, message->id);
     }
     condition.has_subject = message->subject && *message->subject && local->log.limits.history;
     if (condition.has_subject) {
@@ -177,7 +178,7 @@ static enum peal_err append_conditional(struct pl_local *local, struct pl_reques
 {
     struct pl_state *state = &local->log.state;
     const struct peal_message *message = request->append.message;
-    int64_t now = condition->has_id ? pl_clock_now(&local->log.clock) : 0;
+    int64_t now = condition->has_id ? pl_clock_at(&local->log.clock, request->append.counter) : 0;
     uint64_t seen = condition->has_id ? pl_state_seen(state, condition->id, now) : 0;
     if (seen) {
         request->frame = NULL;
@@ -249,7 +250,7 @@ static enum peal_err append_one(struct pl_local *local, struct pl_request *reque
 static void look_ahead(const struct pl_local *local, const struct pl_request *requests,
                        size_t count, struct condition conditions[AHEAD])
 {
-    struct pl_hash128 ids[AHEAD];
+    struct pl_window_key ids[AHEAD];
     size_t id_count = 0;
     for (size_t i = 0; i < count && i < AHEAD; i++) {
         if (requests[i].conditional) {

@@ -114,9 +114,11 @@ struct pl_remote {
     uint64_t wanted, wanted_known; // how often that list has changed; and of it the service knows
     uint64_t wanted_sent;
     bool wants_follow, following; // following: FOLLOW was sent on this connection
-    uint64_t ids[2];              // what the next id is made of
-    struct pl_clock clock;        // the time in it
-    uint64_t lost;                // published for nobody to hear of it, and refused
+    uint64_t chance[2];           // what ids are made of,
+    int64_t id_ms;                // and the last one: its time, and the rest
+    uint64_t id[2];
+    struct pl_clock clock; // the time in it
+    uint64_t lost;         // published for nobody to hear of it, and refused
 
     enum peal_pressure pressure;
     uint64_t block_ms;

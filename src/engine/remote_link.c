@@ -63,6 +63,10 @@ static int serve(struct pl_remote *remote)
             break;
         }
         bool more = remote->out_begin < remote->out_end;
+        if (more) {
+            // The socket tells when it has room, and nothing can be sent before.
+            atomic_store(&remote->asleep, false);
+        }
         int64_t until = pl_link_now(remote) + PL_REMOTE_PING_MS / 2 * PL_NS_PER_MS;
         pl_mutex_unlock(&remote->wire, remote->seams);
         int found = pl_socket_wait(remote->socket, remote->bell, more, until);

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #define BLOCK_FIRST 4096 // bytes of a block to begin with
+#define ROOM_SHARE  8    // of the spool: who waits for room is woken when so much of it is free
 
 // ---- blocks -------------------------------------------------------------------------------------
 
@@ -140,7 +141,9 @@ static void finish(struct pl_remote *remote, struct pl_remote_block *block)
         seams->wake(seams->world, &block->done, UINT32_MAX);
     }
     atomic_fetch_add_explicit(&remote->room_word, 1, memory_order_release);
-    if (remote->room_waiters > 0) {
+    // Who is woken for each block fills one, and waits again.
+    size_t enough = remote->spool_max - remote->spool_max / ROOM_SHARE;
+    if (remote->room_waiters > 0 && remote->spooled <= enough) {
         seams->wake(seams->world, &remote->room_word, UINT32_MAX);
     }
     unref(remote, block);
@@ -298,6 +301,22 @@ static uint64_t next_random(uint64_t *state)
     return x ^ (x >> 31);
 }
 
+// Within a millisecond ids are counted up, so that they are in the order of their events, and the
+// service, which has to know each for a while, keeps those in a row together (log/window.h). With
+// the lock.
+static void make_id(char out[PL_UUID_SIZE], struct pl_remote *remote, int64_t now)
+{
+    int64_t ms = now / PL_NS_PER_MS;
+    if (ms == remote->id_ms) {
+        remote->id[1]++;
+    } else {
+        remote->id_ms = ms;
+        remote->id[0] = next_random(&remote->chance[0]);
+        remote->id[1] = next_random(&remote->chance[1]);
+    }
+    pl_uuid7(out, now, remote->id[0], remote->id[1]);
+}
+
 // With the lock.
 static void name(struct pl_remote *remote, const struct pl_departure *departure, int64_t now,
                  struct naming *out)
@@ -308,7 +327,7 @@ static void name(struct pl_remote *remote, const struct pl_departure *departure,
         out->names.source = departure->source;
     }
     if (!message->id || !*message->id) {
-        pl_uuid7(out->id, now, next_random(&remote->ids[0]), next_random(&remote->ids[1]));
+        make_id(out->id, remote, now);
         out->names.id = out->id;
     }
 }
@@ -526,7 +545,8 @@ enum peal_err pl_remote_publish(struct pl_engine *engine, const struct pl_depart
                                 struct peal_receipt *receipts)
 {
     struct pl_remote *remote = pl_local_of(engine)->remote;
-    struct parcel parcel = { .block = NULL };
+    struct parcel parcel; // not cleared: it has room for a long id
+    parcel.block = NULL;
     // A batch whose receipts are wanted is waited for: its ids are in the block.
     bool at_once = is_told_at_once(what) && (what->count == 1 || !receipts);
     pl_mutex_lock(&remote->lock, remote->seams);

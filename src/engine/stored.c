@@ -35,7 +35,7 @@ static enum peal_err see_again(struct pl_local *local, const struct pl_frame *fr
     if (!id) {
         return PEAL_OK;
     }
-    struct pl_hash128 key = pl_state_id_key(state, source ? source : local->source, id);
+    struct pl_window_key key = pl_state_id(state, source ? source : local->source, id);
     return pl_state_seen(state, key, frame->recorded)
                ? PEAL_OK
                : pl_state_see(state, key, frame->position, frame->recorded);

@@ -427,6 +427,8 @@ const char *pl_frame_attribute(const struct pl_frame *frame, enum pl_tag tag, si
 // What is wrong with them, as the end of a sentence, or NULL.
 
 struct reading {
+    const char *type; // one that is valid, or NULL; and how long it is
+    size_t type_length;
     unsigned last; // tag
     bool id;
     size_t pairs_count;
@@ -464,6 +466,10 @@ static const char *flaw_of_attribute(struct reading *reading, const struct pl_at
     reading->last = tag;
     switch (tag) {
     case PL_TAG_TYPE:
+        if (reading->type && length == reading->type_length &&
+            memcmp(attribute->bytes, reading->type, length) == 0) {
+            return NULL;
+        }
         return pl_topic_check(attribute->bytes, length) ? "its type is not a valid one" : NULL;
     case PL_TAG_TIME:
     case PL_TAG_VERSION:
@@ -492,9 +498,8 @@ static bool are_zeros(const char *at, const char *end)
     return at == end;
 }
 
-static const char *flaw_of_attributes(const char *at, const char *end)
+static const char *flaw_of_attributes(struct reading *reading, const char *at, const char *end)
 {
-    struct reading reading = { .last = PL_TAG_END };
     struct pl_attribute attribute;
     while (read_head(at, end, &attribute)) {
         if (attribute_size(attribute.length) > (size_t)(end - at)) {
@@ -503,7 +508,7 @@ static const char *flaw_of_attributes(const char *at, const char *end)
         if (attribute.bytes[attribute.length] != '\0') {
             return "an attribute does not end with a zero byte";
         }
-        const char *flaw = flaw_of_attribute(&reading, &attribute);
+        const char *flaw = flaw_of_attribute(reading, &attribute);
         if (flaw) {
             return flaw;
         }
@@ -512,7 +517,7 @@ static const char *flaw_of_attributes(const char *at, const char *end)
     if (!are_zeros(at, end)) {
         return "something stands behind its last attribute";
     }
-    return reading.id ? NULL : "it does not say its type and its id";
+    return reading->id ? NULL : "it does not say its type and its id";
 }
 
 static const char *flaw_of_header(const struct pl_frame *header)
@@ -541,6 +546,12 @@ static const char *flaw_of_header(const struct pl_frame *header)
 
 enum peal_err pl_frame_verify(const void *bytes, size_t size)
 {
+    return pl_frame_verify_like(bytes, size, NULL, 0);
+}
+
+enum peal_err pl_frame_verify_like(const void *bytes, size_t size, const char *type,
+                                   size_t type_length)
+{
     struct pl_frame header;
     if (size < sizeof header || size % 8 != 0) {
         return pl_fail(PEAL_ECORRUPT,
@@ -560,7 +571,13 @@ enum peal_err pl_frame_verify(const void *bytes, size_t size)
         flaw = flaw_of_header(&header);
     }
     if (!flaw) {
-        flaw = flaw_of_attributes(body, body + pl_frame_attributes_size(&header));
+        struct reading reading; // not cleared: most events have no metadata, and it is 1 KiB
+        reading.type = type;
+        reading.type_length = type_length;
+        reading.last = PL_TAG_END;
+        reading.id = false;
+        reading.pairs_count = 0;
+        flaw = flaw_of_attributes(&reading, body, body + pl_frame_attributes_size(&header));
     }
     if (!flaw && !are_zeros(end - pl_frame_pad(&header), end)) {
         flaw = "something stands behind its data";

@@ -187,4 +187,8 @@ void pl_frame_encode(void *out, const struct peal_message *message, size_t attri
 // wrong. Tags of a later version are passed over, flags of a later version are refused.
 enum peal_err pl_frame_verify(const void *bytes, size_t size);
 
+// The same, for who has many of one type: `type` is known to be valid. NULL: none is.
+enum peal_err pl_frame_verify_like(const void *bytes, size_t size, const char *type,
+                                   size_t type_length);
+
 #endif

@@ -18,11 +18,20 @@ void pl_state_finish(struct pl_state *state)
     pl_map_finish(&state->streams);
 }
 
+// The source's hash seeds the id's: "a" + "bc" is not "ab" + "c".
+static uint64_t seed_of(const struct pl_state *state, const char *source)
+{
+    return pl_hash(source, strlen(source), state->seed);
+}
+
+struct pl_window_key pl_state_id(const struct pl_state *state, const char *source, const char *id)
+{
+    return pl_window_key(id, seed_of(state, source));
+}
+
 struct pl_hash128 pl_state_id_key(const struct pl_state *state, const char *source, const char *id)
 {
-    // The source's hash seeds the id's: "a" + "bc" is not "ab" + "c".
-    uint64_t seed = pl_hash(source, strlen(source), state->seed);
-    return pl_hash128(id, strlen(id), seed);
+    return pl_hash128(id, strlen(id), seed_of(state, source));
 }
 
 struct pl_hash128 pl_state_subject_key(const struct pl_state *state, const char *subject)
@@ -32,41 +41,39 @@ struct pl_hash128 pl_state_subject_key(const struct pl_state *state, const char 
 
 // ---- duplicates ---------------------------------------------------------------------------------
 
-uint64_t pl_state_seen(struct pl_state *state, struct pl_hash128 key, int64_t now)
+uint64_t pl_state_seen(struct pl_state *state, struct pl_window_key key, int64_t now)
 {
     struct pl_window *ids = &state->ids;
-    while (ids->count > 0 && now - pl_window_at(ids, 0)->time > state->limits.duplicate_ns) {
+    while (ids->count > 0 && now - pl_window_oldest(ids) > state->limits.duplicate_ns) {
         pl_window_forget(ids);
     }
-    const struct pl_seen *seen = pl_window_find(ids, key);
-    return seen ? seen->position : 0;
+    return pl_window_find(ids, key);
 }
 
-void pl_state_expect(const struct pl_state *state, const struct pl_hash128 *keys, size_t count)
+void pl_state_expect(const struct pl_state *state, const struct pl_window_key *keys, size_t count)
 {
     const struct pl_window *ids = &state->ids;
     size_t free = state->limits.duplicate_events - ids->count; // before one is forgotten
     for (size_t i = 0; i < count; i++) {
-        pl_window_prefetch(ids, keys[i]);
-        if (i >= free && i - free < ids->count) {
-            pl_window_prefetch(ids, pl_window_at(ids, i - free)->key);
-        }
+        pl_window_expect(ids, keys[i]);
+    }
+    if (count > free) {
+        pl_window_expect_forgetting(ids, count - free);
     }
 }
 
-enum peal_err pl_state_see(struct pl_state *state, struct pl_hash128 key, uint64_t position,
+enum peal_err pl_state_see(struct pl_state *state, struct pl_window_key key, uint64_t position,
                            int64_t now)
 {
     if (state->limits.duplicate_events == 0) {
         return PEAL_OK;
     }
-    if (state->ids.count >= state->limits.duplicate_events) {
-        pl_window_forget(&state->ids); // there is room for another one then
-    }
-    return pl_window_add(&state->ids, &(struct pl_seen){ key, position, now });
+    const struct pl_seen seen = { key, position, now };
+    bool full = state->ids.count >= state->limits.duplicate_events;
+    return full ? pl_window_replace(&state->ids, &seen) : pl_window_add(&state->ids, &seen);
 }
 
-void pl_state_unsee(struct pl_state *state, struct pl_hash128 key)
+void pl_state_unsee(struct pl_state *state, struct pl_window_key key)
 {
     pl_window_take_back(&state->ids, key);
 }

@@ -23,7 +23,7 @@ struct pl_state {
     const struct pl_seams *seams;
     uint64_t seed;
     struct pl_state_limits limits;
-    struct pl_window ids;  // hash of source and id → position
+    struct pl_window ids;  // source and id → position
     struct pl_map streams; // hash of subject → version, position of its last event
     // A stream whose events are being erased: all that is known of it came later.
     struct pl_hash128 restarted;
@@ -33,20 +33,23 @@ struct pl_state {
 void pl_state_init(struct pl_state *state, const struct pl_seams *seams);
 void pl_state_finish(struct pl_state *state);
 
+// Of an id: as a key of the window, and of a map.
+struct pl_window_key pl_state_id(const struct pl_state *state, const char *source, const char *id);
 struct pl_hash128 pl_state_id_key(const struct pl_state *state, const char *source, const char *id);
 struct pl_hash128 pl_state_subject_key(const struct pl_state *state, const char *subject);
 
 // The position of the event with that id, if it is in the window; else 0.
-uint64_t pl_state_seen(struct pl_state *state, struct pl_hash128 key, int64_t now);
+uint64_t pl_state_seen(struct pl_state *state, struct pl_window_key key, int64_t now);
 
 // These keys will be asked for next, and remembered: memory is told, which takes longer to answer
 // than all the rest. They change nothing.
-void pl_state_expect(const struct pl_state *state, const struct pl_hash128 *keys, size_t count);
+void pl_state_expect(const struct pl_state *state, const struct pl_window_key *keys, size_t count);
 
-// Remembers, forgetting the oldest if need be. PEAL_ENOMEM. Forget: takes back the newest.
-enum peal_err pl_state_see(struct pl_state *state, struct pl_hash128 key, uint64_t position,
+// Remembers one that was not seen, forgetting the oldest if need be; `now`: those of one time, in a
+// row, cost the least. PEAL_ENOMEM. Unsee: takes back the newest.
+enum peal_err pl_state_see(struct pl_state *state, struct pl_window_key key, uint64_t position,
                            int64_t now);
-void pl_state_unsee(struct pl_state *state, struct pl_hash128 key);
+void pl_state_unsee(struct pl_state *state, struct pl_window_key key);
 
 // The version of a stream: 0 when it is not known, or its last event lies below `first`. *out_entry
 // (unless that is NULL) is what the table has of it, *borrowed* until a stream comes or goes: NULL

@@ -23,11 +23,11 @@ static void close_stand(struct stand *stand)
     assert_int_equal(stand->ledger.memory.living, 0);
 }
 
-static struct pl_hash128 id(const struct stand *stand, uint64_t number)
+static struct pl_window_key id(const struct stand *stand, uint64_t number)
 {
     char text[24];
     (void)snprintf(text, sizeof text, "%llu", (unsigned long long)number); // it fits
-    return pl_state_id_key(&stand->state, "/source", text);
+    return pl_state_id(&stand->state, "/source", text);
 }
 
 static uint64_t seen(struct stand *stand, uint64_t number, int64_t now)
@@ -59,6 +59,8 @@ static void an_id_is_known_together_with_its_source(void **state)
     assert_false(same(key, pl_state_id_key(its, "b", "bc")));
     assert_false(same(key, pl_state_id_key(its, "a", "bd")));
     assert_false(same(key, pl_state_id_key(its, "abc", "")));
+    assert_false(same(pl_state_id(its, "a", "bc").stem, pl_state_id(its, "b", "bc").stem));
+    assert_int_not_equal(pl_state_id(its, "a", "bc").number, pl_state_id(its, "a", "bd").number);
     assert_false(same(pl_state_subject_key(its, "x"), pl_state_subject_key(its, "y")));
     close_stand(&stand);
 }
@@ -70,7 +72,7 @@ static void keys_cannot_be_guessed_without_the_seed(void **state)
     open_stand(&one, 10, 10);
     open_stand(&two, 10, 10);
     two.state.seed++;
-    assert_false(same(id(&one, 1), id(&two, 1)));
+    assert_false(same(id(&one, 1).stem, id(&two, 1).stem));
     assert_false(
         same(pl_state_subject_key(&one.state, "s"), pl_state_subject_key(&two.state, "s")));
     close_stand(&one);
@@ -162,7 +164,7 @@ static size_t see_without_memory(uint64_t limit, size_t fail_at)
     open_stand(&stand, limit, INT64_MAX);
     stand.ledger.memory.fail_at = fail_at;
     for (uint64_t number = 1; number <= 200; number++) {
-        struct pl_hash128 key = id(&stand, number);
+        struct pl_window_key key = id(&stand, number);
         size_t known = stand.state.ids.count;
         enum peal_err err = pl_state_see(&stand.state, key, number, 0);
         if (err) {

@@ -36,6 +36,7 @@ struct crowd {
     struct ear ears[EARS];
     struct complaints complaints;
     pthread_mutex_t lock; // guards them
+    pthread_mutex_t gate; // a handler goes through it
 };
 
 static void hear(enum peal_level level, const char *text, void *context)
@@ -106,11 +107,17 @@ static void publish_all(peal_bus *bus)
     }
 }
 
-static void begin(struct crowd *crowd)
+static void begin_on(struct crowd *crowd, const char *url)
 {
     memset(crowd, 0, sizeof *crowd);
     (void)pthread_mutex_init(&crowd->lock, NULL);
-    pair_open(&crowd->pair);
+    (void)pthread_mutex_init(&crowd->gate, NULL);
+    pair_open_on(&crowd->pair, url);
+}
+
+static void begin(struct crowd *crowd)
+{
+    begin_on(crowd, "mem:");
 }
 
 static peal_bus *open_small(struct crowd *crowd, const char *options)
@@ -159,9 +166,82 @@ static void ten_buses_that_are_slow_by_turns_get_everything(void **state)
     pair_close(&crowd.pair);
 }
 
+// ---- not far behind -----------------------------------------------------------------------------
+
+enum { KEPT_EVENTS = 12000, KEPT_SIZE = 1000 }; // more than the 8 MiB that are always kept
+
+static enum peal_verdict note_when_let(const peal_event *event, void *context)
+{
+    struct crowd *crowd = context;
+    pthread_mutex_lock(&crowd->gate);
+    pthread_mutex_unlock(&crowd->gate);
+    struct ear *ear = &crowd->ears[1];
+    pthread_mutex_lock(&ear->lock);
+    ear->wrong += peal_event_position(event) != ear->last + 1;
+    ear->last = peal_event_position(event);
+    ear->count++;
+    pthread_mutex_unlock(&ear->lock);
+    return PEAL_DONE;
+}
+
+static enum peal_verdict count(const peal_event *event, void *context)
+{
+    struct ear *ear = context;
+    (void)event;
+    pthread_mutex_lock(&ear->lock);
+    ear->count++;
+    pthread_mutex_unlock(&ear->lock);
+    return PEAL_DONE;
+}
+
+static void wait_for_count(const struct crowd *crowd, struct ear *ear, uint64_t wanted)
+{
+    uint64_t have = 0;
+    for (int ms = 0; ms < PATIENCE_MS / 6 && have < wanted; ms += 5) {
+        (void)poll(NULL, 0, 5);
+        pthread_mutex_lock(&ear->lock);
+        have = ear->count;
+        pthread_mutex_unlock(&ear->lock);
+    }
+    if (have != wanted) {
+        print_error("%s\n", crowd->complaints.text);
+    }
+    assert_int_equal(have, wanted);
+}
+
+static void who_is_not_far_behind_reads_memory_though_the_service_is_gone(void **state)
+{
+    (void)state;
+    static struct crowd crowd;
+    static char data[KEPT_SIZE];
+    begin_on(&crowd, "mem:?history_bytes=32M");
+    peal_bus *client = open_small(&crowd, "workers=2");
+    const struct peal_message message = { .type = "n", .data = data, .size = sizeof data };
+    (void)pthread_mutex_init(&crowd.ears[0].lock, NULL);
+    (void)pthread_mutex_init(&crowd.ears[1].lock, NULL);
+    pthread_mutex_lock(&crowd.gate);
+    assert_int_equal(peal_subscribe(NULL, client, "n", NULL, count, &crowd.ears[0]), PEAL_OK);
+    assert_int_equal(peal_subscribe(NULL, client, "n", NULL, note_when_let, &crowd), PEAL_OK);
+    for (unsigned i = 0; i < KEPT_EVENTS; i++) {
+        assert_int_equal(peal_publish(crowd.pair.served, &message, NULL), PEAL_OK);
+    }
+    wait_for_count(&crowd, &crowd.ears[0], KEPT_EVENTS);
+
+    unsigned short port = crowd.pair.stand.port;
+    stand_close(&crowd.pair.stand);
+    pthread_mutex_unlock(&crowd.gate);
+
+    wait_for_count(&crowd, &crowd.ears[1], KEPT_EVENTS);
+    assert_int_equal(crowd.ears[1].wrong, 0);
+    stand_open(&crowd.pair.stand, crowd.pair.served, port);
+    peal_bus_close(client);
+    pair_close(&crowd.pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(who_is_not_far_behind_reads_memory_though_the_service_is_gone),
         cmocka_unit_test(ten_that_are_slow_by_turns_on_one_bus_get_everything),
         cmocka_unit_test(ten_buses_that_are_slow_by_turns_get_everything),
     };
