@@ -140,6 +140,12 @@ static int run(struct cli *cli, peal_bus *bus, const void *options_given)
     if (status) {
         return status;
     }
+    if (wanted->to && cli_same_log(wanted->to, cli->url)) {
+        return cli_misuse(cli,
+                          "--to %s is the log itself, which would have its events twice; to have "
+                          "them handled again there is peal subs seek",
+                          wanted->to);
+    }
     status = wanted->to ? cli_open(cli, &run.to, wanted->to, true) : CLI_YES;
     if (status) {
         return status;

@@ -66,6 +66,7 @@ static int unknown_verb(struct cli *cli, const char *word)
 
 static int help(struct cli *cli, const char *name)
 {
+    name = name && strcmp(name, "help") == 0 ? NULL : name; // `peal help help`
     const struct cli_verb *verb = name ? cli_verb_find(name) : NULL;
     if (name && !verb) {
         return unknown_verb(cli, name);
@@ -109,8 +110,8 @@ static int check_arguments(struct cli *cli)
         return cli_misuse(cli, "something is missing: peal %s %s", verb->name, verb->arguments);
     }
     if (cli->count > verb->most) {
-        return cli_misuse(cli, "%s is one too many: peal %s %s", cli->arguments[verb->most],
-                          verb->name, verb->arguments);
+        return cli_misuse(cli, "%s is one too many: peal %s%s%s", cli->arguments[verb->most],
+                          verb->name, *verb->arguments ? " " : "", verb->arguments);
     }
     return CLI_YES;
 }
