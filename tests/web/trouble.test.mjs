@@ -304,7 +304,12 @@ test("where_there_is_nothing_yet_it_says_what_to_do_with_its_own_address", async
     await page.goto(`${stub.url}/#/subscriptions`);
     await page.getByText(`${stub.url}/v1/subscriptions`).waitFor();
     await page.goto(`${stub.url}/#/streams`);
-    await page.getByText(`${stub.url}/v1/streams/order-17`).waitFor();
+    const begin = page.getByText(`${stub.url}/v1/streams/order-17`);
+    await begin.waitFor();
+    const [, event] = (await begin.textContent()).match(/ -d '(\{.*\})' /);
+    for (const name of ["specversion", "id", "source", "type"]) {
+        assert.equal(typeof JSON.parse(event)[name], "string", `${name}: the service wants it`);
+    }
     await page.goto(`${stub.url}/#/dead-letters`);
     await page.getByRole("heading", { name: "No dead letters" }).waitFor();
 });
