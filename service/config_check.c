@@ -161,6 +161,10 @@ static void check_url(struct service_config *config)
             config, place_of(config, "url"),
             "url: noop: keeps no event, so there is nothing to serve: mem: or file:./events "
             "is wanted");
+    } else if (strncmp(config->url, "http:", 5) == 0) {
+        config_fault(config, place_of(config, "url"),
+                     "url: http: is the log of another service, which serves it itself: mem: or "
+                     "file:./events is wanted");
     } else {
         check_bus(config);
     }

@@ -428,6 +428,8 @@ static void a_url_and_the_options_of_its_bus_are_checked_without_opening_it(void
     (void)state;
     char yaml[600], log[200];
     expect_only("url: kafka://x\n", "peal.yaml:1:1: url: \"kafka:\" is not an engine");
+    expect_only("url: \"http://127.0.0.1:1?token=x\"\n",
+                "peal.yaml:1:1: url: http: is the log of another service");
     expect_only("url: events\n", "peal.yaml:1:1: url: the URL is wrong at character");
     expect_only("url: \"mem:?foo=1\"\n", "peal.yaml:1:1: url: mem: has no parameter 'foo'");
     expect_only("url: \"mem:?workers=many\"\n", "peal.yaml:1:1: url: ");
