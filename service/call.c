@@ -146,7 +146,10 @@ bool service_moment(struct service_call *call, const char *name, int64_t *out)
 {
     const char *value = service_value(call, name);
     if (value && !ingest_time(out, value, strlen(value))) {
-        return bad_value(call, name, value, "a time such as 2026-11-21T09:15:00Z");
+        return bad_value(call, name, value,
+                         strchr(value, ' ') ? "a time such as 2026-11-21T09:15:00Z (and the + of "
+                                              "an offset, in an address, as %2B)"
+                                            : "a time such as 2026-11-21T09:15:00Z");
     }
     return true;
 }

@@ -8,6 +8,7 @@
 
 #include "base/seams.h"
 #include "base/url.h"
+#include "net/tls.h"
 #include "service/address.h"
 #include "service/config_inside.h"
 
@@ -62,6 +63,19 @@ static void check_file(struct service_config *config, const char *name, const ch
     }
 }
 
+// Whether TLS could be spoken with them: that a renewed certificate is of another key is better
+// said now than at the next start.
+static void check_certificate(struct service_config *config)
+{
+    struct ssl_ctx_st *tls = NULL;
+    char error[256];
+    if (!net_tls_open(&tls, config->tls_certificate, config->tls_key, config->tls_client_ca,
+                      error)) {
+        config_fault(config, place_of(config, "tls.certificate"), "tls: %s", error);
+    }
+    net_tls_close(tls);
+}
+
 static void check_tls(struct service_config *config)
 {
     bool certificate = *config->tls_certificate, key = *config->tls_key;
@@ -75,9 +89,13 @@ static void check_tls(struct service_config *config)
                      "tls.client_ca: clients show certificates over TLS only, which needs "
                      "tls.certificate and tls.key");
     }
+    size_t faults = config->fault_count;
     check_file(config, "tls.certificate", config->tls_certificate);
     check_file(config, "tls.key", config->tls_key);
     check_file(config, "tls.client_ca", config->tls_client_ca);
+    if (certificate && key && config->fault_count == faults) {
+        check_certificate(config);
+    }
 }
 
 // scheme://host[:port], and nothing behind it.

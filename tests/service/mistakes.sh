@@ -39,6 +39,12 @@ answers 415 "$url/v1/events" -H 'Content-Encoding: br' -H 'Content-Type: applica
 answers 201 "$url/v1/events/a.b" -H 'Content-Encoding: identity' -d '{}'
 answers 200 "$url/v1/events" -H 'Content-Encoding: gzip'
 
+# ---- a + in an address is a space
+
+answers 400 "$url/v1/events?from=2026-11-22T00:00:00+01:00"
+says 'as %2B'
+answers 200 "$url/v1/events?from=2026-11-22T00:00:00%2B01:00"
+
 # ---- one name for what is not valid
 
 answers 400 "$url/v1/events/a.b" -H 'Content-Length: many' -d x
