@@ -71,7 +71,7 @@ static void check_certificate(struct service_config *config)
     char error[256];
     if (!net_tls_open(&tls, config->tls_certificate, config->tls_key, config->tls_client_ca,
                       error)) {
-        config_fault(config, place_of(config, "tls.certificate"), "tls: %s", error);
+        config_fault(config, place_of(config, "tls.certificate"), "cannot speak TLS: %s", error);
     }
     net_tls_close(tls);
 }

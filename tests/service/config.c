@@ -395,7 +395,7 @@ static void tls_wants_both_files_and_they_must_be_there(void **state)
     expect_only(yaml, "peal.yaml:3:3: tls.key: ");
     (void)snprintf(yaml, sizeof yaml, "tls:\n  certificate: %s/a.pem\n  key: %s/a.pem\n",
                    folder.path, folder.path);
-    expect_only(yaml, "peal.yaml:2:3: tls: ");
+    expect_only(yaml, "peal.yaml:2:3: cannot speak TLS: ");
 }
 
 static void texts_of_a_form_are_checked(void **state)

@@ -44,7 +44,7 @@ done
 yes peal serve --check-config --url mem: --tls-certificate one.pem --tls-key one.key
 yes peal serve --check-config --url mem: --tls-certificate one.pem --tls-key one.key --tls-client-ca other.pem
 with_status 2 peal serve --check-config --url mem: --tls-certificate one.pem --tls-key other.key
-if ! grep -qF 'tls: other.key: is not the key of the certificate' <<<"$err"; then wrong "no reason"; fi
+if ! grep -qF 'cannot speak TLS: other.key: is not the key of the certificate' <<<"$err"; then wrong "no reason"; fi
 
 # Nobody is asked who they are: not beyond this machine.
 with_status 2 peal serve --url mem: --listen 0.0.0.0:0
