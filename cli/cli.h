@@ -163,8 +163,10 @@ int cli_is_there(struct cli *cli, const char *url);
 // Whether two URLs name one log that is there. A service, and the log it serves, are not compared.
 bool cli_same_log(const char *a, const char *b);
 
-// Whether there is no reason to go on: the output has gone, or the user has pressed Ctrl-C.
+// Whether there is no reason to go on: the output has gone, or somebody wants it to end: Ctrl-C,
+// SIGTERM.
 bool cli_gone(struct cli *cli);
 bool cli_interrupted(void);
+int cli_interrupted_by(void); // the signal; 0: none
 
 #endif

@@ -122,7 +122,7 @@ static int finish(struct cli *cli, int status)
     bool failed = fflush(cli->out) != 0 || ferror(cli->out);
     (void)cli_gone(cli); // finds out whether somebody still reads
     if (cli_interrupted()) {
-        return 128 + 2; // as a shell says of SIGINT
+        return 128 + cli_interrupted_by(); // as a shell says of it
     }
     if (failed && !cli->broken) {
         return cli_fail(cli, "the output cannot be written; is the disk full?");

@@ -106,4 +106,21 @@ says '"deliver_at":"2'
 yes peal publish a.b --deliver-in 14d --text
 says 'scheduled a.b for 2'
 
+# ---- who is told to end does so in order, and says by what
+
+mkfifo lines
+"$peal_program" import --type a.fed --format jsonl -u file:./fed - <lines >/dev/null 2>&1 &
+importer=$!
+exec 3>lines
+for _ in $(seq 1200); do
+    if [ "$(cat fed/lock 2>/dev/null)" = $importer ]; then break; fi
+    sleep 0.05
+done
+kill -TERM $importer
+wait $importer
+status=$?
+exec 3>&-
+checks=$((checks + 1))
+if [ $status -ne 143 ]; then wrong "status $status after SIGTERM"; fi
+
 done_checking
