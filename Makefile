@@ -104,7 +104,7 @@ install:
 package:
 	@tools/deps build
 	@cmake --preset release
-	@cmake --build --preset release --parallel $(JOBS)
+	@cmake --build --preset release --parallel $(JOBS) --target peal peal_static peal_cli
 	@cd build/release && cpack -G DEB -B $(CURDIR)/build/package
 
 clean:

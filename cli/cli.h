@@ -29,6 +29,7 @@ enum cli_kind {
     CLI_TEXT,     // const char *
     CLI_FILE,     // const char *, completed as a file name
     CLI_NUMBER,   // uint64_t
+    CLI_AMOUNT,   // uint64_t, above 0, which is "not given"
     CLI_REAL,     // double, above 0
     CLI_TIME,     // int64_t, nanoseconds since the epoch; a moment or an age (when.h)
     CLI_DURATION, // uint64_t, milliseconds; "90", "5m", "2h"
@@ -58,7 +59,7 @@ struct cli_option {
     }
 
 enum cli_need {
-    CLI_ALONE,   // no bus
+    CLI_ALONE,   // no bus; or one the verb opens itself, when it knows that it wants it
     CLI_READS,   // a bus that is there already; a log on disk may be in use by another process
     CLI_CHANGES, // one that is there already, to change what is in it
     CLI_WRITES
@@ -159,8 +160,13 @@ int cli_open(struct cli *cli, peal_bus **out, const char *url, bool writes);
 // Is there a log, if the URL is of one on disk? CLI_YES, or what has been said.
 int cli_is_there(struct cli *cli, const char *url);
 
-// Whether there is no reason to go on: the output has gone, or the user has pressed Ctrl-C.
+// Whether two URLs name one log that is there. A service, and the log it serves, are not compared.
+bool cli_same_log(const char *a, const char *b);
+
+// Whether there is no reason to go on: the output has gone, or somebody wants it to end: Ctrl-C,
+// SIGTERM.
 bool cli_gone(struct cli *cli);
 bool cli_interrupted(void);
+int cli_interrupted_by(void); // the signal; 0: none
 
 #endif

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "cli/output.h"
+#include "cli/when.h"
 
 // All of a file into memory that the ingest keeps.
 static int read_file(struct peal_message *out, struct cli *cli, struct ingest *ingest,
@@ -112,7 +113,32 @@ int compose_message(struct composed *out, struct cli *cli, const struct compose 
     return status ? status : check_json(cli, ingest, message);
 }
 
-void compose_receipt(struct cli *cli, const char *type, const struct peal_receipt *receipt)
+// What waits for its time has no place in the log yet, but that time.
+static void put_receipt_line(struct cli *cli, const struct peal_message *message,
+                             const struct peal_receipt *receipt, const char *level)
+{
+    char when[WHEN_SIZE] = "";
+    bool waits = !receipt->position && message->deliver_at_ns;
+    const char *what = receipt->duplicate  ? "known already:"
+                       : waits             ? "scheduled"
+                       : receipt->position ? "published"
+                                           : "accepted"; // nothing is kept
+    (void)fprintf(cli->out, "%s %s", what, message->type);
+    if (waits) {
+        when_write(when, message->deliver_at_ns);
+        (void)fprintf(cli->out, " for %s", when);
+    }
+    if (receipt->position) {
+        (void)fprintf(cli->out, " at position %llu", (unsigned long long)receipt->position);
+    }
+    if (receipt->stream_version) {
+        (void)fprintf(cli->out, ", version %llu", (unsigned long long)receipt->stream_version);
+    }
+    (void)fprintf(cli->out, " (%s%s%s)\n", level, *receipt->id ? ", id " : "", receipt->id);
+}
+
+void compose_receipt(struct cli *cli, const struct peal_message *message,
+                     const struct peal_receipt *receipt)
 {
     static const char *const levels[] = { "none", "memory", "os", "disk" };
     static const struct cli_column columns[] = {
@@ -121,29 +147,21 @@ void compose_receipt(struct cli *cli, const char *type, const struct peal_receip
         { "version", "version", CELL_NUMBER },
         { "durability", "durability", CELL_TEXT },
         { "duplicate", "known already", CELL_BOOL },
+        { "deliver_at", "deliver at", CELL_TIME }, // of what waits
     };
     const char *level = levels[receipt->durability];
+    bool waits = !receipt->position && message->deliver_at_ns;
     const struct cli_value values[] = {
         { .text = receipt->id },
         { .number = receipt->position },
         { .number = receipt->stream_version },
         { .text = level },
         { .number = receipt->duplicate },
+        { .time = message->deliver_at_ns },
     };
     if (cli->json) {
-        cli_table_one(cli, columns, CLI_COUNT(columns), values);
+        cli_table_one(cli, columns, CLI_COUNT(columns) - !waits, values);
         return;
     }
-    const char *what = receipt->duplicate ? "known already:"
-                       : receipt->position
-                           ? "published"
-                           : "accepted"; // it waits for its time, or nothing is kept
-    (void)fprintf(cli->out, "%s %s", what, type);
-    if (receipt->position) {
-        (void)fprintf(cli->out, " at position %llu", (unsigned long long)receipt->position);
-    }
-    if (receipt->stream_version) {
-        (void)fprintf(cli->out, ", version %llu", (unsigned long long)receipt->stream_version);
-    }
-    (void)fprintf(cli->out, " (%s%s%s)\n", level, *receipt->id ? ", id " : "", receipt->id);
+    put_receipt_line(cli, message, receipt, level);
 }

@@ -58,6 +58,7 @@ int compose_message(struct composed *out, struct cli *cli, const struct compose 
                     struct ingest *ingest, const char *data);
 
 // Says what a publish achieved.
-void compose_receipt(struct cli *cli, const char *type, const struct peal_receipt *receipt);
+void compose_receipt(struct cli *cli, const struct peal_message *message,
+                     const struct peal_receipt *receipt);
 
 #endif

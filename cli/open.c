@@ -120,6 +120,19 @@ int cli_is_there(struct cli *cli, const char *url)
     return CLI_YES;
 }
 
+bool cli_same_log(const char *a, const char *b)
+{
+    char paths[2][4096];
+    struct stat infos[2];
+    const char *schemes[2] = { a, b };
+    for (int i = 0; i < 2; i++) {
+        if (!path_of(paths[i], sizeof paths[i], schemes[i]) || stat(paths[i], &infos[i])) {
+            return strncmp(a, "http:", 5) == 0 && strcmp(a, b) == 0;
+        }
+    }
+    return infos[0].st_dev == infos[1].st_dev && infos[0].st_ino == infos[1].st_ino;
+}
+
 // The token for a service; NULL: none is given, or the URL is of no service.
 static const char *token_for(const char *url)
 {

@@ -104,6 +104,10 @@ static const char *read_value(const struct cli_option *row, void *place, const c
         return NULL;
     case CLI_NUMBER:
         return when_read_number(place, text) ? NULL : "a whole number is wanted";
+    case CLI_AMOUNT:
+        return when_read_number(place, text) && *(uint64_t *)place
+                   ? NULL
+                   : "a whole number above 0 is wanted";
     case CLI_REAL:
         return read_real(place, text);
     case CLI_TIME:

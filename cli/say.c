@@ -19,8 +19,7 @@ static volatile sig_atomic_t interrupted;
 
 static void on_signal(int number)
 {
-    (void)number;
-    interrupted = 1;
+    interrupted = number;
 }
 
 // The first Ctrl-C asks a verb that writes to end in order; the second is the system's.
@@ -38,6 +37,11 @@ void cli_signals(bool writes)
 bool cli_interrupted(void)
 {
     return interrupted != 0;
+}
+
+int cli_interrupted_by(void)
+{
+    return interrupted;
 }
 
 bool cli_gone(struct cli *cli)

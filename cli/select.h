@@ -35,7 +35,7 @@ struct select {
       offsetof(owner, select.to_position) },                                                       \
     { "contains", 0, CLI_TEXT, "JSON", "whose data contains this JSON, as in '{\"total\":5}'",     \
       offsetof(owner, select.contains) },                                                          \
-    { "limit", 'n', CLI_NUMBER, "N", "at most so many", offsetof(owner, select.limit) },           \
+    { "limit", 'n', CLI_AMOUNT, "N", "at most so many", offsetof(owner, select.limit) },           \
     { "after", 0, CLI_NUMBER, "N", "behind this position, in the direction of reading",            \
       offsetof(owner, select.after) }
 // clang-format on

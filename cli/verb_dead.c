@@ -25,7 +25,7 @@ static const struct cli_option options[] = {
       offsetof(struct dead, reason) },
     { "older-than", 0, CLI_DURATION, "TIME", "whose last failure is so long ago: 90s, 2h, 7d",
       offsetof(struct dead, older_than_ms) },
-    { "limit", 'n', CLI_NUMBER, "N", "at most so many", offsetof(struct dead, limit) },
+    { "limit", 'n', CLI_AMOUNT, "N", "at most so many", offsetof(struct dead, limit) },
     { "all", 'a', CLI_FLAG, NULL, "retry or discard every one", offsetof(struct dead, all) },
     { "dry-run", 0, CLI_FLAG, NULL, "only say how many it would be",
       offsetof(struct dead, dry_run) },
@@ -320,7 +320,7 @@ const struct cli_verb cli_verb_dead = {
     .options = options,
     .size = sizeof(struct dead),
     .most = 2,
-    .need = CLI_WRITES,
+    .need = CLI_CHANGES,
     .asks = true,
     .run = run,
 };

@@ -10,6 +10,7 @@
 // read, which is the plan; then, if a person or --yes says so, on the log opened to be written,
 // which cuts a torn tail and goes on with the state that is whole.
 #include <inttypes.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cli/output.h"
@@ -268,6 +269,10 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
     }
     if (!doctor->repair) {
         return examine(cli, bus);
+    }
+    struct stat info;
+    if (doctor->copy && (stat(doctor->copy, &info) || !S_ISDIR(info.st_mode))) {
+        return cli_fail(cli, "--from %s: there is no such directory", doctor->copy);
     }
     bool asks = !doctor->dry_run && !doctor->yes;
     if (asks && !(isatty(fileno(cli->in)) && isatty(fileno(cli->err)))) {

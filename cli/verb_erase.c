@@ -108,6 +108,11 @@ static int run(struct cli *cli, peal_bus *none, const void *options_given)
     }
     // What is there is looked at first: a log that is not is no log to be made.
     int status = work(cli, &erased, given->subject, true);
+    bool nothing = !erased.events && !erased.dead_letters && !erased.scheduled;
+    if (!status && asks && nothing) {
+        cli_remark(cli, "there is nothing of \"%s\"", given->subject);
+        return CLI_YES;
+    }
     if (!status && asks) {
         status = ask(cli, &erased, given->subject);
     }

@@ -37,7 +37,7 @@ static const struct cli_option options[] = {
       offsetof(struct export, append) },
     { "rotate", 0, CLI_FLAG, NULL, "begin a new file when this one is full; it becomes FILE.1, ...",
       offsetof(struct export, rotate) },
-    { "max-file-size-mb", 0, CLI_NUMBER, "N", "when a file is full, in MB; default 100",
+    { "max-file-size-mb", 0, CLI_AMOUNT, "N", "when a file is full, in MB; default 100",
       offsetof(struct export, max_file_size_mb) },
     { "follow", 'f', CLI_FLAG, NULL, "go on with what comes, until Ctrl-C",
       offsetof(struct export, follow) },

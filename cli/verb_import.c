@@ -47,7 +47,7 @@ static const struct cli_option options[] = {
       offsetof(struct import, dry_run) },
     { "from-line", 0, CLI_NUMBER, "N", "begin with this line, to go on where an import ended",
       offsetof(struct import, from_line) },
-    { "batch", 0, CLI_NUMBER, "N", "events of a batch, each all or nothing; default 1000",
+    { "batch", 0, CLI_AMOUNT, "N", "events of a batch, each all or nothing; default 1000",
       offsetof(struct import, batch) },
     { "durability", 'd', CLI_CHOICE, "memory|os|disk", "what a batch survives before the next",
       offsetof(struct import, durability) },
@@ -304,9 +304,10 @@ static int check(struct cli *cli, const struct import *given)
     return CLI_YES;
 }
 
-static int run(struct cli *cli, peal_bus *bus, const void *given)
+static int run(struct cli *cli, peal_bus *none, const void *given)
 {
-    struct run run = { .cli = cli, .bus = bus, .given = given };
+    struct run run = { .cli = cli, .bus = cli->bus, .given = given };
+    (void)none;
     struct cli_files files = { 0 };
     run.plain = (struct ingest_plain){
         .type = run.given->type,
@@ -317,7 +318,14 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
     };
     int status = check(cli, given);
     status = status ? status : cli_files_find(&files, cli);
+    // What only looks makes no log; nor does a run without a file.
+    if (!status && !run.given->dry_run && !cli->bus) {
+        status = cli_open(cli, &run.bus, cli->url, true);
+    }
     status = status ? status : import_files(&run, &files);
+    if (run.bus != cli->bus) {
+        peal_bus_close(run.bus);
+    }
     ingest_close(run.ingest);
     free(run.messages);
     free(run.receipts);
@@ -340,7 +348,7 @@ const struct cli_verb cli_verb_import = {
     .options = options,
     .size = sizeof(struct import),
     .most = 1000000,
-    .need = CLI_WRITES,
+    .need = CLI_ALONE,
     .asks = true,
     .run = run,
 };

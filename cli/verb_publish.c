@@ -42,7 +42,7 @@ static enum peal_err publish_one(struct cli *cli, peal_bus *bus, const struct pe
     struct peal_receipt receipt;
     enum peal_err err = peal_publish(bus, message, &receipt);
     if (!err && !(cli->quiet && !cli->json)) {
-        compose_receipt(cli, message->type, &receipt);
+        compose_receipt(cli, message, &receipt);
         (void)fflush(cli->out); // somebody may wait for it
     }
     return err;
@@ -117,8 +117,33 @@ static int check(struct cli *cli, const char *type, const struct publish *given)
     return CLI_YES;
 }
 
-static int publish(struct cli *cli, peal_bus *bus, struct ingest *ingest,
-                   const struct publish *given)
+static int publish_composed(struct cli *cli, peal_bus *bus, struct ingest *ingest,
+                            const struct peal_message *message, bool lines)
+{
+    if (lines) {
+        return publish_lines(cli, bus, ingest, message);
+    }
+    enum peal_err err = publish_one(cli, bus, message);
+    return err ? cli_failed(cli, err) : CLI_YES;
+}
+
+// Opens the log, which makes it if it is not there: so not before all that can be refused has been.
+static int open_and_publish(struct cli *cli, struct ingest *ingest,
+                            const struct peal_message *message, bool lines)
+{
+    bool matches = false;
+    peal_bus *bus = cli->bus;
+    enum peal_err err =
+        message->type ? peal_pattern_matches(&matches, "*", message->type) : PEAL_OK;
+    int status = err ? cli_failed(cli, err) : bus ? CLI_YES : cli_open(cli, &bus, cli->url, true);
+    status = status ? status : publish_composed(cli, bus, ingest, message, lines);
+    if (bus != cli->bus) {
+        peal_bus_close(bus);
+    }
+    return status;
+}
+
+static int publish(struct cli *cli, struct ingest *ingest, const struct publish *given)
 {
     bool named = given->type != NULL;
     const char *type = named ? given->type : cli->count > 0 ? cli->arguments[0] : NULL;
@@ -139,20 +164,17 @@ static int publish(struct cli *cli, peal_bus *bus, struct ingest *ingest,
         composed.message.deliver_at_ns =
             given->deliver_at_ns ? given->deliver_at_ns : when_now() + (int64_t)later_ms * 1000000;
     }
-    if (!type || given->lines) {
-        return publish_lines(cli, bus, ingest, &composed.message);
-    }
-    enum peal_err err = publish_one(cli, bus, &composed.message);
-    return err ? cli_failed(cli, err) : CLI_YES;
+    return open_and_publish(cli, ingest, &composed.message, !type || given->lines);
 }
 
-static int run(struct cli *cli, peal_bus *bus, const void *given)
+static int run(struct cli *cli, peal_bus *none, const void *given)
 {
     struct ingest *ingest = NULL;
+    (void)none;
     if (ingest_open(&ingest)) {
         return cli_fail(cli, "no memory");
     }
-    int status = publish(cli, bus, ingest, given);
+    int status = publish(cli, ingest, given);
     ingest_close(ingest);
     return status;
 }
@@ -171,7 +193,7 @@ const struct cli_verb cli_verb_publish = {
     .options = options,
     .size = sizeof(struct publish),
     .most = 2,
-    .need = CLI_WRITES,
+    .need = CLI_ALONE,
     .asks = true,
     .run = run,
 };

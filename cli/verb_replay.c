@@ -38,9 +38,16 @@ struct run {
     enum peal_err failed;
 };
 
+// Progress comes now and then, and first of all perhaps when half is done.
+static void begin_at(struct run *run, const peal_event *event)
+{
+    run->first = run->first ? run->first : peal_event_position(event);
+}
+
 static enum peal_verdict write_event(const peal_event *event, void *context)
 {
     struct run *run = context;
+    begin_at(run, event);
     cli_event_write(run->cli, &run->events, event);
     (void)fflush(run->cli->out); // at a pace, each is wanted at its time; finish() asks for errors
     run->done++;
@@ -58,6 +65,7 @@ static enum peal_verdict publish_event(const peal_event *event, void *context)
     struct peal_pair pairs[PEAL_METADATA_MAX];
     struct peal_receipt receipt;
     size_t count = peal_event_metadata_count(event);
+    begin_at(run, event);
     for (size_t i = 0; i < count && i < PEAL_METADATA_MAX; i++) {
         pairs[i] = peal_event_metadata_at(event, i);
     }
@@ -139,6 +147,12 @@ static int run(struct cli *cli, peal_bus *bus, const void *options_given)
     int status = select_query(&replay.query, cli, &wanted->select);
     if (status) {
         return status;
+    }
+    if (wanted->to && cli_same_log(wanted->to, cli->url)) {
+        return cli_misuse(cli,
+                          "--to %s is the log itself, which would have its events twice; to have "
+                          "them handled again there is peal subs seek",
+                          wanted->to);
     }
     status = wanted->to ? cli_open(cli, &run.to, wanted->to, true) : CLI_YES;
     if (status) {

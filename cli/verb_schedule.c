@@ -17,7 +17,7 @@ static const struct cli_option options[] = {
     { "correlation", 'c', CLI_TEXT, "ID", "of this correlation id",
       offsetof(struct schedule, correlation) },
     { "source", 0, CLI_TEXT, "URI", "from this source", offsetof(struct schedule, source) },
-    { "limit", 'n', CLI_NUMBER, "N", "at most so many, the next first",
+    { "limit", 'n', CLI_AMOUNT, "N", "at most so many, the next first",
       offsetof(struct schedule, limit) },
     { "all", 'a', CLI_FLAG, NULL, "cancel every one", offsetof(struct schedule, all) },
     { "dry-run", 0, CLI_FLAG, NULL, "only say how many would be cancelled",
@@ -114,7 +114,7 @@ const struct cli_verb cli_verb_schedule = {
     .options = options,
     .size = sizeof(struct schedule),
     .most = 2,
-    .need = CLI_WRITES,
+    .need = CLI_CHANGES,
     .asks = true,
     .run = run,
 };

@@ -19,7 +19,7 @@ struct stats {
 static const struct cli_option options[] = {
     { "types", 't', CLI_FLAG, NULL, "count the events of each type; reads all of the log",
       offsetof(struct stats, types) },
-    { "limit", 'n', CLI_NUMBER, "N", "of the types, the N most frequent",
+    { "limit", 'n', CLI_AMOUNT, "N", "of the types, the N most frequent",
       offsetof(struct stats, limit) },
     CLI_END,
 };

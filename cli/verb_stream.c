@@ -23,7 +23,7 @@ static const struct cli_option options[] = {
       offsetof(struct stream, expect) },
     { "backwards", 'b', CLI_FLAG, NULL, "show the newest first",
       offsetof(struct stream, backwards) },
-    { "limit", 'n', CLI_NUMBER, "N", "show at most so many", offsetof(struct stream, limit) },
+    { "limit", 'n', CLI_AMOUNT, "N", "show at most so many", offsetof(struct stream, limit) },
     COMPOSE_OPTIONS(struct stream),
     CLI_END,
 };
@@ -110,7 +110,7 @@ static int append(struct cli *cli, peal_bus *bus, const struct stream *given)
         status = err ? cli_failed(cli, err) : CLI_YES;
     }
     if (!status) {
-        compose_receipt(cli, composed.message.type, &receipt);
+        compose_receipt(cli, &composed.message, &receipt);
     }
     ingest_close(ingest);
     return status;

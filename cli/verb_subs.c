@@ -218,7 +218,7 @@ const struct cli_verb cli_verb_subs = {
     .options = options,
     .size = sizeof(struct subs),
     .most = 2,
-    .need = CLI_WRITES,
+    .need = CLI_CHANGES,
     .asks = true,
     .run = run,
 };

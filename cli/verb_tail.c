@@ -16,7 +16,7 @@ struct tail {
 static const struct cli_option options[] = {
     { "follow", 'f', CLI_FLAG, NULL, "go on with what comes, until Ctrl-C",
       offsetof(struct tail, follow) },
-    { "lines", 'l', CLI_NUMBER, "N", "begin with the last N; default 10",
+    { "lines", 'l', CLI_AMOUNT, "N", "begin with the last N; default 10",
       offsetof(struct tail, lines) },
     { "new", 0, CLI_FLAG, NULL, "with --follow: only what comes from now on",
       offsetof(struct tail, only_new) },
@@ -43,6 +43,14 @@ static enum peal_err find_start(uint64_t *out, peal_bus *bus, const struct peal_
     return err == PEAL_ENOTFOUND ? PEAL_OK : err;
 }
 
+// How many of the last to begin with. --limit is part of that: of `-n 1` the newest is meant.
+static uint64_t lines_wanted(const struct tail *tail)
+{
+    uint64_t lines = tail->lines ? tail->lines : LINES;
+    uint64_t limit = tail->select.limit;
+    return limit && limit < lines ? limit : lines;
+}
+
 static bool starts_elsewhere(const struct tail *tail)
 {
     return tail->all || tail->select.from_ns || tail->select.from_position || tail->select.after;
@@ -66,7 +74,7 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
         err = peal_bus_stats(&stats, bus);
         query.from_position = err ? 0 : stats.last_position + 1;
     } else if (!starts_elsewhere(tail)) {
-        err = find_start(&query.from_position, bus, &query, tail->lines ? tail->lines : LINES);
+        err = find_start(&query.from_position, bus, &query, lines_wanted(tail));
     }
     err = err ? err : follow_open(&follow, cli, bus, &query, tail->follow);
     if (err) {

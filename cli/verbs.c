@@ -66,6 +66,7 @@ static int unknown_verb(struct cli *cli, const char *word)
 
 static int help(struct cli *cli, const char *name)
 {
+    name = name && strcmp(name, "help") == 0 ? NULL : name; // `peal help help`
     const struct cli_verb *verb = name ? cli_verb_find(name) : NULL;
     if (name && !verb) {
         return unknown_verb(cli, name);
@@ -109,8 +110,8 @@ static int check_arguments(struct cli *cli)
         return cli_misuse(cli, "something is missing: peal %s %s", verb->name, verb->arguments);
     }
     if (cli->count > verb->most) {
-        return cli_misuse(cli, "%s is one too many: peal %s %s", cli->arguments[verb->most],
-                          verb->name, verb->arguments);
+        return cli_misuse(cli, "%s is one too many: peal %s%s%s", cli->arguments[verb->most],
+                          verb->name, *verb->arguments ? " " : "", verb->arguments);
     }
     return CLI_YES;
 }
@@ -121,7 +122,7 @@ static int finish(struct cli *cli, int status)
     bool failed = fflush(cli->out) != 0 || ferror(cli->out);
     (void)cli_gone(cli); // finds out whether somebody still reads
     if (cli_interrupted()) {
-        return 128 + 2; // as a shell says of SIGINT
+        return 128 + cli_interrupted_by(); // as a shell says of it
     }
     if (failed && !cli->broken) {
         return cli_fail(cli, "the output cannot be written; is the disk full?");

@@ -284,7 +284,7 @@ static size_t take_chunked(struct net_connection *connection, const char *bytes,
     case NET_CHUNKS_BAD:
         connection->closing = true;
         take_back(request);
-        net_answer_problem(request, 400, "invalid",
+        net_answer_problem(request, 400, "inval",
                            "the chunks of the body are not as they should be");
         break;
     default:
@@ -313,8 +313,7 @@ static void refuse(struct net_connection *connection, const struct net_refusal *
     net_count(&connection->http->counts.requests, 1);
     connection->closing = true;
     bool limit = refusal->status == 431 || refusal->status == 414;
-    net_answer_problem(request, refusal->status, limit ? "limit" : "invalid", "%s",
-                       refusal->reason);
+    net_answer_problem(request, refusal->status, limit ? "limit" : "inval", "%s", refusal->reason);
 }
 
 // TLS where it is not spoken: no head would ever end. Nothing is waited for.

@@ -57,6 +57,9 @@ bool is_number(text_view text)
 bool check_word(const reading &in, text_view token)
 {
     token = trim(token);
+    if (token.data() >= in.text + in.size) { // the bracket that ingest_check puts behind all
+        return in.bad(in.text + in.size, "it ends where a value is to follow");
+    }
     bool good = token == "true" || token == "false" || token == "null" || is_number(token);
     return good || in.bad(token.data(), "no JSON value: %.*s", token);
 }

@@ -85,6 +85,12 @@ bool refuse(const reading &in, error_code code, const char *at)
         at = find_bad_utf8(in.text, in.size);
     } else if (code == simdjson::UNCLOSED_STRING || code == simdjson::UNESCAPED_CHARS) {
         at = find_bad_string(in.text, in.size, code == simdjson::UNESCAPED_CHARS);
+    } else if (code == simdjson::INCOMPLETE_ARRAY_OR_OBJECT && at == in.text) {
+        // It may end well before something else does not.
+        size_t span = ingest_span({ in.text, in.size });
+        if (span > 0 && span < in.size) {
+            return in.bad(in.text + span, "something behind the end of the value");
+        }
     }
     return in.bad(at, explain(code));
 }

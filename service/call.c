@@ -146,7 +146,10 @@ bool service_moment(struct service_call *call, const char *name, int64_t *out)
 {
     const char *value = service_value(call, name);
     if (value && !ingest_time(out, value, strlen(value))) {
-        return bad_value(call, name, value, "a time such as 2026-11-21T09:15:00Z");
+        return bad_value(call, name, value,
+                         strchr(value, ' ') ? "a time such as 2026-11-21T09:15:00Z (and the + of "
+                                              "an offset, in an address, as %2B)"
+                                            : "a time such as 2026-11-21T09:15:00Z");
     }
     return true;
 }
@@ -460,6 +463,21 @@ static bool read_preference(struct service_call *call)
     return true;
 }
 
+// Nothing is unpacked here: what is packed would be stored as it is, and called JSON.
+static bool is_unpacked(struct service_call *call)
+{
+    struct net_part coding = net_head_find(call->head, "content-encoding");
+    if (coding.size == 0 || net_part_is_word(coding, "identity") ||
+        call->route->body == SERVICE_NO_BODY) {
+        return true;
+    }
+    service_header(call, "Accept-Encoding", "identity");
+    service_refuse(call, 415, "unsupported",
+                   "Content-Encoding is %.*s: a body is taken as it is, and not compressed",
+                   (int)(coding.size < 64 ? coding.size : 64), coding.bytes);
+    return false;
+}
+
 static bool read_request(struct service_call *call, const struct net_part *parts)
 {
     const struct net_head *head = call->head;
@@ -486,7 +504,7 @@ static bool read_request(struct service_call *call, const struct net_part *parts
     call->if_match = keep_header(call, "if-match", &memory);
     call->if_none_match = keep_header(call, "if-none-match", &memory);
     call->content_type = keep_header(call, "content-type", &memory);
-    return read_query(call, head->query, &memory) && read_preference(call);
+    return read_query(call, head->query, &memory) && read_preference(call) && is_unpacked(call);
 }
 
 void service_call_begin(struct net_request *request, void *context)

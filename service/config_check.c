@@ -6,6 +6,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/seams.h"
+#include "base/url.h"
+#include "net/tls.h"
+#include "service/address.h"
 #include "service/config_inside.h"
 
 // Where an option is from.
@@ -59,6 +63,19 @@ static void check_file(struct service_config *config, const char *name, const ch
     }
 }
 
+// Whether TLS could be spoken with them: that a renewed certificate is of another key is better
+// said now than at the next start.
+static void check_certificate(struct service_config *config)
+{
+    struct ssl_ctx_st *tls = NULL;
+    char error[256];
+    if (!net_tls_open(&tls, config->tls_certificate, config->tls_key, config->tls_client_ca,
+                      error)) {
+        config_fault(config, place_of(config, "tls.certificate"), "cannot speak TLS: %s", error);
+    }
+    net_tls_close(tls);
+}
+
 static void check_tls(struct service_config *config)
 {
     bool certificate = *config->tls_certificate, key = *config->tls_key;
@@ -72,9 +89,13 @@ static void check_tls(struct service_config *config)
                      "tls.client_ca: clients show certificates over TLS only, which needs "
                      "tls.certificate and tls.key");
     }
+    size_t faults = config->fault_count;
     check_file(config, "tls.certificate", config->tls_certificate);
     check_file(config, "tls.key", config->tls_key);
     check_file(config, "tls.client_ca", config->tls_client_ca);
+    if (certificate && key && config->fault_count == faults) {
+        check_certificate(config);
+    }
 }
 
 // scheme://host[:port], and nothing behind it.
@@ -102,12 +123,49 @@ static void check_allowed(struct service_config *config)
     const struct service_list *list = &config->webhooks_allow;
     for (size_t i = 0; i < list->count; i++) {
         const char *text = list->items[i];
-        if (!*text || strpbrk(text, " \t@?#") || strstr(text, "://")) {
+        struct service_allow *allow = NULL;
+        if (service_allow_create(&allow, &text, 1) == PEAL_EINVAL) {
             config_fault(config, place_of(config, "webhooks.allow"),
                          "webhooks.allow: \"%.60s\" is no host: a name, an address, or a network "
                          "such as 10.0.0.0/8 is wanted",
                          text);
         }
+        service_allow_unref(allow);
+    }
+}
+
+// What the library has to say of a URL and options, before it opens anything: an empty source is
+// the last thing it looks at before it does. A URL that brings a source of its own is not asked
+// about. NULL: nothing.
+static const char *bus_refusal(const char *text, struct peal_bus_options options)
+{
+    struct pl_url *url = NULL;
+    peal_bus *bus = NULL;
+    enum peal_err err = pl_url_create(&url, &pl_seams_real, text);
+    bool sourced = !err && pl_url_parameter(url, "source");
+    pl_url_destroy(url);
+    if (sourced) {
+        return NULL;
+    }
+    options.source = "";
+    err = err ? err : peal_bus_open(&bus, text, &options);
+    peal_bus_close(bus); // there is none
+    bool reached = err == PEAL_EINVAL && strncmp(peal_error_sentence(), "source:", 7) == 0;
+    return reached || err == PEAL_ENOMEM ? NULL : peal_error_sentence();
+}
+
+static void check_bus(struct service_config *config)
+{
+    struct peal_bus_options options = { 0 };
+    const char *refusal = bus_refusal(config->url, options);
+    if (refusal) {
+        config_fault(config, place_of(config, "url"), "url: %s", refusal);
+    } else if (config->fault_count == 0) { // else an option of the bus may have the wrong value
+        service_config_bus(&options, config);
+        refusal = bus_refusal(config->url, options);
+    }
+    if (refusal && config->fault_count == 0) {
+        config_fault(config, place_of(config, "url"), "bus, with this url: %s", refusal);
     }
 }
 
@@ -121,6 +179,12 @@ static void check_url(struct service_config *config)
             config, place_of(config, "url"),
             "url: noop: keeps no event, so there is nothing to serve: mem: or file:./events "
             "is wanted");
+    } else if (strncmp(config->url, "http:", 5) == 0) {
+        config_fault(config, place_of(config, "url"),
+                     "url: http: is the log of another service, which serves it itself: mem: or "
+                     "file:./events is wanted");
+    } else {
+        check_bus(config);
     }
     if (*otlp && strncmp(otlp, "http://", 7) != 0 && strncmp(otlp, "https://", 8) != 0) {
         config_fault(config, place_of(config, "tracing.otlp_url"),

@@ -118,28 +118,13 @@ static void put_info(struct net_text *text, const struct service_webhook_info *i
     net_json_end(text, '}');
 }
 
-static void put_with_secret(struct service_call *call, const char *name, const char *secret)
+void service_put_webhook(struct service_call *call, const char *name, const char *secret)
 {
     struct service_webhook_list list;
     if (call->service->webhooks && !service_webhook_list(&list, call->service->webhooks, name)) {
         put_info(&call->text, &list.webhooks[0], secret);
         service_webhook_list_finish(&list);
     }
-}
-
-void service_put_webhook(struct service_call *call, const char *name)
-{
-    put_with_secret(call, name, NULL);
-}
-
-static void answer(struct service_call *call, const char *name, const char *secret, int status)
-{
-    net_json_begin(&call->text, '{');
-    net_json_say(&call->text, "name", name);
-    net_json_say(&call->text, "kind", "webhook");
-    put_with_secret(call, name, secret);
-    net_json_end(&call->text, '}');
-    service_answer(call, status);
 }
 
 // ---- made and changed ---------------------------------------------------------------------------
@@ -167,7 +152,7 @@ void service_create_webhook(struct service_call *call,
     if (err) {
         service_fail(call, err);
     } else {
-        answer(call, all.name, secret, 201);
+        service_answer_subscription(call, all.name, secret, 201);
     }
 }
 
@@ -181,6 +166,10 @@ static void change(struct service_call *call, struct document *wanted)
     char secret[SERVICE_SECRET_TEXT];
     bool rotates = wanted->rotate || wanted->secret;
     enum peal_err err = PEAL_OK;
+    if (!service_is_webhook(call, call->parts[0])) {
+        service_refuse(call, 404, "notfound", "there is no webhook of that name");
+        return;
+    }
     if (!read_headers(call, wanted->headers, headers, &changed.header_count)) {
         return;
     }
@@ -195,7 +184,7 @@ static void change(struct service_call *call, struct document *wanted)
     if (err) {
         service_fail(call, err);
     } else {
-        answer(call, call->parts[0], rotates ? secret : NULL, 200);
+        service_answer_subscription(call, call->parts[0], rotates ? secret : NULL, 200);
     }
 }
 

@@ -17,7 +17,7 @@ void service_create_webhook(struct service_call *call,
                             struct service_webhook_options const *options, struct json_t *document);
 
 bool service_is_webhook(struct service_call *call, const char *name);
-// "webhook":{...} of a subscription; nothing if it is none.
-void service_put_webhook(struct service_call *call, const char *name);
+// "webhook":{...} of a subscription; nothing if it is none. `secret` may be NULL.
+void service_put_webhook(struct service_call *call, const char *name, const char *secret);
 
 #endif

@@ -266,7 +266,7 @@ static void create_kind(struct service_call *call, const struct definition *want
         };
         service_create_webhook(call, &options, wanted->webhook);
     } else if (create(call, wanted, start, body)) {
-        service_answer_subscription(call, wanted->name, 201);
+        service_answer_subscription(call, wanted->name, NULL, 201);
     }
 }
 

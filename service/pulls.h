@@ -54,7 +54,9 @@ enum peal_err service_pulls_save(struct service_pulls *pulls); // may wait for a
 struct service_metrics_held *service_pulls_stats(struct service_pulls *pulls, size_t *out_count);
 void service_pulls_stats_free(struct service_metrics_held *held, size_t count); // NULL is fine
 
-// The durable subscription of a name, as documents have it (subscriptions.c).
-void service_answer_subscription(struct service_call *call, const char *name, int status);
+// The durable subscription of a name, as documents have it (subscriptions.c); with the secret of
+// its webhook, where that is told. NULL: it is not.
+void service_answer_subscription(struct service_call *call, const char *name, const char *secret,
+                                 int status);
 
 #endif

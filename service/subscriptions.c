@@ -9,7 +9,8 @@
 #include <jansson.h>
 #include <string.h>
 
-static void put_subscription(struct service_call *call, const struct peal_subscription_info *info)
+static void put_subscription(struct service_call *call, const struct peal_subscription_info *info,
+                             const char *secret)
 {
     struct net_text *text = &call->text;
     bool hook = service_is_webhook(call, info->name);
@@ -28,7 +29,7 @@ static void put_subscription(struct service_call *call, const struct peal_subscr
     net_json_name(text, "paused");
     net_json_bool(text, info->paused);
     net_json_say(text, "kind", hook ? "webhook" : pulled ? "pull" : "client");
-    service_put_webhook(call, info->name);
+    service_put_webhook(call, info->name, secret);
     net_json_end(text, '}');
 }
 
@@ -44,7 +45,7 @@ void service_list_subscriptions(struct service_call *call)
     net_json_name(&call->text, "subscriptions");
     net_json_begin(&call->text, '[');
     for (size_t i = 0; i < list.count; i++) {
-        put_subscription(call, &list.subscriptions[i]);
+        put_subscription(call, &list.subscriptions[i], NULL);
     }
     net_json_end(&call->text, ']');
     net_json_end(&call->text, '}');
@@ -52,7 +53,8 @@ void service_list_subscriptions(struct service_call *call)
     service_answer(call, 200);
 }
 
-void service_answer_subscription(struct service_call *call, const char *name, int status)
+void service_answer_subscription(struct service_call *call, const char *name, const char *secret,
+                                 int status)
 {
     struct peal_subscription_list list;
     enum peal_err err = peal_subscription_list(&list, call->service->bus);
@@ -62,7 +64,7 @@ void service_answer_subscription(struct service_call *call, const char *name, in
     }
     for (size_t i = 0; i < list.count && !call->status; i++) {
         if (strcmp(list.subscriptions[i].name, name) == 0) {
-            put_subscription(call, &list.subscriptions[i]);
+            put_subscription(call, &list.subscriptions[i], secret);
             service_answer(call, status);
         }
     }
@@ -74,7 +76,7 @@ void service_answer_subscription(struct service_call *call, const char *name, in
 
 void service_get_subscription(struct service_call *call)
 {
-    service_answer_subscription(call, call->parts[0], 200);
+    service_answer_subscription(call, call->parts[0], NULL, 200);
 }
 
 static void answer_change(struct service_call *call, enum peal_err err)

@@ -39,13 +39,26 @@ static bool too_far(uint64_t offset, size_t size)
     return size > SSIZE_MAX || offset > INT64_MAX - size;
 }
 
+// A program that has closed its standard streams gets their numbers for files, and the next that
+// prints something in it would print over the log. So these are not taken.
+static int above_standard_streams(int fd)
+{
+    if (fd > STDERR_FILENO) {
+        return fd;
+    }
+    int higher = fcntl(fd, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    int result = higher < 0 ? -errno : higher;
+    (void)close(fd); // nothing was written
+    return result;
+}
+
 static int open_again(const char *path, int flags)
 {
     int fd = -1;
     do {
         fd = open(path, flags | O_CLOEXEC, FILE_RIGHTS);
     } while (fd < 0 && errno == EINTR);
-    return fd < 0 ? -errno : fd;
+    return fd < 0 ? -errno : above_standard_streams(fd);
 }
 
 static int real_open(void *world, struct pl_file *out, const char *path, enum pl_file_mode mode)

@@ -254,9 +254,11 @@ enum peal_err peal_bus_open(peal_bus **out, const char *url, const struct peal_b
     err = err ? err : open_with(bus, parsed);
     pl_url_destroy(parsed);
     if (err) {
+        char sentence[PL_SENTENCE_MAX]; // closing may fail, too, and say so in the place of this
+        (void)snprintf(sentence, sizeof sentence, "%s", peal_error_sentence()); // fits
         bus->options.source = bus->origin.source; // the copy, or none: all that is ours
         peal_bus_close(bus);
-        return err;
+        return pl_fail(err, "%s", sentence);
     }
     *out = bus;
     return PEAL_OK;

@@ -115,7 +115,11 @@ static enum peal_err check_durability(const struct peal_bus *bus,
                                       const struct peal_message *message)
 {
     enum peal_durability best = bus->engine->ops->durability;
-    if (message->durability > best || message->durability < 0) {
+    if ((unsigned)message->durability > PEAL_DURABILITY_DISK) {
+        return pl_fail(PEAL_EINVAL, "durability %d: there is no such level",
+                       (int)message->durability);
+    }
+    if (message->durability > best) {
         return pl_fail(PEAL_EUNSUPPORTED,
                        "%s: keeps events in memory only; durability %d is more than it can "
                        "promise; file: can",

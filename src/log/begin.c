@@ -189,8 +189,9 @@ enum peal_err pl_volume_say(const struct pl_store *store, int result)
     if (result == -ENOSPC || result == -EDQUOT) {
         return pl_fail(PEAL_EIO,
                        "%s: the disk is full (%s), and what was published is not written yet: make "
-                       "room for another segment file, and it goes on",
-                       store->path, pl_files_text(result));
+                       "room for another segment file (segment_bytes: %llu KiB), and it goes on",
+                       store->path, pl_files_text(result),
+                       (unsigned long long)store->config.file_bytes / 1024);
     }
     return pl_fail(PEAL_EIO, "%s: cannot begin a segment file: %s", store->path,
                    pl_files_text(result));

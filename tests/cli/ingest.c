@@ -188,6 +188,7 @@ static void what_is_wrong_is_said_with_its_place(void **state)
         { "{\"specversion\":\"1.0\",\"type\":\"a}", "does not end", 28 },
         { "{\"specversion\":\"1.0\",\"type\":\"a\\u0000b\"}", "zero character", 28 },
         { "{\"type\":\"a\",\"total\":1}", "no \"specversion\"", 0 },
+        { "{\"type\":\"a\"}x", "behind the end", 12 },
     };
     struct ingest *ingest = open_ingest();
     (void)state;

@@ -221,7 +221,7 @@ lines 0
 yes peal publish invoice.due 1 --deliver-in 14d --subject i-7 --id due-1
 says '"position":0'
 yes peal publish invoice.due 1 --deliver-at 2030-01-31T12:00 --text
-says 'accepted invoice.due'
+says 'scheduled invoice.due for 2030'
 yes peal schedule list --type 'invoice.*'
 lines 2
 says '"deliver_at":"2030-01-31T12:00:00.000Z"'

@@ -48,8 +48,8 @@ class Mistakes(Outside):
         self.expect(serve("--tls-certificate", "none.pem"), 2, "tls.key is wanted", "none.pem")
         self.expect(serve("--limits-body-bytes", "lots"), 2, "--limits-body-bytes", "lots")
         self.expect(("serve", "--url", "noop:"), 2, "noop:", "file:./events")
-        self.expect(("serve", "--url", "redis://x"), 1, "redis:", "file:")
-        self.expect(("serve", "--url", "events"), 1, "file:./events")
+        self.expect(("serve", "--url", "redis://x"), 2, "redis:", "file:")
+        self.expect(("serve", "--url", "events"), 2, "file:./events")
         self.assertFalse((self.folder / "80").exists())
 
     def test_a_log_that_somebody_has_is_said_with_who(self):

@@ -17,7 +17,7 @@
 #define TOKEN(name, hash, publish) "{name: " name ", hash: \"" hash "\", publish: \"" publish "\"}"
 
 static const char much[] =
-    "url: \"redis://user:secret@host/0\"\n"
+    "url: \"file:./log?dead_max=7\"\n"
     "listen: [\"127.0.0.1:1\", \"[::1]:2\"]\n"
     "auth:\n"
     "  tokens:\n"
@@ -104,7 +104,7 @@ static void what_waits_for_a_restart_stays_as_it_was(void **state)
     assert_int_equal(fresh->limits_body_bytes, 5 << 20);
     assert_int_equal(fresh->limits_idle_ms, 120000);
     assert_int_equal(fresh->auth_tokens.count, 0);
-    assert_string_equal(fresh->url, "redis://user:secret@host/0");
+    assert_string_equal(fresh->url, "file:./log?dead_max=7");
     assert_string_equal(fresh->origins[0].place, "peal.yaml:1:1");
     assert_string_equal(fresh->listen.items[1], "[::1]:2");
     assert_true(fresh->tracing_sample == 0.25 && fresh->bus_go_on && !fresh->dashboard);
@@ -113,7 +113,7 @@ static void what_waits_for_a_restart_stays_as_it_was(void **state)
         assert_true(changes[i].live);
     }
     service_config_close(old);
-    assert_string_equal(fresh->url, "redis://user:secret@host/0"); // of its own
+    assert_string_equal(fresh->url, "file:./log?dead_max=7"); // of its own
     service_config_close(fresh);
 }
 
@@ -128,11 +128,10 @@ static void what_is_printed_can_be_read_again(void **state)
 
     expect_sound(again);
     size_t count = service_config_diff(changes, config, again);
-    assert_int_equal(count, 2); // the passwords, which are not shown
-    assert_string_equal(changes[0].option->name, "url");
-    assert_string_equal(changes[1].option->name, "tracing.otlp_url");
+    assert_int_equal(count, 1); // the password, which is not shown
+    assert_string_equal(changes[0].option->name, "tracing.otlp_url");
     assert_null(strstr(text, "secret"));
-    assert_non_null(strstr(text, "url: \"redis://user:***@host/0\"  # peal.yaml:1:1\n"));
+    assert_non_null(strstr(text, "url: \"file:./log?dead_max=7\"  # peal.yaml:1:1\n"));
     assert_non_null(strstr(text, "  body_bytes: 3MiB  # peal.yaml:8:10\n"));
     assert_non_null(strstr(text, "  streams: 5000  # default\n"));
     assert_non_null(strstr(text, "  # memory_max: not set\n"));
@@ -141,17 +140,29 @@ static void what_is_printed_can_be_read_again(void **state)
     service_config_close(again);
 }
 
+static void a_password_in_a_url_is_not_printed(void **state)
+{
+    (void)state;
+    struct service_config *config = read_yaml("url: \"redis://user:secret@host/0\"\n");
+    char *text = said(config, service_config_print);
+
+    assert_non_null(strstr(text, "url: \"redis://user:***@host/0\"  # peal.yaml:1:1\n"));
+
+    free(text);
+    service_config_close(config);
+}
+
 static void a_text_stays_one_text_when_it_is_printed(void **state)
 {
     (void)state;
     struct service_config *config =
-        read_yaml("url: \"a\\\"b\\\\c\\nd\\x7f\\u00e4#: '\"\nlisten: [\"127.0.0.1:0\"]\n");
+        read_yaml("tracing: {otlp_url: \"http://a\\\"b\\\\c\\nd\\x7f\\u00e4#: '\"}\n");
     char *text = said(config, service_config_print);
 
     struct service_config *again = read_yaml(text);
 
     expect_sound(again);
-    assert_string_equal(again->url, config->url);
+    assert_string_equal(again->tracing_otlp_url, config->tracing_otlp_url);
     free(text);
     service_config_close(config);
     service_config_close(again);
@@ -185,6 +196,7 @@ int main(void)
         cmocka_unit_test(tokens_differ_in_each_of_their_parts),
         cmocka_unit_test(what_waits_for_a_restart_stays_as_it_was),
         cmocka_unit_test(what_is_printed_can_be_read_again),
+        cmocka_unit_test(a_password_in_a_url_is_not_printed),
         cmocka_unit_test(a_text_stays_one_text_when_it_is_printed),
         cmocka_unit_test(the_bus_is_told_what_is_set_and_nothing_else),
     };

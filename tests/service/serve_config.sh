@@ -36,6 +36,16 @@ cp "$place/.out" again.yaml
 yes peal serve --check-config -c again.yaml
 says '  streams: 7  # again.yaml:'
 
+# A certificate and the key of another: known before anything is started.
+for name in one other; do
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 1 -subj "/CN=$name" \
+        -keyout "$name.key" -out "$name.pem" 2>/dev/null
+done
+yes peal serve --check-config --url mem: --tls-certificate one.pem --tls-key one.key
+yes peal serve --check-config --url mem: --tls-certificate one.pem --tls-key one.key --tls-client-ca other.pem
+with_status 2 peal serve --check-config --url mem: --tls-certificate one.pem --tls-key other.key
+if ! grep -qF 'cannot speak TLS: other.key: is not the key of the certificate' <<<"$err"; then wrong "no reason"; fi
+
 # Nobody is asked who they are: not beyond this machine.
 with_status 2 peal serve --url mem: --listen 0.0.0.0:0
 if ! grep -q '^--listen: .*nobody would be asked' <<<"$err"; then wrong "no reason"; fi

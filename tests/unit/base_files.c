@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -484,6 +485,34 @@ static int remove_name(void *context, const char *name)
     return remove(path) && errno != ENOTEMPTY;
 }
 
+// As in a daemon that has closed them all: what is printed to one is not printed over a file.
+static void a_file_never_has_the_number_of_a_standard_stream(void **state)
+{
+    struct place *place = *state;
+    int kept[3];
+    for (int fd = 0; fd < 3; fd++) {
+        kept[fd] = fcntl(fd, F_DUPFD_CLOEXEC, 100);
+        assert_true(kept[fd] >= 100);
+    }
+    for (int fd = 0; fd < 3; fd++) {
+        (void)close(fd);
+    }
+    struct pl_file file = { 0 };
+    int result = place->files->open(NULL, &file, at(place, "a"), PL_FILE_CREATE);
+    bool silent = true;
+    for (int fd = 0; fd < 3; fd++) {
+        silent = silent && write(fd, "printed", 7) < 0;
+    }
+    for (int fd = 0; fd < 3; fd++) {
+        (void)dup2(kept[fd], fd);
+        (void)close(kept[fd]);
+    }
+    assert_int_equal(result, 0);
+    assert_true(silent);
+    assert_int_equal(place->files->size(NULL, file), 0);
+    closed(place, file);
+}
+
 static int teardown_real(void **state)
 {
     struct place *place = *state;
@@ -524,7 +553,8 @@ static int teardown_real(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest real[] = { CONTRACT(ON_REAL) };
+    const struct CMUnitTest real[] = { ON_REAL(a_file_never_has_the_number_of_a_standard_stream)
+                                           CONTRACT(ON_REAL) };
     const struct CMUnitTest disk[] = { CONTRACT(ON_DISK) };
     int failed = cmocka_run_group_tests_name("real files", real, NULL, NULL);
     return failed + cmocka_run_group_tests_name("simulated disk", disk, NULL, NULL);

@@ -183,6 +183,8 @@ static void misuse_publish(struct kit *kit)
         { { .type = long_type }, PEAL_ELIMIT },
         { { .type = "i", .data = large, .size = 101 }, PEAL_ELIMIT },
         { { .type = "i", .durability = PEAL_DURABILITY_DISK }, PEAL_EUNSUPPORTED },
+        { { .type = "i", .durability = (enum peal_durability)9 }, PEAL_EINVAL },
+        { { .type = "i", .durability = (enum peal_durability) - 1 }, PEAL_EINVAL },
         { { .type = "i", .subject = "s", .expect = PEAL_EXPECT_EXISTS }, PEAL_ECONFLICT },
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {

@@ -366,6 +366,7 @@ static void a_full_disk_is_met_where_a_file_begins_and_passes(void **state)
     }
     assert_int_equal(err, PEAL_EIO);
     assert_non_null(strstr(peal_error_sentence(), "the disk is full"));
+    assert_non_null(strstr(peal_error_sentence(), "another segment file (segment_bytes: "));
     assert_true(settled > 150);
     assert_int_equal(pl_store_durable(shelf.store), settled + 1);
     pl_disk_limit(shelf.disk, 0, false);

@@ -44,7 +44,7 @@ function allow(query, names) {
         if (!names.includes(name)) {
             throw new Refusal(
                 400,
-                "invalid",
+                "inval",
                 `There is no parameter '${name}' here: ${names.join(", ")}.`,
             );
         }

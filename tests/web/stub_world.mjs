@@ -330,7 +330,7 @@ export class World {
         } else if (body.from === "beginning" || body.from === "now") {
             one.at = body.from === "now" ? this.last : this.first - 1;
         } else {
-            throw new Refusal(400, "invalid", "seek needs from, position or time.");
+            throw new Refusal(400, "inval", "seek needs from, position or time.");
         }
     }
 

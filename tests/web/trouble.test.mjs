@@ -304,9 +304,25 @@ test("where_there_is_nothing_yet_it_says_what_to_do_with_its_own_address", async
     await page.goto(`${stub.url}/#/subscriptions`);
     await page.getByText(`${stub.url}/v1/subscriptions`).waitFor();
     await page.goto(`${stub.url}/#/streams`);
-    await page.getByText(`${stub.url}/v1/streams/order-17`).waitFor();
+    const begin = page.getByText(`${stub.url}/v1/streams/order-17`);
+    await begin.waitFor();
+    const [, event] = (await begin.textContent()).match(/ -d '(\{.*\})' /);
+    for (const name of ["specversion", "id", "source", "type"]) {
+        assert.equal(typeof JSON.parse(event)[name], "string", `${name}: the service wants it`);
+    }
     await page.goto(`${stub.url}/#/dead-letters`);
     await page.getByRole("heading", { name: "No dead letters" }).waitFor();
+});
+
+test("what_was_published_before_is_counted_without_what_is_forgotten_and_is_a_search_away", async () => {
+    for (const subject of ["one", "two", "three"]) {
+        stub.world.publish({ type: "order.created", subject });
+    }
+    stub.world.forget(2);
+    const page = await open();
+    await page.getByRole("link", { name: "Events 1 in the log" }).waitFor();
+    await page.getByText("For what was before").getByRole("link", { name: "search" }).click();
+    await row(page, "three").waitFor();
 });
 
 test("what_waits_for_its_time_is_listed_and_cancelled", async () => {

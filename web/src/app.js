@@ -75,14 +75,14 @@ function Figures() {
     const value = stats.value ?? {};
     const number = (name) => (value[name] === undefined ? undefined : Number(value[name]));
     const dead = number("dead_letters");
+    const last = number("last_position");
+    const kept = last === undefined ? undefined : last - number("first_position") + 1; // not forgotten
     const tiles = [
         ["Published", rate(number("publish_rate")), "a second", "live"],
         ["Delivered", rate(number("deliver_rate")), "a second", "subscriptions"],
         [
             "Events",
-            number("last_position") < 1e7
-                ? count(number("last_position"))
-                : brief(number("last_position")),
+            kept >= 1e7 ? brief(kept) : count(kept),
             "in the log",
             "search",
         ],

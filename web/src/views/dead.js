@@ -154,7 +154,7 @@ function LetterPanel({ id, refresh }) {
                 onClick=${() => setDialog("discard")}>Discard…</button>
         </div>
         <dl class="attributes">
-            <div><dt>Subscription</dt><dd>${letter.subscription}${letter.label && html` <span
+            <div><dt>Subscription</dt><dd>${letter.subscription}${letter.label && letter.label !== letter.subscription && html` <span
                 class="muted">${letter.label}</span>`}</dd></div>
             <div><dt>Attempts</dt><dd>${count(Number(letter.attempts))}</dd></div>
             <div><dt>First failure</dt><dd><${Time} at=${letter.first_failure} full=${true} /></dd>

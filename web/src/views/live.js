@@ -7,6 +7,7 @@ import { count, plural } from "../format.js";
 import * as live from "../live.js";
 import { types, typesError } from "../rates.js";
 import { change, href, route } from "../route.js";
+import { stats } from "../stats.js";
 import { Empty, Problem, Tag, origin } from "../parts/bits.js";
 import { Chart } from "../parts/chart.js";
 import { Events } from "../parts/events.js";
@@ -133,9 +134,12 @@ function Nothing() {
             ${" "}<a href=${href("search", "", { type, contains: containsOf(text ?? "") })}>search</a>.
         <//>`;
     }
+    const { first_position: first, last_position: last } = stats.value ?? {};
     return html`<${Empty} title="Listening"
         command=${`curl -d '{"total":5}' '${origin()}/v1/events/order.created?subject=order-17'`}>
-        Events appear here as they are published. Publish one:
+        Events appear here as they are published.
+        ${Number(last) >= Number(first) && html` For what was before, <a href=${href("search")}>search</a>.`}
+        ${" "}Publish one:
     <//>`;
 }
 

@@ -67,7 +67,8 @@ function Recent() {
     if (!subjects.length) {
         return html`<${Empty} title="A stream is the events of one subject" command=${
             `curl -H 'If-None-Match: *' -H 'Content-Type: application/cloudevents+json' ` +
-            `-d '{"type":"order.created","data":{"total":5}}' ${origin()}/v1/streams/order-17`
+            `-d '{"specversion":"1.0","id":"1","source":"/shop","type":"order.created","data":{"total":5}}' ` +
+            `${origin()}/v1/streams/order-17`
         }>
             Name a subject to see its versions. Begin one:<//>`;
     }
