@@ -236,6 +236,12 @@ static enum peal_err glimpse(void *context, struct pl_glimpse *out, uint64_t pos
     return pl_store_glimpse(out, local->store, position);
 }
 
+static void given_up(void *context, uint64_t from, uint64_t *out_first, uint64_t *out_end)
+{
+    const struct pl_local *local = context;
+    pl_store_given_up(local->store, from, out_first, out_end);
+}
+
 static enum peal_err open_catalog(struct pl_local *local, const char *path,
                                   const struct pl_engine_config *config)
 {
@@ -248,7 +254,8 @@ static enum peal_err open_catalog(struct pl_local *local, const char *path,
                                         .type_context = config->types.context,
                                         .digests = pl_store_digests(local->store),
                                         .glimpse = glimpse,
-                                        .glimpse_context = local,
+                                        .given_up = given_up,
+                                        .store_context = local,
                                         .read_only = config->read_only };
     memcpy(wanted.seed, local->engine.origin, sizeof wanted.seed);
     return pl_catalog_open(&local->engine.catalog, &wanted);

@@ -36,8 +36,11 @@ struct pl_catalog_config {
     struct pl_digests *digests; // kept when events were put; *borrowed*; NULL: there are none
     // What can be seen of a damaged event (log/store.h); NULL: nothing.
     enum peal_err (*glimpse)(void *context, struct pl_glimpse *out, uint64_t position);
-    void *glimpse_context;
-    bool read_only; // nothing is written, no thread is started
+    // The next positions that were given up, which memory may still have: they get no index. NULL:
+    // there are none.
+    void (*given_up)(void *context, uint64_t from, uint64_t *out_first, uint64_t *out_end);
+    void *store_context; // of both
+    bool read_only;      // nothing is written, no thread is started
 };
 
 // Lists what indexes there are. PEAL_EIO, PEAL_ENOMEM.

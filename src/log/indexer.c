@@ -141,7 +141,7 @@ static uint64_t recorded_last(struct pl_catalog *catalog, const struct pl_index_
     if (frame) {
         return (uint64_t)frame->recorded;
     }
-    bool damaged = config->glimpse && !config->glimpse(config->glimpse_context, &glimpse, last) &&
+    bool damaged = config->glimpse && !config->glimpse(config->store_context, &glimpse, last) &&
                    glimpse.damaged;
     return damaged ? PL_CATALOG_LAST_DAMAGED : 0;
 }
@@ -214,7 +214,7 @@ static enum peal_err add_damaged(struct pl_catalog *catalog, uint64_t position)
 {
     const struct pl_catalog_config *config = &catalog->config;
     struct pl_glimpse glimpse;
-    if (config->glimpse(config->glimpse_context, &glimpse, position) || !*glimpse.subject) {
+    if (config->glimpse(config->store_context, &glimpse, position) || !*glimpse.subject) {
         return PEAL_OK;
     }
     struct pl_index_event event = { .position = position, .time = glimpse.near };
@@ -240,8 +240,8 @@ static enum peal_err pass_over(struct pl_catalog *catalog, uint64_t first, uint6
     return err;
 }
 
-// Indexes from the tail's end to `end`. Positions that cannot be had any more are passed over.
-static enum peal_err add_events(struct pl_catalog *catalog, uint64_t from, uint64_t end)
+// Indexes positions [from, end) of the tail. Those that cannot be had any more are passed over.
+static enum peal_err add_stretch(struct pl_catalog *catalog, uint64_t from, uint64_t end)
 {
     struct pl_digest digest;
     enum peal_err err = PEAL_OK;
@@ -263,6 +263,24 @@ static enum peal_err add_events(struct pl_catalog *catalog, uint64_t from, uint6
         }
     }
     return PEAL_OK;
+}
+
+// Indexes from the tail's end to `end`, but for what was given up behind a failed write: as long as
+// memory has that it would be counted, and for ever in a file of its own.
+static enum peal_err add_events(struct pl_catalog *catalog, uint64_t from, uint64_t end)
+{
+    const struct pl_catalog_config *config = &catalog->config;
+    enum peal_err err = PEAL_OK;
+    while (from < end && !err) {
+        uint64_t first = UINT64_MAX, behind = UINT64_MAX;
+        if (config->given_up) {
+            config->given_up(config->store_context, from, &first, &behind);
+        }
+        uint64_t stop = first < end ? first : end;
+        err = add_stretch(catalog, from, stop);
+        from = behind;
+    }
+    return err;
 }
 
 void pl_indexer_work(struct pl_catalog *catalog, uint64_t most, bool *more)

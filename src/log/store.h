@@ -202,6 +202,11 @@ struct pl_get {
 enum peal_err pl_store_get_of(const struct pl_frame **out, struct pl_store *store,
                               const struct pl_get *wanted, size_t *size);
 
+// The next positions at or behind one that no file has: they were given up behind a failed write.
+// [*out_first, *out_end); both UINT64_MAX: there are none.
+void pl_store_given_up(struct pl_store *store, uint64_t from, uint64_t *out_first,
+                       uint64_t *out_end);
+
 // Whether the event of a position is damaged, and what can still be seen of it: a hint, of which
 // nothing is certain. PEAL_EIO, PEAL_ENOMEM.
 struct pl_glimpse {

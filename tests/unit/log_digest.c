@@ -155,20 +155,6 @@ static void an_event_that_is_put_once_more_is_given_once(void **state)
     queue_close(&queue);
 }
 
-static void those_of_events_that_were_given_up_do_not_count(void **state)
-{
-    (void)state;
-    struct queue queue;
-    queue_open(&queue, ROOM);
-    put_all(&queue, 1, 40);
-    assert_int_equal(position_from(&queue, 10), 10);
-    pl_digests_void(queue.digests);
-    assert_int_equal(position_from(&queue, 11), 0);
-    put_all(&queue, 50, 60);
-    assert_int_equal(position_from(&queue, 11), 50);
-    queue_close(&queue);
-}
-
 static void those_of_events_that_were_erased_do_not_count(void **state)
 {
     (void)state;
@@ -262,7 +248,6 @@ int main(void)
         cmocka_unit_test(what_was_put_is_given_in_order_and_those_before_are_gone),
         cmocka_unit_test(what_it_has_no_room_for_is_left_out),
         cmocka_unit_test(an_event_that_is_put_once_more_is_given_once),
-        cmocka_unit_test(those_of_events_that_were_given_up_do_not_count),
         cmocka_unit_test(those_of_events_that_were_erased_do_not_count),
         cmocka_unit_test(without_memory_there_is_none_and_nothing_is_lost),
         cmocka_unit_test(who_takes_sees_whole_digests_while_others_are_put),
