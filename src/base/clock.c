@@ -16,7 +16,7 @@ void pl_clock_init(struct pl_clock *clock, const struct pl_seams *seams)
 }
 
 // The real clock may be so far behind before it is followed.
-#define BEHIND_MAX_NS (24 * 3600 * PL_NS_PER_S)
+#define BEHIND_MAX_NS (24LL * 3600 * PL_NS_PER_S)
 
 static int64_t answer(struct pl_clock *clock, int64_t now)
 {

@@ -15,8 +15,7 @@
 #define ENOUGH PEAL_EAGAIN // ends a scan
 
 // Subject, and all that may stand before it: heads, type, id, source.
-#define SEEN                                                                                       \
-    (sizeof(struct pl_frame) + 4 * 3 + PEAL_TYPE_MAX + PEAL_ID_MAX + 2 * PEAL_ATTRIBUTE_MAX)
+#define SEEN (sizeof(struct pl_frame) + 12 + PEAL_TYPE_MAX + PEAL_ID_MAX + 2UL * PEAL_ATTRIBUTE_MAX)
 
 struct looking {
     const struct pl_store *store;

@@ -65,7 +65,7 @@ static void a_step_back_is_not_shown_but_said_and_one_of_more_than_a_day_is_foll
     const struct pl_seams seams = machine_seams(&machine, true);
     struct pl_clock clock;
     pl_clock_init(&clock, &seams);
-    const int64_t day = 24 * 3600 * PL_NS_PER_S;
+    const int64_t day = 24LL * 3600 * PL_NS_PER_S;
     const int64_t began = 2 * day;
     machine.now = began;
     assert_int_equal(pl_clock_now(&clock), began);
@@ -136,7 +136,7 @@ static void it_asks_the_machine_about_once_a_millisecond(void **state)
 static void a_step_of_the_real_clock_is_followed_within_milliseconds(void **state)
 {
     (void)state;
-    const int64_t steps[] = { 3600 * PL_NS_PER_S, -25 * 3600 * PL_NS_PER_S };
+    const int64_t steps[] = { 3600LL * PL_NS_PER_S, -25LL * 3600 * PL_NS_PER_S };
     for (size_t i = 0; i < 2; i++) {
         struct machine machine;
         const struct pl_seams seams = machine_seams(&machine, false);

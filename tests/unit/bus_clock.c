@@ -12,7 +12,7 @@
 #include "testing/world.h"
 
 #define HOUR   (3600 * SCENE_SECOND)
-#define HOURMS (3600 * 1000U)
+#define HOURMS (3600 * 1000ULL)
 
 static int64_t clock_offset; // of the time of day
 
@@ -38,7 +38,7 @@ static void publish_for(struct scene *scene, unsigned minutes)
         if (i % 3 == 0) {
             peal_emit(scene->bus, "a", "x", 1);
         }
-        peal_world_advance(scene->world, 60 * 1000);
+        peal_world_advance(scene->world, 60000);
     }
 }
 
@@ -101,7 +101,7 @@ static void recorded_times_do_not_go_back_and_times_of_events_are_the_clocks(voi
         }
         assert_true(times.recorded[159] < set);
         assert_int_equal(times.time[80], back);
-        assert_int_equal(times.time[159], back + 59 * 60 * SCENE_SECOND);
+        assert_int_equal(times.time[159], back + 59LL * 60 * SCENE_SECOND);
         scene_close(&scene);
     }
 }

@@ -182,7 +182,7 @@ static void no_version_is_lower_than_one_that_was_given_when_the_rest_is_forgott
     assert_true(first > 1);
     close_bus(&scene);
     for (unsigned i = 1; i <= 40; i++) {
-        if (i * 251 >= first) {
+        if (i * 251ULL >= first) {
             damage(&scene, i);
         }
     }
