@@ -157,6 +157,9 @@ void cli_signals(bool writes);
 // has it, a verb that asks gets a bus that does so. CLI_YES, or what has been said.
 int cli_open(struct cli *cli, peal_bus **out, const char *url, bool writes);
 
+// The same to read what is there, of the files alone, whoever has it.
+int cli_open_to_look(struct cli *cli, peal_bus **out, const char *url);
+
 // Is there a log, if the URL is of one on disk? CLI_YES, or what has been said.
 int cli_is_there(struct cli *cli, const char *url);
 

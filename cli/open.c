@@ -140,18 +140,28 @@ static const char *token_for(const char *url)
     return strncmp(url, "http:", 5) == 0 && token && *token ? token : NULL;
 }
 
+static struct peal_bus_options options_for(struct cli *cli, const char *url, bool reads)
+{
+    return (struct peal_bus_options){ .source = "/peal/cli",
+                                      .workers = PEAL_NO_WORKERS,
+                                      .log = tell,
+                                      .log_context = cli,
+                                      .token = token_for(url),
+                                      .read_only = reads && behind_scheme(url) != NULL };
+}
+
+int cli_open_to_look(struct cli *cli, peal_bus **out, const char *url)
+{
+    const struct peal_bus_options options = options_for(cli, url, true);
+    int status = cli_is_there(cli, url);
+    enum peal_err err = status ? PEAL_OK : peal_bus_open(out, url, &options);
+    return err ? cli_failed(cli, err) : status;
+}
+
 int cli_open(struct cli *cli, peal_bus **out, const char *url, bool writes)
 {
-    bool stored = behind_scheme(url) != NULL;
-    struct peal_bus_options options = {
-        .source = "/peal/cli",
-        .workers = PEAL_NO_WORKERS,
-        .log = tell,
-        .log_context = cli,
-        .token = token_for(url),
-        .read_only = !writes && stored,
-        .ask_owner = !writes && stored && cli->verb && cli->verb->asks,
-    };
+    struct peal_bus_options options = options_for(cli, url, !writes);
+    options.ask_owner = options.read_only && cli->verb && cli->verb->asks;
     if (writes) {
         return open_to_write(cli, out, url, &options);
     }

@@ -103,12 +103,13 @@ const struct cli_verb cli_verb_archive = {
     .about =
         "Each complete file, but for the newest two, becomes a zstd file that is verified before\n"
         "the other goes. Queries, replay and programs that read notice nothing, and zstd -d gives\n"
-        "back what it was. A program that writes to the log meanwhile archives by itself, with\n"
-        "file:./events?archive_ms=7d.\n\n"
+        "back what it was. A program that has the log is asked to do it; it archives\n"
+        "by itself with file:./events?archive_ms=7d.\n\n"
         "  peal archive --before 30d\n"
         "  peal archive --url file:/var/lib/events\n",
     .options = options,
     .size = sizeof(struct archive),
     .need = CLI_CHANGES,
+    .asks = true,
     .run = run_archive,
 };

@@ -64,7 +64,9 @@ static bool on_progress(uint64_t done, uint64_t total, void *context)
 static int work(struct cli *cli, struct peal_erased *out, const char *subject, bool dry_run)
 {
     peal_bus *bus = cli->bus;
-    int status = bus ? CLI_YES : cli_open(cli, &bus, cli->url, !dry_run);
+    int status = bus       ? CLI_YES
+                 : dry_run ? cli_open_to_look(cli, &bus, cli->url)
+                           : cli_open(cli, &bus, cli->url, true);
     if (status) {
         return status;
     }
@@ -132,11 +134,13 @@ const struct cli_verb cli_verb_erase = {
     .about =
         "Erases the events of a subject and the snapshots made of it, its dead letters and its\n"
         "scheduled events. Positions stay, and everything else. What other events say of it is\n"
-        "not looked at. It asks first, where somebody is there to answer.\n\n"
+        "not looked at. It asks first, where somebody is there to answer. A program that has\n"
+        "the log is asked to do it.\n\n"
         "  peal erase --subject user-123 --count\n"
         "  peal erase --subject user-123 --url file:/var/lib/events\n",
     .options = options,
     .size = sizeof(struct erase),
     .need = CLI_ALONE,
+    .asks = true,
     .run = run,
 };

@@ -488,6 +488,23 @@ void service_binaries_close(struct service_binaries *binaries)
     }
 }
 
+static bool rests(struct binary *binary)
+{
+    pthread_mutex_lock(&binary->lock);
+    bool nothing = !binary->first;
+    pthread_mutex_unlock(&binary->lock);
+    return !binary->web || (nothing && service_session_rests(binary->session));
+}
+
+bool service_binaries_rest(const struct service_binaries *binaries)
+{
+    bool all = service_tail_rests(binaries->tail);
+    for (struct binary *binary = binaries->first; binary && all; binary = binary->next) {
+        all = rests(binary);
+    }
+    return all;
+}
+
 void service_binaries_drain(struct service_binaries *binaries)
 {
     for (struct binary *binary = binaries->first; binary; binary = binary->next) {

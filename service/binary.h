@@ -20,6 +20,8 @@ struct service_binaries; // all of a service
 // library says.
 enum peal_err service_binaries_open(struct service_binaries **out, struct service *service);
 void service_binaries_close(struct service_binaries *binaries); // NULL is fine
+// Has every client been sent what was published when this is called, as far as it wants it?
+bool service_binaries_rest(const struct service_binaries *binaries);
 void service_binaries_drain(struct service_binaries *binaries); // says goodbye to all (1001)
 void service_binaries_tick(struct service_binaries *binaries);  // ends those without a token
 size_t service_binaries_count(const struct service_binaries *binaries);

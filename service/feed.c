@@ -231,6 +231,36 @@ void service_feed_sampled(struct service_feed *feed, uint64_t *out_seen, uint64_
     (void)pthread_mutex_unlock(&feed->lock);
 }
 
+bool service_subscription_rests(peal_subscription *subscription)
+{
+    struct peal_subscription_stats stats = { .lag = 0 }; // of one that is over
+    bool said = subscription && !peal_subscription_stats(&stats, subscription);
+    return !said || (stats.lag == 0 && stats.waiting == 0 && stats.in_flight == 0);
+}
+
+static bool rests(struct service_feed *feed)
+{
+    if (feed->member_link) {
+        return service_share_rests(feed->share);
+    }
+    if (!service_subscription_rests(feed->subscription)) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&feed->lock);
+    bool nothing = feed->pending.size == 0 && !feed->posted;
+    (void)pthread_mutex_unlock(&feed->lock);
+    return nothing;
+}
+
+bool service_feeds_rest(const struct service *service)
+{
+    bool all = true;
+    for (struct service_feed *feed = service->feeds; feed && all; feed = feed->next) {
+        all = rests(feed);
+    }
+    return all;
+}
+
 void service_feeds_tick(struct service *service)
 {
     for (struct service_feed *feed = service->feeds, *next; feed; feed = next) {

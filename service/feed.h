@@ -64,6 +64,9 @@ void service_feed_drained(struct service_feed *feed);
 // Of a feed with max_rate: events that came and were sent, since it was last asked.
 void service_feed_sampled(struct service_feed *feed, uint64_t *out_seen, uint64_t *out_sent);
 
+// Has every feed sent what was published when this is called, as far as its connection takes it?
+bool service_feeds_rest(const struct service *service);
+
 // Called once a second by the service, for all feeds.
 void service_feeds_tick(struct service *service);
 size_t service_feeds_count(const struct service *service);

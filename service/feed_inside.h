@@ -68,6 +68,10 @@ void service_share_leave(struct service_feed *feed);
 void service_share_part(struct service_feed *feed);
 // Of one that goes on alone: up to here all was lent to the others.
 uint64_t service_share_taken(const struct service_feed *feed);
+
+// Has it sent all that was published when this is called?
+bool service_share_rests(struct service_share *share);
+bool service_subscription_rests(peal_subscription *subscription); // NULL does
 // It has caught up: everything up to a position, not below that, was sent to it.
 void service_share_return(struct service_feed *feed, uint64_t after);
 

@@ -468,6 +468,17 @@ uint64_t service_share_taken(const struct service_feed *feed)
     return share->taken;
 }
 
+bool service_share_rests(struct service_share *share)
+{
+    if (!service_subscription_rests(share->subscription)) {
+        return false;
+    }
+    (void)pthread_mutex_lock(&share->lock);
+    bool nothing = share->pending.count == 0 && !share->posted;
+    (void)pthread_mutex_unlock(&share->lock);
+    return nothing;
+}
+
 void service_share_return(struct service_feed *feed, uint64_t after)
 {
     feed->after = after;

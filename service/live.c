@@ -159,7 +159,7 @@ static void on_second(void *context)
     if (!live->request) {
         return;
     }
-    if (live->service->draining || service_selection_is_over(&live->selection)) {
+    if (live->service->parting || service_selection_is_over(&live->selection)) {
         struct net_request *request = live->request;
         net_request_on_gone(request, NULL, NULL);
         on_gone(live);

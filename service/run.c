@@ -47,8 +47,8 @@ struct run {
     sigset_t set;
     struct net_task stop, reload;
     struct net_timer look, watchdog;
-    int64_t until_ns;
-    bool draining;
+    int64_t part_ns, until_ns;
+    bool draining, parted;
 };
 
 static int fail(struct run *run, const char *message, const char *why)
@@ -62,6 +62,13 @@ static int fail(struct run *run, const char *message, const char *why)
 static void look(void *context)
 {
     struct run *run = context;
+    // Whoever follows gets what was acknowledged; one who cannot take it has half of the time, so
+    // that saying goodbye has the rest.
+    if (!run->parted &&
+        (service_has_delivered(run->service) || net_loop_now(run->loop) >= run->part_ns)) {
+        run->parted = true;
+        service_say_goodbye(run->service);
+    }
     if (service_is_idle(run->service) || net_loop_now(run->loop) >= run->until_ns) {
         net_loop_stop(run->loop);
         return;
@@ -81,8 +88,11 @@ static void stop(struct net_task *task)
                 JOURNAL_FIELDS(journal_number("drain_ms", (int64_t)run->config->drain_ms)));
     (void)notify_stopping(&run->notify, "answers what is under way");
     run->until_ns = net_loop_now(run->loop) + (int64_t)run->config->drain_ms * 1000000;
+    run->part_ns = net_loop_now(run->loop) + (int64_t)run->config->drain_ms * 500000;
     service_drain(run->service);
-    look(run);
+    if (net_timer_set(&run->look, run->loop, 0)) { // behind what the loop has at hand
+        net_loop_stop(run->loop);                  // there is no memory to wait with
+    }
 }
 
 // ---- reloading ----------------------------------------------------------------------------------

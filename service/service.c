@@ -185,6 +185,17 @@ void service_drain(struct service *service)
     service->draining = true;
     service_gather_end_rest(service->gather);
     net_http_drain(service->http);
+}
+
+bool service_has_delivered(const struct service *service)
+{
+    return service_feeds_rest(service) && service_binaries_rest(service->binaries);
+}
+
+void service_say_goodbye(struct service *service)
+{
+    service->parting = true;
+    service_gather_end_rest(service->gather);
     service_feeds_tick(service);
     service_sockets_drain(service->sockets);
     service_binaries_drain(service->binaries);

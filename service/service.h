@@ -72,6 +72,7 @@ struct service {
     struct service_binaries *binaries;
     int64_t started_ns;
     atomic_bool draining; // any thread, as are the others that are atomic
+    bool parting;         // streams end now; the loop's
     // Of the options: what the pool reads and a reload changes. Relaxed: each stands alone.
     _Atomic unsigned json_depth;
     _Atomic uint64_t ready_lag_ms;
@@ -95,8 +96,11 @@ void service_close(struct service *service);
 // What of the options can be changed while it runs: limits.
 void service_set_limits(struct service *service, const struct service_options *options);
 
-// Takes no more connections, and ends those that are there as their answers do; live ones now.
+// Takes no more connections, and ends those that are there as their answers do.
 void service_drain(struct service *service);
+// Then: have those who follow live been sent what was acknowledged? And ends these.
+bool service_has_delivered(const struct service *service);
+void service_say_goodbye(struct service *service);
 bool service_is_idle(const struct service *service); // nobody is connected any more
 
 // The bus's numbers without what the service does for itself: counting types, and noticing that

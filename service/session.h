@@ -88,6 +88,11 @@ struct service_session_config {
 // Closing waits, a quarter of a second at most, for threads that serve durable names.
 enum peal_err service_tail_open(struct service_tail **out, peal_bus *bus);
 void service_tail_close(struct service_tail *feed); // NULL is fine
+// Have the sessions been told of all that was published when this is called?
+bool service_tail_rests(const struct service_tail *tail);
+// Has this one sent what it is told of, but for what its client does not want yet?
+bool service_session_rests(struct service_session *session);
+
 // Events its own subscription was given, by which it notices that there are some. Any thread.
 uint64_t service_tail_delivered(const struct service_tail *feed);
 

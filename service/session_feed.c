@@ -187,6 +187,24 @@ uint64_t service_tail_delivered(const struct service_tail *feed)
     return stats.delivered;
 }
 
+bool service_tail_rests(const struct service_tail *feed)
+{
+    struct peal_subscription_stats stats = { .lag = 0 };
+    bool said = !peal_subscription_stats(&stats, feed->bell);
+    bool rung = !said || (stats.lag == 0 && stats.waiting == 0 && stats.in_flight == 0);
+    return rung && atomic_load_explicit(&feed->held, memory_order_seq_cst) == 0;
+}
+
+bool service_session_rests(struct service_session *session)
+{
+    pthread_mutex_lock(&session->lock);
+    bool stalled = session->pump == PUMP_STALLED && session->credit == 0;
+    bool rests =
+        session->closed || session->pump == PUMP_NONE || session->pump == PUMP_IDLE || stalled;
+    pthread_mutex_unlock(&session->lock);
+    return rests;
+}
+
 void service_tail_close(struct service_tail *feed)
 {
     if (!feed) {

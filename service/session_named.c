@@ -47,6 +47,7 @@ struct session_named {
     size_t count;
     size_t unsaved;      // settled, and not known to be saved
     uint64_t settled;    // the request in which the last was
+    uint64_t unsaid;     // what is saved up to there could not be said, without memory; 0: it was
     struct timespec due; // then they are saved; CLOCK_MONOTONIC
     bool leaving;
     atomic_uint refs; // the session's, and the thread's
@@ -132,10 +133,10 @@ static bool is_over(const struct timespec *then)
 // With the lock.
 static bool is_to_save(const struct session_named *named)
 {
-    return named->unsaved > 0 && is_over(&named->due);
+    return (named->unsaved > 0 || named->unsaid > 0) && is_over(&named->due);
 }
 
-static void say_settled(struct session_named *named, uint64_t settled)
+static bool say_settled(struct session_named *named, uint64_t settled)
 {
     const uint64_t numbers[] = { named->id, settled };
     struct service_bytes *message = service_bytes_create(PL_PROTOCOL_HEAD + sizeof numbers);
@@ -144,28 +145,29 @@ static void say_settled(struct session_named *named, uint64_t settled)
         pl_protocol_head_write(message->bytes, &kind);
         memcpy(message->bytes + PL_PROTOCOL_HEAD, numbers, sizeof numbers);
     }
-    session_send(named->session, message); // without memory the next one says it
+    session_send(named->session, message);
+    return message != NULL;
 }
 
-// Saves what was settled, if it is time. What fails is tried again after as long, and the bus says
-// so.
+// Saves what was settled, and says so, if it is time. What fails is tried again after as long: the
+// client would remember it until it settles something else.
 static void save(struct session_named *named)
 {
     pthread_mutex_lock(&named->lock);
-    size_t unsaved = is_to_save(named) ? named->unsaved : 0;
-    uint64_t settled = named->settled;
+    bool due = is_to_save(named);
+    size_t unsaved = named->unsaved;
+    uint64_t settled = unsaved > 0 ? named->settled : named->unsaid;
     pthread_mutex_unlock(&named->lock);
-    if (unsaved == 0) {
+    if (!due) {
         return;
     }
-    bool saved = !peal_name_save(named->session->config.bus, named->name);
+    bool saved = unsaved == 0 || !peal_name_save(named->session->config.bus, named->name);
+    bool said = saved && say_settled(named, settled);
     pthread_mutex_lock(&named->lock);
     named->unsaved -= saved ? unsaved : 0;
+    named->unsaid = said ? 0 : saved ? settled : named->unsaid;
     named->due = soon();
     pthread_mutex_unlock(&named->lock);
-    if (saved) {
-        say_settled(named, settled);
-    }
 }
 
 // How many may be pulled; 0: it leaves, if *out_leaves, or there is something to be saved.
@@ -179,7 +181,7 @@ static size_t wait_for_room(struct session_named *named, bool *out_leaves)
         if (!full) {
             break;
         }
-        if (named->unsaved > 0) {
+        if (named->unsaved > 0 || named->unsaid > 0) {
             const struct timespec due = named->due;
             (void)pthread_cond_timedwait(&named->room, &named->lock, &due);
         } else {
@@ -195,7 +197,8 @@ static size_t wait_for_room(struct session_named *named, bool *out_leaves)
 static uint64_t patience(struct session_named *named)
 {
     pthread_mutex_lock(&named->lock);
-    uint64_t wait_ms = named->unsaved > 0 ? SAVE_MS : named->count > 0 ? OUT_MS : PATIENCE_MS;
+    bool saves = named->unsaved > 0 || named->unsaid > 0;
+    uint64_t wait_ms = saves ? SAVE_MS : named->count > 0 ? OUT_MS : PATIENCE_MS;
     pthread_mutex_unlock(&named->lock);
     return wait_ms;
 }

@@ -143,11 +143,11 @@ struct peal_bus_options {
 
     // Of `file:` and `sqlite:`, with `read_only`. What would change something is asked of the
     // process that has the log, which does it as if its own code had called: peal_publish and
-    // peal_publish_batch (and what appends by them), retrying, editing and discarding dead letters,
-    // cancelling what is scheduled, and what the functions of durable names do (peal_name_pause,
-    // ...). PEAL_EUNSUPPORTED: nobody has the log, or who has it takes no requests; PEAL_ETIMEDOUT,
-    // PEAL_EIO: whether it was done is unknown. What statistics and the list of durable names say
-    // is also asked, where somebody answers.
+    // peal_publish_batch (and what appends by them), peal_log_erase and peal_log_archive, retrying,
+    // editing and discarding dead letters, cancelling what is scheduled, and what the functions of
+    // durable names do (peal_name_pause, ...). PEAL_EUNSUPPORTED: nobody has the log, or who has it
+    // takes no requests; PEAL_ETIMEDOUT, PEAL_EIO: whether it was done is unknown. What statistics
+    // and the list of durable names say is also asked, where somebody answers.
     bool ask_owner;
     // Of `file:` and `sqlite:`. Take no requests of other processes. Else a bus that has workers
     // keeps one thread more that sleeps until somebody asks (ask_owner, the program `peal`), by a

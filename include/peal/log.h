@@ -196,10 +196,11 @@ struct peal_savings {
 // verified, and takes the place of the other only when it would survive a power cut. Publishing
 // goes on meanwhile. Of two calls at once each file is archived by one; who mends or erases is
 // waited for, and may come between two files. Of `progress`, see peal_log_erase. `archive` NULL:
-// all; `out` may be NULL. See also `archive_ms` of the bus. PEAL_EINVAL, PEAL_ECLOSED,
-// PEAL_EUNSUPPORTED (an engine other than `file:`, or a library without zstd), PEAL_ESTATE (stopped
-// by `progress`; or the bus is read only), PEAL_EIO, PEAL_ENOMEM: those told of until then are
-// archived, all others are as they were.
+// all; `out` may be NULL. With `ask_owner` the process that has the log does it, and is asked anew
+// every few seconds. See also `archive_ms` of the bus. PEAL_EINVAL, PEAL_ECLOSED, PEAL_EUNSUPPORTED
+// (an engine other than `file:`, or a library without zstd), PEAL_ESTATE (stopped by `progress`; or
+// the bus is read only), PEAL_EIO, PEAL_ENOMEM: those told of until then are archived, all others
+// are as they were.
 PEAL_API enum peal_err peal_log_archive(struct peal_savings *out, peal_bus *bus,
                                         const struct peal_archive *archive);
 
@@ -277,6 +278,7 @@ struct peal_erased {
 // each file that has some of it. Allowed inside a handler: the event in hand is the handler's until
 // it returns. A subject of which there is nothing is no error.
 //
+// On a bus with `ask_owner` the process that has the log does it, and `progress` is not called.
 // `subject` and `erase` (may be NULL) are *borrowed* for the call. PEAL_EINVAL (no subject, or an
 // empty one), PEAL_ELIMIT (no event has one so long), PEAL_ECLOSED, PEAL_EUNSUPPORTED (an engine
 // that keeps nothing, or a log that is only read, unless `dry_run`), PEAL_ESTATE (stopped by

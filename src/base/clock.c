@@ -15,12 +15,15 @@ void pl_clock_init(struct pl_clock *clock, const struct pl_seams *seams)
     *clock = (struct pl_clock){ .seams = seams };
 }
 
+// The real clock may be so far behind before it is followed.
+#define BEHIND_MAX_NS (24LL * 3600 * PL_NS_PER_S)
+
 static int64_t answer(struct pl_clock *clock, int64_t now)
 {
-    // A clock that was set back is followed at once; a jitter below a window is not shown.
-    if (now > clock->last || clock->last - now > WINDOW_NS) {
+    if (now > clock->last || clock->last - now > BEHIND_MAX_NS) {
         clock->last = now;
     }
+    clock->behind = clock->last - now > WINDOW_NS;
     return clock->last;
 }
 

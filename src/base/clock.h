@@ -5,7 +5,9 @@
 // clock_gettime costs 20 ns here, the processor's counter 9. So the counter is read, and turned
 // into time by the last two readings of the real clock, which are never more than a millisecond
 // old: a step or a slew of the real clock is followed within that. Time never goes back between two
-// calls, unless the real clock does by more than a millisecond.
+// calls: while the real clock is behind what was answered, that is answered again, and `behind`
+// says so. Only a clock that was set back by more than a day is followed: that was not its first
+// mistake.
 //
 // Where the counter is not steady, or the seams are a test's, every call asks the seams.
 //
@@ -29,6 +31,7 @@ struct pl_clock {
     uint64_t window;  // counter steps for which that reading is good; 0: not known yet
     uint64_t scale;   // ns a step, times 2^32
     int64_t last;     // what was answered last
+    bool behind;      // the real clock is before that, by more than a window
 };
 
 void pl_clock_init(struct pl_clock *clock, const struct pl_seams *seams);

@@ -27,7 +27,7 @@ struct pl_answer {
 
 // ---- what is asked ------------------------------------------------------------------------------
 
-static enum peal_err say_bad(void)
+enum peal_err pl_answer_bad(void)
 {
     return pl_fail(PEAL_EINVAL,
                    "the request cannot be read: is the asker another version of Peal?");
@@ -63,7 +63,8 @@ static enum peal_err answer_publish(struct peal_bus *bus, struct pl_unpack *requ
     size_t count = 0;
     struct peal_message *messages = pl_unpack_messages(request, bus->seams, &count);
     if (!messages) {
-        return request->bad ? say_bad() : pl_fail(PEAL_ENOMEM, "no memory for what is published");
+        return request->bad ? pl_answer_bad()
+                            : pl_fail(PEAL_ENOMEM, "no memory for what is published");
     }
     enum peal_err err = publish(bus, messages, count, reply);
     pl_release(bus->seams, messages);
@@ -79,7 +80,7 @@ static enum peal_err answer_dead(struct peal_bus *bus, struct pl_unpack *request
     bool dry_run = false;
     uint64_t affected = 0;
     struct peal_dead_filter filter = pl_unpack_dead(request, &dry_run);
-    enum peal_err err = request->bad ? say_bad() : function(bus, &filter, dry_run, &affected);
+    enum peal_err err = request->bad ? pl_answer_bad() : function(bus, &filter, dry_run, &affected);
     pl_pack_number(reply, affected);
     return err;
 }
@@ -103,7 +104,7 @@ static enum peal_err answer_edit(struct peal_bus *bus, struct pl_unpack *request
     uint64_t id = pl_unpack_number(request);
     const void *data = pl_unpack_bytes(request, &size);
     pl_pack_number(reply, 1);
-    return request->bad ? say_bad() : peal_dead_edit(bus, id, data, size);
+    return request->bad ? pl_answer_bad() : peal_dead_edit(bus, id, data, size);
 }
 
 static enum peal_err answer_cancel(struct peal_bus *bus, struct pl_unpack *request,
@@ -113,7 +114,7 @@ static enum peal_err answer_cancel(struct peal_bus *bus, struct pl_unpack *reque
     uint64_t affected = 0;
     struct peal_schedule_filter filter = pl_unpack_schedule(request, &dry_run);
     enum peal_err err =
-        request->bad ? say_bad() : peal_schedule_cancel(bus, &filter, dry_run, &affected);
+        request->bad ? pl_answer_bad() : peal_schedule_cancel(bus, &filter, dry_run, &affected);
     pl_pack_number(reply, affected);
     return err;
 }
@@ -123,7 +124,7 @@ static enum peal_err answer_pause(struct peal_bus *bus, struct pl_unpack *reques
 {
     const char *name = pl_unpack_text(request);
     pl_pack_number(reply, 1);
-    return request->bad ? say_bad() : peal_name_pause(bus, name);
+    return request->bad ? pl_answer_bad() : peal_name_pause(bus, name);
 }
 
 static enum peal_err answer_resume(struct peal_bus *bus, struct pl_unpack *request,
@@ -131,7 +132,7 @@ static enum peal_err answer_resume(struct peal_bus *bus, struct pl_unpack *reque
 {
     const char *name = pl_unpack_text(request);
     pl_pack_number(reply, 1);
-    return request->bad ? say_bad() : peal_name_resume(bus, name);
+    return request->bad ? pl_answer_bad() : peal_name_resume(bus, name);
 }
 
 static enum peal_err answer_seek(struct peal_bus *bus, struct pl_unpack *request,
@@ -142,7 +143,8 @@ static enum peal_err answer_seek(struct peal_bus *bus, struct pl_unpack *request
     int64_t time_ns = (int64_t)pl_unpack_number(request);
     bool bad = request->bad || from > PEAL_FROM_TIME;
     pl_pack_number(reply, 1);
-    return bad ? say_bad() : peal_name_seek(bus, name, (enum peal_start)from, position, time_ns);
+    return bad ? pl_answer_bad()
+               : peal_name_seek(bus, name, (enum peal_start)from, position, time_ns);
 }
 
 static enum peal_err answer_forget(struct peal_bus *bus, struct pl_unpack *request,
@@ -150,7 +152,7 @@ static enum peal_err answer_forget(struct peal_bus *bus, struct pl_unpack *reque
 {
     const char *name = pl_unpack_text(request);
     pl_pack_number(reply, 1);
-    return request->bad ? say_bad() : peal_name_forget(bus, name);
+    return request->bad ? pl_answer_bad() : peal_name_forget(bus, name);
 }
 
 static enum peal_err answer_names(struct peal_bus *bus, struct pl_unpack *request,
@@ -184,7 +186,8 @@ static enum peal_err answer_look(struct peal_bus *bus, struct pl_unpack *request
     struct peal_standing found = { .state = PEAL_STANDS_DONE };
     const char *name = pl_unpack_text(request);
     uint64_t position = pl_unpack_number(request);
-    enum peal_err err = request->bad ? say_bad() : peal_name_look(&found, bus, name, position);
+    enum peal_err err =
+        request->bad ? pl_answer_bad() : peal_name_look(&found, bus, name, position);
     pl_pack_number(reply, found.state);
     pl_pack_number(reply, found.attempts);
     pl_pack_number(reply, (uint64_t)found.due_ns);
@@ -195,13 +198,21 @@ static enum peal_err answer_look(struct peal_bus *bus, struct pl_unpack *request
 
 static enum peal_err (*const kinds[PL_ASK_KINDS])(struct peal_bus *bus, struct pl_unpack *request,
                                                   struct pl_pack *reply) = {
-    [PL_ASK_WHO] = answer_who,          [PL_ASK_PUBLISH] = answer_publish,
-    [PL_ASK_DEAD_RETRY] = answer_retry, [PL_ASK_DEAD_DISCARD] = answer_discard,
-    [PL_ASK_DEAD_EDIT] = answer_edit,   [PL_ASK_CANCEL] = answer_cancel,
-    [PL_ASK_PAUSE] = answer_pause,      [PL_ASK_RESUME] = answer_resume,
-    [PL_ASK_SEEK] = answer_seek,        [PL_ASK_FORGET] = answer_forget,
-    [PL_ASK_NAMES] = answer_names,      [PL_ASK_STATS] = answer_stats,
+    [PL_ASK_WHO] = answer_who,
+    [PL_ASK_PUBLISH] = answer_publish,
+    [PL_ASK_DEAD_RETRY] = answer_retry,
+    [PL_ASK_DEAD_DISCARD] = answer_discard,
+    [PL_ASK_DEAD_EDIT] = answer_edit,
+    [PL_ASK_CANCEL] = answer_cancel,
+    [PL_ASK_PAUSE] = answer_pause,
+    [PL_ASK_RESUME] = answer_resume,
+    [PL_ASK_SEEK] = answer_seek,
+    [PL_ASK_FORGET] = answer_forget,
+    [PL_ASK_NAMES] = answer_names,
+    [PL_ASK_STATS] = answer_stats,
     [PL_ASK_LOOK] = answer_look,
+    [PL_ASK_ERASE] = pl_answer_erase,
+    [PL_ASK_ARCHIVE] = pl_answer_archive,
 };
 
 // ---- a connection -------------------------------------------------------------------------------

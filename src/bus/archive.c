@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Compressing what is stored: the engine does it, and this checks what was asked.
-#include "bus/calls.h"
+#include "bus/ask.h"
 
 #include "base/error.h"
 
@@ -16,6 +16,9 @@ enum peal_err peal_log_archive(struct peal_savings *out, peal_bus *bus,
     enum peal_err err = pl_bus_check_open(bus);
     if (!err && !bus->engine->ops->archive) {
         return pl_bus_lacks(bus, "has no files that could be archived");
+    }
+    if (!err && pl_asks(bus)) {
+        return pl_ask_archive(out, bus, archive ? archive : &all);
     }
     struct peal_savings savings = { 0 };
     err = err ? err : bus->engine->ops->archive(bus->engine, archive ? archive : &all, &savings);

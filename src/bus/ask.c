@@ -98,11 +98,17 @@ static enum peal_err call(struct answer *out, struct peal_bus *bus, enum pl_ask_
     return err;
 }
 
+static unsigned wait_of(enum pl_ask_kind kind)
+{
+    bool works = kind == PL_ASK_ERASE || kind == PL_ASK_ARCHIVE;
+    return works ? PL_ASK_WORK_MS : PL_ASK_WAIT_MS;
+}
+
 // The pack is finished either way.
 static enum peal_err ask(struct answer *out, struct peal_bus *bus, enum pl_ask_kind kind,
                          struct pl_pack *pack)
 {
-    int64_t pid, deadline = pl_deadline(bus, PL_ASK_WAIT_MS);
+    int64_t pid, deadline = pl_deadline(bus, wait_of(kind));
     enum peal_err err = pl_bus_check_open(bus);
     *out = (struct answer){ NULL, { .bad = true } };
     pl_pack_head(pack, kind);
@@ -118,7 +124,7 @@ static enum peal_err ask(struct answer *out, struct peal_bus *bus, enum pl_ask_k
         pl_pack_finish(pack);
         return err;
     }
-    int connection = err ? -1 : pl_door_knock(&bus->door, deadline, &pid);
+    int connection = err ? -1 : pl_door_knock(&bus->door, pl_deadline(bus, PL_ASK_WAIT_MS), &pid);
     if (!err && connection < 0) {
         err = say_no_door(PEAL_EUNSUPPORTED, connection);
     }

@@ -22,7 +22,10 @@
 //
 // The owner answers one after the other, and gives each PL_ASK_PATIENCE_MS to say what it wants:
 // who is silent or gone holds up others no longer than that, and nobody else. It remembers nothing
-// of an asker. Who asks waits PL_ASK_WAIT_MS; after that the outcome is unknown, and said so.
+// of an asker. Who asks waits PL_ASK_WAIT_MS; after that the outcome is unknown, and said so. To
+// erase and to archive takes longer, and is waited for as long as the owner lives, up to
+// PL_ASK_WORK_MS; others who ask meanwhile are told that they were not listened to. Archiving is
+// cut into requests of some seconds, so that they need not be.
 #ifndef PL_BUS_ASK_H
 #define PL_BUS_ASK_H
 
@@ -34,6 +37,8 @@
 #define PL_ASK_BYTES_MAX   (256ULL << 20)
 #define PL_ASK_PATIENCE_MS 5000
 #define PL_ASK_WAIT_MS     30000
+#define PL_ASK_WORK_MS     3600000
+#define PL_ASK_PIECE_MS    2000 // of archiving; a file is never left in its middle
 
 enum pl_ask_kind {
     PL_ASK_WHO = 1, // nothing: is somebody there?
@@ -53,6 +58,9 @@ enum pl_ask_kind {
     PL_ASK_DEAD_LIST,
     PL_ASK_DEAD_COUNT,
     PL_ASK_SCHEDULE_LIST,
+    // Of who has the log of files only.
+    PL_ASK_ERASE,
+    PL_ASK_ARCHIVE,
     PL_ASK_KINDS,
 };
 
@@ -90,6 +98,12 @@ enum peal_err pl_ask_stats(struct peal_bus_stats *out, struct peal_bus *bus);
 enum peal_err pl_ask_look(struct peal_standing *out, struct peal_bus *bus, const char *name,
                           uint64_t position);
 
+// ask_work.c
+enum peal_err pl_ask_erase(struct peal_erased *out, struct peal_bus *bus, const char *subject,
+                           bool dry_run);
+enum peal_err pl_ask_archive(struct peal_savings *out, struct peal_bus *bus,
+                             const struct peal_archive *archive);
+
 // Lists of a service; what they point into is *given* with them (struct pl_asked_list).
 enum peal_err pl_ask_dead_list(struct peal_dead_list *out, struct peal_bus *bus,
                                const struct peal_dead_filter *filter);
@@ -112,7 +126,13 @@ enum peal_err pl_ask_any(char **out, struct pl_unpack *out_unpack, struct peal_b
 // The answer about all durable names; its bytes are *given* (pl_release).
 enum peal_err pl_ask_names(char **out, struct pl_unpack *out_names, struct peal_bus *bus);
 
-// ---- the one that is asked (answer.c) -----------------------------------------------------------
+// ---- the one that is asked (answer.c, ask_work.c) -----------------------------------------------
+
+enum peal_err pl_answer_bad(void); // it cannot be read
+enum peal_err pl_answer_erase(struct peal_bus *bus, struct pl_unpack *request,
+                              struct pl_pack *reply);
+enum peal_err pl_answer_archive(struct peal_bus *bus, struct pl_unpack *request,
+                                struct pl_pack *reply);
 
 // Opens the door of the log and starts a thread behind it. What cannot be is said, and does no
 // harm. Nothing on a bus that is not to be asked.

@@ -13,6 +13,7 @@
 // Whoever holds an event that failed there asks the log first (settle.c).
 //
 // Each step finds what is left of its own, so after a failure or a crash the whole is done again.
+#include "bus/ask.h"
 #include "bus/durable.h"
 #include "bus/hold.h"
 
@@ -136,14 +137,20 @@ static enum peal_err erase_all(struct peal_erased *out, struct peal_bus *bus, co
     return err;
 }
 
+static enum peal_err check_subject(const char *subject)
+{
+    return strnlen(subject, PEAL_ATTRIBUTE_MAX + 1) > PEAL_ATTRIBUTE_MAX
+               ? pl_fail(PEAL_ELIMIT,
+                         "subject \"%.40s...\": no event has one of more than %d bytes", subject,
+                         PEAL_ATTRIBUTE_MAX)
+               : PEAL_OK;
+}
+
 static enum peal_err check(struct peal_bus *bus, const char *subject,
                            const struct peal_erase *erase)
 {
-    if (strnlen(subject, PEAL_ATTRIBUTE_MAX + 1) > PEAL_ATTRIBUTE_MAX) {
-        return pl_fail(PEAL_ELIMIT, "subject \"%.40s...\": no event has one of more than %d bytes",
-                       subject, PEAL_ATTRIBUTE_MAX);
-    }
-    enum peal_err err = pl_bus_check_open(bus);
+    enum peal_err err = check_subject(subject);
+    err = err ? err : pl_bus_check_open(bus);
     if (!err && !bus->engine->ops->erase) {
         return pl_bus_lacks(bus, "keeps nothing that could be erased");
     }
@@ -163,6 +170,10 @@ enum peal_err peal_log_erase(struct peal_erased *out, peal_bus *bus, const char 
                                     "finds");
     }
     erase = erase ? erase : &usual;
+    if (pl_asks(bus)) {
+        enum peal_err err = check_subject(subject);
+        return err ? err : pl_ask_erase(out, bus, subject, erase->dry_run);
+    }
     enum peal_err err = check(bus, subject, erase);
     return err ? err : erase_all(out, bus, subject, erase);
 }

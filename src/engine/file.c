@@ -141,7 +141,33 @@ static enum peal_err settle(void *context, struct pl_log *log, uint64_t end,
     return pl_store_settle(local->store, log, end, level);
 }
 
-// The version of a stream as of the events below `end`: its newest one's.
+// What of a stream is damaged, behind its newest whole event.
+struct damaged {
+    uint64_t count, newest; // the position of the newest
+};
+
+// A position where an event of the stream was looked for has none. Was it one of the stream's that
+// is damaged? An index may know, or its bytes say so.
+static enum peal_err meet_nothing(struct pl_local *local, const char *subject, uint64_t position,
+                                  struct damaged *damaged)
+{
+    struct pl_glimpse glimpse;
+    enum peal_err err = pl_store_glimpse(&glimpse, local->store, position);
+    if (err || !glimpse.damaged) {
+        return err;
+    }
+    bool of_it = strcmp(glimpse.subject, subject) == 0;
+    err = of_it ? PEAL_OK : pl_catalog_recalls(&of_it, local->engine.catalog, position, subject);
+    if (!err && of_it) {
+        damaged->count++;
+        damaged->newest = position > damaged->newest ? position : damaged->newest;
+    }
+    return err;
+}
+
+// The version of a stream as of the events below `end`: its newest one's, and one more for each
+// behind it that is damaged, so that none is given again. If none is whole, and some may have been
+// forgotten, nobody knows how many there were: not more than positions.
 static enum peal_err find_version(void *context, uint64_t *out, const char *subject, uint64_t end)
 {
     struct pl_local *local = context;
@@ -157,20 +183,24 @@ static enum peal_err find_version(void *context, uint64_t *out, const char *subj
         return err;
     }
     struct pl_cursor place = { 0 };
+    struct damaged damaged = { 0 };
     uint64_t version = 0, position = 0;
     bool dense;
     while (!err && !version && !(err = pl_lookup_next(lookup, &position, &dense)) && position) {
         const struct pl_frame *frame = dense ? pl_cursor_back(&place, &local->log, position)
                                              : pl_cursor_pick(&place, &local->log, position);
         err = frame ? PEAL_OK : place.err;
-        if (frame && frame->position == position) {
+        if (frame) {
             version = pl_stored_version_in(frame, subject);
+        } else if (!err && !place.was_erased) {
+            err = meet_nothing(local, subject, position, &damaged);
         }
     }
     pl_cursor_rest(&place);
     pl_lookup_destroy(lookup);
     if (!err) {
-        *out = version;
+        bool counts = version > 0 || wanted.first == 1;
+        *out = counts ? version + damaged.count : damaged.newest;
     }
     return err;
 }
@@ -200,6 +230,18 @@ static enum peal_err open_store(struct pl_local *local, const char *path,
     return pl_store_open(&local->store, &wanted);
 }
 
+static enum peal_err glimpse(void *context, struct pl_glimpse *out, uint64_t position)
+{
+    const struct pl_local *local = context;
+    return pl_store_glimpse(out, local->store, position);
+}
+
+static void given_up(void *context, uint64_t from, uint64_t *out_first, uint64_t *out_end)
+{
+    const struct pl_local *local = context;
+    pl_store_given_up(local->store, from, out_first, out_end);
+}
+
 static enum peal_err open_catalog(struct pl_local *local, const char *path,
                                   const struct pl_engine_config *config)
 {
@@ -211,6 +253,9 @@ static enum peal_err open_catalog(struct pl_local *local, const char *path,
                                         .type_of = config->types.name,
                                         .type_context = config->types.context,
                                         .digests = pl_store_digests(local->store),
+                                        .glimpse = glimpse,
+                                        .given_up = given_up,
+                                        .store_context = local,
                                         .read_only = config->read_only };
     memcpy(wanted.seed, local->engine.origin, sizeof wanted.seed);
     return pl_catalog_open(&local->engine.catalog, &wanted);

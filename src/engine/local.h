@@ -24,6 +24,14 @@ struct pl_keeper {
     _Atomic uint64_t look_at; // when so much is written
 };
 
+// How old events are, by a clock that may be set. An hour ahead of the monotonic clock, all at
+// once, is not believed for an hour: what is forgotten does not come back when the clock does.
+struct pl_age {
+    bool known;
+    int64_t ahead;         // of the monotonic clock, as it was believed last
+    int64_t doubted_since; // on the monotonic clock; 0: it is not doubted
+};
+
 struct pl_local {
     struct pl_engine engine; // first: the engine is the local
     struct pl_log log;
@@ -53,6 +61,7 @@ struct pl_local {
     uint64_t (*unread)(void *context);
     void *unread_context;
     struct pl_mutex retaining; // who forgets, archives, mends or erases; held across I/O
+    struct pl_age age;         // guarded by `retaining`
     struct pl_keeper keeper;
 };
 

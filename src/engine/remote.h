@@ -207,6 +207,15 @@ enum peal_err pl_remote_refresh(struct pl_engine *engine);
 // ---- remote_names.c -----------------------------------------------------------------------------
 
 // A durable name that is taken.
+// Verdicts by the position of their event: a service hands out some thousand again at once, and
+// each is looked for.
+#define PL_KEPT_LINES 256
+
+struct pl_kept {
+    struct pl_settled lines[PL_KEPT_LINES];
+    uint64_t count;
+};
+
 struct pl_remote_name {
     struct pl_list link;
     uint64_t id;
@@ -216,7 +225,7 @@ struct pl_remote_name {
     struct pl_pack pack; // SUBSCRIBE
 
     struct pl_settled sent; // over this connection; SETTLED has yet to come
-    struct pl_settled kept; // done, or rejected, over one that is gone: whether it is known is not
+    struct pl_kept kept;    // done, or rejected, over one that is gone: whether it is known is not
     uint64_t asked;         // the request in which the service was asked of them; 0: none
     int64_t ask_at;         // then it is to be asked
 };

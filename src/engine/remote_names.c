@@ -56,7 +56,9 @@ enum peal_err pl_remote_take_name(struct pl_engine *engine, const struct pl_afar
         return pl_fail(PEAL_ENOMEM, "no memory to subscribe to %s", afar->pattern);
     }
     pl_settled_init(&name->sent);
-    pl_settled_init(&name->kept);
+    for (size_t i = 0; i < PL_KEPT_LINES; i++) {
+        pl_settled_init(&name->kept.lines[i]);
+    }
     pl_pack_begin(&name->pack, remote->seams);
     pack_subscribe(&name->pack, afar);
     pl_mutex_lock(&remote->lock, remote->seams);

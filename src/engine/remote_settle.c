@@ -45,6 +45,26 @@ static struct pl_settlement *take(struct pl_settled *settled, struct pl_settleme
     return settlement;
 }
 
+static struct pl_settled *line_of(struct pl_kept *kept, uint64_t position)
+{
+    return &kept->lines[position % PL_KEPT_LINES];
+}
+
+// Takes out the one of that position; NULL: there is none.
+static struct pl_settlement *take_kept(struct pl_kept *kept, uint64_t position)
+{
+    struct pl_settled *line = line_of(kept, position);
+    struct pl_settlement **at = &line->first;
+    while (*at && (*at)->position != position) {
+        at = &(*at)->next;
+    }
+    if (!*at) {
+        return NULL;
+    }
+    kept->count--;
+    return take(line, at);
+}
+
 static void free_all(const struct pl_remote *remote, struct pl_settled *settled)
 {
     while (settled->first) {
@@ -88,7 +108,8 @@ static void keep(struct pl_remote *remote, struct pl_settlement *settlement)
         return;
     }
     settlement->number = 0;
-    add(&name->kept, settlement);
+    add(line_of(&name->kept, settlement->position), settlement);
+    name->kept.count++;
 }
 
 // Takes what was said since the last time. With the lock.
@@ -137,11 +158,7 @@ bool pl_remote_settled(struct pl_engine *engine, struct pl_settlement *settlemen
         remote->epoch > 1 ? find(remote, settlement->subscription) : NULL; // else nothing is kept
     if (name) {
         sort(remote);
-        struct pl_settlement **at = &name->kept.first;
-        while (*at && (*at)->position != settlement->position) {
-            at = &(*at)->next;
-        }
-        known = *at ? take(&name->kept, at) : NULL;
+        known = take_kept(&name->kept, settlement->position);
     }
     if (known) {
         known->number = settlement->number;
@@ -179,16 +196,15 @@ struct pl_settlement *pl_remote_next_settlement(struct pl_remote *remote)
 static uint64_t pack_save(struct pl_pack *pack, const struct pl_remote *remote, const char *text,
                           const struct pl_remote_name *name)
 {
-    uint64_t count = 0;
-    const struct pl_settlement *kept = name ? name->kept.first : NULL;
-    for (const struct pl_settlement *at = kept; at; at = at->next) {
-        count++;
-    }
+    uint64_t count = name ? name->kept.count : 0;
     pl_pack_begin(pack, remote->seams);
     pl_pack_text(pack, text);
     pl_pack_number(pack, count);
-    for (const struct pl_settlement *at = kept; at; at = at->next) {
-        pl_pack_number(pack, at->position);
+    for (size_t i = 0; i < PL_KEPT_LINES && count > 0; i++) {
+        const struct pl_settlement *at = name->kept.lines[i].first;
+        for (; at; at = at->next) {
+            pl_pack_number(pack, at->position);
+        }
     }
     return count;
 }
@@ -198,7 +214,7 @@ struct pl_remote_name *pl_remote_next_question(struct pl_remote *remote, struct 
     struct pl_remote_name *name;
     int64_t now = 0;
     PL_LIST_EACH (name, &remote->names, link) {
-        if (!name->kept.first || name->asked > 0) {
+        if (name->kept.count == 0 || name->asked > 0) {
             continue;
         }
         now = now ? now : remote->seams->monotonic(remote->seams->world);
@@ -223,24 +239,16 @@ void pl_remote_take_settled(struct pl_remote *remote, uint64_t subscription, uin
     pl_mutex_unlock(&remote->lock, remote->seams);
 }
 
-// What the service says it has done with need not be kept. The positions are in the order of what
-// was kept, as it was when the service was asked. How many there are. With the lock.
+// What the service says it has done with need not be kept. How many there are. With the lock.
 static uint64_t forget_known(const struct pl_remote *remote, struct pl_remote_name *name,
                              const char *answer, size_t size)
 {
     struct pl_unpack unpack = { answer + PL_PROTOCOL_HEAD, size - PL_PROTOCOL_HEAD, false };
     uint64_t count = pl_unpack_number(&unpack);
-    struct pl_settlement **at = &name->kept.first;
     for (uint64_t left = count; left > 0 && !unpack.bad; left--) {
         uint64_t position = pl_unpack_number(&unpack);
-        struct pl_settlement **found = at;
-        while (*found && (*found)->position != position) {
-            found = &(*found)->next;
-        }
-        if (*found && !unpack.bad) { // else it has come again meanwhile
-            pl_release(remote->seams, take(&name->kept, found));
-            at = found;
-        }
+        // None: it has come again meanwhile.
+        pl_release(remote->seams, unpack.bad ? NULL : take_kept(&name->kept, position));
     }
     return unpack.bad ? 0 : count;
 }
@@ -394,7 +402,10 @@ void pl_remote_await_settled(struct pl_remote *remote)
 void pl_remote_forget_settled(struct pl_remote *remote, struct pl_remote_name *name)
 {
     free_all(remote, &name->sent);
-    free_all(remote, &name->kept);
+    for (size_t i = 0; i < PL_KEPT_LINES; i++) {
+        free_all(remote, &name->kept.lines[i]);
+    }
+    name->kept.count = 0;
 }
 
 void pl_remote_drop_settled(struct pl_remote *remote)

@@ -6,17 +6,41 @@
 // beyond what somebody has yet to read. Whole files go, so a little more stays than was asked.
 //
 // The keeper looks (keeper.c), and whoever has kept it from looking before.
-#include "engine/local.h"
+#include "engine/stored.h"
 
 #include "base/error.h"
 #include "log/catalog.h"
 #include "log/store.h"
 
+#define DOUBT_NS (3600 * PL_NS_PER_S)
+
+// The time of day by which events are old. A process that sleeps with its machine is doubted too,
+// and forgets an hour later.
+static int64_t now_for_ages(struct pl_local *local)
+{
+    const struct pl_seams *seams = local->log.seams;
+    struct pl_age *age = &local->age;
+    int64_t steady = seams->monotonic(seams->world);
+    int64_t ahead = seams->realtime(seams->world) - steady;
+    if (!age->known || ahead - age->ahead <= DOUBT_NS ||
+        (age->doubted_since && steady - age->doubted_since >= DOUBT_NS)) {
+        *age = (struct pl_age){ .known = true, .ahead = ahead };
+        return steady + ahead;
+    }
+    if (!age->doubted_since) {
+        age->doubted_since = steady;
+        pl_stored_say(local, PEAL_LEVEL_WARNING,
+                      "the clock was set ahead by more than an hour: nothing is forgotten for its "
+                      "age (history_ms) until it has stayed so for an hour; set it right if it is "
+                      "wrong");
+    }
+    return steady + age->ahead;
+}
+
 // Below this position the limits have no use for events.
 static enum peal_err find_limit(uint64_t *out, struct pl_local *local)
 {
     const struct pl_retention *retention = &local->retention;
-    const struct pl_seams *seams = local->log.seams;
     uint64_t written = pl_store_written(local->store);
     uint64_t limit = 0;
     if (retention->events && written > retention->events) {
@@ -26,7 +50,7 @@ static enum peal_err find_limit(uint64_t *out, struct pl_local *local)
         uint64_t position = pl_store_behind(local->store, retention->bytes);
         limit = position > limit ? position : limit;
     }
-    int64_t now = seams->realtime(seams->world);
+    int64_t now = now_for_ages(local);
     if (retention->age_ms && retention->age_ms < (uint64_t)(now / PL_NS_PER_MS)) {
         uint64_t position = 0;
         enum peal_err err = pl_log_find_time(&position, &local->log,

@@ -215,9 +215,10 @@ enum peal_err pl_sqlite_pick(void *context, struct pl_segment **out, uint64_t po
 
 // ---- streams ------------------------------------------------------------------------------------
 
-// The version that the event at a position has in a stream; 0: it is in another, or damaged.
+// The version that the event at a position has in a stream. 0: it is in another, or damaged, which
+// is counted.
 static enum peal_err version_at(struct pl_sqlite *base, uint64_t *out, const char *subject,
-                                uint64_t position)
+                                uint64_t position, uint64_t *damaged)
 {
     struct pl_segment *segment = NULL;
     enum peal_err err = pick(base, &segment, position);
@@ -225,11 +226,14 @@ static enum peal_err version_at(struct pl_sqlite *base, uint64_t *out, const cha
         const struct pl_frame *frame = pl_segment_frame(segment, position);
         *out = frame ? pl_stored_version_in(frame, subject) : 0;
         pl_segment_unref(segment);
+    } else if (!err) {
+        (*damaged)++; // what is erased has no subject by which it would be found
     }
     return err;
 }
 
-// The index leads to the newest events of a subject; what counts is what they say themselves.
+// The index leads to the newest events of a subject; what counts is what they say themselves. One
+// that is damaged had a version of the stream, which is not given again.
 enum peal_err pl_sqlite_version(void *context, uint64_t *out, const char *subject, uint64_t end)
 {
     struct pl_sqlite *base = context;
@@ -238,9 +242,11 @@ enum peal_err pl_sqlite_version(void *context, uint64_t *out, const char *subjec
     int code = sqlite3_bind_text(newest, 1, subject, -1, SQLITE_STATIC);
     code = code ? code : sqlite3_bind_int64(newest, 2, (int64_t)end);
     uint64_t version = 0;
+    uint64_t damaged = 0;
     enum peal_err err = PEAL_OK;
     while (!err && !version && code == SQLITE_OK && sqlite3_step(newest) == SQLITE_ROW) {
-        err = version_at(base, &version, subject, (uint64_t)sqlite3_column_int64(newest, 0));
+        uint64_t position = (uint64_t)sqlite3_column_int64(newest, 0);
+        err = version_at(base, &version, subject, position, &damaged);
     }
     // The reset says what the last step has said; one that found a row has not failed.
     if (!err && (code || sqlite3_reset(newest) != SQLITE_OK)) {
@@ -249,7 +255,7 @@ enum peal_err pl_sqlite_version(void *context, uint64_t *out, const char *subjec
     (void)sqlite3_reset(newest); // again: nothing is left to be said
     pl_mutex_unlock(&base->reading, base->seams);
     if (!err) {
-        *out = version;
+        *out = version + damaged;
     }
     return err;
 }

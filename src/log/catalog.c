@@ -215,7 +215,9 @@ static enum peal_err check_last(struct pl_catalog *catalog, const struct pl_rang
     pl_index_facts(index, &facts);
     struct pl_cursor place = { 0 };
     const struct pl_frame *frame = pl_cursor_pick(&place, catalog->config.log, facts.end - 1);
-    bool same = frame && (uint64_t)frame->recorded == facts.bytes && facts.end <= range->end;
+    bool same = frame ? (uint64_t)frame->recorded == facts.bytes
+                      : facts.bytes == PL_CATALOG_LAST_DAMAGED && !place.err && !place.was_erased;
+    same = same && facts.end <= range->end;
     if (same && facts.end < range->end) { // what was behind it was damaged
         frame = pl_cursor_seek(&place, catalog->config.log, facts.end);
         same = !place.err && (!frame || frame->position >= range->end);

@@ -21,6 +21,8 @@
 
 struct pl_catalog;
 
+struct pl_glimpse;
+
 struct pl_catalog_config {
     const struct pl_seams *seams;
     const struct pl_files *files;
@@ -32,7 +34,13 @@ struct pl_catalog_config {
     const char *(*type_of)(void *context, uint32_t number);
     void *type_context;
     struct pl_digests *digests; // kept when events were put; *borrowed*; NULL: there are none
-    bool read_only;             // nothing is written, no thread is started
+    // What can be seen of a damaged event (log/store.h); NULL: nothing.
+    enum peal_err (*glimpse)(void *context, struct pl_glimpse *out, uint64_t position);
+    // The next positions that were given up, which memory may still have: they get no index. NULL:
+    // there are none.
+    void (*given_up)(void *context, uint64_t from, uint64_t *out_first, uint64_t *out_end);
+    void *store_context; // of both
+    bool read_only;      // nothing is written, no thread is started
 };
 
 // Lists what indexes there are. PEAL_EIO, PEAL_ENOMEM.
@@ -64,6 +72,11 @@ void pl_catalog_complete(struct pl_catalog *catalog);
 void pl_catalog_hold(struct pl_catalog *catalog);
 enum peal_err pl_catalog_erase(struct pl_catalog *catalog, uint64_t first, uint64_t end);
 void pl_catalog_release(struct pl_catalog *catalog);
+
+// Does an index say that the event of a position has that subject? For who finds it damaged: some
+// other of the same hash may have been meant. PEAL_EIO, PEAL_ENOMEM.
+enum peal_err pl_catalog_recalls(bool *out, struct pl_catalog *catalog, uint64_t position,
+                                 const char *subject);
 
 // ---- types --------------------------------------------------------------------------------------
 

@@ -14,6 +14,9 @@
 #include "base/lock.h"
 #include "log/catalog.h"
 #include "log/cursor.h"
+#include "log/store.h"
+
+#include <string.h>
 
 // Positions one index covers: from one multiple to the next.
 #define PL_CATALOG_SPAN 262144
@@ -25,6 +28,21 @@
 #define PL_CATALOG_OPEN_MAX 128
 
 #define PL_CATALOG_PATH 4096
+
+// The type under which an index has a damaged event that was so before it was indexed: somebody may
+// ask what it had for a subject. It counts for nothing else.
+#define PL_CATALOG_DAMAGED "$peal.damaged"
+
+// So many damaged events in a row are looked at.
+#define PL_CATALOG_GLIMPSES 1024
+
+// In place of when its last event was recorded, an index says that this was damaged already.
+#define PL_CATALOG_LAST_DAMAGED 1
+
+static inline bool pl_catalog_is_damaged(const char *name, size_t size)
+{
+    return size == sizeof PL_CATALOG_DAMAGED - 1 && memcmp(name, PL_CATALOG_DAMAGED, size) == 0;
+}
 
 // What an index covers.
 struct pl_range {

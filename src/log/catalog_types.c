@@ -21,7 +21,8 @@ static enum peal_err meet_type(void *context, const struct pl_index_type *type)
                                           .count = type->count,
                                           .index = counting->index,
                                           .number = type->number };
-    return type->count > 0 ? counting->each(counting->context, &told) : PEAL_OK;
+    bool counts = type->count > 0 && !pl_catalog_is_damaged(type->name, type->size);
+    return counts ? counting->each(counting->context, &told) : PEAL_OK;
 }
 
 enum peal_err pl_catalog_types(

@@ -16,9 +16,8 @@ struct pl_digests {
 
     // Of who puts, in lines of the cache of their own.
     char apart[64];
-    _Atomic uint64_t put;    // release: the digests below it are whole
-    uint64_t free_up_to;     // `put` may come so far before `taken` is looked at
-    _Atomic uint64_t voided; // those below it do not count; release, as `put`
+    _Atomic uint64_t put; // release: the digests below it are whole
+    uint64_t free_up_to;  // `put` may come so far before `taken` is looked at
 
     // Of who takes.
     char aside[64];
@@ -95,12 +94,6 @@ void pl_digests_put(struct pl_digests *digests, const struct pl_frame *frame)
     atomic_store_explicit(&digests->put, put + 1, memory_order_release);
 }
 
-void pl_digests_void(struct pl_digests *digests)
-{
-    uint64_t put = atomic_load_explicit(&digests->put, memory_order_relaxed); // ours
-    atomic_store_explicit(&digests->voided, put, memory_order_release);
-}
-
 static void take_up_to(struct pl_digests *digests, uint64_t taken)
 {
     atomic_store_explicit(&digests->taken, taken, memory_order_release);
@@ -109,9 +102,7 @@ static void take_up_to(struct pl_digests *digests, uint64_t taken)
 const struct pl_digest *pl_digests_from(struct pl_digests *digests, uint64_t position)
 {
     uint64_t taken = atomic_load_explicit(&digests->taken, memory_order_relaxed); // ours
-    // Acquire: who was told that the log goes on behind what was given up sees this.
-    uint64_t voided = atomic_load_explicit(&digests->voided, memory_order_acquire);
-    uint64_t at = taken < voided ? voided : taken;
+    uint64_t at = taken;
     const struct pl_digest *found = NULL;
     for (;; at++) {
         if (at >= digests->there_up_to) {

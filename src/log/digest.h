@@ -11,7 +11,8 @@
 // and checked once more, at three times the cost of indexing it. Forty bytes spare that.
 //
 // Nothing depends on a digest: the queue is bounded, loses what it has no room for, and is empty
-// when a log is opened. What it gives is of the position that it says.
+// when a log is opened. What it gives is of the position that it says; whether that was given up
+// behind a failed write, who indexes asks the store.
 //
 // Threads: one at a time puts (the turn to write), one at a time takes (`indexing`), both at once.
 // Ownership: the store's.
@@ -40,10 +41,6 @@ void pl_digest_make(struct pl_digest *out, const uint64_t seed[2], const struct 
 
 // Positions ascend, but where one is put once more. Some 15 ns.
 void pl_digests_put(struct pl_digests *digests, const struct pl_frame *frame);
-
-// None of those that were put counts: their events were given up. By who puts, before anybody is
-// told that the log goes on behind them.
-void pl_digests_void(struct pl_digests *digests);
 
 // The first digest at or behind a position; those before it are gone. NULL: there is none now.
 // Borrowed until the next call.

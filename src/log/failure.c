@@ -71,9 +71,6 @@ static void give_up_events(struct pl_store *store, uint64_t end)
     store->next = end;
     store->in_batch = false;
     store->buffered = 0;
-    if (store->digests) {
-        pl_digests_void(store->digests);
-    }
 }
 
 // The log goes on behind a file that could not be begun: its name would stand between.

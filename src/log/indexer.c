@@ -134,9 +134,16 @@ static enum peal_err begin_tail(struct pl_catalog *catalog)
 // When the last event an index knows was recorded; 0: that cannot be read.
 static uint64_t recorded_last(struct pl_catalog *catalog, const struct pl_index_facts *facts)
 {
-    const struct pl_frame *frame =
-        pl_cursor_pick(&catalog->place, catalog->config.log, facts->end - 1);
-    return frame && frame->position == facts->end - 1 ? (uint64_t)frame->recorded : 0;
+    const struct pl_catalog_config *config = &catalog->config;
+    const uint64_t last = facts->end - 1;
+    struct pl_glimpse glimpse;
+    const struct pl_frame *frame = pl_cursor_pick(&catalog->place, config->log, last);
+    if (frame) {
+        return (uint64_t)frame->recorded;
+    }
+    bool damaged = config->glimpse && !config->glimpse(config->store_context, &glimpse, last) &&
+                   glimpse.damaged;
+    return damaged ? PL_CATALOG_LAST_DAMAGED : 0;
 }
 
 // A file of what the tail has, which covers up to `end`, and opens it.
@@ -201,13 +208,53 @@ static bool digest_of(struct pl_catalog *catalog, uint64_t position, struct pl_d
     return true;
 }
 
-// Indexes from the tail's end to `end`. Positions that cannot be had any more are passed over.
-static enum peal_err add_events(struct pl_catalog *catalog, uint64_t from, uint64_t end)
+// A damaged event, by the subject that can be seen in it: whoever looks for the newest version of a
+// stream finds that there was one. What cannot be seen is left out.
+static enum peal_err add_damaged(struct pl_catalog *catalog, uint64_t position)
+{
+    const struct pl_catalog_config *config = &catalog->config;
+    struct pl_glimpse glimpse;
+    if (config->glimpse(config->store_context, &glimpse, position) || !*glimpse.subject) {
+        return PEAL_OK;
+    }
+    struct pl_index_event event = { .position = position, .time = glimpse.near };
+    event.keys[PL_KEY_SUBJECT] =
+        pl_index_hash(config->seed, glimpse.subject, strlen(glimpse.subject));
+    enum peal_err err = pl_index_number(catalog->tail, PL_CATALOG_DAMAGED,
+                                        sizeof PL_CATALOG_DAMAGED - 1, &event.type);
+    return err ? err : pl_index_add(catalog->tail, &event);
+}
+
+// Of positions [first, end) the log gives nothing.
+static enum peal_err pass_over(struct pl_catalog *catalog, uint64_t first, uint64_t end)
+{
+    bool erased = first < end && catalog->place.erased >= end - first;
+    if (!catalog->config.glimpse || erased) {
+        return PEAL_OK;
+    }
+    end = end - first > PL_CATALOG_GLIMPSES ? first + PL_CATALOG_GLIMPSES : end;
+    enum peal_err err = PEAL_OK;
+    for (uint64_t position = first; position < end && !err; position++) {
+        err = add_damaged(catalog, position);
+    }
+    return err;
+}
+
+// Indexes positions [from, end) of the tail. Those that cannot be had any more are passed over.
+static enum peal_err add_stretch(struct pl_catalog *catalog, uint64_t from, uint64_t end)
 {
     struct pl_digest digest;
     enum peal_err err = PEAL_OK;
     for (uint64_t position = from; position < end; position = digest.position + 1) {
-        if (!digest_of(catalog, position, &digest, &err) || digest.position >= end) {
+        bool found = digest_of(catalog, position, &digest, &err);
+        if (err) {
+            return err;
+        }
+        uint64_t next = found && digest.position < end ? digest.position : end;
+        if (__builtin_expect(next > position, 0)) {
+            err = pass_over(catalog, position, next);
+        }
+        if (err || next == end) {
             return err;
         }
         err = add_event(catalog, &digest);
@@ -216,6 +263,24 @@ static enum peal_err add_events(struct pl_catalog *catalog, uint64_t from, uint6
         }
     }
     return PEAL_OK;
+}
+
+// Indexes from the tail's end to `end`, but for what was given up behind a failed write: as long as
+// memory has that it would be counted, and for ever in a file of its own.
+static enum peal_err add_events(struct pl_catalog *catalog, uint64_t from, uint64_t end)
+{
+    const struct pl_catalog_config *config = &catalog->config;
+    enum peal_err err = PEAL_OK;
+    while (from < end && !err) {
+        uint64_t first = UINT64_MAX, behind = UINT64_MAX;
+        if (config->given_up) {
+            config->given_up(config->store_context, from, &first, &behind);
+        }
+        uint64_t stop = first < end ? first : end;
+        err = add_stretch(catalog, from, stop);
+        from = behind;
+    }
+    return err;
 }
 
 void pl_indexer_work(struct pl_catalog *catalog, uint64_t most, bool *more)

@@ -310,8 +310,8 @@ enum peal_err pl_log_make_ready(struct pl_segment **out, struct pl_log *log, siz
     return PEAL_OK;
 }
 
-enum peal_err pl_log_append(struct pl_log *log, const struct pl_append *append, uint64_t version,
-                            const struct pl_frame **out)
+static enum peal_err append_at(struct pl_log *log, const struct pl_append *append, uint64_t version,
+                               int64_t recorded, const struct pl_frame **out)
 {
     size_t size = pl_frame_size(append->attributes, append->message->size, append->outside != NULL);
     struct pl_segment *segment;
@@ -319,9 +319,8 @@ enum peal_err pl_log_append(struct pl_log *log, const struct pl_append *append, 
     if (__builtin_expect(err != PEAL_OK, 0)) {
         return err;
     }
-    uint64_t counter = append->counter ? append->counter : pl_clock_counter();
     struct pl_stamp stamp = { .position = pl_segment_end(segment),
-                              .recorded = pl_clock_at(&log->clock, counter),
+                              .recorded = recorded,
                               .version = version,
                               .type = append->type,
                               .hops = append->hops };
@@ -333,6 +332,29 @@ enum peal_err pl_log_append(struct pl_log *log, const struct pl_append *append, 
     pl_segment_commit(segment, frame);
     *out = frame;
     return PEAL_OK;
+}
+
+// The clock was set back: the event is recorded when the one before it was, and happened now.
+static enum peal_err append_behind(struct pl_log *log, const struct pl_append *append,
+                                   uint64_t version, const struct pl_frame **out)
+{
+    struct peal_message message = *append->message;
+    struct pl_append timed = *append;
+    message.time_ns = log->seams->realtime(log->seams->world);
+    timed.message = &message;
+    enum peal_err err = pl_message_check(&message, &timed.attributes);
+    return err ? err : append_at(log, &timed, version, log->clock.last, out);
+}
+
+enum peal_err pl_log_append(struct pl_log *log, const struct pl_append *append, uint64_t version,
+                            const struct pl_frame **out)
+{
+    uint64_t counter = append->counter ? append->counter : pl_clock_counter();
+    int64_t recorded = pl_clock_at(&log->clock, counter);
+    if (__builtin_expect(log->clock.behind, 0) && !append->message->time_ns) {
+        return append_behind(log, append, version, out);
+    }
+    return append_at(log, append, version, recorded, out);
 }
 
 // ---- what another log has given its positions ---------------------------------------------------

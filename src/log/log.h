@@ -121,7 +121,8 @@ struct pl_append {
 enum peal_err pl_log_append(struct pl_log *log, const struct pl_append *append, uint64_t version,
                             const struct pl_frame **out);
 
-// The same for bytes without attributes that fit the tail; else NULL, and nothing has happened.
+// The same for bytes without attributes that fit the tail, while the clock is not behind the log;
+// else NULL, and nothing has happened.
 // Here, because it is most of what publishing such an event costs.
 static inline const struct pl_frame *pl_log_append_bytes(struct pl_log *log, uint64_t counter,
                                                          uint32_t type, const void *data,
@@ -129,7 +130,8 @@ static inline const struct pl_frame *pl_log_append_bytes(struct pl_log *log, uin
 {
     struct pl_segment *segment = log->tail;
     size_t inside = pl_round8(size);
-    if (__builtin_expect(!segment || size > PL_INSIDE_MAX ||
+    int64_t recorded = pl_clock_at(&log->clock, counter);
+    if (__builtin_expect(!segment || size > PL_INSIDE_MAX || log->clock.behind ||
                              !pl_segment_fits(segment, sizeof(struct pl_frame) + inside),
                          0)) {
         return NULL;
@@ -138,7 +140,7 @@ static inline const struct pl_frame *pl_log_append_bytes(struct pl_log *log, uin
     frame->length = (uint32_t)(sizeof *frame + inside);
     frame->crc = 0;
     frame->position = pl_segment_end(segment);
-    frame->recorded = pl_clock_at(&log->clock, counter);
+    frame->recorded = recorded;
     frame->type = type;
     frame->attribute_words = 0;
     frame->flags = (uint16_t)(PEAL_PRIORITY_DEFAULT | (inside - size) << PL_PAD_SHIFT);

@@ -111,7 +111,8 @@ static enum peal_err meet_type(void *context, const struct pl_index_type *type)
     struct pl_lookup *lookup = context;
     struct types *types = &lookup->types;
     types->all++;
-    if (!lookup->wanted.wants(lookup->wanted.context, type->name, type->size)) {
+    if (pl_catalog_is_damaged(type->name, type->size) ||
+        !lookup->wanted.wants(lookup->wanted.context, type->name, type->size)) {
         return PEAL_OK;
     }
     if (types->count == types->capacity) {
@@ -282,6 +283,34 @@ static bool is_left(struct pl_lookup *lookup)
         }
     }
     return lookup->first < lookup->end;
+}
+
+enum peal_err pl_catalog_recalls(bool *out, struct pl_catalog *catalog, uint64_t position,
+                                 const char *subject)
+{
+    struct pl_sought wanted = { .key = PL_KEY_SUBJECT,
+                                .hash =
+                                    pl_index_hash(catalog->config.seed, subject, strlen(subject)),
+                                .first = position,
+                                .end = position + 1 };
+    struct pl_index *index = NULL;
+    uint64_t found = 0;
+    enum peal_err err = pl_catalog_find(catalog, position, &index, &wanted.first, &wanted.end);
+    if (!err && index) {
+        struct pl_find find;
+        err = pl_find_begin(&find, index, &wanted);
+        err = err ? err : pl_find_next(&find, &found);
+        if (err == PEAL_ECORRUPT) {
+            pl_catalog_put_away(catalog, index);
+            err = PEAL_OK;
+            found = 0;
+        }
+        pl_index_unref(index);
+    }
+    if (!err) {
+        *out = found == position;
+    }
+    return err;
 }
 
 size_t pl_lookup_ahead(const struct pl_lookup *lookup, uint64_t *out, size_t max)

@@ -201,6 +201,20 @@ struct pl_get {
 enum peal_err pl_store_get_of(const struct pl_frame **out, struct pl_store *store,
                               const struct pl_get *wanted, size_t *size);
 
+// The next positions at or behind one that no file has: they were given up behind a failed write.
+// [*out_first, *out_end); both UINT64_MAX: there are none.
+void pl_store_given_up(struct pl_store *store, uint64_t from, uint64_t *out_first,
+                       uint64_t *out_end);
+
+// Whether the event of a position is damaged, and what can still be seen of it: a hint, of which
+// nothing is certain. PEAL_EIO, PEAL_ENOMEM.
+struct pl_glimpse {
+    bool damaged;                         // else it is whole, erased, forgotten or was given up
+    int64_t near;                         // when an event next to it was recorded
+    char subject[PEAL_ATTRIBUTE_MAX + 1]; // as it reads; "": there is none, or it cannot be seen
+};
+enum peal_err pl_store_glimpse(struct pl_glimpse *out, struct pl_store *store, uint64_t position);
+
 // Erases events in the files that are durable (log/erasure.h), and counts them. Returns when that
 // would survive a power cut; if it fails, or is stopped, some may be gone, and another call does
 // the rest. Others may write, read and verify meanwhile; one at a time, and no pl_store_forget.

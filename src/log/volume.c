@@ -168,6 +168,21 @@ uint64_t pl_volume_given_up(const struct pl_store *store, size_t index)
     return UINT64_MAX;
 }
 
+void pl_store_given_up(struct pl_store *store, uint64_t from, uint64_t *out_first,
+                       uint64_t *out_end)
+{
+    *out_first = *out_end = UINT64_MAX;
+    pl_mutex_lock(&store->lock, store->seams);
+    // From the end: who asks has come near to it.
+    for (size_t i = store->volume_count; i-- > 1 && store->volumes[i].base > from;) {
+        if (store->volumes[i - 1].end < store->volumes[i].base) {
+            *out_first = store->volumes[i - 1].end;
+            *out_end = store->volumes[i].base;
+        }
+    }
+    pl_mutex_unlock(&store->lock, store->seams);
+}
+
 bool pl_volume_is_last(struct pl_store *store, uint64_t base)
 {
     pl_mutex_lock(&store->lock, store->seams);

@@ -270,6 +270,37 @@ static void a_program_that_was_killed_leaves_nothing_in_the_way(void **state)
     folder_close(&folder);
 }
 
+static void a_subject_is_erased_and_files_are_archived_by_the_program(void **state)
+{
+    (void)state;
+    static const char data[2000];
+    for (int i = 0; i < 100; i++) {
+        const struct peal_message message = {
+            .type = "t.n", .subject = i % 2 ? "user-1" : "user-2", .data = data, .size = sizeof data
+        };
+        assert_int_equal(peal_publish(owner, &message, NULL), PEAL_OK);
+    }
+    assert_int_equal(peal_bus_settle(owner, PEAL_DURABILITY_DISK), PEAL_OK); // else files lag
+    expect(0, "\"events\":50", "erase --subject user-1 --count");
+    expect(0, "\"events\":50", "erase --subject user-1 --yes");
+    expect(0, "{\"count\":50}", "query t.* --count");
+    expect(0, "\"events\":0", "erase --subject user-1 --count");
+    expect(0, "", "archive"); // its one file still grows, unless it was erased in
+    expect(0, "\"whole\":true", "doctor");
+}
+
+static void what_takes_no_requests_is_not_erased_in(void **state)
+{
+    (void)state;
+    peal_bus_close(owner);
+    open_owner(&(struct peal_bus_options){ .workers = 1, .no_requests = true });
+    const struct peal_message message = { .type = "t.n", .subject = "user-1" };
+    assert_int_equal(peal_publish(owner, &message, NULL), PEAL_OK);
+    expect(1, "--wait", "erase --subject user-1 --yes --wait 1ms");
+    expect(1, "--wait", "archive --wait 1ms");
+    expect(0, "{\"count\":1}", "query t.* --count");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin_beside, end_beside)
@@ -279,6 +310,8 @@ int main(void)
         TEST(dead_letters_are_retried_where_their_handler_is),
         TEST(subscriptions_are_paused_moved_and_resumed),
         TEST(what_keeps_an_event_from_arriving_is_explained),
+        TEST(a_subject_is_erased_and_files_are_archived_by_the_program),
+        TEST(what_takes_no_requests_is_not_erased_in),
         TEST(schedules_and_counters_are_those_of_the_program),
         TEST(a_program_that_takes_no_requests_is_named_and_waited_for),
         TEST(without_a_program_the_state_beside_the_log_is_changed),

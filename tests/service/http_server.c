@@ -435,6 +435,7 @@ static void drain(struct serving *it, void *context)
 {
     (void)context;
     service_drain(it->service);
+    service_say_goodbye(it->service);
 }
 
 static void is_idle(struct serving *it, void *context)

@@ -363,6 +363,7 @@ static void drain(struct net_task *task)
 {
     (void)task;
     service_drain(service);
+    service_say_goodbye(service);
 }
 
 static void a_service_that_stops_says_so(void **state)
@@ -384,6 +385,55 @@ static void a_service_that_stops_says_so(void **state)
     assert_int_equal(message.code, 1001);
     peer_close(&silent); // without a word
     peer_close(&peer);
+}
+
+#define LAST 3000
+
+static struct net_timer look_again;
+
+static void look(void *context)
+{
+    (void)context;
+    if (service_has_delivered(service)) {
+        service_say_goodbye(service);
+    } else {
+        assert_int_equal(net_timer_set(&look_again, loop, 1), 0);
+    }
+}
+
+// As it is told to stop right behind a publish that was acknowledged.
+static void publish_and_drain(struct net_task *task)
+{
+    static char data[1000];
+    (void)task;
+    memset(data, '7', sizeof data);
+    for (int i = 0; i < LAST; i++) {
+        const struct peal_message message = { .type = "a.b", .data = data, .size = sizeof data };
+        assert_int_equal(peal_publish(bus, &message, NULL), PEAL_OK);
+    }
+    service_drain(service);
+    look(NULL);
+}
+
+static void what_was_acknowledged_comes_before_the_goodbye(void **state)
+{
+    (void)state;
+    struct draining draining = { .task = { .run = publish_and_drain } };
+    look_again = (struct net_timer){ .run = look };
+    peer_open(&peer, "");
+
+    net_loop_post(loop, &draining.task);
+
+    struct net_message message = { 0 };
+    int count = 0;
+    while (peer_next(&peer, &message) == NET_FRAME_TEXT) {
+        count++;
+    }
+    assert_int_equal(count, LAST);
+    assert_int_equal(message.code, 1001);
+    peer_say_close(&peer, 1001);
+    peer_close(&peer);
+    net_timer_finish(&look_again);
 }
 
 static void streams_and_sockets_together_are_limited(void **state)
@@ -433,6 +483,7 @@ int main(void)
                                         begin_small, end),
         TEST(who_sends_no_more_is_let_go),
         TEST(a_service_that_stops_says_so),
+        TEST(what_was_acknowledged_comes_before_the_goodbye),
         cmocka_unit_test_setup_teardown(streams_and_sockets_together_are_limited, begin_one, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -152,7 +152,11 @@ static void healthy_is_well(struct peer *healthy)
 {
     struct net_message message = { 0 };
     peer_text(healthy, "{\"specversion\":\"1.0\",\"type\":\"healthy\",\"source\":\"test\"}");
-    assert_int_equal(peer_next(healthy, &message), NET_FRAME_TEXT);
+    int kind = peer_next(healthy, &message);
+    while (kind == NET_FRAME_PING) { // of a run that takes long; who sends as well need not answer
+        kind = peer_next(healthy, &message);
+    }
+    assert_int_equal(kind, NET_FRAME_TEXT);
     assert_non_null(memmem(message.bytes, message.size, "\"type\":\"healthy\"", 16));
 }
 

@@ -55,6 +55,89 @@ static enum peal_verdict reject(const peal_event *event, void *context)
 
 // ---- what can be asked --------------------------------------------------------------------------
 
+static void a_subject_is_erased_by_asking_and_what_there_was_is_said(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair);
+    for (int i = 0; i < 30; i++) {
+        const struct peal_message message = { .type = "a", .subject = i % 3 ? "other" : "user-1" };
+        assert_int_equal(peal_publish(pair.owner, &message, NULL), PEAL_OK);
+    }
+    struct peal_erased erased = { 0 };
+    const struct peal_erase dry = { .dry_run = true };
+    assert_int_equal(peal_log_erase(&erased, pair.asker, "user-1", &dry), PEAL_OK);
+    assert_int_equal(erased.events, 10);
+    assert_int_equal(peal_log_erase(&erased, pair.asker, "user-1", NULL), PEAL_OK);
+    assert_int_equal(erased.events, 10);
+    assert_true(erased.files >= 1);
+    assert_int_equal(peal_log_erase(&erased, pair.owner, "user-1", &dry), PEAL_OK);
+    assert_int_equal(erased.events, 0);
+    uint64_t version = 7;
+    assert_int_equal(peal_stream_version(&version, pair.owner, "user-1"), PEAL_OK);
+    assert_int_equal(version, 0);
+    char long_subject[PEAL_ATTRIBUTE_MAX + 2];
+    memset(long_subject, 's', sizeof long_subject);
+    long_subject[sizeof long_subject - 1] = 0;
+    assert_int_equal(peal_log_erase(&erased, pair.asker, long_subject, NULL), PEAL_ELIMIT);
+    pair_close(&pair);
+}
+
+static void add_file(const struct peal_archived *file, void *context)
+{
+    struct peal_savings *sum = context;
+    assert_non_null(strstr(file->file, ".seg.zst"));
+    assert_true(file->end > file->first && file->packed < file->bytes);
+    sum->files++;
+    sum->bytes += file->bytes;
+    sum->packed += file->packed;
+}
+
+static void files_are_archived_by_asking_and_each_is_told_of(void **state)
+{
+    (void)state;
+    struct pair pair;
+    struct peal_savings told = { 0 }, sum = { 0 };
+    const struct peal_archive archive = { .file = add_file, .context = &told };
+    folder_open(&pair.folder, "?segment_bytes=64k");
+    const struct peal_bus_options owner = { .workers = 1 };
+    const struct peal_bus_options asker = { .workers = PEAL_NO_WORKERS,
+                                            .read_only = true,
+                                            .ask_owner = true };
+    assert_int_equal(peal_bus_open(&pair.owner, pair.folder.url, &owner), PEAL_OK);
+    assert_int_equal(peal_bus_open(&pair.asker, pair.folder.url, &asker), PEAL_OK);
+    static const char data[1000];
+    for (int i = 0; i < 400; i++) {
+        const struct peal_message message = { .type = "a", .data = data, .size = sizeof data };
+        assert_int_equal(peal_publish(pair.owner, &message, NULL), PEAL_OK);
+    }
+    assert_int_equal(peal_bus_settle(pair.owner, PEAL_DURABILITY_DISK), PEAL_OK);
+    enum peal_err err = peal_log_archive(&sum, pair.asker, &archive);
+    if (err != PEAL_EUNSUPPORTED) { // as a library without zstd says
+        assert_int_equal(err, PEAL_OK);
+        assert_true(sum.files >= 3);
+        assert_memory_equal(&sum, &told, sizeof sum);
+        assert_int_equal(peal_log_archive(&sum, pair.asker, NULL), PEAL_OK);
+        assert_int_equal(sum.files, 0);
+    }
+    pair_close(&pair);
+}
+
+static void who_has_no_owner_to_ask_erases_and_archives_nothing(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pair_open(&pair);
+    peal_bus_close(pair.owner);
+    pair.owner = NULL;
+    struct peal_erased erased = { .events = 77 };
+    struct peal_savings savings = { .files = 77 };
+    assert_int_equal(peal_log_erase(&erased, pair.asker, "s", NULL), PEAL_EUNSUPPORTED);
+    assert_int_equal(peal_log_archive(&savings, pair.asker, NULL), PEAL_EUNSUPPORTED);
+    assert_int_equal(erased.events + savings.files, 154);
+    pair_close(&pair);
+}
+
 static void what_is_published_by_asking_is_as_it_was_said(void **state)
 {
     (void)state;
@@ -486,6 +569,9 @@ static void several_ask_at_once(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_subject_is_erased_by_asking_and_what_there_was_is_said),
+        cmocka_unit_test(files_are_archived_by_asking_and_each_is_told_of),
+        cmocka_unit_test(who_has_no_owner_to_ask_erases_and_archives_nothing),
         cmocka_unit_test(what_is_published_by_asking_is_as_it_was_said),
         cmocka_unit_test(conditions_and_refusals_come_back_with_their_sentence),
         cmocka_unit_test(a_batch_that_is_asked_for_is_all_or_none),

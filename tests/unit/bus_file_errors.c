@@ -128,6 +128,60 @@ static void with_go_on_a_failure_costs_what_was_not_safe_only(void **state)
     }
 }
 
+static void publish_many(struct scene *scene, unsigned count)
+{
+    static const struct peal_message message = { .type = "kept" };
+    for (unsigned i = 0; i < count; i++) {
+        assert_int_equal(peal_publish(scene->bus, &message, NULL), PEAL_OK);
+    }
+}
+
+static void count_lost(const struct peal_type_info *info, void *context)
+{
+    uint64_t *count = context;
+    *count += strcmp(info->type, "lost") == 0 ? info->count : 0;
+}
+
+static uint64_t count_all(struct scene *scene, const char *type)
+{
+    peal_reader *reader;
+    const peal_event *event;
+    uint64_t count = 0;
+    struct peal_query query = { .pattern = type };
+    assert_int_equal(peal_reader_open(&reader, scene->bus, &query), PEAL_OK);
+    while (peal_reader_next(&event, reader) == PEAL_OK) {
+        count++;
+    }
+    peal_reader_close(reader);
+    return count;
+}
+
+// An index that is a file would say so for ever.
+static void what_was_given_up_is_in_no_index(void **state)
+{
+    (void)state;
+    unsigned gone = 0;
+    for (uint64_t seed = 1; seed <= 6; seed++) {
+        struct scene scene;
+        scene_open_url(&scene, seed, LOG "&go_on", NULL);
+        publish_many(&scene, 9000);
+        pl_disk_inject(wreck_disk(scene.world), &write_fails);
+        static const struct peal_message lost = { .type = "lost" };
+        assert_int_equal(peal_publish(scene.bus, &lost, NULL), PEAL_EIO);
+        publish_many(&scene, 9000);
+        scene_again(&scene, LOG, NULL);
+        assert_int_equal(wreck_files(scene.world, "events", ".idx"), 1);
+        uint64_t counted = 0, found = count_all(&scene, "lost");
+        struct peal_types types = { .type = count_lost, .context = &counted };
+        assert_int_equal(peal_log_types(scene.bus, &types), PEAL_OK);
+        assert_int_equal(counted, found);
+        assert_int_equal(count_all(&scene, "kept"), 18000);
+        gone += found == 0;
+        scene_close(&scene);
+    }
+    assert_true(gone > 0);
+}
+
 static void a_sync_that_fails_is_said_and_final(void **state)
 {
     (void)state;
@@ -446,6 +500,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_write_that_fails_is_said_and_final),
         cmocka_unit_test(with_go_on_a_failure_costs_what_was_not_safe_only),
+        cmocka_unit_test(what_was_given_up_is_in_no_index),
         cmocka_unit_test(a_sync_that_fails_is_said_and_final),
         cmocka_unit_test(what_nobody_waited_for_fails_at_the_next_publish_and_at_the_end),
         cmocka_unit_test(stopping_says_that_the_last_could_not_be_made_durable),

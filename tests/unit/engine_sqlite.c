@@ -196,6 +196,27 @@ static void columns_mislead_nobody_about_versions(void **state)
     base_close(&base);
 }
 
+static void a_version_whose_event_is_damaged_is_not_given_again(void **state)
+{
+    (void)state;
+    struct base base;
+    base_open(&base, "");
+    struct peal_message message = { .type = "a", .subject = "s", .data = "d", .size = 1 };
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(peal_publish(base.stage.bus, &message, NULL), PEAL_OK);
+    }
+    base_run(&base, "UPDATE events SET data = 'x' WHERE position = 3");
+    base_reopen(&base);
+    message.expect = PEAL_EXPECT_VERSION;
+    message.expected_version = 2;
+    struct peal_receipt receipt;
+    assert_int_equal(peal_publish(base.stage.bus, &message, &receipt), PEAL_ECONFLICT);
+    message.expected_version = 3;
+    assert_int_equal(peal_publish(base.stage.bus, &message, &receipt), PEAL_OK);
+    assert_int_equal(receipt.stream_version, 4);
+    base_close(&base);
+}
+
 // ---- what is in the way -------------------------------------------------------------------------
 
 static bool is_there(const struct base *base, const char *behind)
@@ -410,6 +431,7 @@ int main(void)
         cmocka_unit_test(more_than_memory_holds_is_read_back),
         cmocka_unit_test(every_flipped_bit_is_found_and_costs_its_event_only),
         cmocka_unit_test(verifying_tells_of_damage_and_of_what_is_gone),
+        cmocka_unit_test(a_version_whose_event_is_damaged_is_not_given_again),
         cmocka_unit_test(columns_mislead_nobody_about_versions),
         cmocka_unit_test(what_is_no_log_is_refused_and_left_alone),
         cmocka_unit_test(a_log_that_is_not_whole_is_corrupt),

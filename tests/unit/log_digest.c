@@ -155,20 +155,6 @@ static void an_event_that_is_put_once_more_is_given_once(void **state)
     queue_close(&queue);
 }
 
-static void those_of_events_that_were_given_up_do_not_count(void **state)
-{
-    (void)state;
-    struct queue queue;
-    queue_open(&queue, ROOM);
-    put_all(&queue, 1, 40);
-    assert_int_equal(position_from(&queue, 10), 10);
-    pl_digests_void(queue.digests);
-    assert_int_equal(position_from(&queue, 11), 0);
-    put_all(&queue, 50, 60);
-    assert_int_equal(position_from(&queue, 11), 50);
-    queue_close(&queue);
-}
-
 static void those_of_events_that_were_erased_do_not_count(void **state)
 {
     (void)state;
@@ -205,20 +191,14 @@ static void without_memory_there_is_none_and_nothing_is_lost(void **state)
 
 struct meeting {
     struct queue queue;       // first: the seams' world
-    _Atomic uint64_t reached; // who takes has taken what lies up to here, or passed it over
-    _Atomic uint64_t voided;  // what lies up to here is void
+    _Atomic uint64_t reached; // who takes has taken what lies up to here
 };
 
-// One round in seven is void at once, however much of it was taken by then.
 static void *put_many(void *context)
 {
     struct meeting *meeting = context;
     for (uint64_t last = ROUND; last <= MANY; last += ROUND) {
         put_all(&meeting->queue, last - ROUND + 1, last);
-        if (last / ROUND % 7 == 0) {
-            pl_digests_void(meeting->queue.digests);
-            atomic_store(&meeting->voided, last);
-        }
         while (atomic_load(&meeting->reached) < last) {
             (void)sched_yield();
         }
@@ -235,15 +215,12 @@ static void who_takes_sees_whole_digests_while_others_are_put(void **state)
     assert_int_equal(pthread_create(&thread, NULL, put_many, &meeting), 0);
     uint64_t wrong = 0, taken = 0;
     for (uint64_t position = 1; position <= MANY;) {
-        uint64_t voided = atomic_load(&meeting.voided);
         const struct pl_digest *digest = pl_digests_from(meeting.queue.digests, position);
         if (digest) {
             wrong += digest->position != position || digest->time != (int64_t)position * 3 ||
                      digest->type != position % 7;
             taken++;
             position++;
-        } else if (voided >= position) {
-            position = voided + 1;
         } else {
             (void)sched_yield();
         }
@@ -251,7 +228,7 @@ static void who_takes_sees_whole_digests_while_others_are_put(void **state)
     }
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_int_equal(wrong, 0);
-    assert_in_range(taken, MANY / 7 * 6, MANY);
+    assert_int_equal(taken, MANY);
     queue_close(&meeting.queue);
 }
 
@@ -262,7 +239,6 @@ int main(void)
         cmocka_unit_test(what_was_put_is_given_in_order_and_those_before_are_gone),
         cmocka_unit_test(what_it_has_no_room_for_is_left_out),
         cmocka_unit_test(an_event_that_is_put_once_more_is_given_once),
-        cmocka_unit_test(those_of_events_that_were_given_up_do_not_count),
         cmocka_unit_test(those_of_events_that_were_erased_do_not_count),
         cmocka_unit_test(without_memory_there_is_none_and_nothing_is_lost),
         cmocka_unit_test(who_takes_sees_whole_digests_while_others_are_put),
