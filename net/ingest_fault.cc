@@ -89,7 +89,7 @@ bool refuse(const reading &in, error_code code, const char *at)
         // It may end well before something else does not.
         size_t span = ingest_span({ in.text, in.size });
         if (span > 0 && span < in.size) {
-            return in.bad(in.text + span, "something behind the end of the value");
+            return in.bad(in.text + span, "%.*s behind the end of the value", "something");
         }
     }
     return in.bad(at, explain(code));

@@ -170,7 +170,7 @@ enum peal_err peal_log_erase(struct peal_erased *out, peal_bus *bus, const char 
                                     "finds");
     }
     erase = erase ? erase : &usual;
-    if (pl_asks(bus)) {
+    if (pl_asks(bus) && bus->engine->ops->erase) {
         enum peal_err err = check_subject(subject);
         return err ? err : pl_ask_erase(out, bus, subject, erase->dry_run);
     }
