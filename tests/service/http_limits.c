@@ -69,7 +69,7 @@ static int ask_with(struct client *client, const char *path, size_t size)
 {
     char header[1024] = "X: ";
     memset(header + 3, 'x', size - 5);
-    (void)strcpy(header + size - 2, "\r\n");
+    memcpy(header + size - 2, "\r\n", 3);
     return client_ask(client, "GET", path, header, NULL);
 }
 
