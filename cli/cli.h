@@ -73,6 +73,7 @@ struct cli_verb {
     const char *summary;   // half a line
     const char *about;     // paragraphs and examples, for help
     const char *actions;   // of verbs that have some, as the first argument: "list|show"; or NULL
+    const char *things;    // what is said of another argument, if these are no actions; or NULL
     const char *reads;     // those of them that only read, whatever `need` says; or NULL
     const struct cli_option *options;
     size_t size;          // of the struct they fill in
@@ -162,6 +163,13 @@ int cli_open_to_look(struct cli *cli, peal_bus **out, const char *url);
 
 // Is there a log, if the URL is of one on disk? CLI_YES, or what has been said.
 int cli_is_there(struct cli *cli, const char *url);
+
+// Which file or directory a log on disk is, whatever its name. false: there is none, or the URL is
+// of no log on disk.
+struct cli_place {
+    uint64_t device, file;
+};
+bool cli_place_of(struct cli_place *out, const char *url);
 
 // Whether two URLs name one log that is there. A service, and the log it serves, are not compared.
 bool cli_same_log(const char *a, const char *b);

@@ -28,7 +28,27 @@ enum peal_err follow_open(struct follow *follow, struct cli *cli, peal_bus *bus,
     *follow = (struct follow){
         .cli = cli, .bus = bus, .query = *query, .limit = query->limit, .live = live
     };
+    follow->placed = live && cli_place_of(&follow->place, cli->url);
     return open_reader(&follow->reader, follow);
+}
+
+// What was removed can still be read, and nothing will come to it.
+static bool is_lost(struct follow *follow)
+{
+    struct cli_place now;
+    const char *url = follow->cli->url;
+    if (!follow->placed) {
+        return false;
+    }
+    bool there = cli_place_of(&now, url);
+    follow->lost = !there || now.device != follow->place.device || now.file != follow->place.file;
+    if (follow->lost) {
+        (void)cli_fail(follow->cli,
+                       there ? "%s is another log now: begin anew to follow that one"
+                             : "%s was removed: nothing more will come",
+                       url);
+    }
+    return follow->lost;
 }
 
 void follow_close(struct follow *follow)
@@ -74,6 +94,9 @@ enum peal_err follow_next(const peal_event **out, struct follow *follow)
             return PEAL_ENOTFOUND;
         }
         (void)nanosleep(&pause, NULL); // shorter does no harm
+        if (is_lost(follow)) {
+            return PEAL_ENOTFOUND;
+        }
         err = reopen(follow);
         if (err) {
             return err;

@@ -6,8 +6,9 @@
 //     more
 //
 // A reader sees the log as it was when it was opened, so the next reader begins behind the last
-// event. Ten times a second is often enough for people, and asks nothing of whoever writes: it
-// works on a log that another process has.
+// event. Where the log was removed, or another one is in its place, it ends and says so. Ten times
+// a second is often enough for people, and asks nothing of whoever writes: it works on a log that
+// another process has.
 #ifndef CLI_FOLLOW_H
 #define CLI_FOLLOW_H
 
@@ -22,6 +23,9 @@ struct follow {
     uint64_t given;
     uint64_t limit; // of the query, all readers together
     bool live;      // wait for more
+    bool placed;    // the log is on disk, at this place
+    struct cli_place place;
+    bool lost; // it is there no more, which was said: what is read is what nobody writes
 };
 
 enum peal_err follow_open(struct follow *follow, struct cli *cli, peal_bus *bus,

@@ -120,17 +120,24 @@ int cli_is_there(struct cli *cli, const char *url)
     return CLI_YES;
 }
 
+bool cli_place_of(struct cli_place *out, const char *url)
+{
+    char path[4096];
+    struct stat info;
+    if (!path_of(path, sizeof path, url) || stat(path, &info)) {
+        return false;
+    }
+    *out = (struct cli_place){ .device = info.st_dev, .file = info.st_ino };
+    return true;
+}
+
 bool cli_same_log(const char *a, const char *b)
 {
-    char paths[2][4096];
-    struct stat infos[2];
-    const char *schemes[2] = { a, b };
-    for (int i = 0; i < 2; i++) {
-        if (!path_of(paths[i], sizeof paths[i], schemes[i]) || stat(paths[i], &infos[i])) {
-            return strncmp(a, "http:", 5) == 0 && strcmp(a, b) == 0;
-        }
+    struct cli_place places[2];
+    if (!cli_place_of(&places[0], a) || !cli_place_of(&places[1], b)) {
+        return strncmp(a, "http:", 5) == 0 && strcmp(a, b) == 0;
     }
-    return infos[0].st_dev == infos[1].st_dev && infos[0].st_ino == infos[1].st_ino;
+    return places[0].device == places[1].device && places[0].file == places[1].file;
 }
 
 // The token for a service; NULL: none is given, or the URL is of no service.

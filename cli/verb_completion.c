@@ -207,6 +207,7 @@ const struct cli_verb cli_verb_completion = {
              "  source <(peal completion bash)\n"
              "  peal completion zsh > ~/.zfunc/_peal\n",
     .actions = "bash|zsh",
+    .things = "no completion for",
     .least = 1,
     .most = 1,
     .need = CLI_ALONE,

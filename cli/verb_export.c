@@ -210,7 +210,10 @@ static int write_events(struct sink *sink, struct follow *follow)
     if (!status && sink->given->format == 2) {
         (void)fputs(sink->total ? "\n]\n" : "[]\n", sink->file);
     }
-    return status ? status : err && err != PEAL_ENOTFOUND ? cli_failed(sink->cli, err) : CLI_YES;
+    if (!status && err && err != PEAL_ENOTFOUND) {
+        status = cli_failed(sink->cli, err);
+    }
+    return status ? status : follow->lost ? CLI_NO : CLI_YES;
 }
 
 // ---- the whole ----------------------------------------------------------------------------------

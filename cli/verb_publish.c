@@ -37,6 +37,13 @@ static const struct cli_option options[] = {
     CLI_END,
 };
 
+enum { FAULTS_SAID = 20 }; // a file that is none would be said line by line
+
+struct lines {
+    const struct peal_message *model; // of each
+    uint64_t done, bad;
+};
+
 static enum peal_err publish_one(struct cli *cli, peal_bus *bus, const struct peal_message *message)
 {
     struct peal_receipt receipt;
@@ -48,19 +55,31 @@ static enum peal_err publish_one(struct cli *cli, peal_bus *bus, const struct pe
     return err;
 }
 
-// What a line says is published; what is no event is said and counted.
-static bool publish_line(struct cli *cli, peal_bus *bus, struct ingest *ingest,
-                         const struct feed_piece *piece, const struct peal_message *model)
+// The first are said, and all are counted.
+static void say_bad(struct cli *cli, struct lines *lines, uint64_t line, const char *why)
 {
+    if (++lines->bad <= FAULTS_SAID) {
+        (void)cli_fail(cli, "line %" PRIu64 ": %s", line, why);
+    } else if (lines->bad == FAULTS_SAID + 1) {
+        (void)cli_fail(cli, "line %" PRIu64 " too; what follows is counted only", line);
+    }
+}
+
+// What a line says is published; what is no event is left out.
+static void publish_line(struct cli *cli, peal_bus *bus, struct ingest *ingest,
+                         const struct feed_piece *piece, struct lines *lines)
+{
+    const struct peal_message *model = lines->model;
     struct ingest_fault fault = { 0 };
     struct ingest_text text = { piece->bytes, piece->size };
     struct peal_message message = *model;
     bool good = model->type ? model->content_type || ingest_check(ingest, text, &fault)
                             : ingest_event(&message, ingest, text, NULL, &fault);
     if (!good) {
-        (void)cli_fail(cli, "line %" PRIu64 ": %s (at byte %zu)", piece->line, fault.reason,
-                       fault.offset);
-        return false;
+        char why[sizeof fault.reason + 40];
+        (void)snprintf(why, sizeof why, "%s (at byte %zu)", fault.reason, fault.offset);
+        say_bad(cli, lines, piece->line, why);
+        return;
     }
     if (model->type) {
         message.data = text.bytes;
@@ -70,10 +89,10 @@ static bool publish_line(struct cli *cli, peal_bus *bus, struct ingest *ingest,
         message.deliver_at_ns = model->deliver_at_ns;
     }
     if (publish_one(cli, bus, &message)) {
-        (void)cli_fail(cli, "line %" PRIu64 ": %s", piece->line, peal_error_sentence());
-        return false;
+        say_bad(cli, lines, piece->line, peal_error_sentence());
+    } else {
+        lines->done++;
     }
-    return true;
 }
 
 static int publish_lines(struct cli *cli, peal_bus *bus, struct ingest *ingest,
@@ -81,12 +100,10 @@ static int publish_lines(struct cli *cli, peal_bus *bus, struct ingest *ingest,
 {
     struct feed feed;
     struct feed_piece piece;
-    uint64_t done = 0, bad = 0;
+    struct lines lines = { .model = model };
     feed_begin(&feed, fileno(cli->in), FEED_LINES);
     while (feed_next(&piece, &feed) && !cli_gone(cli)) {
-        bool good = publish_line(cli, bus, ingest, &piece, model);
-        done += good;
-        bad += !good;
+        publish_line(cli, bus, ingest, &piece, &lines);
         ingest_forget(ingest);
     }
     int error = feed.error;
@@ -94,8 +111,12 @@ static int publish_lines(struct cli *cli, peal_bus *bus, struct ingest *ingest,
     if (error) {
         return cli_fail(cli, "standard input: %s", strerror(error)); // NOLINT: one thread
     }
-    cli_remark(cli, "%" PRIu64 " published, %" PRIu64 " left out", done, bad);
-    return bad ? CLI_NO : CLI_YES;
+    if (lines.bad > FAULTS_SAID) {
+        (void)cli_fail(cli, "%" PRIu64 " published, %" PRIu64 " left out", lines.done, lines.bad);
+    } else {
+        cli_remark(cli, "%" PRIu64 " published, %" PRIu64 " left out", lines.done, lines.bad);
+    }
+    return lines.bad ? CLI_NO : CLI_YES;
 }
 
 static int check(struct cli *cli, const char *type, const struct publish *given)

@@ -85,10 +85,10 @@ static int run(struct cli *cli, peal_bus *bus, const void *given)
     while (!(err = follow_next(&event, &follow))) {
         cli_event_write(cli, &events, event);
     }
-    if (events.count == 0) {
+    if (events.count == 0 && !follow.lost) {
         cli_remark(cli, "no event yet");
     }
-    status = events.count ? CLI_YES : CLI_NO;
+    status = events.count && !follow.lost ? CLI_YES : CLI_NO;
     follow_close(&follow);
     cli_events_finish(&events);
     return err == PEAL_ENOTFOUND ? status : cli_failed(cli, err);

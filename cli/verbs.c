@@ -103,8 +103,10 @@ static int check_arguments(struct cli *cli)
     char buffer[64];
     if (verb->actions && cli->count > 0 && !cli_choice(verb->actions, cli->arguments[0])) {
         const char *near = cli_nearest_choice(buffer, cli->arguments[0], verb->actions);
-        return near ? cli_misuse(cli, "cannot %s; did you mean %s?", cli->arguments[0], near)
-                    : cli_misuse(cli, "cannot %s; it can %s", cli->arguments[0], verb->actions);
+        return verb->things ? cli_misuse(cli, "%s %s; there is one for %s", verb->things,
+                                         cli->arguments[0], verb->actions)
+               : near ? cli_misuse(cli, "cannot %s; did you mean %s?", cli->arguments[0], near)
+                      : cli_misuse(cli, "cannot %s; it can %s", cli->arguments[0], verb->actions);
     }
     if (cli->count < verb->least) {
         return cli_misuse(cli, "something is missing: peal %s %s", verb->name, verb->arguments);

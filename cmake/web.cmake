@@ -3,7 +3,7 @@
 # The dashboard, service/dashboard.h: a page is made of web/ by node, and put into a library.
 #
 #     web/package-lock.json ──npm ci──► web/node_modules ─┐ (in the build folder)
-#     web/src/* ──────────────────────────────────────────┴─► index.html.gz ─► peal_dashboard
+#     web/src/* ──────────────────────────────────────────┴─► index.html[.gz] ─► peal_dashboard
 #
 # npm is asked only when the lock has changed. Without node or npm, or with PEAL_DASHBOARD=OFF, the
 # library is there all the same and its page is empty.
@@ -29,6 +29,7 @@ if(PEAL_HAS_DASHBOARD)
     set(PEAL_WEB_FOLDER ${PROJECT_BINARY_DIR}/web)
     set(installed ${PEAL_WEB_FOLDER}/installed.stamp)
     set(page ${PEAL_WEB_FOLDER}/index.html.gz)
+    set(plain ${PEAL_WEB_FOLDER}/index.html)
     set(policy ${PEAL_WEB_FOLDER}/policy.txt)
     add_custom_command(OUTPUT ${installed}
         COMMAND ${PEAL_NODE} ${source}/install.mjs ${PEAL_WEB_FOLDER} ${PEAL_NPM}
@@ -37,12 +38,13 @@ if(PEAL_HAS_DASHBOARD)
             ${source}/.npmrc
         COMMENT "Bringing what the dashboard is built with" VERBATIM)
     file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${source}/src/*)
-    add_custom_command(OUTPUT ${page} ${policy}
+    add_custom_command(OUTPUT ${page} ${plain} ${policy}
         COMMAND ${PEAL_NODE} ${source}/build.mjs ${PEAL_WEB_FOLDER}
         DEPENDS ${installed} ${source}/build.mjs ${sources}
         COMMENT "Building the dashboard" VERBATIM)
-    target_sources(peal_dashboard PRIVATE ${page} ${policy})
+    target_sources(peal_dashboard PRIVATE ${page} ${plain} ${policy})
     target_compile_definitions(peal_dashboard PRIVATE
-        DASHBOARD_PAGE="${page}" DASHBOARD_POLICY="${policy}")
-    set_source_files_properties(${source}/dashboard.S PROPERTIES OBJECT_DEPENDS "${page};${policy}")
+        DASHBOARD_PAGE="${page}" DASHBOARD_PLAIN="${plain}" DASHBOARD_POLICY="${policy}")
+    set_source_files_properties(${source}/dashboard.S PROPERTIES
+        OBJECT_DEPENDS "${page};${plain};${policy}")
 endif()

@@ -331,6 +331,25 @@ static size_t refuse_tls(struct net_connection *connection, size_t size)
     return size;
 }
 
+// What is larger than it may be, of a head that may still be coming. NULL: nothing.
+static const struct net_refusal *find_excess(const struct net_http_limits *limits,
+                                             const char *bytes, size_t size)
+{
+    static const struct net_refusal line_refusal = {
+        414, "the first line of the request is longer than is taken here (limits.line_bytes)"
+    };
+    static const struct net_refusal headers_refusal = {
+        431, "the headers of the request are larger than is taken here (limits.header_bytes)"
+    };
+    const char *end = memchr(bytes, '\n', size);
+    size_t line = end ? (size_t)(end - bytes) : size;
+    size_t headers = size - line; // with the end of the line
+    line -= line > 0 && bytes[line - 1] == '\r';
+    return line > limits->line_bytes      ? &line_refusal
+           : headers > limits->head_bytes ? &headers_refusal
+                                          : NULL;
+}
+
 static size_t take_head(struct net_connection *connection, const char *bytes, size_t size)
 {
     enum { TLS_HANDSHAKE = 0x16 }; // the first byte of a connection (RFC 8446, section 5.1)
@@ -346,20 +365,15 @@ static size_t take_head(struct net_connection *connection, const char *bytes, si
         net_stream_deadline(connection->stream, http->limits.request_ms);
     }
     size_t whole = net_head_size(bytes, size, 0);
-    bool large = whole > http->limits.head_bytes || (!whole && size > http->limits.head_bytes);
+    const struct net_refusal *large = find_excess(&http->limits, bytes, whole ? whole : size);
     if (!whole && !large) {
         return 0;
     }
-    struct net_refusal refusal = { 431, "the head of the request is larger than is taken here" };
+    struct net_refusal refusal = large ? *large : (struct net_refusal){ 0 };
     struct net_request *request = make_request(connection, bytes, large ? 0 : whole);
     if (!request) {
         net_stream_close(connection->stream);
     } else if (large || !net_head_parse(&request->head, request->head_bytes, whole, &refusal)) {
-        refuse(connection, &refusal);
-    } else if (request->head.path.size + request->head.query.size > http->limits.line_bytes) {
-        refusal =
-            (struct net_refusal){ 414,
-                                  "the first line of the request is longer than is taken here" };
         refuse(connection, &refusal);
     } else {
         begin_request(connection);
@@ -422,7 +436,15 @@ static void on_gone(void *context, enum net_end why)
     forget(connection);
 }
 
+// Said by the socket itself: there is no request to be answered.
+static const char no_tls[] =
+    "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"
+    "Content-Type: application/problem+json\r\n\r\n"
+    "{\"type\":\"about:blank\",\"title\":\"Bad Request\",\"status\":400,\"code\":\"inval\","
+    "\"detail\":\"this port speaks TLS: ask https:// of it\"}\n";
+
 static const struct net_stream_ops stream_ops = {
+    .no_tls = no_tls,
     .take = on_bytes,
     .ended = on_ended,
     .drained = on_drained,

@@ -11,8 +11,9 @@
 // waits in the peer's socket, so that pipelining needs no memory of ours. Answers that take long
 // are sent in parts, and the connection may be taken over (`Upgrade`).
 //
-// What a peer may cost before its head is whole is `head_bytes`, and `request_ms` of patience.
-// Heads that are not as they should be are answered here, as application/problem+json (RFC 9457).
+// What a peer may cost before its head is whole is `line_bytes` and `head_bytes`, and `request_ms`
+// of patience. Heads that are not as they should be are answered here, as application/problem+json
+// (RFC 9457).
 //
 // Threads: the loop's only. A request is *borrowed* by whoever serves it: until its answer has
 // ended, or it is gone (net_request_on_gone).
@@ -28,8 +29,8 @@ struct net_request;
 struct ssl_ctx_st;
 
 struct net_http_limits {
-    size_t head_bytes;    // of a request's head; default 16 KiB
-    size_t line_bytes;    // of its first line; default 8 KiB
+    size_t head_bytes;    // of a request's headers together; default 16 KiB
+    size_t line_bytes;    // of the line before them; default 8 KiB
     unsigned connections; // default 10,000; one more is answered 503
     unsigned per_address; // of them from one address; default: any number
     uint64_t request_ms;  // from the first byte of a request to the last of its body; default 30 s

@@ -91,18 +91,21 @@ static bool walk_object(const reading &in, ondemand::value value, unsigned depth
     ondemand::object object;
     error_code error = value.get_object().get(object);
     if (error) {
-        return refuse(in, error, at);
+        return refuse(in, error, error == simdjson::TAPE_ERROR ? behind(in, at + 1) : at);
     }
+    at = behind(in, at + 1); // a name is to follow
     for (auto item : object) {
         ondemand::field field;
         text_view name;
         if ((error = std::move(item).get(field)) || (error = field.unescaped_key().get(name))) {
             return refuse(in, error, at);
         }
-        at = field.value().raw_json_token().data();
+        text_view token = trim(field.value().raw_json_token());
+        at = token.data();
         if (!walk(in, field.value(), depth + 1)) {
             return false;
         }
+        at = *at == '{' || *at == '[' ? at : behind(in, at + token.size()); // what did not end it
     }
     return true;
 }
@@ -181,9 +184,9 @@ bool ingest_check(struct ingest *ingest, struct ingest_text text, struct ingest_
             return false;
         }
     }
-    const char *behind = copy;
-    if (!document.current_location().get(behind) && behind < copy + text.size + 2) {
-        return in.bad(behind, "something behind the end of the value");
+    const char *next = copy;
+    if (!document.current_location().get(next) && next < copy + text.size + 2) {
+        return in.bad(next, "something behind the end of the value");
     }
     return count == 1 || refuse(in, simdjson::EMPTY, in.text);
 }

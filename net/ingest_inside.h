@@ -71,6 +71,15 @@ inline text_view trim(text_view text)
     return text.substr(0, last == text_view::npos ? 0 : last + 1);
 }
 
+// The first byte from there on that is no white space.
+inline const char *behind(const reading &in, const char *at)
+{
+    while (at < in.text + in.size && (*at == ' ' || *at == '\t' || *at == '\r' || *at == '\n')) {
+        at++;
+    }
+    return at;
+}
+
 // A value that is no string, array or object: true, false, null or a number.
 bool check_word(const reading &in, text_view token);
 
@@ -129,6 +138,13 @@ bool read_plain(const reading &in, event &event, const struct ingest_plain &plai
 
 // ---- the object ---------------------------------------------------------------------------------
 
+// Where the first name of the object is to be.
+inline const char *behind_brace(const reading &in)
+{
+    const char *at = behind(in, in.text);
+    return *at == '{' ? behind(in, at + 1) : at;
+}
+
 // Gives each member to `each`; then nothing may follow.
 template <typename Each>
 bool each_member(const reading &in, ondemand::document &document, const Each &each)
@@ -139,14 +155,15 @@ bool each_member(const reading &in, ondemand::document &document, const Each &ea
         in.ingest->parser.iterate(in.text, in.size, in.size + simdjson::SIMDJSON_PADDING)
             .get(document);
     if (error || (error = document.get_object().get(object))) {
-        return refuse(in, error, at);
+        return refuse(in, error, error == simdjson::TAPE_ERROR ? behind_brace(in) : at);
     }
     for (auto item : object) {
         ondemand::field field;
         member member;
         if ((error = std::move(item).get(field)) ||
             (error = field.unescaped_key().get(member.name))) {
-            return refuse(in, error, at);
+            bool first = at == in.text && error == simdjson::TAPE_ERROR;
+            return refuse(in, error, first ? behind_brace(in) : at);
         }
         member.value = field.value();
         member.token = member.value.raw_json_token();
@@ -155,9 +172,9 @@ bool each_member(const reading &in, ondemand::document &document, const Each &ea
             return member.token.empty() ? refuse(in, simdjson::TAPE_ERROR, at) : false;
         }
     }
-    const char *behind = in.text;
-    if (!document.current_location().get(behind) && behind < in.text + in.size) {
-        return in.bad(behind, "something behind the end of the object");
+    const char *next = in.text;
+    if (!document.current_location().get(next) && next < in.text + in.size) {
+        return in.bad(next, "something behind the end of the object");
     }
     return true;
 }

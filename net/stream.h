@@ -38,6 +38,9 @@ struct net_stream_ops {
     void (*drained)(void *context);
     // The stream is no more after this call.
     void (*gone)(void *context, enum net_end why);
+    // What a peer is told, as it stands here, that speaks HTTP without TLS where TLS is spoken.
+    // NULL: nothing.
+    const char *no_tls;
 };
 
 #define NET_STREAM_LOW     16384

@@ -80,6 +80,18 @@ static void give(struct net_stream *stream, const char *bytes, size_t size)
     }
 }
 
+// TLS cannot tell the peer anything, but the socket can. What has come with its request is taken:
+// else closing would be a reset, which may overtake the answer.
+static void say_no_tls(struct net_stream *stream)
+{
+    const char *text = stream->ops->no_tls;
+    if (text && ERR_GET_REASON(ERR_peek_error()) == SSL_R_HTTP_REQUEST) {
+        (void)recv(stream->socket, stream->streams->scratch, NET_STREAM_SCRATCH, MSG_DONTWAIT);
+        (void)send(stream->socket, text, strlen(text), MSG_NOSIGNAL | MSG_DONTWAIT);
+        (void)shutdown(stream->socket, SHUT_WR);
+    }
+}
+
 // Bytes into the scratch; 0: the peer sends no more; -1: none now, or the stream is over.
 static ssize_t receive(struct net_stream *stream)
 {
@@ -105,6 +117,7 @@ static ssize_t receive(struct net_stream *stream)
     case SSL_ERROR_ZERO_RETURN:
         return 0;
     default:
+        say_no_tls(stream);
         net_stream_finish(stream, SSL_is_init_finished(stream->tls) ? NET_END_PEER : NET_END_TLS);
         return -1;
     }

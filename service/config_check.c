@@ -200,8 +200,4 @@ void config_check(struct service_config *config)
     check_tls(config);
     check_origins(config);
     check_allowed(config);
-    if (config->limits_line_bytes > config->limits_header_bytes) {
-        config_fault(config, place_of(config, "limits.line_bytes"),
-                     "limits.line_bytes: more than limits.header_bytes, which it is a part of");
-    }
 }

@@ -213,12 +213,27 @@ void service_count_dead(struct service_call *call)
 typedef enum peal_err change(peal_bus *bus, const struct peal_dead_filter *filter, bool dry_run,
                              uint64_t *affected);
 
-static void change_all(struct service_call *call, change *function)
+// What cannot be undone is not done to all because a filter was forgotten.
+static bool says_which(struct service_call *call, const struct peal_dead_filter *filter, bool all)
+{
+    bool chosen = filter->pattern || filter->subscription || filter->reason ||
+                  filter->older_than_ms || filter->limit;
+    if (!chosen && !all) {
+        service_refuse(call, 400, "inval",
+                       "which? subscription, type, reason or older_than_ms selects them, and "
+                       "all=true takes every one");
+    }
+    return chosen || all;
+}
+
+static void change_all(struct service_call *call, change *function, bool undoable)
 {
     struct peal_dead_filter filter;
-    bool dry_run = false;
+    bool dry_run = false, all = false;
     uint64_t affected = 0;
-    if (!read_filter(call, &filter, 0) || !service_flag(call, "dry_run", &dry_run)) {
+    if (!read_filter(call, &filter, 0) || !service_flag(call, "dry_run", &dry_run) ||
+        !service_flag(call, "all", &all) ||
+        !says_which(call, &filter, all || dry_run || undoable)) {
         return;
     }
     enum peal_err err = function(call->service->bus, &filter, dry_run, &affected);
@@ -258,12 +273,12 @@ static void change_one(struct service_call *call, change *function, int status)
 
 void service_retry_dead(struct service_call *call)
 {
-    change_all(call, peal_dead_retry);
+    change_all(call, peal_dead_retry, true);
 }
 
 void service_discard_dead(struct service_call *call)
 {
-    change_all(call, peal_dead_discard);
+    change_all(call, peal_dead_discard, false);
 }
 
 void service_retry_dead_one(struct service_call *call)

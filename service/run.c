@@ -101,7 +101,7 @@ static void set_limits(struct run *run)
 {
     const struct service_config *config = run->config;
     run->setup.limits = (struct net_http_limits){
-        .head_bytes = config->limits_header_bytes + config->limits_line_bytes,
+        .head_bytes = config->limits_header_bytes,
         .line_bytes = config->limits_line_bytes,
         .connections = (unsigned)config->limits_connections,
         .per_address = (unsigned)config->limits_connections_per_address,

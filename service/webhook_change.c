@@ -156,6 +156,26 @@ static enum peal_err add(struct service_webhooks *webhooks, struct service_plan 
     return pl_fail(err, "%s", sentence);
 }
 
+// With `change`. An address that is a number can be judged now: what a name stands for may be
+// another one when something is sent, and is judged then, as everything is.
+static enum peal_err may_reach(struct service_webhooks *webhooks, const struct service_plan *plan)
+{
+    char text[SERVICE_IP_TEXT];
+    if (!plan->numeric) {
+        return PEAL_OK;
+    }
+    pthread_mutex_lock(&webhooks->lock);
+    const char *what = service_allow_refusal(webhooks->allow, plan->host, &plan->ip);
+    pthread_mutex_unlock(&webhooks->lock);
+    service_ip_print(text, &plan->ip);
+    return what
+               ? pl_fail(PEAL_EINVAL,
+                         "the address %s of a webhook is %s, and none that webhooks may reach; the "
+                         "configuration can allow it: webhooks.allow: [\"%s\"]",
+                         text, what, text)
+               : PEAL_OK;
+}
+
 static enum peal_err create(char out_secret[SERVICE_SECRET_TEXT], struct service_webhooks *webhooks,
                             const struct service_webhook_options *options)
 {
@@ -168,7 +188,8 @@ static enum peal_err create(char out_secret[SERVICE_SECRET_TEXT], struct service
     if (err) {
         return err;
     }
-    err = name_is_free(webhooks, plan->name);
+    err = may_reach(webhooks, plan);
+    err = err ? err : name_is_free(webhooks, plan->name);
     if (!err && plan->secret_count == 0) {
         err = service_secret_make(&plan->secrets[0]);
         plan->secret_count = 1;
@@ -215,6 +236,11 @@ static enum peal_err change(struct service_hook *hook, const struct service_webh
     struct service_plan *plan;
     enum peal_err err = service_plan_create(&plan, &options);
     if (err) {
+        return err;
+    }
+    err = change->url ? may_reach(hook->webhooks, plan) : PEAL_OK;
+    if (err) {
+        service_plan_unref(plan);
         return err;
     }
     memcpy(plan->secrets, hook->plan->secrets, sizeof plan->secrets);

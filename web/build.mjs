@@ -7,7 +7,7 @@
 // FOLDER has node_modules/ (see README.md) and is given:
 //
 //     index.html      the page; scripts and styles are in it, so it is all there is to load
-//     index.html.gz   the same, as the service sends it
+//     index.html.gz   the same, as the service sends it to browsers
 //     policy.txt      its Content-Security-Policy, one line, with the hashes of what is in it
 //
 // The same source gives the same bytes: no time and no path gets into them.

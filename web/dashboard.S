@@ -3,8 +3,8 @@
 // The dashboard as bytes of the program: see service/dashboard.h. The assembler reads the files, so
 // nothing has to be turned into an array of C, and the page may be read from the build folder.
 //
-// DASHBOARD_PAGE and DASHBOARD_POLICY are the files; without them there is no dashboard, and the
-// size is 0.
+// DASHBOARD_PAGE (compressed), DASHBOARD_PLAIN (not) and DASHBOARD_POLICY are the files; without
+// them there is no dashboard, and the sizes are 0.
 #if __SIZEOF_POINTER__ == 8
 #define WORD .8byte
 #else
@@ -24,6 +24,17 @@ service_dashboard:
         .byte 0
         .size service_dashboard, . - service_dashboard
 
+        .globl service_dashboard_plain
+        .type service_dashboard_plain, STT_OBJECT
+        .balign 16
+service_dashboard_plain:
+#ifdef DASHBOARD_PLAIN
+        .incbin DASHBOARD_PLAIN
+#endif
+.Lplain_end:
+        .byte 0
+        .size service_dashboard_plain, . - service_dashboard_plain
+
         .globl service_dashboard_policy
         .type service_dashboard_policy, STT_OBJECT
 service_dashboard_policy:
@@ -39,5 +50,12 @@ service_dashboard_policy:
 service_dashboard_size:
         WORD .Lpage_end - service_dashboard
         .size service_dashboard_size, . - service_dashboard_size
+
+        .globl service_dashboard_plain_size
+        .type service_dashboard_plain_size, STT_OBJECT
+        .balign 8
+service_dashboard_plain_size:
+        WORD .Lplain_end - service_dashboard_plain
+        .size service_dashboard_plain_size, . - service_dashboard_plain_size
 
         .section .note.GNU-stack, "", %progbits

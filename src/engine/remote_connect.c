@@ -88,6 +88,9 @@ static const char *hint_for(const struct pl_remote *remote, unsigned status)
     if (status == 404) {
         return ": there is no Peal service at that path; its URL is http://host:port";
     }
+    if (status == 400) {
+        return ": if that port speaks TLS, take one that does not: https: is not there yet";
+    }
     if (status != 401) {
         return "";
     }
@@ -127,7 +130,12 @@ static enum peal_err upgrade(struct pl_remote *remote, int64_t deadline)
         }
         result = reader->end - reader->begin > PL_WS_ANSWER_MAX ? -EPROTO : 0;
     }
-    return pl_link_fail(remote, result);
+    return result == -EPIPE
+               ? pl_fail(PEAL_EIO,
+                         "%s: it has closed the connection without an answer; if that port speaks "
+                         "TLS, take one that does not: https: is not there yet",
+                         remote->name)
+               : pl_link_fail(remote, result);
 }
 
 // Is it the log that this bus was opened on, with all that we have seen of it?

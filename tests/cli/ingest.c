@@ -179,7 +179,8 @@ static void what_is_wrong_is_said_with_its_place(void **state)
         { "{\"specversion\":\"1.0\",\"type\":\"a\",\"pealpriority\":10}", "0 to 9", 47 },
         { "{\"specversion\":\"1.0\",\"type\":\"a\",\"data\":1,\"data_base64\":\"YQ==\"}", "both",
           39 },
-        { "{\"specversion\":\"1.0\",\"type\":\"a\",\"data\":{x}}", "missing or too many", 39 },
+        { "{\"specversion\":\"1.0\",\"type\":\"a\",\"data\":{x}}", "missing or too many", 40 },
+        { "{bad}", "missing or too many", 1 },
         { "{\"specversion\":\"1.0\",\"type\":\"a\",\"data\":[1,]}", "no JSON value", 42 },
         { "{\"specversion\":\"1.0\",\"type\":\"a\",\"data\":01}", "no JSON value", 39 },
         { "{\"specversion\":\"1.0\",\"type\":\"a\",\"data\":1} {}", "behind the end", 42 },
@@ -299,6 +300,33 @@ static void deep_nesting_has_an_end(void **state)
         assert_int_equal(ingest_check(ingest, text_of(text), &fault), extra == 0);
     }
     assert_non_null(strstr(fault.reason, "512"));
+    ingest_close(ingest);
+}
+
+static void what_is_no_value_is_said_with_its_place(void **state)
+{
+    static const struct {
+        const char *text;
+        size_t offset;
+    } rows[] = {
+        { "{bad}", 1 },
+        { " { bad: 1}", 3 },
+        { "{\"a\":1 b}", 7 },
+        { "{\"a\":1,b}", 6 },
+        { "[{\"a\":{bad}}]", 7 },
+        { "{\"a\" 1}", 1 },
+        { "{\"a\":\"x\" \"b\"}", 9 },
+        { "{\"a\":bad}", 5 },
+    };
+    struct ingest *ingest = open_ingest();
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct ingest_fault fault = { 0 };
+        if (ingest_check(ingest, text_of(rows[i].text), &fault) || fault.offset != rows[i].offset) {
+            fail_msg("%s: %s at %zu, not %zu", rows[i].text, fault.reason, fault.offset,
+                     rows[i].offset);
+        }
+    }
     ingest_close(ingest);
 }
 
@@ -437,6 +465,7 @@ int main(void)
         cmocka_unit_test(data_that_is_not_json_is_what_its_string_says),
         cmocka_unit_test(base64_is_decoded_or_refused),
         cmocka_unit_test(what_is_wrong_is_said_with_its_place),
+        cmocka_unit_test(what_is_no_value_is_said_with_its_place),
         cmocka_unit_test(a_plain_object_is_data_as_a_whole),
         cmocka_unit_test(a_cloudevent_among_plain_objects_is_one),
         cmocka_unit_test(messages_stay_until_they_are_forgotten),

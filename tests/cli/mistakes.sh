@@ -116,11 +116,54 @@ for _ in $(seq 1200); do
     if [ "$(cat fed/lock 2>/dev/null)" = $importer ]; then break; fi
     sleep 0.05
 done
-kill -TERM $importer
+while [ -n "$(jobs -rp)" ]; do # told just before it begins to read, it would go on reading
+    kill -TERM $importer
+    sleep 0.05
+done
 wait $importer
 status=$?
 exec 3>&-
 checks=$((checks + 1))
 if [ $status -ne 143 ]; then wrong "status $status after SIGTERM"; fi
+
+# ---- where the fault is, how many there are, and what there is instead
+
+with_status 2 peal publish a.b '{bad}'
+complains 'byte 1:'
+with_status 2 peal completion fish
+complains 'no completion for fish; there is one for bash|zsh'
+for ((i = 0; i < 50; i++)); do echo '{bad}'; done >bad.jsonl
+no peal publish a.b --lines <bad.jsonl
+complains 'line 20: '
+complains 'line 21 too; what follows is counted only'
+complains '0 published, 50 left out'
+if grep -q "line 22" <<<"$err"; then wrong "more lines are said than are looked at"; fi
+checks=$((checks + 1))
+
+# ---- a log that is removed while it is followed
+
+# followed_until <name> <what is done to the log ...>: the status and errors of who follows it.
+followed_until() {
+    local name=$1
+    shift
+    yes peal publish a.b 1 -u "file:./$name"
+    timeout 30 "$peal_program" tail -f --quiet -u "file:./$name" >followed 2>"$place/.err" &
+    local follower=$!
+    for _ in $(seq 200); do
+        if [ -s followed ]; then break; fi
+        sleep 0.05
+    done
+    "$@"
+    wait $follower
+    local status=$?
+    err=$(cat "$place/.err")
+    checks=$((checks + 1))
+    if [ $status -ne 1 ]; then wrong "status $status of tail -f after: $*"; fi
+}
+followed_until gone rm -rf gone
+complains 'was removed'
+swap() { mkdir another && mv moved older && mv another moved; }
+followed_until moved swap
+complains 'moved'
 
 done_checking

@@ -2,10 +2,12 @@
 #
 # TLS: only who trusts the service's authority speaks to it, and with tls.client_ca only who shows a
 # certificate of that one. The certificates are made here.
+import json
 import ssl
+import subprocess
 import unittest
 
-from service import Outside, trust
+from service import PATIENCE, PEAL, Outside, trust
 
 
 class Tls(Outside):
@@ -40,11 +42,19 @@ class Tls(Outside):
         self.assertEqual(ended, 60)  # "peer certificate cannot be authenticated"
         self.assertEqual(service.ask("GET", "/healthz", context=trust(self.authority)).status, 200)
 
-    def test_who_speaks_no_tls_gets_nothing_and_harms_nobody(self):
+    def test_who_speaks_no_tls_is_told_so_and_harms_nobody(self):
         service = self.serve(self.plain)
-        _, body, ended = service.curl(f"http://127.0.0.1:{service.port}/healthz")
-        self.assertNotEqual(ended, 0)
-        self.assertEqual(body, "")
+        url = f"http://127.0.0.1:{service.port}"
+        status, body, _ = service.curl(f"{url}/healthz")
+        self.assertEqual(status, 400, body)
+        self.assertIn("https://", json.loads(body)["detail"])
+        status, body, _ = service.curl("--data-binary", "x" * 30000, f"{url}/v1/events/a")
+        self.assertEqual(status, 400, body)
+        done = subprocess.run([PEAL, "query", "--url", url], text=True, capture_output=True, check=False,
+                              timeout=PATIENCE)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn("HTTP 400", done.stderr)
+        self.assertIn("if that port speaks TLS", done.stderr)
         self.assertEqual(service.ask("GET", "/healthz", context=trust(self.authority)).status, 200)
 
     def test_tls_where_none_is_spoken_is_told_so_at_once(self):

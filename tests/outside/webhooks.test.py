@@ -96,7 +96,7 @@ class Webhooks(Outside):
                                 lambda: service.ask("GET", "/v1/dead-letters").json["dead_letters"])
                 self.assertEqual(letters[0]["reason"], "address", f"{host}: {letters[0]['text']}")
                 self.assertIn("webhooks.allow", letters[0]["text"], host)
-                service.ask("POST", "/v1/dead-letters/discard")
+                service.ask("POST", "/v1/dead-letters/discard?all=true")
                 service.ask("DELETE", "/v1/subscriptions/hook")
             else:
                 self.assertEqual(made.status, 400, host)

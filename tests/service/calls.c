@@ -705,7 +705,14 @@ static void dead_letters_are_retried_edited_and_discarded(void **state)
     ask(202, "POST", path, NULL, NULL);
     (void)pull(receipt, "{\"wait_ms\":5000}");
     settle(receipt, "done", 1);
-    ask(200, "POST", "/v1/dead-letters/discard?type=a.*", NULL, NULL);
+    expect_text(ask(400, "POST", "/v1/dead-letters/discard", NULL, NULL), "all=true");
+    expect_text(ask(400, "POST", "/v1/dead-letters/discard?all=false", NULL, NULL), "which?");
+    assert_int_equal(dead_now("/v1/dead-letters"), 1);
+    ask(200, "POST", "/v1/dead-letters/discard?dry_run=true", NULL, NULL);
+    assert_int_equal(json_number(client.body, "affected"), 1);
+    ask(200, "POST", "/v1/dead-letters/discard?type=b.*", NULL, NULL);
+    assert_int_equal(json_number(client.body, "affected"), 0);
+    ask(200, "POST", "/v1/dead-letters/discard?all=true", NULL, NULL);
     assert_int_equal(json_number(client.body, "affected"), 1);
     assert_int_equal(dead_now("/v1/dead-letters"), 0);
 }

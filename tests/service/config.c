@@ -417,8 +417,6 @@ static void texts_of_a_form_are_checked(void **state)
     expect_only("webhooks: {allow: [a.example, 10.0.0.0/99]}\n",
                 "peal.yaml:1:12: webhooks.allow: \"10.0.0.0/99\"");
     expect_only("tracing: {otlp_url: \"localhost:4318\"}\n", "peal.yaml:1:11: tracing.otlp_url: ");
-    expect_only("limits: {line_bytes: 4KiB, header_bytes: 2KiB}\n",
-                "peal.yaml:1:10: limits.line_bytes: more than limits.header_bytes");
     struct service_config *config =
         read_yaml("cors: {origins: [\"https://a.example:8443\", \"*\"]}\n"
                   "webhooks: {allow: [10.0.0.0/8, \"hooks.example\"]}\n"

@@ -31,6 +31,23 @@ answers 400 "$url/v1/events/a.b" -d '[1'
 answers 400 "$url/v1/events" -H "$json" -d '{"type":"a.b"}x'
 says 'at byte 14: something behind the end of the value'
 
+# ---- the page, for browsers and for who only asks whether somebody answers
+
+page() {
+    timeout 60 curl -sS -o page -w '%{http_code} %header{content-encoding} %header{content-length}' "$@" "$url/"
+}
+if [ "$(page)" != "404  $(wc -c <page)" ]; then # it was built with a dashboard
+    if [ "$(page)" != "200  $(wc -c <page)" ]; then wrong "the page is not sent as it is"; fi
+    if ! grep -q '<!doctype html>' page; then wrong "the page is none"; fi
+    cp page plain
+    packed=$(page -H 'Accept-Encoding: br, gzip;q=0.5')
+    if [ "$packed" != "200 gzip $(wc -c <page)" ]; then wrong "no gzip: $packed"; fi
+    if ! gzip -dc <page | cmp -s - plain; then wrong "the compressed page is another"; fi
+    if [ "$(page -H 'Accept-Encoding: gzip;q=0, *')" != "200  $(wc -c <plain)" ]; then wrong "gzip all the same"; fi
+    if [ "$(page -I)" != "200  $(wc -c <plain)" ]; then wrong "HEAD is another"; fi
+    checks=$((checks + 5))
+fi
+
 # ---- what is compressed is refused, and not stored as it came
 
 answers 415 "$url/v1/events/a.b" -H 'Content-Encoding: gzip' -H 'Content-Type: text/plain' -d x

@@ -257,8 +257,10 @@ static void what_is_only_the_machines_own_is_not_reached_in_whatever_form(void *
         "169.254.169.254",
     };
     struct hooked hooked;
+    static const char *const everything[] = { "0.0.0.0/0", "::/0" };
     hooked_prepare(&hooked, NULL, NULL);
-    hooked.options.allow_count = 0;
+    hooked.options.allow = everything; // when they are made: else numbers are refused then
+    hooked.options.allow_count = 2;
     hooked_start(&hooked);
     for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
         char url[100], name[20], type[20];
@@ -267,7 +269,9 @@ static void what_is_only_the_machines_own_is_not_reached_in_whatever_form(void *
         (void)snprintf(url, sizeof url, "http://%s:%u/", forms[i], hooked.receiver.port);
         (void)snprintf(name, sizeof name, "h%zu", i);
         (void)snprintf(type, sizeof type, "t%zu", i);
+        assert_int_equal(service_webhooks_allow(hooked.webhooks, everything, 2), PEAL_OK);
         hooked_create(&hooked, name, type, &more);
+        assert_int_equal(service_webhooks_allow(hooked.webhooks, NULL, 0), PEAL_OK);
         hooked_say(&hooked, type, NULL, "1");
         hooked_until(&hooked, hooked_has_dead, i + 1);
         struct service_webhook_info info = hooked_look(&hooked, name);
@@ -277,6 +281,40 @@ static void what_is_only_the_machines_own_is_not_reached_in_whatever_form(void *
         begins_with(info.last_error, "address: the address ");
     }
     assert_int_equal(receiver_connections(&hooked.receiver), 0);
+    hooked_close(&hooked);
+}
+
+static void an_address_that_is_not_allowed_is_refused_when_a_webhook_is_made_or_changed(
+    void **state)
+{
+    (void)state;
+    static const char *const refused[] = { "127.1",    "[::1]",           "10.0.0.1",
+                                           "[fd00::]", "169.254.169.254", "[::ffff:192.168.0.1]" };
+    static const char *const one[] = { "127.0.0.1" };
+    struct hooked hooked;
+    hooked_prepare(&hooked, NULL, NULL);
+    hooked.options.allow = one;
+    hooked.options.allow_count = 1;
+    hooked_start(&hooked);
+    struct service_webhook_options more = once;
+    more.name = "sale";
+    more.pattern = "*";
+    char url[100], secret[SERVICE_SECRET_TEXT];
+    more.url = url;
+    for (size_t i = 1; i < sizeof refused / sizeof refused[0]; i++) {
+        (void)snprintf(url, sizeof url, "http://%s/", refused[i]);
+        assert_int_equal(service_webhook_create(secret, hooked.webhooks, &more), PEAL_EINVAL);
+        assert_non_null(strstr(peal_error_sentence(), "webhooks.allow: [\""));
+        assert_false(service_webhook_exists(hooked.webhooks, "sale"));
+    }
+    (void)snprintf(url, sizeof url, "http://%s/", refused[0]);
+    assert_int_equal(service_webhook_create(secret, hooked.webhooks, &more), PEAL_OK);
+
+    const struct service_webhook_change elsewhere = { .url = "http://10.0.0.1/" };
+    assert_int_equal(service_webhook_change(hooked.webhooks, "sale", &elsewhere), PEAL_EINVAL);
+    assert_int_equal(service_webhooks_allow(hooked.webhooks, NULL, 0), PEAL_OK);
+    const struct service_webhook_change patient = { .timeout_ms = 1234 }; // the URL stays its own
+    assert_int_equal(service_webhook_change(hooked.webhooks, "sale", &patient), PEAL_OK);
     hooked_close(&hooked);
 }
 
@@ -470,6 +508,8 @@ int main(void)
         cmocka_unit_test(a_slow_receiver_does_not_hold_up_another),
         cmocka_unit_test(a_certificate_is_checked_by_name_and_by_who_signed_it),
         cmocka_unit_test(what_is_only_the_machines_own_is_not_reached_in_whatever_form),
+        cmocka_unit_test(
+            an_address_that_is_not_allowed_is_refused_when_a_webhook_is_made_or_changed),
         cmocka_unit_test(what_is_allowed_can_be_changed_while_events_are_sent),
         cmocka_unit_test(a_name_that_changes_its_address_between_checks_does_not_get_through),
         cmocka_unit_test(of_several_addresses_only_those_that_may_be_reached_are),

@@ -37,7 +37,7 @@ const SELECTORS = [
     "to",
     "contains",
 ];
-const MATCHING = ["subscription", "type", "reason", "older_than_ms", "dry_run"];
+const MATCHING = ["subscription", "type", "reason", "older_than_ms", "all", "dry_run"];
 
 function allow(query, names) {
     for (const name in query) {

@@ -40,7 +40,7 @@ function options(width, probe) {
     return {
         width,
         height: HEIGHT,
-        padding: [8, 26, 0, 0],
+        padding: [8, 34, 0, 0],
         legend: { show: false },
         cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
         scales: {

@@ -192,16 +192,17 @@ function Bulk({ kind, query, onClose, onDone }) {
             setError,
         );
     }, []);
+    const only = FILTERS.filter((name) => query[name]);
     const action = () =>
         attempt(
             async () => {
-                const answer = await post(`/v1/dead-letters/${kind}`, undefined, query);
+                const all = only.length ? undefined : "true";
+                const answer = await post(`/v1/dead-letters/${kind}`, undefined, { ...query, all });
                 onDone();
                 return answer;
             },
             (answer) => `${plural(Number(answer.affected), "dead letter")} ${past}.`,
         );
-    const only = FILTERS.filter((name) => query[name]);
     return html`<${Confirm} title=${title} danger=${danger} action=${action} onClose=${onClose}
         verb=${affected === null ? verb : `${verb} ${count(affected)}`} disabled=${!affected}>
         ${
