@@ -7,6 +7,7 @@
 #include "cli/feed.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,9 +15,25 @@
 #include "cli/cli.h"
 #include "net/ingest.h"
 
-enum { ROOM = 262144 };
+enum { ROOM = 262144, LOOK_MS = 200 };
 
 static const char mark[] = ":::MLL";
+
+// A signal that comes just before the wait is met when that has been long enough.
+static ssize_t read_some(const struct feed *feed)
+{
+    struct pollfd input = { .fd = feed->fd, .events = POLLIN };
+    int ready = 0;
+    while (!cli_interrupted() && ready == 0) {
+        ready = poll(&input, 1, LOOK_MS);
+        ready = ready < 0 && errno == EINTR ? 0 : ready;
+    }
+    if (ready == 0) {
+        errno = EINTR;
+        return -1;
+    }
+    return read(feed->fd, feed->bytes + feed->end, feed->room - feed->end);
+}
 
 // Reads more behind what there is. false: there is no more, or no room for it.
 static bool fill(struct feed *feed)
@@ -40,7 +57,7 @@ static bool fill(struct feed *feed)
         feed->bytes = bytes;
         feed->room = room;
     }
-    ssize_t got = read(feed->fd, feed->bytes + feed->end, feed->room - feed->end);
+    ssize_t got = read_some(feed);
     if (got < 0 && errno == EINTR && !cli_interrupted()) {
         return true;
     }

@@ -116,10 +116,7 @@ for _ in $(seq 1200); do
     if [ "$(cat fed/lock 2>/dev/null)" = $importer ]; then break; fi
     sleep 0.05
 done
-while [ -n "$(jobs -rp)" ]; do # told just before it begins to read, it would go on reading
-    kill -TERM $importer
-    sleep 0.05
-done
+kill -TERM $importer # perhaps just before it begins to read
 wait $importer
 status=$?
 exec 3>&-
