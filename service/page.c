@@ -12,11 +12,11 @@
 static bool takes_gzip(const struct net_head *head)
 {
     struct net_part codings = net_head_find(head, "accept-encoding");
-    const char *end = codings.bytes + codings.size;
     const char *at = codings.bytes ? memmem(codings.bytes, codings.size, "gzip", 4) : NULL;
     if (!at) {
         return false;
     }
+    const char *end = codings.bytes + codings.size;
     for (at += 4; at < end && (*at == ' ' || *at == ';'); at++) {
     }
     if (end - at < 3 || memcmp(at, "q=0", 3) != 0) {

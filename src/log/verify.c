@@ -38,9 +38,20 @@ static enum peal_err tell_progress(struct verifying *verifying, uint64_t done)
     return on ? PEAL_OK : STOPPED;
 }
 
+// Is what begins with a position behind what was written when the file was opened? Somebody may be
+// writing there, and what is read has half of it.
+static bool is_behind(const struct verifying *verifying, uint64_t position)
+{
+    const struct pl_volume *volume = &verifying->place.volume;
+    return position >= volume->end && volume->bytes == PL_VOLUME_GROWS;
+}
+
 static enum peal_err meet_damage(void *context, const struct pl_damage *damage)
 {
     struct verifying *verifying = context;
+    if (is_behind(verifying, damage->first)) {
+        return ENOUGH;
+    }
     if (damage->first < damage->end && damage->first >= verifying->place.given_up) {
         return PEAL_OK; // nobody was promised that
     }
@@ -51,8 +62,12 @@ static enum peal_err meet_damage(void *context, const struct pl_damage *damage)
     if (damage->offset + damage->bytes < verifying->damage_from) {
         return PEAL_OK; // it was told
     }
+    struct pl_damage told = *damage;
+    if (is_behind(verifying, told.end)) {
+        told.end = verifying->place.volume.end;
+    }
     verifying->damage_to = damage->offset + damage->bytes + 1;
-    verifying->ops->damage(verifying->context, verifying->path, damage);
+    verifying->ops->damage(verifying->context, verifying->path, &told);
     return PEAL_OK;
 }
 
@@ -70,11 +85,7 @@ static enum peal_err meet_event(void *context, const struct pl_frame *record, ui
             return err;
         }
     }
-    // Behind the end somebody may be writing.
-    return record->position + 1 >= verifying->place.volume.end &&
-                   verifying->place.volume.bytes == PL_VOLUME_GROWS
-               ? ENOUGH
-               : PEAL_OK;
+    return is_behind(verifying, record->position + 1) ? ENOUGH : PEAL_OK;
 }
 
 // Is there something that is not zero from an offset on?

@@ -198,6 +198,75 @@ static void a_damaged_header_is_told_once_though_the_file_is_replaced(void **sta
     shelf_finish(&shelf);
 }
 
+// ---- beside who writes --------------------------------------------------------------------------
+
+#define FIRST SHELF_PATH "/00000000000000000001.seg"
+
+// Half of the first events are there when somebody verifies.
+struct writing {
+    struct shelf *shelf;
+    struct met met;
+    char bytes[4096]; // that are being written
+    bool met_once;
+};
+
+static void take_bytes(struct writing *writing, uint64_t seed)
+{
+    struct shelf shelf;
+    struct pl_file file = { 0 };
+    shelf_init(&shelf, seed);
+    const struct pl_files *files = shelf.config.files;
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    append(&shelf, 50, 100);
+    assert_int_equal(files->open(files->world, &file, FIRST, PL_FILE_READ), 0);
+    assert_int_equal(
+        files->pread(files->world, file, writing->bytes, sizeof writing->bytes, PL_SEGFILE_HEADER),
+        sizeof writing->bytes);
+    files->close(files->world, &file);
+    shelf_finish(&shelf);
+}
+
+static void write_half(void *context, enum pl_disk_call call, const char *path)
+{
+    struct writing *writing = context;
+    const struct pl_files *files = pl_disk_files(writing->shelf->disk);
+    struct pl_file file = { 0 };
+    (void)path;
+    if (call != PL_DISK_WRITE || writing->met_once || !writing->shelf->store ||
+        writing->shelf->store->volume_count == 0) {
+        return;
+    }
+    writing->met_once = true;
+    assert_int_equal(pl_store_written(writing->shelf->store), 1);
+    memset(writing->bytes, 0, 100); // and of the others all
+    assert_int_equal(files->open(files->world, &file, FIRST, PL_FILE_WRITE), 0);
+    assert_int_equal(
+        pl_files_write(files, file, writing->bytes, sizeof writing->bytes, PL_SEGFILE_HEADER), 0);
+    files->close(files->world, &file);
+    assert_int_equal(verify(writing->shelf, &writing->met), PEAL_OK);
+}
+
+static void events_that_are_being_written_are_no_damage(void **state)
+{
+    (void)state;
+    struct shelf shelf;
+    struct writing writing = { .shelf = &shelf };
+    struct between between = { .meet = write_half, .context = &writing };
+    take_bytes(&writing, 6);
+    shelf_init(&shelf, 6);
+    between.real = shelf.config.files;
+    between_init(&between);
+    shelf.config.files = &between.files;
+    assert_int_equal(shelf_open(&shelf), PEAL_OK);
+    append(&shelf, 50, 100);
+    assert_true(writing.met_once);
+    assert_int_equal(writing.met.damages, 0);
+    struct met after = { .shelf = NULL };
+    assert_int_equal(verify(&shelf, &after), PEAL_OK);
+    assert_int_equal(after.damages, 0);
+    shelf_finish(&shelf);
+}
+
 // ---- behind a failure ---------------------------------------------------------------------------
 
 // Events that were given up are nobody's loss: who published them was told.
@@ -307,6 +376,7 @@ int main(void)
         cmocka_unit_test(each_damage_is_told_once_though_the_file_is_replaced),
         cmocka_unit_test(what_was_erased_is_told_once_though_the_file_is_replaced),
         cmocka_unit_test(a_damaged_header_is_told_once_though_the_file_is_replaced),
+        cmocka_unit_test(events_that_are_being_written_are_no_damage),
         cmocka_unit_test(damage_of_what_was_given_up_is_none),
         cmocka_unit_test(a_read_that_fails_is_told_or_said),
         cmocka_unit_test(without_memory_it_says_so_and_calls_nothing_damaged),
