@@ -23,7 +23,7 @@ static const char mark[] = ":::MLL";
 static ssize_t read_some(const struct feed *feed)
 {
     struct pollfd input = { .fd = feed->fd, .events = POLLIN };
-    int ready = 0;
+    int ready = feed->fd < 0; // no file at all, which is for read to say: poll passes over it
     while (!cli_interrupted() && ready == 0) {
         ready = poll(&input, 1, LOOK_MS);
         ready = ready < 0 && errno == EINTR ? 0 : ready;
