@@ -30,6 +30,7 @@ struct pl_age {
     bool known;
     int64_t ahead;         // of the monotonic clock, as it was believed last
     int64_t doubted_since; // on the monotonic clock; 0: it is not doubted
+    bool unsaid;           // that it is doubted
 };
 
 struct pl_local {

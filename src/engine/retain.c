@@ -29,10 +29,7 @@ static int64_t now_for_ages(struct pl_local *local)
     }
     if (!age->doubted_since) {
         age->doubted_since = steady;
-        pl_stored_say(local, PEAL_LEVEL_WARNING,
-                      "the clock was set ahead by more than an hour: nothing is forgotten for its "
-                      "age (history_ms) until it has stayed so for an hour; set it right if it is "
-                      "wrong");
+        age->unsaid = true;
     }
     return steady + age->ahead;
 }
@@ -88,8 +85,17 @@ void pl_local_retain(struct pl_local *local)
         return; // who has it looks afterwards, or is archiving and has the keeper's thread
     }
     enum peal_err err = forget(local);
+    bool doubts = local->age.unsaid;
+    local->age.unsaid = false;
     pl_mutex_unlock(&local->retaining, local->log.seams);
+    // Without the lock: who is told may archive or erase.
     if (err && local->say) {
         local->say(PEAL_LEVEL_WARNING, peal_error_sentence(), local->say_context);
+    }
+    if (doubts) {
+        pl_stored_say(local, PEAL_LEVEL_WARNING,
+                      "the clock was set ahead by more than an hour: nothing is forgotten for its "
+                      "age (history_ms) until it has stayed so for an hour; set it right if it is "
+                      "wrong");
     }
 }

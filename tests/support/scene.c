@@ -29,8 +29,10 @@ enum peal_err scene_try_again(struct scene *scene, const char *url,
         wanted.workers = options->workers ? options->workers : PEAL_NO_WORKERS;
     }
     wanted.world = scene->world;
-    wanted.log = remember_line;
-    wanted.log_context = scene;
+    if (!wanted.log) {
+        wanted.log = remember_line;
+        wanted.log_context = scene;
+    }
     return peal_bus_open(&scene->bus, url, &wanted);
 }
 

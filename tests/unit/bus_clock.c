@@ -198,6 +198,37 @@ static void a_clock_that_jumps_ahead_makes_nothing_old_for_an_hour(void **state)
     }
 }
 
+// Who is told erases what is in the log.
+static void erase_when_told(enum peal_level level, const char *text, void *context)
+{
+    struct scene *scene = context;
+    struct peal_erased erased = { 0 };
+    (void)level;
+    if (strstr(text, "the clock was set ahead")) {
+        assert_int_equal(peal_log_erase(&erased, scene->bus, "s", NULL), PEAL_OK);
+        assert_int_equal(erased.events, 1);
+        clock_offset = 0; // says that it was told
+    }
+}
+
+static void who_is_told_of_the_clock_may_erase(void **state)
+{
+    (void)state;
+    struct scene scene;
+    const struct peal_bus_options options = { .log = erase_when_told, .log_context = &scene };
+    open_scene(&scene, AGED);
+    scene_again(&scene, AGED, &options);
+    struct peal_message message = { .type = "a", .subject = "s" };
+    assert_int_equal(peal_publish(scene.bus, &message, NULL), PEAL_OK);
+    publish_many(&scene, 3000);
+    peal_world_advance(scene.world, HOURMS / 2);
+    clock_offset = 11 * HOUR;
+    publish_many(&scene, 3000);
+    peal_world_advance(scene.world, HOURMS * 3 / 4);
+    assert_int_equal(clock_offset, 0);
+    scene_close(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -206,6 +237,7 @@ int main(void)
         cmocka_unit_test(a_clock_that_was_a_day_ahead_is_followed_back),
         cmocka_unit_test(from_a_time_on_nothing_is_missed_across_a_step),
         cmocka_unit_test(a_clock_that_jumps_ahead_makes_nothing_old_for_an_hour),
+        cmocka_unit_test(who_is_told_of_the_clock_may_erase),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
