@@ -30,7 +30,22 @@ struct parcel {
     uint64_t removals; // before the routes were entered
     struct pl_passage *passages;
     struct pl_request *requests;
+    struct pl_baggage *baggage; // NULL: nobody had any so far
 };
+
+// The first that is laden: room for those behind it as well.
+static enum peal_err take_baggage(struct parcel *parcel, struct pl_passage *passage)
+{
+    const struct pl_seams *seams = parcel->bus->seams;
+    if (!parcel->baggage) {
+        parcel->baggage = pl_alloc(seams, parcel->count * sizeof *parcel->baggage);
+    }
+    if (!parcel->baggage) {
+        return pl_fail(PEAL_ENOMEM, "no memory for a batch of %zu messages", parcel->count);
+    }
+    passage->baggage = &parcel->baggage[passage - parcel->passages];
+    return PEAL_OK;
+}
 
 static enum peal_err prepare_parcel(struct parcel *parcel, const struct peal_message *messages)
 {
@@ -50,7 +65,9 @@ static enum peal_err prepare_parcel(struct parcel *parcel, const struct peal_mes
         if (err) {
             return pl_count_limit(parcel->bus, err);
         }
-        err = pl_passage_prepare(parcel->bus, parcel->slot, passage, &parcel->requests[i]);
+        err = pl_passage_is_laden(passage, parcel->slot) ? take_baggage(parcel, passage) : PEAL_OK;
+        err = err ? err
+                  : pl_passage_prepare(parcel->bus, parcel->slot, passage, &parcel->requests[i]);
         pl_route_leave(parcel->bus, parcel->slot); // held all the same: hold_routes
         if (!err && !pl_is_remote(parcel->bus)) {
             err = pl_passage_outside(parcel->bus, &parcel->requests[i].append);
@@ -307,9 +324,7 @@ static enum peal_err publish_parcel(struct parcel *parcel, const struct peal_mes
         if (failed) {
             pl_outside_free(parcel->bus->seams, parcel->requests[i].append.outside);
         }
-        if (parcel->passages[i].drafted) {
-            pl_draft_finish(&parcel->passages[i].draft);
-        }
+        pl_passage_finish(&parcel->passages[i]);
     }
     return err;
 }
@@ -327,6 +342,7 @@ enum peal_err pl_publish_many(struct peal_bus *bus, const struct peal_message *m
     parcel.passages = (struct pl_passage *)(void *)memory;
     parcel.requests = (struct pl_request *)(void *)(parcel.passages + count);
     enum peal_err err = publish_parcel(&parcel, messages, receipts);
+    pl_release(bus->seams, parcel.baggage);
     pl_release(bus->seams, memory);
     return err == PEAL_EUNSUPPORTED && pl_asks(bus) ? pl_ask_publish(bus, messages, count, receipts)
                                                     : err;

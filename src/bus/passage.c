@@ -84,8 +84,8 @@ static enum peal_err inherit(struct pl_passage *passage, const struct peal_event
                        "\"%s\" would be causal hop %d: do handlers publish what triggers them?",
                        passage->topic->type, PEAL_HOPS_MAX + 1);
     }
-    passage->own = *passage->message;
-    struct peal_message *own = &passage->own;
+    passage->baggage->own = *passage->message;
+    struct peal_message *own = &passage->baggage->own;
     if (!own->correlation) {
         own->correlation = peal_event_correlation(cause);
     }
@@ -150,9 +150,9 @@ enum peal_err pl_passage_prepare(struct peal_bus *bus, struct pl_slot *slot,
     }
     if (!err && passage->route->interceptor_count > 0) {
         passage->drafted = true;
-        err = pl_draft_run(&passage->draft, slot, passage->route, passage->message,
+        err = pl_draft_run(&passage->baggage->draft, slot, passage->route, passage->message,
                            passage->topic->type);
-        passage->message = &passage->draft.message;
+        passage->message = &passage->baggage->draft.message;
         if (!err) {
             err = pl_count_limit(bus,
                                  pl_message_check(passage->message, &request->append.attributes));

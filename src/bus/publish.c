@@ -207,8 +207,8 @@ static __attribute__((noinline)) enum peal_err depart(struct peal_bus *bus,
 enum peal_err pl_publish_message(struct peal_bus *bus, const struct peal_message *message,
                                  bool may_block, struct peal_receipt *receipt)
 {
-    struct pl_passage passage;
-    pl_passage_begin(&passage, message);
+    struct pl_baggage baggage; // not cleared: it is large, and filled in where it is needed
+    struct pl_passage passage = { .message = message, .baggage = &baggage };
     struct pl_slot *slot = pl_slot_mine(bus);
     enum peal_err err = slot ? pl_passage_topic(&passage.topic, slot, message) : PEAL_ENOMEM;
     if (!err) {
@@ -252,9 +252,7 @@ enum peal_err pl_publish_message(struct peal_bus *bus, const struct peal_message
     if (!err && filled != receipt) {
         *receipt = own;
     }
-    if (passage.drafted) {
-        pl_draft_finish(&passage.draft);
-    }
+    pl_passage_finish(&passage);
     if (__builtin_expect(start != 0, 0) && !err) {
         pl_histogram_add(&bus->publish_time, pl_bus_ticks(bus) - start);
     }
@@ -264,8 +262,7 @@ enum peal_err pl_publish_message(struct peal_bus *bus, const struct peal_message
 enum peal_err pl_publish_as_it_is(struct peal_bus *bus, const struct peal_message *message,
                                   uint16_t hops)
 {
-    struct pl_passage passage;
-    pl_passage_begin(&passage, message);
+    struct pl_passage passage = { .message = message };
     struct pl_slot *slot = pl_slot_mine(bus);
     enum peal_err err = slot ? pl_topic_of(&passage.topic, slot, message->type) : PEAL_ENOMEM;
     if (!err) {
@@ -316,9 +313,7 @@ static __attribute__((noinline)) enum peal_err publish_bytes_slowly(struct peal_
     }
     struct peal_message message = { .data = data, .size = size };
     struct pl_request request = { .append = { .message = &message, .type = topic->id } };
-    struct pl_passage passage;
-    passage.topic = topic;
-    passage.route = route;
+    struct pl_passage passage = { .topic = topic, .route = route };
     enum peal_err err = append_and_deliver(bus, slot, &passage, &request, may_block, NULL);
     pl_route_leave(bus, slot);
     return err ? err : settle_bytes(bus, may_block);
