@@ -38,17 +38,19 @@ struct pl_window_run {
     struct pl_hash128 stem;
     uint64_t position; // of the first
     int64_t time;
+    uint32_t back;  // how many runs before this one its stem has another; 0, or it has gone: none
+    uint32_t seen;  // a bit for each number of the stem there was; perhaps more
     uint8_t number; // of the first
     uint8_t count;
-    bool alone; // no other of its stem was there when it began
 };
 
 struct pl_window {
     const struct pl_seams *seams;
     struct pl_window_run *ring;
-    uint64_t *slots;           // twice as many as the ring has room for
-    size_t first, runs, ready; // of the ring: the oldest, how many, for how many there is room
-    size_t count;              // of ids
+    uint64_t *slots; // twice as many as the ring has room for
+    uint64_t first; // the serial number of the oldest run: its place, but for what is above `ready`
+    size_t runs, ready; // how many, and for how many there is room: 0, or a power of two
+    size_t count;       // of ids
 };
 
 // Strings that come from outside need a seed that nobody can guess, as in base/hash.h.

@@ -156,6 +156,37 @@ static void another_time_or_a_hole_between_positions_begins_a_run(void **state)
     close_stand(&stand);
 }
 
+// As one at a time comes: each is a run, and those of a row stand behind one slot.
+static void a_stem_has_one_slot_for_all_its_runs(void **state)
+{
+    (void)state;
+    struct stand stand;
+    open_stand(&stand);
+    enum { COUNT = 3200 };
+    for (uint64_t number = 0; number < COUNT; number++) {
+        uint64_t down = COUNT - 1 - number;
+        const struct pl_seen seen = { counted(down), number + 1, (int64_t)number };
+        assert_int_equal(find(&stand, seen.key), 0);
+        assert_int_equal(pl_window_add(&stand.window, &seen), PEAL_OK);
+    }
+    size_t used = 0;
+    for (size_t i = 0; i < 2 * stand.window.ready; i++) {
+        used += stand.window.slots[i] != 0;
+    }
+    assert_int_equal(stand.window.runs, COUNT);
+    assert_int_equal(used, COUNT / PL_WINDOW_ROW);
+    for (uint64_t number = 0; number < COUNT; number++) {
+        assert_int_equal(find(&stand, counted(number)), COUNT - number);
+    }
+    for (uint64_t number = 0; number < COUNT; number++) {
+        pl_window_forget(&stand.window);
+    }
+    for (size_t i = 0; i < 2 * stand.window.ready; i++) {
+        assert_true(stand.window.slots[i] == 0);
+    }
+    close_stand(&stand);
+}
+
 // ---- beside a list ------------------------------------------------------------------------------
 
 enum { KEPT_MAX = 200, STEPS = 60000 };
@@ -164,6 +195,7 @@ struct model {
     uint64_t ids[KEPT_MAX + 1], positions[KEPT_MAX + 1];
     size_t count;
     uint64_t chance, next, position;
+    uint64_t together; // so many positions have one time
 };
 
 static uint64_t draw(struct model *model, uint64_t below)
@@ -221,7 +253,7 @@ static void take_step(struct stand *stand, struct model *model)
     } else if (look_through(model, id) == 0) {
         model->position += draw(model, 8) == 0 ? 2 : 1;
         const struct pl_seen seen = { counted(id), model->position,
-                                      (int64_t)(model->position / 50) };
+                                      (int64_t)(model->position / model->together) };
         bool full = model->count == KEPT_MAX;
         assert_int_equal(full ? pl_window_replace(&stand->window, &seen)
                               : pl_window_add(&stand->window, &seen),
@@ -234,24 +266,31 @@ static void take_step(struct stand *stand, struct model *model)
     }
     assert_int_equal(stand->window.count, model->count);
     if (model->count > 0) {
-        assert_int_equal(pl_window_oldest(&stand->window), model->positions[0] / 50);
+        assert_int_equal(pl_window_oldest(&stand->window), model->positions[0] / model->together);
     }
 }
 
-static void it_knows_what_a_list_of_the_last_would(void **state)
+static void live_beside_a_list(uint64_t together)
 {
-    (void)state;
     struct stand stand;
     open_stand(&stand);
-    struct model model = { .chance = 1, .next = 1000 };
+    struct model model = { .chance = 1, .next = 1000, .together = together };
     for (int i = 0; i < STEPS; i++) {
         take_step(&stand, &model);
     }
     for (size_t i = 0; i < model.count; i++) {
         assert_int_equal(find(&stand, counted(model.ids[i])), model.positions[i]);
     }
-    assert_true(stand.window.runs < model.count); // some were in a row
+    assert_true(together == 1 || stand.window.runs < model.count); // some were in a row
     close_stand(&stand);
+}
+
+static void it_knows_what_a_list_of_the_last_would(void **state)
+{
+    (void)state;
+    live_beside_a_list(50);
+    live_beside_a_list(3);
+    live_beside_a_list(1);
 }
 
 // ---- its ends -----------------------------------------------------------------------------------
@@ -338,6 +377,7 @@ int main(void)
         cmocka_unit_test(keys_that_crowd_are_told_apart_and_forgotten_in_order),
         cmocka_unit_test(ids_in_a_row_take_one_place_for_many),
         cmocka_unit_test(another_time_or_a_hole_between_positions_begins_a_run),
+        cmocka_unit_test(a_stem_has_one_slot_for_all_its_runs),
         cmocka_unit_test(it_knows_what_a_list_of_the_last_would),
         cmocka_unit_test(only_the_newest_is_taken_back),
         cmocka_unit_test(without_memory_nothing_changes),
