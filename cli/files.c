@@ -52,7 +52,10 @@ static int walk(struct cli_files *files, struct cli *cli, char *argument)
     if (fts) {
         (void)fts_close(fts); // nothing was written
     }
-    if (!status && files->count == first) {
+    if (status) {
+        return status;
+    }
+    if (files->count == first) {
         return cli_fail(cli, "%s: no files in it", argument);
     }
     qsort(files->items + first, files->count - first, sizeof *files->items, by_path);
