@@ -120,12 +120,12 @@ class Service:
         body, _, status = done.stdout.rpartition("\n")
         return int(status or 0), body, done.returncode
 
-    def peal(self, *arguments, token=None, wanted=0, **more):
-        """The command line of peal, on this service's URL; what it prints."""
+    def peal(self, *arguments, token=None, wanted=0, parameters="", **more):
+        """The command line of peal, on this service's URL with parameters; what it prints."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PEAL_")}
         if token:
             clean["PEAL_TOKEN"] = token
-        done = subprocess.run([PEAL, *arguments, "--url", self.url], env=clean, text=True,
+        done = subprocess.run([PEAL, *arguments, "--url", self.url + parameters], env=clean, text=True,
                               capture_output=True, check=False, timeout=PATIENCE, **more)
         if done.returncode != wanted:
             raise AssertionError(f"peal {arguments} ended with {done.returncode}, not {wanted}:\n"
