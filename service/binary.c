@@ -213,6 +213,11 @@ static bool may_read_all(void *context)
     return auth_may_read_all(context);
 }
 
+static bool are_over(void *context)
+{
+    return auth_is_revoked(context);
+}
+
 // ---- on the loop --------------------------------------------------------------------------------
 
 static void release(void *bytes)
@@ -404,6 +409,7 @@ static struct binary *make(struct service_call *call)
         .rights = { .may_publish = binary->identity ? may_publish : NULL,
                     .may_read = binary->identity ? may_read : NULL,
                     .may_read_all = may_read_all,
+                    .are_over = binary->identity ? are_over : NULL,
                     .context = binary->identity,
                     .only_events = binary->identity && !auth_is_admin(binary->identity) },
         .send = on_send,

@@ -100,6 +100,12 @@ class Service:
         finally:
             connection.close()
 
+    def begin(self, method, path, body, token):
+        """A connection on which this was asked, and whose answer is yet to come."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection.request(method, path, body, {"Authorization": f"Bearer {token}"})
+        return connection
+
     def speak(self, text):
         """Says exactly this, and gives all that is answered until the service closes."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as peer:
