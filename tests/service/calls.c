@@ -557,6 +557,9 @@ static void definitions_that_are_none_are_refused(void **state)
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         ask(400, "POST", "/v1/subscriptions", NULL, bodies[i]);
     }
+    char name[200];
+    (void)snprintf(name, sizeof name, "{\"name\":\"%0129d\",\"pattern\":\"a\"}", 0);
+    expect_text(ask(400, "POST", "/v1/subscriptions", NULL, name), "1 to 128 bytes");
     subscribe("");
     ask(400, "POST", "/v1/subscriptions/n%201/pull", NULL, "{\"max\":0}");
     ask(400, "POST", "/v1/subscriptions/n%201/pull", NULL, "{\"max\":1001}");
