@@ -59,7 +59,7 @@ static int walk(struct cli_files *files, struct cli *cli, char *argument)
         return cli_fail(cli, "%s: no files in it", argument);
     }
     qsort(files->items + first, files->count - first, sizeof *files->items, by_path);
-    return status;
+    return CLI_YES;
 }
 
 int cli_files_find(struct cli_files *out, struct cli *cli)
