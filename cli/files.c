@@ -52,11 +52,14 @@ static int walk(struct cli_files *files, struct cli *cli, char *argument)
     if (fts) {
         (void)fts_close(fts); // nothing was written
     }
-    if (!status && files->count == first) {
+    if (status) {
+        return status;
+    }
+    if (files->count == first) {
         return cli_fail(cli, "%s: no files in it", argument);
     }
     qsort(files->items + first, files->count - first, sizeof *files->items, by_path);
-    return status;
+    return CLI_YES;
 }
 
 int cli_files_find(struct cli_files *out, struct cli *cli)

@@ -3,6 +3,8 @@
 // A head is read when it is whole: line by line, each byte looked up in a table.
 #include "net/http_parse.h"
 
+#include "net/text.h"
+
 #include <string.h>
 #include <strings.h>
 
@@ -379,7 +381,7 @@ bool net_url_decode(char *out, size_t size, struct net_part text, bool query)
         return false;
     }
     out[used] = 0;
-    return true;
+    return net_text_is_utf8(out, used);
 }
 
 bool net_query_next(struct net_part *query, struct net_part *out_name, struct net_part *out_value)

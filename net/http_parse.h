@@ -88,7 +88,7 @@ enum net_chunks_result net_chunks_read(struct net_chunks *chunks, const char *by
 // ---- URLs ---------------------------------------------------------------------------------------
 
 // Decodes %41 and, in a query, '+'. Writes at most `size` bytes with the zero byte. False: too
-// long, not encoded as it should be, or a zero byte in it.
+// long, not encoded as it should be, not UTF-8, or a zero byte in it.
 bool net_url_decode(char *out, size_t size, struct net_part text, bool query);
 
 // The next name and value of a query; false: none is left.

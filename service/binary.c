@@ -12,6 +12,7 @@
 // jobs of its session. The last one frees it.
 #include "service/binary.h"
 
+#include "base/protocol.h"
 #include "net/websocket.h"
 #include "service/auth.h"
 #include "service/selection.h"
@@ -22,7 +23,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-enum { MESSAGE_MAX = 64 << 20, ROUNDS = 8 };
+enum { ROUNDS = 8 };
 
 struct job;
 
@@ -210,6 +211,11 @@ static bool may_read(void *context, const char *type)
 static bool may_read_all(void *context)
 {
     return auth_may_read_all(context);
+}
+
+static bool are_over(void *context)
+{
+    return auth_is_revoked(context);
 }
 
 // ---- on the loop --------------------------------------------------------------------------------
@@ -403,6 +409,7 @@ static struct binary *make(struct service_call *call)
         .rights = { .may_publish = binary->identity ? may_publish : NULL,
                     .may_read = binary->identity ? may_read : NULL,
                     .may_read_all = may_read_all,
+                    .are_over = binary->identity ? are_over : NULL,
                     .context = binary->identity,
                     .only_events = binary->identity && !auth_is_admin(binary->identity) },
         .send = on_send,
@@ -442,7 +449,8 @@ void service_begin_binary(struct service_call *call)
         return;
     }
     struct net_request *request = service_call_take(call);
-    if (net_websocket_open(&binary->web, request, "peal.v1", MESSAGE_MAX, &web_ops, binary)) {
+    if (net_websocket_open(&binary->web, request, "peal.v1", PL_PROTOCOL_BYTES_MAX, &web_ops,
+                           binary)) {
         service_session_close(binary->session);
         unref(binary);
         net_answer_problem(request, 503, "nomem", "no memory; try again later");

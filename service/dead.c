@@ -3,6 +3,7 @@
 // Dead letters and what is scheduled: listed, tried again, edited, discarded.
 #include "service/auth.h"
 #include "service/events.h"
+#include "service/readable.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,6 +42,17 @@ static bool read_id(struct service_call *call, uint64_t *out)
     return true;
 }
 
+static bool may_read(void *call, const char *type)
+{
+    return service_may_read(call, type);
+}
+
+static struct service_reader reader_of(struct service_call *call)
+{
+    bool all = !call->identity || auth_is_anybody(call->identity);
+    return (struct service_reader){ all ? NULL : may_read, call };
+}
+
 // ---- looking ------------------------------------------------------------------------------------
 
 static void put_letter(struct net_text *text, const struct peal_dead_letter *letter)
@@ -73,6 +85,9 @@ void service_list_dead(struct service_call *call)
     if (!read_filter(call, &filter, LIST_DEFAULT)) {
         return;
     }
+    // Of those that may be read: the others are as if they were not there.
+    uint64_t left = filter.limit;
+    filter.limit = reader_of(call).may_read ? 0 : filter.limit;
     enum peal_err err = peal_dead_list(&list, call->service->bus, &filter);
     if (err) {
         service_fail(call, err);
@@ -81,9 +96,10 @@ void service_list_dead(struct service_call *call)
     net_json_begin(&call->text, '{');
     net_json_name(&call->text, "dead_letters");
     net_json_begin(&call->text, '[');
-    for (size_t i = 0; i < list.count; i++) {
+    for (size_t i = 0; i < list.count && left > 0; i++) {
         if (service_may_read(call, peal_event_type(list.letters[i].event))) {
             put_letter(&call->text, &list.letters[i]);
+            left--;
         }
     }
     net_json_end(&call->text, ']');
@@ -210,9 +226,6 @@ void service_count_dead(struct service_call *call)
 
 // ---- mending ------------------------------------------------------------------------------------
 
-typedef enum peal_err change(peal_bus *bus, const struct peal_dead_filter *filter, bool dry_run,
-                             uint64_t *affected);
-
 // What cannot be undone is not done to all because a filter was forgotten.
 static bool says_which(struct service_call *call, const struct peal_dead_filter *filter, bool all)
 {
@@ -226,7 +239,7 @@ static bool says_which(struct service_call *call, const struct peal_dead_filter 
     return chosen || all;
 }
 
-static void change_all(struct service_call *call, change *function, bool undoable)
+static void change_all(struct service_call *call, service_dead_change *change, bool undoable)
 {
     struct peal_dead_filter filter;
     bool dry_run = false, all = false;
@@ -236,7 +249,9 @@ static void change_all(struct service_call *call, change *function, bool undoabl
         !says_which(call, &filter, all || dry_run || undoable)) {
         return;
     }
-    enum peal_err err = function(call->service->bus, &filter, dry_run, &affected);
+    const struct service_reader reader = reader_of(call);
+    enum peal_err err =
+        service_change_readable(&affected, call->service->bus, &filter, dry_run, change, &reader);
     if (err) {
         service_fail(call, err);
         return;
@@ -249,14 +264,16 @@ static void change_all(struct service_call *call, change *function, bool undoabl
     service_answer(call, 200);
 }
 
-static void change_one(struct service_call *call, change *function, int status)
+static void change_one(struct service_call *call, service_dead_change *change, int status)
 {
     struct peal_dead_filter filter = { 0 };
     uint64_t affected = 0;
     if (!read_id(call, &filter.id)) {
         return;
     }
-    enum peal_err err = function(call->service->bus, &filter, false, &affected);
+    const struct service_reader reader = reader_of(call);
+    enum peal_err err =
+        service_change_readable(&affected, call->service->bus, &filter, false, change, &reader);
     if (err) {
         service_fail(call, err);
     } else if (affected == 0) {
@@ -352,6 +369,8 @@ void service_list_schedule(struct service_call *call)
     if (!service_number(call, "limit", &filter.limit)) {
         return;
     }
+    uint64_t left = filter.limit ? filter.limit : UINT64_MAX;
+    filter.limit = reader_of(call).may_read ? 0 : filter.limit;
     enum peal_err err = peal_schedule_list(&list, call->service->bus, &filter);
     if (err) {
         service_fail(call, err);
@@ -360,10 +379,11 @@ void service_list_schedule(struct service_call *call)
     net_json_begin(&call->text, '{');
     net_json_name(&call->text, "scheduled");
     net_json_begin(&call->text, '[');
-    for (size_t i = 0; i < list.count; i++) {
+    for (size_t i = 0; i < list.count && left > 0; i++) {
         if (!service_may_read(call, peal_event_type(list.events[i].event))) {
             continue;
         }
+        left--;
         net_json_begin(&call->text, '{');
         net_json_name(&call->text, "deliver_at");
         net_json_time(&call->text, list.events[i].deliver_at_ns);

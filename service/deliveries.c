@@ -11,6 +11,7 @@
 // knows of it: nothing that was settled is given out again.
 #include "service/pulls_inside.h"
 
+#include "service/auth.h"
 #include "service/events.h"
 #include "service/json.h"
 
@@ -21,6 +22,11 @@
 #include <time.h>
 
 enum { TICK_MS = 20, IDLE_MS = 1000, GIVE_UP_MS = 1000 };
+
+#define EXTEND_MAX_MS (INT64_MAX / 1000000 / 4) // as the library has it for waits: 70 years
+
+static const char challenge[] = "Bearer error=\"invalid_token\"";
+static const char taken_back[] = "the token was taken back, or its rights were changed";
 
 struct service_given {
     struct service_given *next;
@@ -34,6 +40,7 @@ struct service_waiter {
     struct net_request *request;
     struct service_pulls *pulls;
     struct service_pull *pull;
+    struct auth_identity *identity; // shared; or NULL
     uint64_t max;
     int64_t until_ns;
 };
@@ -61,12 +68,39 @@ static void put_delivery(struct net_text *text, const struct service_pulls *pull
     net_json_end(text, '}');
 }
 
+static bool is_over(const struct auth_identity *identity)
+{
+    return identity && auth_is_revoked(identity);
+}
+
+// Notes what is given out; NULL: it is not, and has been settled.
+static struct service_given *give(struct service_pulls *pulls, struct service_pull *pull,
+                                  struct auth_identity *identity, peal_delivery *delivery)
+{
+    // What the token may not read is not for it, now or later: as by peal.v1. If it was taken back,
+    // nobody knows what it may read.
+    bool may = !identity || auth_may_read(identity, peal_event_type(peal_delivery_event(delivery)));
+    struct service_given *given = may ? calloc(1, sizeof *given) : NULL;
+    if (!given) {
+        bool never = !may && !is_over(identity);
+        (void)peal_delivery_settle(delivery, never ? PEAL_DONE : PEAL_RELEASE);
+        return NULL;
+    }
+    given->number = ++pulls->numbers;
+    given->delivery = delivery;
+    given->until_ns = now_ns(pulls) + (int64_t)(pull->ack_wait_ms + GIVE_UP_MS) * 1000000;
+    given->next = pull->given;
+    pull->given = given;
+    return given;
+}
+
 // What there is, as an answer. PEAL_EAGAIN: nothing.
-static enum peal_err pull_some(struct service_pulls *pulls, struct service_pull *pull, uint64_t max,
-                               struct net_text *text)
+static enum peal_err pull_some(struct service_pulls *pulls, struct service_pull *pull,
+                               struct auth_identity *identity, uint64_t max, struct net_text *text)
 {
     peal_delivery *deliveries[SERVICE_PULL_MAX];
     size_t count = 0;
+    bool any = false;
     enum peal_err err = peal_subscription_pull(deliveries, &count, pull->subscription, max, 0);
     if (err) {
         return err;
@@ -75,21 +109,18 @@ static enum peal_err pull_some(struct service_pulls *pulls, struct service_pull 
     net_json_name(text, "deliveries");
     net_json_begin(text, '[');
     for (size_t i = 0; i < count; i++) {
-        struct service_given *given = calloc(1, sizeof *given);
-        if (!given) {
-            (void)peal_delivery_settle(deliveries[i], PEAL_RELEASE);
-            continue;
+        const struct service_given *given = give(pulls, pull, identity, deliveries[i]);
+        if (given) {
+            put_delivery(text, pulls, given);
+            any = true;
         }
-        given->number = ++pulls->numbers;
-        given->delivery = deliveries[i];
-        given->until_ns = now_ns(pulls) + (int64_t)(pull->ack_wait_ms + GIVE_UP_MS) * 1000000;
-        given->next = pull->given;
-        pull->given = given;
-        put_delivery(text, pulls, given);
     }
     net_json_end(text, ']');
     net_json_end(text, '}');
-    return PEAL_OK;
+    if (!any) {
+        net_text_finish(text);
+    }
+    return any ? PEAL_OK : PEAL_EAGAIN;
 }
 
 struct wish {
@@ -134,6 +165,7 @@ static void end_wait(struct service_waiter *waiter)
     if (waiter->next) {
         waiter->next->link = waiter->link;
     }
+    auth_identity_unref(waiter->identity);
     free(waiter);
 }
 
@@ -151,14 +183,16 @@ static void wait_for_more(struct service_call *call, struct service_pull *pull,
         service_refuse(call, 503, "nomem", "no memory; try again later");
         return;
     }
-    *waiter =
-        (struct service_waiter){ .next = pulls->waiters,
-                                 .link = &pulls->waiters,
-                                 .request = service_call_take(call),
-                                 .pulls = pulls,
-                                 .pull = pull,
-                                 .max = wish->max,
-                                 .until_ns = now_ns(pulls) + (int64_t)wish->wait_ms * 1000000 };
+    *waiter = (struct service_waiter){
+        .next = pulls->waiters,
+        .link = &pulls->waiters,
+        .request = service_call_take(call),
+        .pulls = pulls,
+        .pull = pull,
+        .identity = call->identity ? auth_identity_ref(call->identity) : NULL,
+        .max = wish->max,
+        .until_ns = now_ns(pulls) + (int64_t)wish->wait_ms * 1000000,
+    };
     if (waiter->next) {
         waiter->next->link = &waiter->next;
     }
@@ -179,7 +213,13 @@ void service_pull(struct service_call *call)
     if (!pull || !read_wish(call, &wish)) {
         return;
     }
-    enum peal_err err = pull_some(call->service->pulls, pull, wish.max, &call->text);
+    if (is_over(call->identity)) { // while the body came
+        service_header(call, "WWW-Authenticate", challenge);
+        service_refuse(call, 401, "unauthorized", "%s", taken_back);
+        return;
+    }
+    enum peal_err err =
+        pull_some(call->service->pulls, pull, call->identity, wish.max, &call->text);
     if (err == PEAL_EAGAIN && wish.wait_ms > 0 && !call->service->draining) {
         wait_for_more(call, pull, &wish);
         return;
@@ -195,17 +235,37 @@ void service_pull(struct service_call *call)
     }
 }
 
+static void send_away(struct service_waiter *waiter)
+{
+    struct net_request *request = waiter->request;
+    net_request_on_gone(request, NULL, NULL);
+    end_wait(waiter);
+    net_answer_header(request, "WWW-Authenticate", challenge);
+    net_answer_problem(request, 401, "unauthorized", "%s", taken_back);
+}
+
+static enum peal_err pull_for(struct service_waiter *waiter, struct net_text *text)
+{
+    if (waiter->pull->removed) {
+        return PEAL_ENOTFOUND;
+    }
+    // What is given out while the service stops could not be settled any more.
+    return waiter->pulls->service->draining
+               ? PEAL_EAGAIN
+               : pull_some(waiter->pulls, waiter->pull, waiter->identity, waiter->max, text);
+}
+
 // True: it was answered, and is no more.
 static bool look_again(struct service_waiter *waiter)
 {
     struct net_text text = { 0 };
     struct net_request *request = waiter->request;
-    // What is given out while the service stops could not be settled any more.
-    bool stops = waiter->pulls->service->draining;
-    bool late = stops || waiter->until_ns <= now_ns(waiter->pulls);
-    enum peal_err err = waiter->pull->removed ? PEAL_ENOTFOUND
-                        : stops               ? PEAL_EAGAIN
-                                : pull_some(waiter->pulls, waiter->pull, waiter->max, &text);
+    if (is_over(waiter->identity)) {
+        send_away(waiter);
+        return true;
+    }
+    bool late = waiter->pulls->service->draining || waiter->until_ns <= now_ns(waiter->pulls);
+    enum peal_err err = pull_for(waiter, &text);
     if (err == PEAL_EAGAIN && !late) {
         return false;
     }
@@ -275,8 +335,11 @@ static bool settle_one(struct service_pulls *pulls, struct service_pull *pull,
     }
     if (verdict == EXTEND) {
         uint64_t ms = settlement->ms ? settlement->ms : pull->ack_wait_ms;
+        if (peal_delivery_extend(given->delivery, ms)) {
+            return false; // too late
+        }
         given->until_ns = now_ns(pulls) + (int64_t)(ms + GIVE_UP_MS) * 1000000;
-        return peal_delivery_extend(given->delivery, ms) == PEAL_OK;
+        return true;
     }
     if (settlement->code) {
         peal_fail(peal_delivery_event(given->delivery), settlement->code,
@@ -297,6 +360,11 @@ static int read_settlement(struct service_call *call, json_t *row, struct settle
         return -1;
     }
     if (!service_json_read(call, row, settlement_fields, out)) {
+        return -1;
+    }
+    if (out->ms > EXTEND_MAX_MS) {
+        service_refuse(call, 400, "inval", "\"ms\": %llu: waits must be below 70 years",
+                       (unsigned long long)out->ms);
         return -1;
     }
     for (int i = 0; i <= PEAL_REJECT && out->verdict; i++) {
@@ -438,6 +506,7 @@ void service_deliveries_close(struct service_pulls *pulls)
     while (pulls->waiters) {
         struct service_waiter *waiter = pulls->waiters;
         pulls->waiters = waiter->next;
+        auth_identity_unref(waiter->identity);
         free(waiter);
     }
 }

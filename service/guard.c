@@ -45,6 +45,19 @@ bool service_origin_is_good(const struct service *service, const struct net_head
     return same || is_listed(service, origin);
 }
 
+// What a page that may use the service asks for: nobody can list the extensions that events have
+// as headers (ce-...).
+static void put_allowed_headers(struct net_request *request, const struct net_head *head)
+{
+    struct net_part asked = net_head_find(head, "access-control-request-headers");
+    char text[1024];
+    if (asked.size == 0 || asked.size >= sizeof text) {
+        return;
+    }
+    (void)snprintf(text, sizeof text, "%.*s", (int)asked.size, asked.bytes);
+    net_answer_header(request, "Access-Control-Allow-Headers", text);
+}
+
 bool service_answer_preflight(struct net_request *request, struct service *service)
 {
     const struct net_head *head = net_request_head(request);
@@ -64,12 +77,9 @@ bool service_answer_preflight(struct net_request *request, struct service *servi
     (void)snprintf(text, sizeof text, "%.*s", (int)origin.size, origin.bytes);
     net_answer_header(request, "Access-Control-Allow-Origin", text);
     net_answer_header(request, "Access-Control-Allow-Methods", "GET, POST, PUT, DELETE");
-    net_answer_header(
-        request, "Access-Control-Allow-Headers",
-        "Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, Prefer, "
-        "traceparent");
+    put_allowed_headers(request, head);
     net_answer_header(request, "Access-Control-Max-Age", "600");
-    net_answer_header(request, "Vary", "Origin");
+    net_answer_header(request, "Vary", "Origin, Access-Control-Request-Headers");
     net_answer(request, 204, NULL, NULL, 0);
     return true;
 }

@@ -160,12 +160,16 @@ static void change(struct service_call *call, struct document *wanted)
 {
     struct service_webhooks *webhooks = call->service->webhooks;
     struct service_header headers[SERVICE_WEBHOOK_HEADERS_MAX];
-    struct service_webhook_change changed = { .url = wanted->url,
-                                              .timeout_ms = wanted->timeout_ms,
-                                              .concurrency = (unsigned)wanted->concurrency };
     char secret[SERVICE_SECRET_TEXT];
-    bool rotates = wanted->rotate || wanted->secret;
-    enum peal_err err = PEAL_OK;
+    struct service_webhook_change changed = {
+        .url = wanted->url,
+        .timeout_ms = wanted->timeout_ms,
+        .concurrency = wanted->concurrency,
+        .rotate = wanted->rotate || wanted->secret,
+        .secret = wanted->secret,
+        .keep_old_ms = wanted->keep_old_ms,
+        .out_secret = secret,
+    };
     if (!service_is_webhook(call, call->parts[0])) {
         service_refuse(call, 404, "notfound", "there is no webhook of that name");
         return;
@@ -174,17 +178,11 @@ static void change(struct service_call *call, struct document *wanted)
         return;
     }
     changed.headers = wanted->headers ? headers : NULL;
-    if (wanted->url || wanted->headers || wanted->timeout_ms || wanted->concurrency) {
-        err = service_webhook_change(webhooks, call->parts[0], &changed);
-    }
-    if (!err && rotates) {
-        err = service_webhook_rotate(secret, webhooks, call->parts[0], wanted->secret,
-                                     wanted->keep_old_ms);
-    }
+    enum peal_err err = service_webhook_change(webhooks, call->parts[0], &changed);
     if (err) {
         service_fail(call, err);
     } else {
-        service_answer_subscription(call, call->parts[0], rotates ? secret : NULL, 200);
+        service_answer_subscription(call, call->parts[0], changed.rotate ? secret : NULL, 200);
     }
 }
 

@@ -255,7 +255,7 @@ static void create_kind(struct service_call *call, const struct definition *want
         const struct service_webhook_options options = {
             .name = wanted->name,
             .pattern = wanted->pattern,
-            .concurrency = (unsigned)wanted->concurrency,
+            .concurrency = wanted->concurrency,
             .from = start->from,
             .from_position = start->position,
             .from_time_ns = start->time_ns,

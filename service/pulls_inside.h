@@ -12,7 +12,7 @@
 #include <jansson.h>
 #include <pthread.h>
 
-enum { SERVICE_PULL_NAME = 1025, SERVICE_PULLS_PATH = 4096 };
+enum { SERVICE_PULL_NAME = PEAL_ID_MAX + 1, SERVICE_PULLS_PATH = 4096 }; // as the library has it
 
 struct service_given;
 struct service_waiter;

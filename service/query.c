@@ -2,8 +2,8 @@
 //
 // Reading back: events that match, one event, what it was caused by and what it caused.
 //
-// In the pool. A page is as long as its limit says, or as PAGE_BYTES: then the next one begins
-// where it ends, and nobody need hold more in memory.
+// In the pool. A page is as long as its limit says, or as SERVICE_PAGE_BYTES: then the next one
+// begins where it ends, and nobody need hold more in memory.
 #include "service/query.h"
 
 #include <ctype.h>
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 10000, PAGE_BYTES = 8 << 20 };
+enum { LIMIT_DEFAULT = 100, LIMIT_MAX = 10000 };
 enum { CAUSES_MAX = 32, EFFECTS_MAX = 1000 };
 
 // ---- selectors ----------------------------------------------------------------------------------
@@ -117,7 +117,7 @@ static enum peal_err put_page(struct service_call *call, peal_reader *reader, ui
     uint64_t cursor = 0;
     *more = false;
     for (uint64_t count = 0; !(err = peal_reader_next(&event, reader)); count++) {
-        if (count == limit || call->text.size > PAGE_BYTES) {
+        if (count == limit || call->text.size > SERVICE_PAGE_BYTES) {
             *more = true;
             break;
         }
@@ -205,8 +205,26 @@ struct trace {
     const peal_event *events[EFFECTS_MAX]; // references
     unsigned depths[EFFECTS_MAX];
     size_t count;
+    size_t bytes; // of data
     bool complete;
 };
+
+// Publishers say what has caused an event, and may say it in a circle.
+static bool is_in(const struct trace *trace, const peal_event *event)
+{
+    size_t i = 0;
+    while (i < trace->count &&
+           peal_event_position(trace->events[i]) != peal_event_position(event)) {
+        i++;
+    }
+    return i < trace->count;
+}
+
+// The trace is full: what follows is left out.
+static bool is_full(const struct trace *trace, size_t most)
+{
+    return trace->count == most || trace->bytes > SERVICE_PAGE_BYTES;
+}
 
 static void forget_trace(struct trace *trace)
 {
@@ -216,38 +234,49 @@ static void forget_trace(struct trace *trace)
     free(trace);
 }
 
-// Along the causations, up to one that is unknown.
+// Along the causations, up to one that is unknown, or that is there already.
 static void find_causes(struct service_call *call, struct trace *trace, const peal_event *event)
 {
-    while (*peal_event_causation(event) && trace->count < CAUSES_MAX) {
+    uint64_t itself = peal_event_position(event);
+    while (*peal_event_causation(event)) {
         const peal_event *cause = NULL;
-        if (find_event(&cause, call, peal_event_causation(event), NULL)) {
-            trace->complete = false; // it is not kept any more
+        if (is_full(trace, CAUSES_MAX) ||
+            find_event(&cause, call, peal_event_causation(event), NULL)) {
+            trace->complete = false; // it is too long, or not all is kept any more
             return;
         }
+        if (peal_event_position(cause) == itself || is_in(trace, cause)) {
+            peal_event_unref(cause);
+            return;
+        }
+        trace->bytes += peal_event_size(cause);
         trace->events[trace->count++] = cause;
         event = cause;
     }
-    trace->complete = trace->complete && !*peal_event_causation(event);
 }
 
-// What an event has caused is added behind the others, so that they come level by level.
+// What an event has caused is added behind the others, so that they come level by level. `itself`
+// is the position of the one whose trace it is.
 static enum peal_err find_effects(struct service_call *call, struct trace *trace, const char *id,
-                                  unsigned depth)
+                                  unsigned depth, uint64_t itself)
 {
     const struct peal_query query = {
-        .causation = id, .limit = EFFECTS_MAX, .filter = is_readable, .filter_context = call
+        .causation = id, .limit = EFFECTS_MAX + 1, .filter = is_readable, .filter_context = call
     };
     const peal_event *event = NULL;
     peal_reader *reader = NULL;
     enum peal_err err = peal_reader_open(&reader, call->service->bus, &query);
     while (!err && !(err = peal_reader_next(&event, reader))) {
-        if (trace->count == EFFECTS_MAX) {
+        if (peal_event_position(event) == itself || is_in(trace, event)) {
+            continue;
+        }
+        if (is_full(trace, EFFECTS_MAX)) {
             trace->complete = false;
             break;
         }
         err = peal_event_ref(&trace->events[trace->count], event);
         if (!err) {
+            trace->bytes += peal_event_size(event);
             trace->depths[trace->count++] = depth;
         }
     }
@@ -285,10 +314,11 @@ static void put_trace(struct service_call *call, const peal_event *event, struct
     enum peal_err err = PEAL_OK;
     causes->complete = effects->complete = true;
     find_causes(call, causes, event);
-    err = find_effects(call, effects, peal_event_id(event), 1);
+    uint64_t itself = peal_event_position(event);
+    err = find_effects(call, effects, peal_event_id(event), 1, itself);
     for (size_t i = 0; i < effects->count && !err && effects->complete; i++) {
-        err =
-            find_effects(call, effects, peal_event_id(effects->events[i]), effects->depths[i] + 1);
+        err = find_effects(call, effects, peal_event_id(effects->events[i]), effects->depths[i] + 1,
+                           itself);
     }
     if (err) {
         service_fail(call, err);

@@ -11,6 +11,7 @@ bool service_read_query(struct service_call *call, struct peal_query *out); // w
                                                                             // the call's
 bool service_read_order(struct service_call *call, bool *out_backwards);
 bool service_read_limit(struct service_call *call, uint64_t *out);
+enum { SERVICE_PAGE_BYTES = 8 << 20 }; // of a page, whatever its limit: the next one goes on
 // Link: <path?after=...>; rel="next", with the other parameters as they were.
 void service_link_next(struct service_call *call, const char *path, uint64_t cursor);
 

@@ -35,7 +35,7 @@ static bool read_cursor(struct service_call *call, uint64_t *out, bool *out_is_t
     }
     for (size_t i = 0; i < last.size; i++) {
         unsigned digit = (unsigned char)last.bytes[i] - '0';
-        if (digit > 9 || i > 18) {
+        if (digit > 9 || *out > (UINT64_MAX - digit) / 10) {
             service_refuse(call, 400, "inval", "Last-Event-ID: %.*s is no cursor of ours",
                            (int)last.size, last.bytes);
             return false;
@@ -60,6 +60,8 @@ static bool read_start(struct service_call *call, const struct peal_query *query
     } else if (query->from_time_ns) {
         out->from = PEAL_FROM_TIME;
         out->time_ns = query->from_time_ns;
+    } else if (service_value(call, "from")) { // 0, or the beginning of time
+        out->from = PEAL_FROM_BEGINNING;
     }
     return true;
 }

@@ -79,6 +79,12 @@ bool session_may_publish(const struct service_session *session, const char *type
     return !rights->may_publish || rights->may_publish(rights->context, type);
 }
 
+bool session_is_over(const struct service_session *session)
+{
+    const struct service_rights *rights = &session->config.rights;
+    return rights->are_over && rights->are_over(rights->context);
+}
+
 // ---- sending ------------------------------------------------------------------------------------
 
 void session_send(struct service_session *session, struct service_bytes *message)
@@ -91,7 +97,9 @@ void session_send(struct service_session *session, struct service_bytes *message
     unsigned emptied = session->emptied;
     pthread_mutex_unlock(&session->lock);
     pthread_mutex_lock(&session->sending);
-    if (session->gone) {
+    // Asked behind the rights that what it says depends on: those that were over while it was
+    // written are over now.
+    if (session->gone || session_is_over(session)) {
         service_bytes_unref(message);
     } else {
         waiting = session->config.send(session->config.context, message);

@@ -56,6 +56,9 @@ struct service_rights {
     bool (*may_publish)(void *context, const char *type);
     bool (*may_read)(void *context, const char *type);
     bool (*may_read_all)(void *context); // whatever type, now? NULL: each is asked for
+    // Were they taken back, or changed? From then on the three above say false, and nothing is said
+    // to the client: what he is not given now he may be given when he comes back.
+    bool (*are_over)(void *context);
     void *context;
     // It may not: pause, resume, move and forget durable names, and see them; mend dead letters,
     // cancel what is scheduled, read the statistics.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Calls: a request is a call of a public function in bytes, its answer what that function said.
+#include "service/readable.h"
 #include "service/session_inside.h"
 
 #include "base/error.h"
@@ -22,16 +23,22 @@ static enum peal_err say_bad(void)
     return pl_fail(PEAL_EINVAL, "the request cannot be read: is the client of another version?");
 }
 
-typedef enum peal_err dead_function(peal_bus *bus, const struct peal_dead_filter *filter,
-                                    bool dry_run, uint64_t *affected);
-
-static enum peal_err call_dead(const struct call *call, dead_function *function)
+static struct service_reader reader_of(const struct call *call)
 {
+    const struct service_rights *rights = &call->session->config.rights;
+    bool all = !rights->may_read || (rights->may_read_all && rights->may_read_all(rights->context));
+    return (struct service_reader){ all ? NULL : rights->may_read, rights->context };
+}
+
+static enum peal_err call_dead(const struct call *call, service_dead_change *change)
+{
+    const struct service_reader reader = reader_of(call);
     bool dry_run = false;
     uint64_t affected = 0;
     struct peal_dead_filter filter = pl_unpack_dead(call->in, &dry_run);
-    enum peal_err err =
-        call->in->bad ? say_bad() : function(call->bus, &filter, dry_run, &affected);
+    enum peal_err err = call->in->bad ? say_bad()
+                                      : service_change_readable(&affected, call->bus, &filter,
+                                                                dry_run, change, &reader);
     pl_pack_number(call->out, affected);
     return err;
 }
@@ -58,7 +65,16 @@ static enum peal_err call_edit(const struct call *call)
     uint64_t id = pl_unpack_number(call->in);
     const void *data = pl_unpack_bytes(call->in, &size);
     pl_pack_number(call->out, 1);
-    return call->in->bad ? say_bad() : peal_dead_edit(call->bus, id, data, size);
+    if (call->in->bad) {
+        return say_bad();
+    }
+    // Would it be retried, for this client? Else it is as if it were not there.
+    const struct service_reader reader = reader_of(call);
+    const struct peal_dead_filter one = { .id = id };
+    uint64_t affected = 0;
+    enum peal_err err =
+        service_change_readable(&affected, call->bus, &one, true, peal_dead_retry, &reader);
+    return err ? err : peal_dead_edit(call->bus, id, data, size);
 }
 
 static enum peal_err call_cancel(const struct call *call)
@@ -145,6 +161,14 @@ static enum peal_err call_look(const struct call *call)
     return err;
 }
 
+// Into the place that was left for it.
+static void put_count(const struct call *call, size_t at, uint64_t count)
+{
+    if (!call->out->failed) {
+        memcpy(call->out->bytes + at, &count, sizeof count);
+    }
+}
+
 // Saves a name, and says of these positions which it has done with. Who may do nothing but events
 // may do so with a name of its own.
 static enum peal_err call_save(const struct call *call)
@@ -169,9 +193,7 @@ static enum peal_err call_save(const struct call *call)
             known++;
         }
     }
-    if (!call->out->failed) {
-        memcpy(call->out->bytes + at, &known, sizeof known);
-    }
+    put_count(call, at, known);
     return peal_name_save(call->bus, name); // after it was looked at
 }
 
@@ -212,26 +234,36 @@ static void pack_letter(const struct call *call, const struct peal_dead_letter *
     pl_pack_text(call->out, letter->label);
 }
 
+// How many of them may be listed: so many are asked for, or all, among which the client's are
+// counted. Those that he may not read are as if they were not there.
+static uint64_t take_limit(const struct call *call, uint64_t *limit)
+{
+    uint64_t most = *limit ? *limit : UINT64_MAX;
+    *limit = reader_of(call).may_read ? 0 : *limit;
+    return most;
+}
+
 // Those whose type the client may read.
 static enum peal_err call_dead_list(const struct call *call)
 {
     bool dry_run;
     struct peal_dead_list list;
     struct peal_dead_filter filter = pl_unpack_dead(call->in, &dry_run);
+    uint64_t most = take_limit(call, &filter.limit);
     enum peal_err err = call->in->bad ? say_bad() : peal_dead_list(&list, call->bus, &filter);
     if (err) {
         return err;
     }
-    size_t count = 0;
-    for (size_t i = 0; i < list.count; i++) {
-        count += session_may_read(call->session, peal_event_type(list.letters[i].event));
-    }
-    pl_pack_number(call->out, count);
-    for (size_t i = 0; i < list.count; i++) {
+    uint64_t count = 0;
+    size_t at = call->out->size;
+    pl_pack_number(call->out, 0);
+    for (size_t i = 0; i < list.count && count < most; i++) {
         if (session_may_read(call->session, peal_event_type(list.letters[i].event))) {
             pack_letter(call, &list.letters[i]);
+            count++;
         }
     }
+    put_count(call, at, count);
     peal_dead_list_finish(&list);
     return PEAL_OK;
 }
@@ -258,21 +290,22 @@ static enum peal_err call_schedule_list(const struct call *call)
     bool dry_run;
     struct peal_schedule_list list;
     struct peal_schedule_filter filter = pl_unpack_schedule(call->in, &dry_run);
+    uint64_t most = take_limit(call, &filter.limit);
     enum peal_err err = call->in->bad ? say_bad() : peal_schedule_list(&list, call->bus, &filter);
     if (err) {
         return err;
     }
-    size_t count = 0;
-    for (size_t i = 0; i < list.count; i++) {
-        count += session_may_read(call->session, peal_event_type(list.events[i].event));
-    }
-    pl_pack_number(call->out, count);
-    for (size_t i = 0; i < list.count; i++) {
+    uint64_t count = 0;
+    size_t at = call->out->size;
+    pl_pack_number(call->out, 0);
+    for (size_t i = 0; i < list.count && count < most; i++) {
         if (session_may_read(call->session, peal_event_type(list.events[i].event))) {
             pl_pack_number(call->out, (uint64_t)list.events[i].deliver_at_ns);
             pack_event(call, list.events[i].event);
+            count++;
         }
     }
+    put_count(call, at, count);
     peal_schedule_list_finish(&list);
     return PEAL_OK;
 }

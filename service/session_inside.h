@@ -74,6 +74,7 @@ void session_refuse(struct service_session *session, uint64_t number, enum peal_
                     const char *sentence);
 
 bool session_may_read(const struct service_session *session, const char *type);
+bool session_is_over(const struct service_session *session); // its rights are
 bool session_may_publish(const struct service_session *session, const char *type);
 
 struct service_bytes *service_bytes_create(size_t size); // NULL: no memory

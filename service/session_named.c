@@ -105,8 +105,10 @@ static void give(struct session_named *named, peal_delivery *delivery)
     if (leaving) {
         free(out);
         service_bytes_unref(message);
-        // What it may not read is not for it, now or later.
-        (void)peal_delivery_settle(delivery, may ? PEAL_RELEASE : PEAL_DONE);
+        // What it may not read is not for it, now or later; but if its rights are over, nobody
+        // knows what it may read, and others may have the name.
+        bool never = !may && !session_is_over(session);
+        (void)peal_delivery_settle(delivery, never ? PEAL_DONE : PEAL_RELEASE);
     } else {
         session_send(session, message);
     }
@@ -210,8 +212,8 @@ static void *pull_all(void *context)
     bool leaves = false;
     for (;;) {
         size_t count = 0, room = wait_for_room(named, &leaves);
-        if (leaves) {
-            break;
+        if (leaves || session_is_over(named->session)) {
+            break; // the connection is ended soon
         }
         save(named);
         if (room == 0) {

@@ -26,7 +26,7 @@ static enum peal_err put_stream(struct service_call *call, peal_stream *stream, 
     const peal_event *event = NULL;
     enum peal_err err = PEAL_OK;
     for (uint64_t count = 0; !(err = peal_stream_next(&event, stream)); count++) {
-        if (count == limit) {
+        if (count == limit || call->text.size > SERVICE_PAGE_BYTES) {
             *more = true;
             return PEAL_OK;
         }

@@ -114,7 +114,7 @@ struct service_webhook_options {
     const struct service_header *headers;
     size_t header_count;
     uint64_t timeout_ms;  // for all of a request; default: that of all webhooks
-    unsigned concurrency; // requests at a time; default 8
+    uint64_t concurrency; // requests at a time; default 8
     struct peal_retry retry;
     enum peal_start from;
     uint64_t from_position;
@@ -128,19 +128,24 @@ enum peal_err service_webhook_create(char out_secret[SERVICE_SECRET_TEXT],
                                      struct service_webhooks *webhooks,
                                      const struct service_webhook_options *options);
 
-// Changes what is given; NULL and 0 leave it as it is. Messages on their way are not changed.
+// Changes what is given; NULL and 0 leave it as it is. All of it or, on failure, nothing. Messages
+// on their way are not changed.
 struct service_webhook_change {
     const char *url;
     const struct service_header *headers; // in the place of all; not NULL and none: no header
     size_t header_count;
-    uint64_t timeout_ms;
-    unsigned concurrency;
+    uint64_t timeout_ms, concurrency;
+    bool rotate;          // another secret: the ones before sign as well for `keep_old_ms` more
+    const char *secret;   // of `rotate`; NULL: one is made
+    uint64_t keep_old_ms; // of `rotate`
+    char *out_secret;     // of `rotate`, SERVICE_SECRET_TEXT bytes; may be NULL if one was given
 };
+// PEAL_EINVAL, PEAL_ENOTFOUND, PEAL_ECLOSED, PEAL_ENOMEM, PEAL_EIO; PEAL_ELIMIT: also if
+// SERVICE_SECRETS_MAX are valid.
 enum peal_err service_webhook_change(struct service_webhooks *webhooks, const char *name,
                                      const struct service_webhook_change *wanted);
 
-// Another secret (NULL: one is made). The ones before sign as well for `keep_ms` more.
-// PEAL_ELIMIT: SERVICE_SECRETS_MAX are valid.
+// A change of nothing but the secret.
 enum peal_err service_webhook_rotate(char out_secret[SERVICE_SECRET_TEXT],
                                      struct service_webhooks *webhooks, const char *name,
                                      const char *secret, uint64_t keep_ms);

@@ -223,7 +223,35 @@ enum peal_err service_webhook_create(char out_secret[SERVICE_SECRET_TEXT],
 
 // ---- changing -----------------------------------------------------------------------------------
 
-static enum peal_err change(struct service_hook *hook, const struct service_webhook_change *change)
+// Puts the new secret in front of those of `before`, drops what is valid no more, and lets the
+// others end in a while.
+static enum peal_err rotate(struct service_plan *plan, const struct service_plan *before,
+                            const struct service_secret *fresh, uint64_t keep_ms)
+{
+    int64_t now_ms = service_hooks_time_ns() / 1000000;
+    int64_t until_ms = now_ms + (int64_t)(keep_ms < INT32_MAX ? keep_ms : INT32_MAX);
+    plan->secrets[0] = *fresh;
+    plan->secret_count = 1;
+    for (size_t i = 0; i < before->secret_count; i++) {
+        struct service_secret old = before->secrets[i];
+        if (keep_ms == 0 || (old.until_ms != 0 && old.until_ms <= now_ms)) {
+            continue;
+        }
+        if (plan->secret_count == SERVICE_SECRETS_MAX) {
+            return pl_fail(PEAL_ELIMIT,
+                           "%d secrets are valid already; wait until one has ended, or "
+                           "keep none",
+                           SERVICE_SECRETS_MAX);
+        }
+        old.until_ms = old.until_ms != 0 && old.until_ms < until_ms ? old.until_ms : until_ms;
+        plan->secrets[plan->secret_count++] = old;
+        service_secret_wipe(&old, sizeof old);
+    }
+    return PEAL_OK;
+}
+
+static enum peal_err change(struct service_hook *hook, const struct service_webhook_change *change,
+                            const struct service_secret *fresh)
 {
     struct service_webhook_options options = service_plan_options(hook->plan);
     options.url = change->url ? change->url : options.url;
@@ -239,83 +267,63 @@ static enum peal_err change(struct service_hook *hook, const struct service_webh
         return err;
     }
     err = change->url ? may_reach(hook->webhooks, plan) : PEAL_OK;
+    memcpy(plan->secrets, hook->plan->secrets, sizeof plan->secrets);
+    plan->secret_count = hook->plan->secret_count;
+    plan->disabled = hook->plan->disabled;
+    if (!err && change->rotate) {
+        service_secret_wipe(plan->secrets, sizeof plan->secrets);
+        err = rotate(plan, hook->plan, fresh, change->keep_old_ms);
+    }
     if (err) {
         service_plan_unref(plan);
         return err;
     }
-    memcpy(plan->secrets, hook->plan->secrets, sizeof plan->secrets);
-    plan->secret_count = hook->plan->secret_count;
-    plan->disabled = hook->plan->disabled;
     return put_in_force(hook, plan);
+}
+
+// Without a lock: chance may keep who asks for it.
+static enum peal_err read_fresh(struct service_secret *out,
+                                const struct service_webhook_change *wanted)
+{
+    if (!wanted) {
+        return pl_fail(PEAL_EINVAL, "service_webhook_change needs to know what to change");
+    }
+    if (!wanted->rotate) {
+        return PEAL_OK;
+    }
+    if (!wanted->secret && !wanted->out_secret) {
+        return pl_fail(PEAL_EINVAL, "another secret needs a place for the one that is made");
+    }
+    return wanted->secret ? service_secret_parse(out, wanted->secret) : service_secret_make(out);
 }
 
 enum peal_err service_webhook_change(struct service_webhooks *webhooks, const char *name,
                                      const struct service_webhook_change *wanted)
 {
     struct service_hook *hook;
-    enum peal_err err = enter(&hook, webhooks, name);
-    if (!err && !wanted) {
-        err = pl_fail(PEAL_EINVAL, "service_webhook_change needs to know what to change");
-    }
-    return leave(webhooks, err ? err : change(hook, wanted));
-}
-
-// Puts the new one in front, drops what is valid no more, and lets the others end in a while.
-static enum peal_err rotate(struct service_hook *hook, const struct service_secret *secret,
-                            uint64_t keep_ms)
-{
-    struct service_plan *plan;
-    int64_t now_ms = service_hooks_time_ns() / 1000000;
-    int64_t until_ms = now_ms + (int64_t)(keep_ms < INT32_MAX ? keep_ms : INT32_MAX);
-    enum peal_err err = service_plan_copy(&plan, hook->plan);
-    if (err) {
-        return err;
-    }
-    service_secret_wipe(plan->secrets, sizeof plan->secrets);
-    plan->secrets[0] = *secret;
-    plan->secret_count = 1;
-    for (size_t i = 0; i < hook->plan->secret_count; i++) {
-        struct service_secret old = hook->plan->secrets[i];
-        if (keep_ms == 0 || (old.until_ms != 0 && old.until_ms <= now_ms)) {
-            continue;
-        }
-        if (plan->secret_count == SERVICE_SECRETS_MAX) {
-            service_plan_unref(plan);
-            return pl_fail(PEAL_ELIMIT,
-                           "%d secrets are valid already; wait until one has ended, or "
-                           "keep none",
-                           SERVICE_SECRETS_MAX);
-        }
-        old.until_ms = old.until_ms != 0 && old.until_ms < until_ms ? old.until_ms : until_ms;
-        plan->secrets[plan->secret_count++] = old;
-        service_secret_wipe(&old, sizeof old);
-    }
-    return put_in_force(hook, plan);
-}
-
-enum peal_err service_webhook_rotate(char out_secret[SERVICE_SECRET_TEXT],
-                                     struct service_webhooks *webhooks, const char *name,
-                                     const char *secret, uint64_t keep_ms)
-{
-    struct service_hook *hook;
-    struct service_secret fresh;
-    enum peal_err err = secret || out_secret
-                            ? PEAL_OK
-                            : pl_fail(PEAL_EINVAL, "service_webhook_rotate needs a place for the "
-                                                   "secret it makes");
-    if (!err) {
-        err = secret ? service_secret_parse(&fresh, secret) : service_secret_make(&fresh);
-    }
+    struct service_secret fresh = { .size = 0 };
+    enum peal_err err = read_fresh(&fresh, wanted);
     if (err) {
         return err;
     }
     err = enter(&hook, webhooks, name);
-    err = leave(webhooks, err ? err : rotate(hook, &fresh, keep_ms));
-    if (!err && out_secret) {
-        service_secret_print(out_secret, &fresh);
+    err = leave(webhooks, err ? err : change(hook, wanted, &fresh));
+    if (!err && wanted->rotate && wanted->out_secret) {
+        service_secret_print(wanted->out_secret, &fresh);
     }
     service_secret_wipe(&fresh, sizeof fresh);
     return err;
+}
+
+// NOLINTNEXTLINE(readability-non-const-parameter): it is written by way of the struct
+enum peal_err service_webhook_rotate(char out_secret[SERVICE_SECRET_TEXT],
+                                     struct service_webhooks *webhooks, const char *name,
+                                     const char *secret, uint64_t keep_ms)
+{
+    const struct service_webhook_change wanted = {
+        .rotate = true, .secret = secret, .keep_old_ms = keep_ms, .out_secret = out_secret
+    };
+    return service_webhook_change(webhooks, name, &wanted);
 }
 
 // ---- pausing, resuming, deleting ----------------------------------------------------------------

@@ -248,7 +248,7 @@ static enum peal_err read_numbers(struct service_plan *plan,
                        SERVICE_WEBHOOK_AT_A_TIME);
     }
     plan->timeout_ms = options->timeout_ms;
-    plan->concurrency = options->concurrency ? options->concurrency : CONCURRENCY_DEFAULT;
+    plan->concurrency = options->concurrency ? (unsigned)options->concurrency : CONCURRENCY_DEFAULT;
     plan->from = options->from;
     plan->from_position = options->from_position;
     plan->from_time_ns = options->from_time_ns;

@@ -383,6 +383,12 @@ static void write_record(struct pl_remote_block *block, const struct pl_departur
 static enum peal_err make_room(struct pl_remote *remote, size_t size, bool may_wait)
 {
     const struct pl_seams *seams = remote->seams;
+    if (size > PL_PROTOCOL_BYTES_MAX - PL_PUBLISH_HEAD) {
+        return pl_fail(PEAL_ELIMIT,
+                       "%zu bytes of events: a service takes at most %llu at once; publish fewer "
+                       "together",
+                       size, PL_PROTOCOL_BYTES_MAX);
+    }
     if (size > remote->spool_max) {
         return pl_fail(PEAL_ELIMIT, "%zu bytes of events: spool_bytes is %zu", size,
                        remote->spool_max);

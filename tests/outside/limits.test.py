@@ -108,5 +108,14 @@ class Limits(Outside):
             self.assertEqual(said.count("HTTP/1.1"), 1, head)
         self.assertEqual(self.service.ask("GET", "/v1/stats").json["published"], 0)
 
+    def test_data_as_large_as_it_may_be_goes_by_http_there_and_back(self):
+        service = self.serve("bus: {data_max: 64MiB, memory_max: 600MiB}\n", name="large")
+        data, read = self.folder / "data", self.folder / "read"
+        data.write_bytes(b"7" * (64 << 20))
+        url = "?data_max=64M&spool_bytes=200M&memory_max=600M"
+        service.peal("publish", "a", "--content-type", "text/plain", "--data-file", data, parameters=url)
+        service.peal("export", "-o", read, parameters=url)
+        self.assertGreater(read.stat().st_size, 64 << 20)
+
 
 unittest.main()

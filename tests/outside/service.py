@@ -100,6 +100,12 @@ class Service:
         finally:
             connection.close()
 
+    def begin(self, method, path, body, token):
+        """A connection on which this was asked, and whose answer is yet to come."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection.request(method, path, body, {"Authorization": f"Bearer {token}"})
+        return connection
+
     def speak(self, text):
         """Says exactly this, and gives all that is answered until the service closes."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE) as peer:
@@ -120,12 +126,12 @@ class Service:
         body, _, status = done.stdout.rpartition("\n")
         return int(status or 0), body, done.returncode
 
-    def peal(self, *arguments, token=None, wanted=0, **more):
-        """The command line of peal, on this service's URL; what it prints."""
+    def peal(self, *arguments, token=None, wanted=0, parameters="", **more):
+        """The command line of peal, on this service's URL with parameters; what it prints."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith("PEAL_")}
         if token:
             clean["PEAL_TOKEN"] = token
-        done = subprocess.run([PEAL, *arguments, "--url", self.url], env=clean, text=True,
+        done = subprocess.run([PEAL, *arguments, "--url", self.url + parameters], env=clean, text=True,
                               capture_output=True, check=False, timeout=PATIENCE, **more)
         if done.returncode != wanted:
             raise AssertionError(f"peal {arguments} ended with {done.returncode}, not {wanted}:\n"

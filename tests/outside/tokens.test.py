@@ -7,6 +7,8 @@ import json
 import select
 import signal
 import subprocess
+import threading
+import time
 import unittest
 
 import websockets
@@ -126,6 +128,98 @@ class Tokens(Outside):
         self.assertEqual(retried.status, 403)
         self.assertIn("admin", retried.json["detail"])
 
+    # Tells the service of an administrator who may read orders only.
+    def appoint_clerk(self):
+        token, self.entries["clerk"] = self.make_token(
+            "clerk", 'publish: [], subscribe: ["order.*"], admin: true')
+        self.service.reload(self.config())
+        until("clerk is known", lambda: self.service.ask("GET", "/v1/stats", token=token).status == 200)
+        return token
+
+    def pull(self, name, token, wait_ms=0):
+        answer = self.service.ask("POST", f"/v1/subscriptions/{name}/pull",
+                                  json.dumps({"max": 10, "wait_ms": wait_ms}), token=token)
+        self.assertEqual(answer.status, 200, answer.text)
+        return answer.json["deliveries"]
+
+    # Dead letters of the subscription s, one for each of these types in this order.
+    def bury(self, *types):
+        ask = lambda path, body: self.service.ask("POST", path, json.dumps(body), token=self.ops)
+        ask("/v1/subscriptions", {"name": "s", "pattern": "*"})
+        for kind in types:
+            self.publish(kind)
+            pulled = []
+            while not pulled:
+                pulled = self.pull("s", self.ops, 5000)
+            settled = ask("/v1/subscriptions/s/settle", {"settlements": [
+                {"receipt": pulled[0]["receipt"], "verdict": "reject"}]})
+            self.assertEqual(settled.json["settled"], 1)
+
+    def letters(self, token, query=""):
+        answer = self.service.ask("GET", f"/v1/dead-letters{query}", token=token)
+        return [letter["event"]["type"] for letter in answer.json["dead_letters"]]
+
+    def test_who_pulls_is_given_what_he_may_read(self):
+        clerk = self.appoint_clerk()
+        self.service.ask("POST", "/v1/subscriptions", '{"name":"all","pattern":"*"}', token=clerk)
+        for kind in ("payment.made", "order.open", "payment.sent"):
+            self.publish(kind)
+        types = []
+        while not types:
+            types += [delivery["event"]["type"] for delivery in self.pull("all", clerk, 5000)]
+        self.assertEqual(types + [d["event"]["type"] for d in self.pull("all", clerk, 100)],
+                         ["order.open"])
+
+    def test_who_waits_for_events_is_sent_away_when_his_token_is_taken_back(self):
+        clerk = self.appoint_clerk()
+        self.service.ask("POST", "/v1/subscriptions", '{"name":"all","pattern":"*"}', token=clerk)
+        # Whether his request has come before that or after it: he is not given anything.
+        connection = self.service.begin("POST", "/v1/subscriptions/all/pull", '{"wait_ms":30000}', clerk)
+        self.addCleanup(connection.close)
+        until("he waits, as far as can be seen", lambda: self.service.ask(
+            "GET", "/v1/stats", token=self.ops).json["connections"] >= 2)
+        self.revoke("clerk")
+        until("he is not known", lambda: self.service.ask(
+            "GET", "/v1/stats", token=clerk).status == 401)
+        self.publish("order.open")
+        self.assertEqual(connection.getresponse().status, 401)
+        self.assertEqual([d["event"]["type"] for d in self.pull("all", self.ops, 5000)], ["order.open"])
+
+    def test_a_limit_counts_what_may_be_read(self):
+        self.bury("payment.made", "order.open", "order.closed")
+        self.assertEqual(self.letters(self.orders, "?limit=1"), ["order.open"])
+        self.assertEqual(self.letters(self.reader, "?limit=1"), ["payment.made"])
+        clerk = self.appoint_clerk()
+        listed = self.service.peal("dead", "--limit", "1", "--json", token=clerk)
+        self.assertIn("order.open", listed)
+        soon = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 3600))
+        for kind in ("payment.later", "order.later", "order.last"):
+            answer = self.service.ask("POST", f"/v1/events/{kind}?deliver_at={soon}", "1", token=self.ops)
+            self.assertEqual(answer.status, 202, answer.text)
+        waiting = self.service.ask("GET", "/v1/schedule?limit=1", token=self.orders).json["scheduled"]
+        self.assertEqual([row["event"]["type"] for row in waiting], ["order.later"])
+        self.assertIn("order.later", self.service.peal("schedule", "--limit", "1", "--json", token=clerk))
+
+    def test_who_mends_mends_what_he_may_read(self):
+        self.bury("payment.made", "order.open", "order.closed", "payment.sent")
+        clerk = self.appoint_clerk()
+        ask = lambda method, path, body=None: self.service.ask(method, path, body, token=clerk)
+        for path in ("/v1/dead-letters/discard?type=payment.*", "/v1/dead-letters/retry?type=payment.*"):
+            self.assertEqual(ask("POST", path).json["affected"], 0, path)
+        for method, path in (("DELETE", "/v1/dead-letters/1"), ("PUT", "/v1/dead-letters/1"),
+                             ("POST", "/v1/dead-letters/1/retry")):
+            self.assertEqual(ask(method, path, "2").status, 404, path)
+        self.service.peal("dead", "discard", "--type", "payment.*", token=clerk, wanted=1)
+        self.service.peal("dead", "edit", "1", "--data", "2", token=clerk, wanted=1)
+        dry = ask("POST", "/v1/dead-letters/discard?all=true&dry_run=true").json
+        self.assertEqual(dry, {"affected": 2, "dry_run": True})
+        self.assertEqual(ask("POST", "/v1/dead-letters/discard?limit=1").json["affected"], 1)
+        self.assertEqual(self.letters(self.reader), ["payment.made", "order.closed", "payment.sent"])
+        self.assertEqual(ask("POST", "/v1/dead-letters/retry?all=true").json["affected"], 1)
+        self.assertEqual([d["event"]["type"] for d in self.pull("s", self.ops, 5000)], ["order.closed"])
+        self.service.peal("dead", "discard", "--all", token=clerk, wanted=1)
+        self.assertEqual(ask("DELETE", "/v1/dead-letters/3").status, 409) # is being retried
+
     def test_changing_takes_admin(self):
         for method, path in (("POST", "/v1/subscriptions"), ("DELETE", "/v1/subscriptions/x"),
                              ("POST", "/v1/subscriptions/x/pause"), ("POST", "/v1/dead-letters/discard"),
@@ -213,6 +307,30 @@ class Tokens(Outside):
         finally:
             if tail.poll() is None:
                 tail.kill()
+            tail.communicate()
+
+    def test_a_program_whose_rights_change_misses_nothing_meanwhile(self):
+        tail = subprocess.Popen([PEAL, "tail", "--follow", "--new", "--json", "--url", self.service.url],
+                                env={"PEAL_TOKEN": self.orders}, stdout=subprocess.PIPE, text=True)
+        try:
+            until("it hears", lambda: self.hears(tail))
+            self.entries["orders"] = self.entries["orders"].replace('["order.*", ', '["order.*", "note", ')
+            self.service.reload(self.config())
+            self.service.says("auth.tokens")
+            # Its connection is ended within a second: some of these come before, some behind that.
+            for number in range(75):
+                self.publish("order.during", str(number))
+                time.sleep(0.02)
+            patience = threading.Timer(PATIENCE, tail.kill)
+            patience.start()
+            heard = []
+            while len(heard) < 75 and (line := tail.stdout.readline()):
+                event = json.loads(line)
+                heard += [event["data"]] if event["type"] == "order.during" else []
+            patience.cancel()
+            self.assertEqual(heard, list(range(75)))
+        finally:
+            tail.kill()
             tail.communicate()
 
     def hears(self, tail):

@@ -72,6 +72,28 @@ class Webhooks(Outside):
         service.ask("POST", "/v1/events/order.created", "1")
         self.assertTrue(second.next().startswith("ok order.created"))
 
+    def test_a_change_is_made_whole_or_not_at_all(self):
+        service = self.serve()
+        self.assertEqual(self.make(service, "http://hooks.example/1").status, 201)
+        before = self.look(service)["webhook"]
+        for change in ({"url": "http://hooks.example/2", "secret": "whsec_short"},
+                       {"url": "http://hooks.example/2", "concurrency": 65},
+                       {"url": "http://hooks.example/2", "concurrency": 2 ** 32},
+                       {"rotate": True, "url": "ftp://hooks.example/"},
+                       {"concurrency": 2 ** 32 + 1}):
+            changed = service.ask("PUT", "/v1/subscriptions/hook/webhook", json.dumps(change))
+            self.assertIn(changed.status, (400, 413), changed.text)
+            self.assertEqual(self.look(service)["webhook"], before, change)
+        both = service.ask("PUT", "/v1/subscriptions/hook/webhook",
+                           json.dumps({"url": "http://hooks.example/2", "secret": SECRET}))
+        self.assertEqual((both.status, both.json["webhook"]["secret"]), (200, SECRET), both.text)
+        self.assertEqual(self.look(service)["webhook"]["url"], "http://hooks.example/2")
+        for change in ({"concurrency": 2 ** 32 + 1}, {"concurrency": 2 ** 32}):
+            made = service.ask("POST", "/v1/subscriptions", json.dumps(
+                {"name": "other", "pattern": "a", "kind": "webhook",
+                 "webhook": {"url": "http://hooks.example/3"}, **change}))
+            self.assertEqual(made.status, 413, made.text)
+
     def test_another_secret_is_a_dead_letter_with_what_was_answered(self):
         service = self.serve("webhooks: {allow: [127.0.0.1]}\n")
         receiver = self.receiver("whsec_" + "A" * 32)

@@ -419,6 +419,39 @@ static void a_trace_has_causes_and_effects(void **state)
     assert_int_equal(count_of(trace, "\"depth\":2"), 2);
 }
 
+static void a_trace_of_events_that_caused_each_other_ends(void **state)
+{
+    (void)state;
+    ask(201, "POST", "/v1/events/a.b?id=itself&causation=itself", NULL, "{}");
+    const char *trace = ask(200, "GET", "/v1/events/itself/trace", NULL, NULL);
+    assert_int_equal(count_of(trace, "\"specversion\""), 1);
+    expect_text(trace, "\"complete\":true");
+    ask(201, "POST", "/v1/events/a.b?id=1&causation=3", NULL, "{}");
+    ask(201, "POST", "/v1/events/a.b?id=2&causation=1", NULL, "{}");
+    ask(201, "POST", "/v1/events/a.b?id=3&causation=2", NULL, "{}");
+    trace = ask(200, "GET", "/v1/events/2/trace", NULL, NULL);
+    assert_int_equal(count_of(trace, "\"depth\""), 2);
+    assert_int_equal(count_of(trace, "\"specversion\""), 5); // itself; 1 and 3 before, and behind
+    expect_text(trace, "\"complete\":true");
+}
+
+static void a_trace_of_much_data_is_cut_and_says_so(void **state)
+{
+    (void)state;
+    char *data = malloc((1 << 20) + 1);
+    assert_non_null(data);
+    memset(data, '7', 1 << 20);
+    data[1 << 20] = 0;
+    ask(201, "POST", "/v1/events/a.b?id=root", NULL, "{}");
+    for (int i = 0; i < 12; i++) {
+        ask(201, "POST", "/v1/events/a.b?causation=root", TEXT, data);
+    }
+    free(data);
+    const char *trace = ask(200, "GET", "/v1/events/root/trace", NULL, NULL);
+    assert_in_range(count_of(trace, "\"depth\""), 8, 9);
+    expect_text(trace, "\"complete\":false");
+}
+
 static void a_stream_is_appended_to_as_expected_and_read_by_version(void **state)
 {
     (void)state;
@@ -524,6 +557,9 @@ static void definitions_that_are_none_are_refused(void **state)
     for (size_t i = 0; i < sizeof bodies / sizeof bodies[0]; i++) {
         ask(400, "POST", "/v1/subscriptions", NULL, bodies[i]);
     }
+    char name[200];
+    (void)snprintf(name, sizeof name, "{\"name\":\"%0129d\",\"pattern\":\"a\"}", 0);
+    expect_text(ask(400, "POST", "/v1/subscriptions", NULL, name), "1 to 128 bytes");
     subscribe("");
     ask(400, "POST", "/v1/subscriptions/n%201/pull", NULL, "{\"max\":0}");
     ask(400, "POST", "/v1/subscriptions/n%201/pull", NULL, "{\"max\":1001}");
@@ -543,6 +579,12 @@ static void every_verdict_does_what_it_says(void **state)
     publish_some(1);
     (void)pull(receipt, "{\"wait_ms\":5000}");
     settle(receipt, "extend", 1);
+    char body[200];
+    (void)snprintf(body, sizeof body,
+                   "{\"settlements\":[{\"receipt\":\"%s\",\"verdict\":\"extend\","
+                   "\"ms\":9223372036854775807}]}",
+                   receipt);
+    expect_text(ask(400, "POST", "/v1/subscriptions/n%201/settle", NULL, body), "70 years");
     settle(receipt, "release", 1);
     settle(receipt, "done", 0);
     (void)pull(again, "{\"wait_ms\":5000}");
@@ -803,6 +845,8 @@ int main(void)
         TEST(pages_give_every_event_once),
         TEST(what_cannot_be_asked_is_refused),
         TEST(a_trace_has_causes_and_effects),
+        TEST(a_trace_of_events_that_caused_each_other_ends),
+        TEST(a_trace_of_much_data_is_cut_and_says_so),
         TEST(a_stream_is_appended_to_as_expected_and_read_by_version),
         TEST(a_subscription_is_created_once_listed_and_deleted),
         TEST(definitions_that_are_none_are_refused),

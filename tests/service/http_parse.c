@@ -382,6 +382,9 @@ static void urls_are_decoded_or_refused(void **state)
         { "%00", NULL, NULL },
         { "%%41", NULL, NULL },
         { "%-1", NULL, NULL },
+        { "%ff", NULL, NULL }, // not UTF-8
+        { "a%c3", NULL, NULL },
+        { "%ed%a0%80", NULL, NULL },
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         for (int query = 0; query < 2; query++) {

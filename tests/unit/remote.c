@@ -11,6 +11,7 @@
 #include <cmocka.h>
 #include <peal/peal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -482,6 +483,31 @@ static void what_is_published_meanwhile_waits_up_to_its_limit(void **state)
     pair_close(&pair);
 }
 
+static void a_batch_that_no_message_carries_is_refused_and_holds_up_nothing(void **state)
+{
+    (void)state;
+    enum { LARGE = 48 << 20 };
+    struct pair pair = { .client = NULL };
+    const struct peal_bus_options options = { .data_max = LARGE,
+                                              .memory_max = 1ULL << 30,
+                                              .spool_bytes = 1ULL << 30 };
+    assert_int_equal(peal_bus_open(&pair.served, "mem:", NULL), PEAL_OK);
+    stand_open(&pair.stand, pair.served, 0);
+    assert_int_equal(peal_bus_open(&pair.client, pair.stand.url, &options), PEAL_OK);
+    char *data = calloc(1, LARGE);
+    assert_non_null(data);
+    struct peal_message messages[3];
+    for (int i = 0; i < 3; i++) {
+        messages[i] = (struct peal_message){ .type = "a", .data = data, .size = LARGE };
+    }
+    assert_int_equal(peal_publish_batch(pair.client, messages, 3, NULL), PEAL_ELIMIT);
+    assert_non_null(strstr(peal_error_sentence(), "publish fewer together"));
+    free(data);
+    struct peal_message small = { .type = "a", .data = "1", .size = 1 };
+    assert_int_equal(peal_publish(pair.client, &small, NULL), PEAL_OK);
+    pair_close(&pair);
+}
+
 static void who_cannot_come_in_is_told_why(void **state)
 {
     (void)state;
@@ -520,6 +546,7 @@ int main(void)
         cmocka_unit_test(what_is_published_is_there_once_wherever_the_connection_breaks),
         cmocka_unit_test(a_service_that_comes_back_goes_on_where_it_was),
         cmocka_unit_test(what_is_published_meanwhile_waits_up_to_its_limit),
+        cmocka_unit_test(a_batch_that_no_message_carries_is_refused_and_holds_up_nothing),
         cmocka_unit_test(who_cannot_come_in_is_told_why),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@
 #include <peal/peal.h>
 #include <poll.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -340,6 +341,60 @@ static void who_may_do_nothing_but_events_saves_his_own_names_only(void **state)
     pair_close(&pair);
 }
 
+static bool may_read_now(void *context, const char *type)
+{
+    (void)type;
+    return !atomic_load((atomic_bool *)context);
+}
+
+static bool are_over(void *context)
+{
+    return atomic_load((atomic_bool *)context);
+}
+
+static unsigned members(peal_bus *bus)
+{
+    struct peal_subscription_list list;
+    unsigned count = 0;
+    assert_int_equal(peal_subscription_list(&list, bus), PEAL_OK);
+    for (size_t i = 0; i < list.count; i++) {
+        count += list.subscriptions[i].members;
+    }
+    peal_subscription_list_finish(&list);
+    return count;
+}
+
+static void what_comes_between_two_tokens_is_handled_by_who_comes_with_the_next(void **state)
+{
+    (void)state;
+    static struct record record;
+    static atomic_bool over;
+    atomic_store(&over, false);
+    struct pair pair = {
+        .stand = { .rights = { .may_read = may_read_now, .are_over = are_over, .context = &over } }
+    };
+    record_open(&record);
+    assert_int_equal(peal_bus_open(&pair.served, "mem:", NULL), PEAL_OK);
+    stand_open(&pair.stand, pair.served, 0);
+    pair_connect(&pair);
+    attend(&pair, NULL, &record);
+    say(pair.served, 10);
+    wait_for_total(&record, 10);
+    assert_int_equal(peal_name_save(pair.client, "billing"), PEAL_OK);
+    atomic_store(&over, true); // a token is taken back; its connection is ended within a second
+
+    say(pair.served, 10);
+    for (unsigned turns = 0; members(pair.served) > 0 && patience_lasts(&turns);) {
+    }
+    atomic_store(&over, false);
+    stand_cut(&pair.stand);
+
+    wait_for_total(&record, 20);
+    assert_int_equal(peal_name_save(pair.client, "billing"), PEAL_OK);
+    check_each_once(&record, 20);
+    pair_close(&pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -351,6 +406,7 @@ int main(void)
         cmocka_unit_test(what_is_sent_back_on_purpose_is_handled_again),
         cmocka_unit_test(a_name_that_is_nobodys_is_not_saved),
         cmocka_unit_test(who_may_do_nothing_but_events_saves_his_own_names_only),
+        cmocka_unit_test(what_comes_between_two_tokens_is_handled_by_who_comes_with_the_next),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -241,6 +241,22 @@ test("a_service_that_is_not_ready_says_why", async () => {
     await page.locator(".figure.bad", { hasText: "not ready" }).waitFor();
 });
 
+test("how_a_service_is_that_comes_back_is_asked_at_once", async () => {
+    // Without what asks every five seconds.
+    const init = () => {
+        const { setTimeout, setInterval } = window;
+        window.setTimeout = (run, ms, ...more) => (ms === 5000 ? 0 : setTimeout(run, ms, ...more));
+        window.setInterval = (run, ms) => (ms === 5000 ? 0 : setInterval(run, ms));
+    };
+    const page = await open("/", { init });
+    await page.locator(".figure", { hasText: "healthy" }).waitFor();
+    await stub.down();
+    await page.getByText("Connection lost.").waitFor();
+    stub.notReady = ["a disk has failed"];
+    await stub.up();
+    await page.locator(".figure.bad", { hasText: "not ready" }).waitFor();
+});
+
 test("an_event_that_is_gone_is_told", async () => {
     const page = await open("/#/live?event=no-such-id");
     await page.getByText("No event has the id 'no-such-id'").waitFor();

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
 //
-// The numbers at the top of every view: /v1/stats every second, /v1/readyz every five.
+// The numbers at the top of every view: /v1/stats every second, /v1/readyz every five, and when the
+// service is back.
 import { request } from "./api.js";
+import { pause } from "./connection.js";
 import { signal } from "./html.js";
 import { poll } from "./poll.js";
+import { visible } from "./visible.js";
 
 export const stats = signal(null);
 export const statsError = signal(null);
@@ -20,21 +23,25 @@ async function askHealth() {
     }
 }
 
+async function watchHealth(signal) {
+    while (!signal.aborted) {
+        await askHealth();
+        await pause(5000, signal);
+        await visible(signal);
+    }
+}
+
 export function watchStats() {
+    const controller = new AbortController();
     const source = poll("/v1/stats", 1000, (value) => {
         stats.value = value;
     });
     const stop = source.error.subscribe((error) => {
         statsError.value = error;
     });
-    askHealth();
-    const timer = setInterval(() => {
-        if (document.visibilityState === "visible") {
-            askHealth();
-        }
-    }, 5000);
+    watchHealth(controller.signal);
     return () => {
-        clearInterval(timer);
+        controller.abort();
         stop();
         source.stop();
     };

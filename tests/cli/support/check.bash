@@ -43,6 +43,10 @@ with_status() {
     if [ $status -ne "$wanted" ]; then
         wrong "status $status, and not $wanted, of: $*"
     fi
+    # A sanitizer ends with 1, as what was refused does.
+    if grep -qE 'runtime error: |ERROR: [A-Za-z]*Sanitizer' "$place/.err"; then
+        wrong "a sanitizer complains of: $*"
+    fi
 }
 
 yes() { with_status 0 "$@"; }
