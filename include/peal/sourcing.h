@@ -183,8 +183,9 @@ typedef enum peal_err peal_command(peal_aggregate *aggregate, void *context);
 PEAL_API enum peal_err peal_aggregate_execute(peal_aggregate *aggregate, unsigned attempts,
                                               peal_command *command, void *context);
 
-// Takes a snapshot now, of the state as it is. PEAL_ESTATE at version 0. PEAL_ELIMIT: larger than
-// the bus's data_max. PEAL_EINVAL: `save` cannot. The errors of peal_publish.
+// Takes a snapshot now, of the state as it is. PEAL_ESTATE at version 0, or until a refresh when
+// one has failed or something was erased (peal_log_erase). PEAL_ELIMIT: larger than the bus's
+// data_max. PEAL_EINVAL: `save` cannot. The errors of peal_publish.
 PEAL_API enum peal_err peal_aggregate_snapshot(peal_aggregate *aggregate);
 
 // What became of it so far.

@@ -178,6 +178,10 @@ static enum peal_err append_conditional(struct pl_local *local, struct pl_reques
 {
     struct pl_state *state = &local->log.state;
     const struct peal_message *message = request->append.message;
+    // Relaxed: it was said before a turn.
+    if (request->withdrawn && atomic_load_explicit(request->withdrawn, memory_order_relaxed)) {
+        return pl_fail(PEAL_ENOTFOUND, "the event was erased before it was published");
+    }
     int64_t now = condition->has_id ? pl_clock_at(&local->log.clock, request->append.counter) : 0;
     uint64_t seen = condition->has_id ? pl_state_seen(state, condition->id, now) : 0;
     if (seen) {
