@@ -124,7 +124,8 @@ struct pl_store {
     // told the truth. Positions below `handed` outlive the process; it is not below `written`.
     char apart[64]; // from what the writer changes with every event
     _Atomic uint64_t handed, written, durable;
-    atomic_int failed; // minus an errno, once something has failed
+    _Atomic uint64_t begun; // the base of the volume begun last; 0: none since it was opened
+    atomic_int failed;      // minus an errno, once something has failed
     // Positions that were given when something failed, if the store went on behind them: nobody is
     // told that they are safe. Stored before `written` and `durable` pass them.
     _Atomic uint64_t unknown_first, unknown_end;

@@ -102,6 +102,24 @@ static void what_is_beyond_a_size_goes(void **state)
     stage_close(&stage);
 }
 
+// Large events fill a disk long before there are many of them.
+static void a_size_holds_for_few_large_events_too(void **state)
+{
+    (void)state;
+    struct stage stage;
+    open_log(&stage, "history_bytes=512k&durability=disk");
+    static const char data[16 << 10];
+    struct peal_message message = { .type = "a", .data = data, .size = sizeof data };
+    for (unsigned i = 0; i < 400; i++) {
+        assert_int_equal(peal_publish(stage.bus, &message, NULL), PEAL_OK);
+        peal_world_settle(stage.world);
+        uint64_t kept = stage_stats(&stage).last_position + 1 - first_of(&stage);
+        assert_true(kept * sizeof data <= (512 + 3 * 64) << 10); // whole files, of 64 KiB
+    }
+    assert_true((401 - first_of(&stage)) * sizeof data >= 384 << 10); // of 64 KiB, 48 are used
+    stage_close(&stage);
+}
+
 static void what_is_too_old_goes_when_more_comes(void **state)
 {
     (void)state;
@@ -224,6 +242,7 @@ int main(void)
         cmocka_unit_test(without_limits_nothing_is_forgotten),
         cmocka_unit_test(what_is_beyond_a_number_goes_in_whole_files),
         cmocka_unit_test(what_is_beyond_a_size_goes),
+        cmocka_unit_test(a_size_holds_for_few_large_events_too),
         cmocka_unit_test(what_is_too_old_goes_when_more_comes),
         cmocka_unit_test(what_is_too_old_goes_though_nothing_comes),
         cmocka_unit_test(what_a_durable_name_has_yet_to_read_stays),
