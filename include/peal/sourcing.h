@@ -63,9 +63,10 @@ struct peal_append {
     const char *subject;     // the stream
     enum peal_expect expect; // of the stream before the first event; the others follow it
     uint64_t expected_version;
-    const struct peal_message *messages; // their `subject` may be NULL; `expect` is 0
-    size_t count;                        // at least 1
-    struct peal_receipt *receipts;       // NULL, or an array of `count`
+    // Their `subject` may be NULL; `expect` and `deliver_at_ns` are 0.
+    const struct peal_message *messages;
+    size_t count;                  // at least 1
+    struct peal_receipt *receipts; // NULL, or an array of `count`
 };
 
 // What came of it.
