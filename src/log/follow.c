@@ -234,6 +234,7 @@ enum peal_err pl_store_refresh(struct pl_store *store)
     }
     bool gone;
     uint64_t next = 0;
+    pl_place_replaced(store, 0); // perhaps: what was erased may be in the files we have open
     enum peal_err err = try_to_follow(store, &gone);
     err = err ? err : find_next(store, &next);
     if (!err && gone && !next) {
