@@ -211,7 +211,8 @@ PEAL_API enum peal_err peal_publish(peal_bus *bus, const struct peal_message *me
                                     struct peal_receipt *receipt);
 
 // All or none, with consecutive positions. `receipts` is NULL or an array of `count`. A message
-// that is a duplicate is left out of the log and marked so.
+// that is a duplicate is left out of the log and marked so. One that fails may have had as many of
+// the oldest ids forgotten that duplicates are known by, and history if memory_max was reached.
 PEAL_API enum peal_err peal_publish_batch(peal_bus *bus, const struct peal_message *messages,
                                           size_t count, struct peal_receipt *receipts);
 

@@ -78,10 +78,12 @@ PEAL_API enum peal_err peal_dead_retry(peal_bus *bus, const struct peal_dead_fil
                                        bool dry_run, uint64_t *affected);
 
 // Replaces the data of an entry and retries it. The log keeps the original. PEAL_ELIMIT, and the
-// errors of peal_dead_retry.
+// errors of peal_dead_retry. PEAL_EIO: done, but a restart may find the data it had.
 PEAL_API enum peal_err peal_dead_edit(peal_bus *bus, uint64_t id, const void *data, size_t size);
 
-// Removes entries for good, but those that are being retried. Parked events behind them go on.
+// Removes entries for good, but those that are being retried. Parked events behind them go on. If
+// filter.id is given: PEAL_ENOTFOUND, PEAL_ESTATE, as above. PEAL_EIO: they are gone, but a restart
+// may find them again.
 PEAL_API enum peal_err peal_dead_discard(peal_bus *bus, const struct peal_dead_filter *filter,
                                          bool dry_run, uint64_t *affected);
 

@@ -274,9 +274,9 @@ struct peal_erased {
 // Publishing, reading and verifying go on meanwhile; erasures wait for each other, and for who
 // archives or mends. `progress` may do all but these three, which would wait for it. Returns when
 // all of it would survive a power cut. If it fails, is stopped, or the process ends, what is erased
-// by then stays so, and another call does the rest. It looks at every event there is, and copies
-// each file that has some of it. Allowed inside a handler: the event in hand is the handler's until
-// it returns. A subject of which there is nothing is no error.
+// by then stays so, the stream goes on at its version, and another call does the rest. It looks at
+// every event there is, and copies each file that has some of it. Allowed inside a handler: the
+// event in hand is the handler's until it returns. A subject of which there is nothing is no error.
 //
 // On a bus with `ask_owner` the process that has the log does it, and `progress` is not called.
 // `subject` and `erase` (may be NULL) are *borrowed* for the call. PEAL_EINVAL (no subject, or an

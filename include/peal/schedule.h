@@ -21,7 +21,8 @@
 // - Events that are due at once are published one after the other, by time, then as accepted.
 // - A time that has come already is now: the event is published like any other.
 // - A waiting event with the same source and id is a duplicate, as in the log; an id that the log
-//   has already is recognised when its time has come, and appends nothing.
+//   has already is recognised when its time has come, and appends nothing, as long as the bus
+//   remembers it (duplicate_events, duplicate_ms).
 // - When memory is full at its time it waits until there is some. Nothing is lost silently.
 // - An expected version is not for a publish whose publisher is not there to be told: PEAL_EINVAL.
 //   Nor is a time for a message of a batch.

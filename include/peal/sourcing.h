@@ -63,9 +63,10 @@ struct peal_append {
     const char *subject;     // the stream
     enum peal_expect expect; // of the stream before the first event; the others follow it
     uint64_t expected_version;
-    const struct peal_message *messages; // their `subject` may be NULL; `expect` is 0
-    size_t count;                        // at least 1
-    struct peal_receipt *receipts;       // NULL, or an array of `count`
+    // Their `subject` may be NULL; `expect` and `deliver_at_ns` are 0.
+    const struct peal_message *messages;
+    size_t count;                  // at least 1
+    struct peal_receipt *receipts; // NULL, or an array of `count`
 };
 
 // What came of it.
@@ -183,8 +184,9 @@ typedef enum peal_err peal_command(peal_aggregate *aggregate, void *context);
 PEAL_API enum peal_err peal_aggregate_execute(peal_aggregate *aggregate, unsigned attempts,
                                               peal_command *command, void *context);
 
-// Takes a snapshot now, of the state as it is. PEAL_ESTATE at version 0. PEAL_ELIMIT: larger than
-// the bus's data_max. PEAL_EINVAL: `save` cannot. The errors of peal_publish.
+// Takes a snapshot now, of the state as it is. PEAL_ESTATE at version 0, or until a refresh when
+// one has failed or something was erased (peal_log_erase). PEAL_ELIMIT: larger than the bus's
+// data_max. PEAL_EINVAL: `save` cannot. The errors of peal_publish.
 PEAL_API enum peal_err peal_aggregate_snapshot(peal_aggregate *aggregate);
 
 // What became of it so far.

@@ -290,11 +290,13 @@ static enum peal_err discard(struct pl_selection *selection, bool dry_run, uint6
     for (size_t i = 0; i < errands.count && !dry_run; i++) {
         pl_hold_release_key(errands.list[i].mailbox, errands.list[i].id);
     }
-    if (affected) {
-        *affected = errands.count;
-    }
+    size_t count = errands.count;
     finish_errands(selection->bus, &errands);
-    return dry_run ? PEAL_OK : pl_durable_save(selection->bus, PEAL_DURABILITY_OS, false);
+    err = dry_run ? PEAL_OK : pl_durable_save(selection->bus, PEAL_DURABILITY_OS, false);
+    if (!err && affected) {
+        *affected = count;
+    }
+    return err;
 }
 
 enum peal_err pl_dead_discard(struct peal_bus *bus, const struct peal_dead_filter *filter,

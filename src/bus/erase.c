@@ -2,7 +2,8 @@
 //
 // Erasing a subject: what the engine has of it, and what of it is on its way.
 //
-//     scheduled ──► cancelled: or they would be published after what is meant has been said
+//     scheduled ──► cancelled: or they would be published after what is meant has been said; one
+//                   that is being published is in the log by then, or will not be
 //     log       ──► erased by the engine, and counted (log->erasures)
 //     pending   ──► let go; one that a handler has is done with when that returns
 //     dead      ──► discarded
@@ -16,12 +17,12 @@
 #include "bus/ask.h"
 #include "bus/durable.h"
 #include "bus/hold.h"
+#include "bus/schedule.h"
 
 #include "base/error.h"
 #include "log/kv.h"
 
 #include <peal/log.h>
-#include <peal/schedule.h>
 
 // ---- pending events -----------------------------------------------------------------------------
 
@@ -80,13 +81,6 @@ static void erase_all_pending(struct peal_bus *bus, const char *subject)
 
 // ---- the whole ----------------------------------------------------------------------------------
 
-static enum peal_err erase_scheduled(struct peal_erased *out, struct peal_bus *bus,
-                                     const char *subject, bool dry_run)
-{
-    struct peal_schedule_filter filter = { .subject = subject };
-    return peal_schedule_cancel(bus, &filter, dry_run, &out->scheduled);
-}
-
 static bool tell_progress(void *context, uint64_t done, uint64_t total)
 {
     const struct peal_erase *erase = context;
@@ -114,14 +108,18 @@ static enum peal_err erase_log(struct peal_erased *out, struct peal_bus *bus, co
 static enum peal_err erase_state(struct peal_bus *bus, const char *subject)
 {
     enum peal_err err = pl_durable_save(bus, PEAL_DURABILITY_DISK, false);
-    return err || !bus->kv ? err : pl_kv_purge(bus->kv, subject);
+    if (err || !bus->kv) {
+        return err;
+    }
+    err = pl_schedule_purge(bus, subject);
+    return err ? err : pl_kv_purge(bus->kv, subject);
 }
 
 static enum peal_err erase_all(struct peal_erased *out, struct peal_bus *bus, const char *subject,
                                const struct peal_erase *erase)
 {
     struct peal_erased erased = { 0 };
-    enum peal_err err = erase_scheduled(&erased, bus, subject, erase->dry_run);
+    enum peal_err err = pl_schedule_erase(bus, subject, erase->dry_run, &erased.scheduled);
     err = err ? err : erase_log(&erased, bus, subject, erase);
     if (err) {
         return err;

@@ -311,12 +311,13 @@ struct pl_scheduled;
 // Events that wait for their time (schedule.h).
 struct pl_schedule {
     struct pl_mutex lock;
-    struct pl_heap due;        // those that wait, by the time of day
-    struct pl_map by_id;       // all, also those that are being published
-    uint64_t next_order;       // of acceptance
-    uint64_t bytes;            // of all
-    bool running;              // a thread publishes what is due
-    struct pl_heap_node timer; // in bus->timers
+    struct pl_heap due;           // those that wait, by the time of day
+    struct pl_map by_id;          // all, also those that are being published
+    uint64_t next_order;          // of acceptance
+    uint64_t bytes;               // of all
+    bool running;                 // a thread publishes what is due
+    struct pl_scheduled *in_hand; // what it publishes right now; NULL: nothing
+    struct pl_heap_node timer;    // in bus->timers
 };
 
 struct pl_dead_letter;

@@ -260,7 +260,7 @@ enum peal_err pl_publish_message(struct peal_bus *bus, const struct peal_message
 }
 
 enum peal_err pl_publish_as_it_is(struct peal_bus *bus, const struct peal_message *message,
-                                  uint16_t hops)
+                                  uint16_t hops, const atomic_bool *withdrawn)
 {
     struct pl_passage passage = { .message = message };
     struct pl_slot *slot = pl_slot_mine(bus);
@@ -272,7 +272,7 @@ enum peal_err pl_publish_as_it_is(struct peal_bus *bus, const struct peal_messag
         return err;
     }
     // It has an id of its own, by which it is known should it come again.
-    struct pl_request request = { .conditional = true };
+    struct pl_request request = { .conditional = true, .withdrawn = withdrawn };
     request.append.message = message;
     request.append.type = passage.topic->id;
     request.append.hops = hops;

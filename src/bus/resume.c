@@ -270,7 +270,12 @@ static void resume_pending(struct pl_mailbox *mailbox, struct pl_pending *pendin
         pending->state = PL_RUNNING;
         pl_hold_crashed(mailbox, pending);
     } else if (unsettled->flags & PL_UNSETTLED_RETRYING) {
+        // By the time of day, which may have been set back meanwhile, as on a machine that forgets
+        // it when it is switched off: no wait is longer than the policy allows.
+        const struct peal_retry *retry = &mailbox->settings->options.retry;
+        int64_t most = (int64_t)retry->max_ms * PL_NS_PER_MS;
         int64_t wait = unsettled->due - pl_bus_now(mailbox->bus);
+        wait = wait < most ? wait : most;
         int64_t due = pl_bus_ticks(mailbox->bus) + (wait > 0 ? wait : 0);
         pl_hold_make_due(mailbox, pending, PL_RETRYING, due);
     } else {

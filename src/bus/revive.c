@@ -78,6 +78,9 @@ void pl_hold_revive(struct pl_mailbox *mailbox, struct pl_pending *place, uint64
     if (!mailbox->hold || erased) {
         peal_event_unref(event);
         give_back(mailbox, place);
+        if (blocked) {
+            pl_hold_finish_pending(mailbox, blocked);
+        }
     } else if (blocked) {
         give_back(mailbox, place);
         blocked->state = PL_WAITING;
@@ -92,6 +95,9 @@ void pl_hold_revive(struct pl_mailbox *mailbox, struct pl_pending *place, uint64
         enter_revived(mailbox, place, dead_id, event);
     }
     pl_mutex_unlock(&mailbox->lock, mailbox->seams);
+    if (erased) {
+        pl_dead_done(mailbox->bus, dead_id); // an erasure that has failed has left the letter
+    }
     pl_runs_notify(mailbox);
 }
 

@@ -38,11 +38,22 @@ void pl_schedule_run(struct peal_bus *bus);
 
 uint64_t pl_schedule_count(struct peal_bus *bus);
 
+// Cancels those of a subject. One that a thread is about to publish is not published, or is in the
+// log before the next turn. The errors are those of peal_schedule_cancel.
+enum peal_err pl_schedule_erase(struct peal_bus *bus, const char *subject, bool dry_run,
+                                uint64_t *affected);
+
+// Removes from the state table what is left there of a subject and waits no more: what is being
+// published, and what could not be removed when it was. After pl_schedule_erase. PEAL_EIO,
+// PEAL_ENOMEM.
+enum peal_err pl_schedule_purge(struct peal_bus *bus, const char *subject);
+
 // ---- publish.c ----------------------------------------------------------------------------------
 
 // Publishes what has been checked, inherited and intercepted before. Does not wait for memory:
-// PEAL_EAGAIN. PEAL_ECLOSED, PEAL_ENOMEM, and what the engine says.
+// PEAL_EAGAIN. PEAL_ECLOSED, PEAL_ENOMEM, and what the engine says; PEAL_ENOTFOUND: it is
+// `withdrawn`, which is looked at with the turn.
 enum peal_err pl_publish_as_it_is(struct peal_bus *bus, const struct peal_message *message,
-                                  uint16_t hops);
+                                  uint16_t hops, const atomic_bool *withdrawn);
 
 #endif

@@ -21,6 +21,8 @@ struct pl_scheduled {
     bool accepted;                   // it is kept; else another thread is about to
     bool restored;                   // kept by an earlier process, which may have published it
     bool complained;
+    // Its subject was erased while it was being published. Set with the lock, read with the turn.
+    atomic_bool withdrawn;
 };
 
 // ---- schedule.c ---------------------------------------------------------------------------------

@@ -196,3 +196,49 @@ enum peal_err pl_schedule_find(bool *out, struct peal_bus *bus, const struct pl_
     *out = !err;
     return PEAL_OK;
 }
+
+// ---- erasing ------------------------------------------------------------------------------------
+
+// Does it wait for its time, or is a thread about to say so? Then it was scheduled since.
+static bool is_wanted(struct peal_bus *bus, const struct peal_event *event)
+{
+    struct pl_schedule *schedule = &bus->schedule;
+    struct pl_hash128 key =
+        pl_state_id_key(&bus->log->state, peal_event_source(event), peal_event_id(event));
+    pl_mutex_lock(&schedule->lock, bus->seams);
+    const struct pl_map_entry *entry = pl_map_find(&schedule->by_id, key);
+    bool wanted = entry && !atomic_load_explicit(&pl_scheduled_of_entry(entry)->withdrawn,
+                                                 memory_order_relaxed); // with the lock
+    pl_mutex_unlock(&schedule->lock, bus->seams);
+    return wanted;
+}
+
+static enum peal_err purge_one(struct peal_bus *bus, const struct pl_kv_entry *entry,
+                               const char *subject)
+{
+    struct pl_scheduled one = { .deliver_at = 0 };
+    enum peal_err err = read_entry(&one, bus, entry);
+    if (err) {
+        return err == PEAL_ENOMEM ? err : PEAL_OK; // nobody knows whose it is
+    }
+    if (strcmp(peal_event_subject(one.event), subject) == 0 && !is_wanted(bus, one.event)) {
+        struct pl_scheduled *list = &one;
+        err = pl_schedule_forget(bus, &list, 1);
+    }
+    peal_event_unref(one.event);
+    return err;
+}
+
+enum peal_err pl_schedule_purge(struct peal_bus *bus, const char *subject)
+{
+    const struct pl_kv_entry *entry;
+    PL_KV_EACH(entry, bus->kv, PREFIX)
+    {
+        enum peal_err err = purge_one(bus, entry, subject);
+        if (err) {
+            pl_kv_unref(bus->kv, entry);
+            return err;
+        }
+    }
+    return PEAL_OK;
+}

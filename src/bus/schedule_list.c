@@ -3,7 +3,8 @@
 // Scheduled events, for who asks: listed and cancelled, here or where the log is.
 //
 // Memory for all there are comes before the lock; when more have come meanwhile, it is got anew.
-// Only those that wait are listed and cancelled: one that a thread has in hand is its alone.
+// Only those that wait are listed and cancelled: one that a thread has in hand is its alone. Who
+// erases a subject has to say so to who publishes one of it.
 #include "bus/ask.h"
 #include "bus/schedule_inside.h"
 
@@ -198,12 +199,25 @@ static enum peal_err finish_cancel(struct peal_bus *bus, struct pl_scheduled **l
     return err;
 }
 
-enum peal_err peal_schedule_cancel(peal_bus *bus, const struct peal_schedule_filter *filter,
-                                   bool dry_run, uint64_t *affected)
+// What a thread publishes right now is not published any more, if that has not happened yet. With
+// the lock.
+static void withdraw(const struct selection *selection)
 {
-    if (pl_asks(bus)) {
-        return pl_ask_cancel(bus, filter, dry_run, affected);
+    struct pl_scheduled *one = selection->bus->schedule.in_hand;
+    if (one && selects(selection, one->event)) {
+        // Relaxed: who publishes it looks with the turn, which who erases takes after this.
+        atomic_store_explicit(&one->withdrawn, true, memory_order_relaxed);
     }
+}
+
+// `dry_run` changes nothing; `erases` is meant of what is being published, too.
+struct cancelling {
+    bool dry_run, erases;
+};
+
+static enum peal_err cancel(struct peal_bus *bus, const struct peal_schedule_filter *filter,
+                            struct cancelling how, uint64_t *affected)
+{
     struct selection selection;
     enum peal_err err = select_by(&selection, bus, filter);
     if (err) {
@@ -214,12 +228,15 @@ enum peal_err peal_schedule_cancel(peal_bus *bus, const struct peal_schedule_fil
     bool busy = false;
     if (owner) {
         count = collect(&selection, owner->selected, &busy);
-        for (size_t i = 0; i < count && !dry_run; i++) {
+        for (size_t i = 0; i < count && !how.dry_run; i++) {
             pl_heap_remove(&bus->schedule.due, &owner->selected[i]->due); // ours
+        }
+        if (how.erases && !how.dry_run) {
+            withdraw(&selection);
         }
         pl_mutex_unlock(&bus->schedule.lock, bus->seams);
         err = count == 0 ? explain_none(&selection, busy) : PEAL_OK;
-        err = err || dry_run ? err : finish_cancel(bus, owner->selected, count);
+        err = err || how.dry_run ? err : finish_cancel(bus, owner->selected, count);
     }
     pl_release(bus->seams, owner);
     pl_pattern_free(selection.pattern, bus->seams);
@@ -227,4 +244,20 @@ enum peal_err peal_schedule_cancel(peal_bus *bus, const struct peal_schedule_fil
         *affected = count;
     }
     return owner ? err : PEAL_ENOMEM;
+}
+
+enum peal_err peal_schedule_cancel(peal_bus *bus, const struct peal_schedule_filter *filter,
+                                   bool dry_run, uint64_t *affected)
+{
+    if (pl_asks(bus)) {
+        return pl_ask_cancel(bus, filter, dry_run, affected);
+    }
+    return cancel(bus, filter, (struct cancelling){ .dry_run = dry_run }, affected);
+}
+
+enum peal_err pl_schedule_erase(struct peal_bus *bus, const char *subject, bool dry_run,
+                                uint64_t *affected)
+{
+    const struct peal_schedule_filter filter = { .subject = subject };
+    return cancel(bus, &filter, (struct cancelling){ dry_run, .erases = true }, affected);
 }

@@ -63,11 +63,19 @@ static struct pl_scheduled *take_due(struct peal_bus *bus)
     pl_mutex_lock(&schedule->lock, bus->seams);
     struct pl_heap_node *node = pl_heap_peek(&schedule->due);
     bool due = node && node->key <= now;
+    struct pl_scheduled *one = due ? pl_container_of(node, struct pl_scheduled, due) : NULL;
     if (due) {
         (void)pl_heap_pop(&schedule->due);
+        schedule->in_hand = one;
     }
     pl_mutex_unlock(&schedule->lock, bus->seams);
-    return due ? pl_container_of(node, struct pl_scheduled, due) : NULL;
+    return one;
+}
+
+static bool is_withdrawn(const struct pl_scheduled *one)
+{
+    // Relaxed: who has just been told that it may not be published sees why.
+    return atomic_load_explicit(&one->withdrawn, memory_order_relaxed);
 }
 
 static void is_published(struct peal_bus *bus, struct pl_scheduled *one)
@@ -79,6 +87,7 @@ static void is_published(struct peal_bus *bus, struct pl_scheduled *one)
                    peal_event_id(one->event), one->event->type, peal_error_sentence());
     }
     pl_mutex_lock(&bus->schedule.lock, bus->seams);
+    bus->schedule.in_hand = NULL;
     pl_schedule_take_out(&bus->schedule, one);
     pl_mutex_unlock(&bus->schedule.lock, bus->seams);
     pl_scheduled_free(bus, one);
@@ -103,6 +112,7 @@ static void is_not_published(struct peal_bus *bus, struct pl_scheduled *one, enu
     }
     int64_t when = stays ? one->deliver_at : pl_bus_now(bus) + AGAIN_NS;
     pl_mutex_lock(&bus->schedule.lock, bus->seams);
+    bus->schedule.in_hand = NULL;
     pl_schedule_let_wait(&bus->schedule, one, when);
     pl_mutex_unlock(&bus->schedule.lock, bus->seams);
 }
@@ -117,7 +127,7 @@ static enum peal_err publish_one(struct peal_bus *bus, const struct pl_scheduled
     struct peal_message message;
     struct peal_pair pairs[PEAL_METADATA_MAX];
     say_again(&message, pairs, bus->origin.source, one);
-    return pl_publish_as_it_is(bus, &message, one->event->hops);
+    return pl_publish_as_it_is(bus, &message, one->event->hops, &one->withdrawn);
 }
 
 // Publishes what is due, a share of it.
@@ -126,7 +136,7 @@ static enum peal_err publish_share(struct peal_bus *bus)
     struct pl_scheduled *one;
     for (unsigned i = 0; i < SHARE && (one = take_due(bus)) != NULL; i++) {
         enum peal_err err = publish_one(bus, one);
-        if (!err) {
+        if (!err || is_withdrawn(one)) {
             is_published(bus, one);
             continue;
         }

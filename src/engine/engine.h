@@ -171,6 +171,9 @@ struct pl_engine_config {
 struct pl_request {
     struct pl_append append;
     bool conditional; // has an id, a subject or an expectation
+    // NULL, or whether it is not to be appended any more, of one that is conditional: said before
+    // a turn by who wants it to be in the log before that turn, or never.
+    const atomic_bool *withdrawn;
     // The stream's version has to be looked up first (`look`); and what came of that: the version
     // below a position. 0: it was not.
     bool unknown;

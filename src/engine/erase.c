@@ -18,24 +18,49 @@ void pl_local_erased(struct pl_local *local)
     atomic_fetch_add_explicit(&local->log.erasures, 1, memory_order_release);
 }
 
+// A stream as it was before its erasure.
+struct life {
+    struct pl_hash128 key;
+    uint64_t version, position; // zeros: it is not known, and is looked up
+};
+
 // What is meant ends here.
-static uint64_t begin_anew(struct pl_local *local, const struct pl_erasure *erasure)
+static uint64_t begin_anew(struct pl_local *local, const struct pl_erasure *erasure,
+                           struct life *before)
 {
     struct pl_log *log = &local->log;
+    struct pl_map_entry *entry = NULL;
+    before->key = pl_state_subject_key(&log->state, erasure->subject);
     pl_turn_take(&log->turn, log->seams);
     uint64_t end = atomic_load_explicit(&log->end, memory_order_relaxed);
     if (!erasure->dry_run) {
-        pl_state_restart(&log->state, pl_state_subject_key(&log->state, erasure->subject));
+        before->version =
+            pl_state_version(&log->state, before->key, pl_log_streams_from(log), &entry);
+        before->position = entry ? entry->position : 0;
+        pl_state_restart(&log->state, before->key);
     }
     pl_turn_give(&log->turn, log->seams);
     return end;
 }
 
-static void settle(struct pl_local *local)
+// An erasure that failed has left events of the stream, which goes on behind them; unless it has
+// new ones already. Without memory it is not known, as if all had been erased. With the turn.
+static void go_on(struct pl_log *log, const struct life *before)
+{
+    uint64_t first = pl_log_streams_from(log);
+    if (before->version > 0 && !pl_state_version(&log->state, before->key, first, NULL)) {
+        (void)pl_state_set(&log->state, before->key, before->version, before->position, first);
+    }
+}
+
+static void settle(struct pl_local *local, const struct life *before, enum peal_err err)
 {
     struct pl_log *log = &local->log;
     pl_local_erased(local);
     pl_turn_take(&log->turn, log->seams);
+    if (err) {
+        go_on(log, before);
+    }
     pl_state_settled(&log->state);
     pl_turn_give(&log->turn, log->seams);
 }
@@ -46,14 +71,15 @@ enum peal_err pl_local_erase(struct pl_local *local, const struct pl_erasure *er
     const struct pl_seams *seams = local->log.seams;
     struct pl_erasure meant = *erasure;
     struct pl_erased in_memory = { 0 };
+    struct life before = { .version = 0 };
     pl_mutex_lock(&local->retaining, seams);
-    meant.end = begin_anew(local, erasure);
+    meant.end = begin_anew(local, erasure, &before);
     enum peal_err err = stored ? stored(local, &meant, out) : PEAL_OK;
     if (!err) {
         pl_log_erase(&local->log, &meant, stored ? &in_memory : out);
     }
     if (!erasure->dry_run) {
-        settle(local);
+        settle(local, &before, err);
     }
     pl_mutex_unlock(&local->retaining, seams);
     return err;

@@ -3,9 +3,10 @@
 // The keeper: a thread that forgets what the retention has no use for (retain.c), and archives what
 // is old enough (archive.c). No publish waits for a file that is removed.
 //
-// Who settles looks once in some thousand events whether there may be work, and wakes it; the first
-// need starts it. What has an age it also looks for by itself, since a log that rests gets older.
-// Where no thread can be had, who settles forgets in its place, and nothing is archived.
+// Who settles looks once in some thousand events, and when a file was begun, since events may be
+// large, whether there may be work, and wakes it; the first need starts it. What has an age it also
+// looks for by itself, since a log that rests gets older. Where no thread can be had, who settles
+// forgets in its place, and nothing is archived.
 #include "engine/local.h"
 
 #include "base/error.h"
@@ -121,10 +122,13 @@ void pl_keeper_note(struct pl_local *local)
     const struct pl_retention *retention = &local->retention;
     uint64_t written = pl_store_written(local->store);
     // Relaxed: a hint of when to look; two that look at once wake it once more.
+    uint64_t begun = pl_store_begun(local->store);
     if (!(is_limited(retention) || retention->archive_ms) ||
-        written < atomic_load_explicit(&keeper->look_at, memory_order_relaxed)) {
+        (written < atomic_load_explicit(&keeper->look_at, memory_order_relaxed) &&
+         begun == atomic_load_explicit(&keeper->begun, memory_order_relaxed))) {
         return;
     }
+    atomic_store_explicit(&keeper->begun, begun, memory_order_relaxed);
     atomic_store_explicit(&keeper->look_at, written + LOOK_EVERY, memory_order_relaxed);
     unsigned nothing = WANTED_NOTHING;
     if (!has_thread(local)) {

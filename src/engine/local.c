@@ -178,6 +178,10 @@ static enum peal_err append_conditional(struct pl_local *local, struct pl_reques
 {
     struct pl_state *state = &local->log.state;
     const struct peal_message *message = request->append.message;
+    // Relaxed: it was said before a turn.
+    if (request->withdrawn && atomic_load_explicit(request->withdrawn, memory_order_relaxed)) {
+        return pl_fail(PEAL_ENOTFOUND, "the event was erased before it was published");
+    }
     int64_t now = condition->has_id ? pl_clock_at(&local->log.clock, request->append.counter) : 0;
     uint64_t seen = condition->has_id ? pl_state_seen(state, condition->id, now) : 0;
     if (seen) {
@@ -265,14 +269,11 @@ static void look_ahead(const struct pl_local *local, const struct pl_request *re
     pl_state_expect(&local->log.state, ids, id_count);
 }
 
-enum peal_err pl_local_append(struct pl_engine *engine, struct pl_request *requests, size_t count)
+// All or none.
+static enum peal_err append_all(struct pl_local *local, struct pl_request *requests, size_t count,
+                                const struct pl_log_mark *mark)
 {
-    struct pl_local *local = pl_local_of(engine);
-    if (count == 1 && !requests->conditional) {
-        return append_one(local, requests, NULL);
-    }
     struct condition conditions[AHEAD]; // not cleared: each is made out before it is looked at
-    struct pl_log_mark mark = pl_log_mark(&local->log);
     uint64_t counter = pl_clock_counter();
     for (size_t i = 0; i < count; i++) {
         if (i % AHEAD == 0) {
@@ -287,11 +288,27 @@ enum peal_err pl_local_append(struct pl_engine *engine, struct pl_request *reque
             while (i-- > 0) {
                 take_back(local, &requests[i]);
             }
-            pl_log_rewind(&local->log, &mark);
+            pl_log_rewind(&local->log, mark);
             return err;
         }
     }
     return PEAL_OK;
+}
+
+enum peal_err pl_local_append(struct pl_engine *engine, struct pl_request *requests, size_t count)
+{
+    struct pl_local *local = pl_local_of(engine);
+    if (count == 1 && !requests->conditional) {
+        return append_one(local, requests, NULL);
+    }
+    struct pl_log_mark mark = pl_log_mark(&local->log);
+    local->log.undoable = count > 1; // one alone is looked at before it is appended
+    enum peal_err err = append_all(local, requests, count, &mark);
+    local->log.undoable = false;
+    if (!err && count > 1 && local->log.count > mark.segments) {
+        (void)pl_log_retain(&local->log); // how much does not matter here
+    }
+    return err;
 }
 
 bool pl_local_version(struct pl_engine *engine, struct pl_request *request)

@@ -21,7 +21,8 @@ struct pl_keeper {
     struct pl_thread *thread; // NULL: nobody has needed it
     bool without;             // it could not be started, or has been stopped
     atomic_uint wanted;       // an enum wanted
-    _Atomic uint64_t look_at; // when so much is written
+    _Atomic uint64_t look_at; // when so much is written,
+    _Atomic uint64_t begun;   // or another file than this was begun
 };
 
 // How old events are, by a clock that may be set. An hour ahead of the monotonic clock, all at

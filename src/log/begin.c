@@ -243,6 +243,8 @@ enum peal_err pl_volume_begin(struct pl_store *store, uint64_t size)
     pl_handover_take(store); // only a failure leaves something there, and that is given up now
     store->guide = guide;
     store->base = store->next;
+    // Relaxed: a hint for who looks what may be forgotten.
+    atomic_store_explicit(&store->begun, store->next, memory_order_relaxed);
     store->salt = pl_record_salt(store->seed, store->next);
     store->offset = PL_SEGFILE_HEADER;
     store->room = size;

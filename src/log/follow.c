@@ -3,7 +3,8 @@
 // Following what another process writes.
 //
 // Nothing tells us of it: we look at the last file behind what we know, and for files that have
-// been begun since. A record that is not whole may be one that is being written, so the log ends
+// been begun since. What we knew may have been forgotten by then: we go on in the first file there
+// is. A record that is not whole may be one that is being written, so the log ends
 // before it, until it is whole or a note behind it says that it was. Before going on to a new file
 // the old one is read to its end once more, because it was complete by then.
 #include "log/internal.h"
@@ -173,6 +174,16 @@ static enum peal_err enter_file(struct pl_store *store, uint64_t base)
     return PEAL_OK;
 }
 
+static bool is_gone(const struct pl_store *store, uint64_t base)
+{
+    char path[PL_STORE_PATH];
+    pl_volume_path(store, base, path);
+    struct pl_file file = { 0 };
+    int result = store->files->open(store->files->world, &file, path, PL_FILE_READ);
+    store->files->close(store->files->world, &file);
+    return result == -ENOENT;
+}
+
 // The oldest file we know and the list of the directory lacks may have been archived while that was
 // made. Is it gone? Gives where the next one begins.
 static bool first_is_gone(struct pl_store *store, uint64_t oldest, uint64_t *out_next)
@@ -184,12 +195,7 @@ static bool first_is_gone(struct pl_store *store, uint64_t oldest, uint64_t *out
     if (base >= oldest || !*out_next) {
         return false;
     }
-    char path[PL_STORE_PATH];
-    pl_volume_path(store, base, path);
-    struct pl_file file = { 0 };
-    int result = store->files->open(store->files->world, &file, path, PL_FILE_READ);
-    store->files->close(store->files->world, &file);
-    return result == -ENOENT;
+    return is_gone(store, base);
 }
 
 // The first file behind the last one we know; 0: there is none. Those that are gone are forgotten.
@@ -213,18 +219,31 @@ static enum peal_err find_next(struct pl_store *store, uint64_t *out)
     return PEAL_OK;
 }
 
+// The last file, if it is still there: since we looked, all that we know may have been forgotten.
+static enum peal_err try_to_follow(struct pl_store *store, bool *gone)
+{
+    enum peal_err err = follow_file(store);
+    *gone = err && is_gone(store, store->volumes[store->volume_count - 1].base);
+    return *gone ? PEAL_OK : err;
+}
+
 enum peal_err pl_store_refresh(struct pl_store *store)
 {
     if (!store->config.read_only) {
         return PEAL_OK;
     }
+    bool gone;
     uint64_t next = 0;
-    enum peal_err err = follow_file(store);
+    pl_place_replaced(store, 0); // perhaps: what was erased may be in the files we have open
+    enum peal_err err = try_to_follow(store, &gone);
     err = err ? err : find_next(store, &next);
+    if (!err && gone && !next) {
+        return follow_file(store); // the log is gone, and not its beginning: it says so
+    }
     while (!err && next) {
-        err = follow_file(store); // it is complete now
+        err = try_to_follow(store, &gone); // it is complete now
         err = err ? err : enter_file(store, next);
-        err = err ? err : follow_file(store);
+        err = err ? err : try_to_follow(store, &gone);
         err = err ? err : find_next(store, &next);
     }
     return err;

@@ -124,7 +124,8 @@ struct pl_store {
     // told the truth. Positions below `handed` outlive the process; it is not below `written`.
     char apart[64]; // from what the writer changes with every event
     _Atomic uint64_t handed, written, durable;
-    atomic_int failed; // minus an errno, once something has failed
+    _Atomic uint64_t begun; // the base of the volume begun last; 0: none since it was opened
+    atomic_int failed;      // minus an errno, once something has failed
     // Positions that were given when something failed, if the store went on behind them: nobody is
     // told that they are safe. Stored before `written` and `durable` pass them.
     _Atomic uint64_t unknown_first, unknown_end;
@@ -389,8 +390,9 @@ bool pl_place_guess(const struct pl_place *place, uint64_t position, uint64_t *o
 // Closes the file of a volume that is gone, once nobody reads it.
 void pl_place_forget(struct pl_store *store, uint64_t base);
 
-// Another file has taken the place of a volume's: nobody is given the old one any more. And how
-// often that has happened: who has read something odd in a file looks whether it is still the same.
+// Another file has taken the place of a volume's, or may have taken that of any (`base` 0): nobody
+// is given the old one any more. And how often that has happened: who has read something odd in a
+// file looks whether it is still the same.
 void pl_place_replaced(struct pl_store *store, uint64_t base);
 uint64_t pl_place_replacements(struct pl_store *store);
 

@@ -203,7 +203,9 @@ static bool grow_ring(struct pl_log *log)
 // Is there room for another segment below memory_max? Forgets what nobody needs to make it.
 static bool make_room(struct pl_log *log, size_t bytes)
 {
-    (void)pl_log_retain(log); // how much does not matter here
+    if (!log->undoable) {
+        (void)pl_log_retain(log); // how much does not matter here
+    }
     while (!log->spare && pl_log_memory(log) + bytes > log->limits.memory_max) {
         if (log->count <= 1 || !may_drop(log)) {
             return false;
@@ -434,7 +436,7 @@ struct pl_log_mark pl_log_mark(const struct pl_log *log)
     return mark;
 }
 
-// Rolling on the way may have dropped old segments: those are gone, and were to be forgotten.
+// Rolling on the way may have dropped old segments, if memory was full: those are gone.
 void pl_log_rewind(struct pl_log *log, const struct pl_log_mark *mark)
 {
     uint64_t end = atomic_load_explicit(&log->end, memory_order_relaxed);

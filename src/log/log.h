@@ -88,6 +88,9 @@ struct pl_log {
     size_t oldest, count, capacity; // capacity is a power of two
     struct pl_segment *spare;
     size_t spare_count;
+    // A batch is being appended, which may be taken back: history stays, but for what memory_max
+    // wants.
+    bool undoable;
     uint64_t floor; // nobody needs a position below it; whoever comes to need one lowers it
     // Asks for a new floor; called with the turn, takes no lock.
     uint64_t (*find_floor)(void *context);

@@ -239,37 +239,43 @@ static void close_file(struct pl_place *place, struct pl_store *store)
     store->files->close(store->files->world, &gone);
 }
 
-// With the lock. The file is the caller's to close.
-static struct pl_file forget(struct pl_store *store, uint64_t base)
+// Those of a base, or all if that is 0, are used no more. One that nobody uses is the caller's to
+// close. False: there was none. With the lock.
+static bool forget_one(struct pl_file *out, struct pl_store *store, uint64_t base)
 {
-    struct pl_file gone = { 0 };
     for (size_t i = 0; i < PL_STORE_OPENED_MAX; i++) {
         struct pl_opened *opened = &store->opened[i];
-        if (opened->base == base && opened->users > 0) {
-            opened->forgotten = true;
-        } else if (opened->base == base) {
-            gone = opened->file;
-            *opened = (struct pl_opened){ 0 };
+        if (opened->base == 0 || (base && opened->base != base)) {
+            continue;
         }
+        if (opened->users == 0) {
+            *out = opened->file;
+            *opened = (struct pl_opened){ 0 };
+            return true;
+        }
+        opened->forgotten = true;
     }
-    return gone;
+    return false;
 }
 
 void pl_place_forget(struct pl_store *store, uint64_t base)
 {
-    pl_mutex_lock(&store->lock, store->seams);
-    struct pl_file gone = forget(store, base);
-    pl_mutex_unlock(&store->lock, store->seams);
-    store->files->close(store->files->world, &gone);
+    bool found = true;
+    while (found) {
+        struct pl_file gone = { 0 };
+        pl_mutex_lock(&store->lock, store->seams);
+        found = forget_one(&gone, store, base);
+        pl_mutex_unlock(&store->lock, store->seams);
+        store->files->close(store->files->world, &gone);
+    }
 }
 
 void pl_place_replaced(struct pl_store *store, uint64_t base)
 {
     pl_mutex_lock(&store->lock, store->seams);
     store->replaced++;
-    struct pl_file gone = forget(store, base);
     pl_mutex_unlock(&store->lock, store->seams);
-    store->files->close(store->files->world, &gone);
+    pl_place_forget(store, base);
 }
 
 uint64_t pl_place_replacements(struct pl_store *store)

@@ -304,6 +304,11 @@ uint64_t pl_store_written(const struct pl_store *store)
     return atomic_load_explicit(&store->written, memory_order_acquire);
 }
 
+uint64_t pl_store_begun(const struct pl_store *store)
+{
+    return atomic_load_explicit(&store->begun, memory_order_relaxed); // a hint
+}
+
 uint64_t pl_store_durable(const struct pl_store *store)
 {
     return atomic_load_explicit(&store->durable, memory_order_acquire);

@@ -94,6 +94,9 @@ uint64_t pl_store_first(struct pl_store *store);
 // Positions below outlive the process; are in the files; survive power loss. Any thread.
 uint64_t pl_store_handed(const struct pl_store *store);
 uint64_t pl_store_written(const struct pl_store *store);
+
+// Changes when a segment file is begun. Any thread.
+uint64_t pl_store_begun(const struct pl_store *store);
 uint64_t pl_store_durable(const struct pl_store *store);
 
 // Returns when the events below `end`, which are published, are as safe as `level` says:

@@ -47,7 +47,12 @@ enum peal_err peal_aggregate_snapshot(peal_aggregate *aggregate)
         return pl_fail(PEAL_EINVAL, "peal_aggregate_snapshot needs an aggregate");
     }
     enum peal_err err = pl_bus_check_open(aggregate->bus);
-    if (!err && (aggregate->version == 0 || aggregate->spoiled)) {
+    if (!err && pl_aggregate_is_outlived(aggregate)) {
+        err = pl_fail(PEAL_ESTATE,
+                      "aggregate %s of \"%.100s\": events were erased since it was loaded, of this "
+                      "stream perhaps, and a snapshot would bring them back: refresh it first",
+                      aggregate->type.name, aggregate->subject);
+    } else if (!err && (aggregate->version == 0 || aggregate->spoiled)) {
         err = pl_fail(PEAL_ESTATE, "aggregate %s of \"%.100s\" %s", aggregate->type.name,
                       aggregate->subject,
                       aggregate->spoiled ? "could not be brought up to date: refresh it first"

@@ -39,6 +39,12 @@ static enum peal_err check_message(const struct peal_append *append,
                        "not of its messages",
                        append->subject);
     }
+    if (message->deliver_at_ns) {
+        return pl_fail(PEAL_EINVAL,
+                       "append to \"%.100s\": a message in it has a time of its own "
+                       "(deliver_at_ns): publish it by itself",
+                       append->subject);
+    }
     if (is_given(message->subject) && strcmp(message->subject, append->subject) != 0) {
         return pl_fail(PEAL_EINVAL,
                        "append to \"%.100s\": a message in it is for stream \"%.100s\"",
@@ -97,20 +103,23 @@ static struct peal_message address(const struct peal_append *append, size_t i)
     return message;
 }
 
-// Says at which version the streams are, after a conflict. The conflict is what is returned; what
-// keeps us from asking, the bus's being closed, leaves `out` as it was.
+// Says at which version the streams are, after a conflict, which is what is returned. What keeps us
+// from asking (a bus that was closed, no memory, a disk) leaves `out` as it was, and is returned in
+// its place: nobody is told of a conflict without the versions.
 static enum peal_err say_versions(struct peal_appended *out, peal_bus *bus,
                                   const struct peal_append *appends, size_t count)
 {
-    for (size_t i = 0; i < count; i++) {
-        struct peal_appended at = { 0 };
-        enum peal_err err = peal_stream_version(&at.version, bus, appends[i].subject);
-        if (err) {
-            return err;
-        }
-        out[i] = at;
+    struct peal_appended *at = pl_new(bus->seams, count * sizeof *at);
+    enum peal_err err =
+        at ? PEAL_OK : pl_fail(PEAL_ENOMEM, "no memory to look at %zu streams", count);
+    for (size_t i = 0; i < count && !err; i++) {
+        err = peal_stream_version(&at[i].version, bus, appends[i].subject);
     }
-    return PEAL_OK;
+    if (!err) {
+        memcpy(out, at, count * sizeof *at);
+    }
+    pl_release(bus->seams, at);
+    return err ? err : PEAL_ECONFLICT;
 }
 
 // What became of one append, by its receipts. Of a duplicate the version is not in the receipt.
@@ -196,10 +205,7 @@ enum peal_err peal_stream_append_all(struct peal_appended *out, peal_bus *bus,
     }
     err =
         total == 1 ? append_one(out, bus, appends) : append_batch(out, bus, appends, count, total);
-    if (err == PEAL_ECONFLICT && out && say_versions(out, bus, appends, count)) {
-        return PEAL_ECLOSED;
-    }
-    return err;
+    return err == PEAL_ECONFLICT && out ? say_versions(out, bus, appends, count) : err;
 }
 
 enum peal_err peal_stream_append(struct peal_appended *out, peal_bus *bus,

@@ -229,6 +229,31 @@ static void who_is_told_of_the_clock_may_erase(void **state)
     scene_close(&scene);
 }
 
+// A machine that forgets the time of day when it is switched off.
+static void a_retry_waits_as_its_policy_says_though_the_clock_went_back(void **state)
+{
+    (void)state;
+    struct scene scene;
+    struct actor actor = { .verdict = PEAL_RETRY, .failures = 1 };
+    const struct peal_subscribe_options options = {
+        .name = "billing", .retry = { .initial_ms = 60000, .no_jitter = true }
+    };
+    open_scene(&scene, "file:./events");
+    (void)scene_subscribe(&scene, "a", &options, &actor);
+    (void)scene_publish(&scene, "a", NULL, "1");
+    peal_world_advance(scene.world, 1000); // failed, and saved
+    assert_int_equal(actor.count, 1);
+    pl_disk_kill(scene.world->disk);
+    clock_offset = -24 * 365 * HOUR;
+    scene_again(&scene, "file:./events", NULL);
+    (void)scene_subscribe(&scene, "a", &options, &actor);
+    peal_world_settle(scene.world);
+    assert_int_equal(actor.count, 1);
+    peal_world_advance(scene.world, 100 * 60000); // max_ms, by default
+    assert_int_equal(actor.count, 2);
+    scene_close(&scene);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -238,6 +263,7 @@ int main(void)
         cmocka_unit_test(from_a_time_on_nothing_is_missed_across_a_step),
         cmocka_unit_test(a_clock_that_jumps_ahead_makes_nothing_old_for_an_hour),
         cmocka_unit_test(who_is_told_of_the_clock_may_erase),
+        cmocka_unit_test(a_retry_waits_as_its_policy_says_though_the_clock_went_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -214,6 +214,38 @@ static void erasing_can_be_stopped_and_done_again(void **state)
     stage_close(&stage);
 }
 
+static bool at_once(uint64_t done, uint64_t total, void *context)
+{
+    (void)done;
+    (void)total;
+    (void)context;
+    return false;
+}
+
+// What is left has its versions, and none of them is given again.
+static void a_stream_goes_on_after_an_erasure_that_was_stopped(void **state)
+{
+    (void)state;
+    struct stage stage;
+    home_open(&stage, 4, PEAL_NO_WORKERS);
+    struct peal_message message = { .type = "a", .subject = "s" };
+    for (int life = 0; life < 2; life++) { // the version is known; it has to be looked up
+        assert_int_equal(peal_publish(stage.bus, &message, NULL), PEAL_OK);
+        struct peal_erased erased;
+        const struct peal_erase stopping = { .progress = at_once };
+        assert_int_equal(peal_log_erase(&erased, stage.bus, "s", &stopping), PEAL_ESTATE);
+        struct peal_receipt receipt;
+        assert_int_equal(peal_publish(stage.bus, &message, &receipt), PEAL_OK);
+        assert_int_equal(receipt.stream_version, 2 * life + 2);
+        home_reopen(&stage);
+    }
+    (void)erase(&stage, "s"); // the rest
+    uint64_t version = 77;
+    assert_int_equal(peal_stream_version(&version, stage.bus, "s"), PEAL_OK);
+    assert_int_equal(version, 0);
+    stage_close(&stage);
+}
+
 static void all_of_a_file_can_go(void **state)
 {
     (void)state;
@@ -366,6 +398,7 @@ int main(void)
         cmocka_unit_test(a_dry_run_counts_and_changes_nothing),
         cmocka_unit_test(a_subject_of_which_there_is_nothing_costs_nothing),
         cmocka_unit_test(erasing_can_be_stopped_and_done_again),
+        cmocka_unit_test(a_stream_goes_on_after_an_erasure_that_was_stopped),
         cmocka_unit_test(all_of_a_file_can_go),
         cmocka_unit_test(files_of_another_source_keep_it),
         cmocka_unit_test(of_what_is_damaged_it_says_how_much),

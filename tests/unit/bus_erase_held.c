@@ -263,6 +263,116 @@ static void a_key_that_waits_for_a_dead_letter_waits_no_more(void **state)
     }
 }
 
+// An erasure that has failed has left the letter; the log has told of it since.
+static void a_letter_is_gone_with_its_event_when_it_is_retried(void **state)
+{
+    (void)state;
+    struct stage stage;
+    static struct diary diary;
+    static const char data[8000];
+    bool failed = true;
+    for (uint64_t nth = 1; failed; nth++) {
+        home_open(&stage, 1, PEAL_NO_WORKERS);
+        const struct peal_subscribe_options options = {
+            .name = "billing", .after_dead = nth % 2 ? PEAL_AFTER_DEAD_PARK : PEAL_AFTER_DEAD_GO_ON
+        };
+        diary_clear(&diary);
+        diary.verdict = PEAL_REJECT;
+        diary.answers = 0;
+        (void)stage_subscribe(&stage, "a", &options, diary_write, &diary);
+        publish_as(&stage, SUBJECT, "x");
+        struct peal_message message = {
+            .type = "b", .subject = SUBJECT, .data = data, .size = sizeof data
+        };
+        for (unsigned i = 0; i < 20; i++) { // several files
+            assert_int_equal(peal_publish(stage.bus, &message, NULL), PEAL_OK);
+        }
+        peal_world_settle(stage.world);
+        assert_string_equal(diary.text, "x");
+        const struct pl_disk_fault fault = { .calls = PL_DISK_NAME | PL_DISK_SYNC_DIRECTORY,
+                                             .nth = nth,
+                                             .for_ever = true };
+        pl_disk_inject(stage.world->disk, &fault);
+        struct peal_erased erased;
+        failed = peal_log_erase(&erased, stage.bus, SUBJECT, NULL) != PEAL_OK;
+        pl_disk_heal(stage.world->disk);
+        assert_true(nth < 100);
+
+        home_reopen(&stage);
+        publish_as(&stage, "another", "1");
+        assert_int_equal(peal_log_erase(&erased, stage.bus, "another", NULL), PEAL_OK);
+        diary.verdict = PEAL_DONE;
+        peal_subscription *subscription =
+            stage_subscribe(&stage, "a", &options, diary_write, &diary);
+        assert_int_equal(peal_dead_retry(stage.bus, NULL, false, NULL), PEAL_OK);
+        peal_world_settle(stage.world);
+        no_letters(&stage);
+        is_idle(subscription);
+        stage_close(&stage);
+    }
+}
+
+// ---- scheduled ----------------------------------------------------------------------------------
+
+#define SECRET "the secret of 4711"
+
+// An inline handler of an event that is published at its time, which has yet to be forgotten where
+// it waited. `kills`: the process ends there.
+struct in_time {
+    struct stage *stage;
+    unsigned erased;
+    bool kills;
+};
+
+static enum peal_verdict erase_in_time(const peal_event *event, void *context)
+{
+    struct in_time *in_time = context;
+    if (strcmp(peal_event_subject(event), SUBJECT) == 0) {
+        in_time->erased += (unsigned)erase(in_time->stage).events;
+        if (in_time->kills) {
+            pl_disk_kill(in_time->stage->world->disk);
+        }
+    }
+    return PEAL_DONE;
+}
+
+static void publish_in_a_second(const struct stage *stage, const char *subject, const char *data)
+{
+    struct peal_message message = { .type = "a",
+                                    .subject = subject,
+                                    .data = data,
+                                    .size = strlen(data),
+                                    .deliver_at_ns = peal_world_now(stage->world) + 1000000000 };
+    assert_int_equal(peal_publish(stage->bus, &message, NULL), PEAL_OK);
+}
+
+static void one_that_is_being_published_at_its_time_does_not_come_back(void **state)
+{
+    (void)state;
+    struct stage stage;
+    const struct peal_query theirs = { .subject = SUBJECT }, others = { .subject = "thing" };
+    for (int kills = 0; kills < 2; kills++) {
+        home_open(&stage, 1, PEAL_NO_WORKERS);
+        struct in_time in_time = { .stage = &stage, .kills = kills };
+        const struct peal_subscribe_options options = { .mode = PEAL_INLINE };
+        (void)stage_subscribe(&stage, "a", &options, erase_in_time, &in_time);
+        publish_in_a_second(&stage, SUBJECT, SECRET);
+        publish_in_a_second(&stage, "thing", "1");
+        peal_world_advance(stage.world, 2000);
+        assert_int_equal(in_time.erased, 1);
+        if (!kills) {
+            assert_false(leftover_in(pl_disk_files(stage.world->disk), "/home", SECRET));
+        }
+        home_reopen(&stage);
+        peal_world_advance(stage.world, 2000);
+        assert_int_equal(keepsake_count(&stage, &theirs), 0);
+        assert_int_equal(keepsake_count(&stage, &others), 1);
+        assert_int_equal(stage_stats(&stage).scheduled, 0);
+        assert_false(leftover_in(pl_disk_files(stage.world->disk), "/home", SECRET));
+        stage_close(&stage);
+    }
+}
+
 // ---- readers ------------------------------------------------------------------------------------
 
 static void a_reader_that_stands_among_them_finds_none(void **state)
@@ -299,35 +409,53 @@ static void a_reader_that_stands_among_them_finds_none(void **state)
     }
 }
 
+static void compress(const struct stage *stage)
+{
+    struct peal_savings savings;
+    enum peal_err err = peal_log_archive(&savings, stage->bus, NULL);
+    assert_true(err == PEAL_OK ? savings.files > 0 : err == PEAL_EUNSUPPORTED); // without zstd
+}
+
+// Also where it has files open that were compressed before or since, and are not those of now.
 static void another_process_that_reads_finds_none_either(void **state)
 {
     (void)state;
-    struct stage stage, other;
-    home_open(&stage, 1, PEAL_NO_WORKERS);
-    publish_both(&stage, 700);
-    other.world = stage.world;
-    struct peal_bus_options options = { .workers = PEAL_NO_WORKERS,
-                                        .world = stage.world,
-                                        .read_only = true };
-    assert_int_equal(peal_bus_open(&other.bus, HOME_URL, &options), PEAL_OK);
-    struct keepsake before = keepsake_take(&other, SUBJECT);
-    assert_int_equal(keepsake_count(&other, &(struct peal_query){ .subject = SUBJECT }), 700);
-    assert_int_equal(erase(&stage).events, 700);
-    for (int i = 0; i < 2; i++) {
-        assert_int_equal(keepsake_count(&other, &(struct peal_query){ .subject = SUBJECT }), 0);
-        assert_int_equal(keepsake_count(&other, NULL), 700 + (unsigned)i * 50);
-        struct peal_health health;
-        assert_int_equal(peal_log_verify(&health, other.bus, NULL), PEAL_OK);
-        assert_int_equal(health.damages, 0);
-        assert_int_equal(health.erased, 700 + i * 50);
-        if (i == 0) {
-            keepsake_check(&before, &other);
+    enum { NEVER, BEFORE, SINCE, WAYS };
+    for (int archives = NEVER; archives < WAYS; archives++) {
+        struct stage stage, other;
+        home_open(&stage, 1, PEAL_NO_WORKERS);
+        publish_both(&stage, 2100);
+        if (archives == BEFORE) {
+            compress(&stage);
         }
-        publish_both(&stage, 50);
-        assert_int_equal(erase(&stage).events, 50);
+        other.world = stage.world;
+        struct peal_bus_options options = { .workers = PEAL_NO_WORKERS,
+                                            .world = stage.world,
+                                            .read_only = true };
+        assert_int_equal(peal_bus_open(&other.bus, HOME_URL, &options), PEAL_OK);
+        struct keepsake before = keepsake_take(&other, SUBJECT);
+        const struct peal_query theirs = { .subject = SUBJECT };
+        assert_int_equal(keepsake_count(&other, &theirs), 2100);
+        if (archives == SINCE) {
+            compress(&stage);
+        }
+        assert_int_equal(erase(&stage).events, 2100);
+        for (int i = 0; i < 2; i++) {
+            assert_int_equal(keepsake_count(&other, &theirs), 0);
+            assert_int_equal(keepsake_count(&other, NULL), 2100 + (unsigned)i * 50);
+            struct peal_health health;
+            assert_int_equal(peal_log_verify(&health, other.bus, NULL), PEAL_OK);
+            assert_int_equal(health.damages, 0);
+            assert_int_equal(health.erased, 2100 + i * 50);
+            if (i == 0) {
+                keepsake_check(&before, &other);
+            }
+            publish_both(&stage, 50);
+            assert_int_equal(erase(&stage).events, 50);
+        }
+        peal_bus_close(other.bus);
+        stage_close(&stage);
     }
-    peal_bus_close(other.bus);
-    stage_close(&stage);
 }
 
 static void a_replay_from_a_time_passes_over_them(void **state)
@@ -400,6 +528,7 @@ static void an_aggregate_begins_anew_and_its_snapshots_are_gone(void **state)
                                       .messages = &message,
                                       .count = 1 };
         assert_int_equal(peal_stream_append(NULL, stage.bus, &append), PEAL_ECONFLICT);
+        assert_int_equal(peal_aggregate_snapshot(aggregate), PEAL_ESTATE); // of what is erased
         publish_both(&stage, 5);
         assert_int_equal(peal_aggregate_append(NULL, aggregate, &message, 1), PEAL_ECONFLICT);
         assert_int_equal(peal_aggregate_refresh(aggregate), PEAL_OK);
@@ -466,6 +595,8 @@ int main(void)
         cmocka_unit_test(an_event_in_a_handlers_hands_is_done_with_whatever_it_says),
         cmocka_unit_test(what_was_given_away_is_settled_for_nothing),
         cmocka_unit_test(a_key_that_waits_for_a_dead_letter_waits_no_more),
+        cmocka_unit_test(a_letter_is_gone_with_its_event_when_it_is_retried),
+        cmocka_unit_test(one_that_is_being_published_at_its_time_does_not_come_back),
         cmocka_unit_test(a_reader_that_stands_among_them_finds_none),
         cmocka_unit_test(another_process_that_reads_finds_none_either),
         cmocka_unit_test(a_replay_from_a_time_passes_over_them),

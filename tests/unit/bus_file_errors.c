@@ -128,6 +128,25 @@ static void with_go_on_a_failure_costs_what_was_not_safe_only(void **state)
     }
 }
 
+// Nobody knows whether the first one is there, so neither that it is a duplicate nor that it is
+// not.
+static void with_go_on_what_is_unknown_stays_so_under_its_id(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_open_url(&scene, 1, LOG "&go_on", NULL);
+    struct peal_message message = { .type = "a", .id = "1" };
+    pl_disk_inject(wreck_disk(scene.world), &write_fails);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(peal_publish(scene.bus, &message, NULL), PEAL_EIO);
+        (void)scene_publish(&scene, "a", NULL, "another");
+        assert_int_equal(scene_stats(&scene).last_position, i + 2);
+    }
+    scene_again(&scene, LOG, NULL);
+    assert_int_equal(peal_publish(scene.bus, &message, NULL), PEAL_OK);
+    scene_close(&scene);
+}
+
 static void publish_many(struct scene *scene, unsigned count)
 {
     static const struct peal_message message = { .type = "kept" };
@@ -500,6 +519,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_write_that_fails_is_said_and_final),
         cmocka_unit_test(with_go_on_a_failure_costs_what_was_not_safe_only),
+        cmocka_unit_test(with_go_on_what_is_unknown_stays_so_under_its_id),
         cmocka_unit_test(what_was_given_up_is_in_no_index),
         cmocka_unit_test(a_sync_that_fails_is_said_and_final),
         cmocka_unit_test(what_nobody_waited_for_fails_at_the_next_publish_and_at_the_end),

@@ -102,6 +102,24 @@ static void what_is_beyond_a_size_goes(void **state)
     stage_close(&stage);
 }
 
+// Large events fill a disk long before there are many of them.
+static void a_size_holds_for_few_large_events_too(void **state)
+{
+    (void)state;
+    struct stage stage;
+    open_log(&stage, "history_bytes=512k&durability=disk");
+    static const char data[16 << 10];
+    struct peal_message message = { .type = "a", .data = data, .size = sizeof data };
+    for (unsigned i = 0; i < 400; i++) {
+        assert_int_equal(peal_publish(stage.bus, &message, NULL), PEAL_OK);
+        peal_world_settle(stage.world);
+        uint64_t kept = stage_stats(&stage).last_position + 1 - first_of(&stage);
+        assert_true(kept * sizeof data <= (512 + 3 * 64) << 10); // whole files, of 64 KiB
+    }
+    assert_true((401 - first_of(&stage)) * sizeof data >= 384 << 10); // of 64 KiB, 48 are used
+    stage_close(&stage);
+}
+
 static void what_is_too_old_goes_when_more_comes(void **state)
 {
     (void)state;
@@ -191,6 +209,32 @@ static void what_an_open_reader_has_yet_to_read_stays(void **state)
     stage_close(&stage);
 }
 
+// Another process looks now and then. All the files it knew may be gone by then.
+static void who_looks_on_seldom_goes_on_with_what_there_is(void **state)
+{
+    (void)state;
+    struct stage stage;
+    open_log(&stage, "history_events=1000&durability=disk");
+    publish(&stage, 1000);
+    const struct peal_bus_options options = { .workers = PEAL_NO_WORKERS,
+                                              .read_only = true,
+                                              .world = stage.world };
+    struct stage beside = { .world = stage.world };
+    assert_int_equal(peal_bus_open(&beside.bus, "file:./events", &options), PEAL_OK);
+    for (unsigned i = 1; i <= 3; i++) {
+        uint64_t before = stage_stats(&beside).last_position, begins = 0;
+        publish(&stage, 2 * ROUND);
+        assert_true(first_of(&stage) > before);
+        assert_int_equal(stage_stats(&beside).last_position, 1000 + i * 2 * ROUND);
+        assert_int_equal(first_of(&beside), first_of(&stage));
+        assert_int_equal(count_of(&beside, NULL, &begins),
+                         1000 + i * 2 * ROUND + 1 - first_of(&stage));
+        assert_int_equal(begins, first_of(&stage));
+    }
+    peal_bus_close(beside.bus);
+    stage_close(&stage);
+}
+
 static void what_was_forgotten_stays_so_after_opening_again(void **state)
 {
     (void)state;
@@ -224,11 +268,13 @@ int main(void)
         cmocka_unit_test(without_limits_nothing_is_forgotten),
         cmocka_unit_test(what_is_beyond_a_number_goes_in_whole_files),
         cmocka_unit_test(what_is_beyond_a_size_goes),
+        cmocka_unit_test(a_size_holds_for_few_large_events_too),
         cmocka_unit_test(what_is_too_old_goes_when_more_comes),
         cmocka_unit_test(what_is_too_old_goes_though_nothing_comes),
         cmocka_unit_test(what_a_durable_name_has_yet_to_read_stays),
         cmocka_unit_test(unless_told_so_and_then_it_is_told_of_a_gap),
         cmocka_unit_test(what_an_open_reader_has_yet_to_read_stays),
+        cmocka_unit_test(who_looks_on_seldom_goes_on_with_what_there_is),
         cmocka_unit_test(what_was_forgotten_stays_so_after_opening_again),
         cmocka_unit_test(limits_that_keep_nothing_are_for_memory),
     };

@@ -186,6 +186,34 @@ static void in_a_batch_each_condition_sees_what_stands_before_it(void **state)
 }
 
 // Of `mem:` the header says: known are the subjects that still have an event in the history.
+// It may be as large as all that the history has room for.
+static void a_batch_that_is_refused_leaves_the_history(void **state)
+{
+    (void)state;
+    struct stage stage;
+    const struct peal_bus_options options = { .workers = PEAL_NO_WORKERS,
+                                              .history_bytes = 1 << 20 };
+    stage_open_as(&stage, 1, "mem:", &options);
+    static const char data[1000];
+    static struct peal_message messages[900];
+    for (size_t i = 0; i < 900; i++) {
+        messages[i] = (struct peal_message){ .type = "a", .data = data, .size = sizeof data };
+    }
+    assert_int_equal(peal_publish_batch(stage.bus, messages, 900, NULL), PEAL_OK);
+    assert_int_equal(stage_stats(&stage).first_position, 1);
+    messages[899].subject = "s";
+    messages[899].expect = PEAL_EXPECT_EXISTS;
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(peal_publish_batch(stage.bus, messages, 900, NULL), PEAL_ECONFLICT);
+    }
+    assert_int_equal(stage_stats(&stage).first_position, 1);
+    assert_int_equal(stage_stats(&stage).last_position, 900);
+    messages[899].expect = PEAL_EXPECT_NONE;
+    assert_int_equal(peal_publish_batch(stage.bus, messages, 900, NULL), PEAL_OK);
+    assert_in_range(stage_stats(&stage).first_position, 500, 900); // now it may go
+    stage_close(&stage);
+}
+
 static void a_stream_is_forgotten_with_its_last_event(void **state)
 {
     (void)state;
@@ -254,6 +282,7 @@ int main(void)
         cmocka_unit_test(an_expectation_needs_a_subject_and_a_history),
         cmocka_unit_test(bad_arguments_leave_the_version_alone),
         cmocka_unit_test(in_a_batch_each_condition_sees_what_stands_before_it),
+        cmocka_unit_test(a_batch_that_is_refused_leaves_the_history),
         cmocka_unit_test(a_stream_is_forgotten_with_its_last_event),
         cmocka_unit_test(writers_that_expect_a_version_lose_no_update),
     };

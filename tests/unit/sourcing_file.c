@@ -92,6 +92,30 @@ static void an_aggregate_goes_on_when_the_log_is_opened_again(void **state)
     scene_close(&scene);
 }
 
+// The version has to be looked up: once to see the conflict, and once to say it.
+static void without_memory_a_conflict_is_said_with_its_version_or_not_at_all(void **state)
+{
+    (void)state;
+    struct scene scene;
+    scene_open_url(&scene, 1, LOG, NULL);
+    const struct peal_message message = { .type = "a" };
+    struct peal_append append = { .subject = "s", .messages = &message, .count = 1 };
+    assert_int_equal(peal_stream_append(NULL, scene.bus, &append), PEAL_OK);
+    append.expect = PEAL_EXPECT_NONE;
+    enum peal_err err = PEAL_ENOMEM;
+    for (uint64_t nth = 1; err == PEAL_ENOMEM; nth++) {
+        scene_again(&scene, LOG, NULL);
+        struct peal_appended out = { .version = 77 };
+        assert_true(nth < 1000);
+        peal_world_fail_allocation(scene.world, nth, true);
+        err = peal_stream_append(&out, scene.bus, &append);
+        peal_world_fail_allocation(scene.world, 0, false);
+        assert_int_equal(out.version, err == PEAL_ECONFLICT ? 1 : 77);
+    }
+    assert_int_equal(err, PEAL_ECONFLICT);
+    scene_close(&scene);
+}
+
 static void streams_in_many_files_are_read_from_a_version_on(void **state)
 {
     (void)state;
@@ -558,6 +582,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_aggregate_goes_on_when_the_log_is_opened_again),
+        cmocka_unit_test(without_memory_a_conflict_is_said_with_its_version_or_not_at_all),
         cmocka_unit_test(streams_in_many_files_are_read_from_a_version_on),
         cmocka_unit_test(after_a_power_cut_the_state_is_what_is_left_of_the_events),
         cmocka_unit_test(a_snapshot_stands_for_files_that_are_forgotten),

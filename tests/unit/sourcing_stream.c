@@ -165,7 +165,14 @@ static void what_cannot_be_published_is_not_appended(void **state)
     struct peal_appended out = { 55, 55, 55 };
     assert_int_equal(peal_stream_append(&out, stage.bus, &append), PEAL_ETYPE);
     assert_int_equal(out.version, 55);
+    messages[1] =
+        (struct peal_message){ .type = "b", .deliver_at_ns = peal_world_now(stage.world) + 1 };
+    append.count = 1;
+    append.messages = &messages[1]; // alone, too
+    assert_int_equal(peal_stream_append(&out, stage.bus, &append), PEAL_EINVAL);
+    assert_int_equal(out.version, 55);
     assert_int_equal(version_of(&stage, "s"), 0);
+    assert_int_equal(stage_stats(&stage).scheduled, 0);
     stage_close(&stage);
 }
 
