@@ -46,7 +46,7 @@ run:
 	@tools/deps build
 	@cmake --preset release >/dev/null
 	@cmake --build --preset release --parallel $(JOBS) --target example_mlperf example_handlers peal_cli
-	@tools/run $(DATA)
+	@tools/run "$(DATA)"
 
 test:
 	@tools/deps build test
@@ -99,13 +99,13 @@ install:
 	@tools/deps build
 	@cmake --preset release
 	@cmake --build --preset release --parallel $(JOBS) --target peal peal_static peal_cli
-	@cmake --install build/release --prefix $(PREFIX)
+	@cmake --install build/release --prefix "$(PREFIX)"
 
 package:
 	@tools/deps build
 	@cmake --preset release
 	@cmake --build --preset release --parallel $(JOBS) --target peal peal_static peal_cli
-	@cd build/release && cpack -G DEB -B $(CURDIR)/build/package
+	@cd build/release && cpack -G DEB -B "$(CURDIR)/build/package"
 
 clean:
 	rm -rf build

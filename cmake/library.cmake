@@ -104,4 +104,5 @@ if(PEAL_SHARED)
     set_target_properties(peal PROPERTIES VERSION ${PROJECT_VERSION} SOVERSION 0)
 else()
     add_library(peal::peal ALIAS peal_static)
+    set(PEAL_PC_STATIC " ${PEAL_PC_PRIVATE}") # nobody has to ask for --static: there is nothing else
 endif()

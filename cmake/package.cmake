@@ -22,6 +22,8 @@ set(CPACK_DEBIAN_PACKAGE_DESCRIPTION
 in it, so that history, replay and catching up are reads of one thing. This
 package has the library for C and C++ programs, the command line, and the
 service behind HTTP, WebSocket and Server-Sent Events.")
+# The certificates webhooks are checked against; `kill`, by which the unit is reloaded.
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "ca-certificates, procps")
 # What a program is linked with that takes the static library.
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "libisal-dev, libsqlite3-dev, libzstd-dev, pkg-config")
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)

@@ -36,7 +36,6 @@ target_link_libraries(peal_net PUBLIC peal_static
     PRIVATE peal_flags ${PEAL_SIMDJSON} ${PEAL_EVENT} OpenSSL::SSL)
 
 # The service: libyaml reads its configuration, libcrypto knows its tokens by their hashes; libcurl
-# The service: libyaml reads its configuration, libcrypto knows its tokens by their hashes; libcurl
 # sends what its webhooks hear, and its spans; jansson reads the small documents it keeps or is sent.
 find_path(PEAL_YAML_INCLUDE yaml.h)
 find_library(PEAL_YAML yaml)

@@ -47,8 +47,8 @@ try {
 } catch {
     console.error(
         "dashboard: npm could not bring what the dashboard is built with. Is there a " +
-            "network, or a registry in your npm configuration? Without the dashboard the service " +
-            "is built with -DPEAL_DASHBOARD=OFF.",
+            "network, or a registry in your npm configuration? The rest is built without it: " +
+            "cmake --preset release -DPEAL_DASHBOARD=OFF, and then the same once more.",
     );
     process.exit(1);
 }

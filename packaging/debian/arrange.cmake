@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: MIT
 #
 # What Debian wants otherwise than `make install` leaves it: the configuration in /etc, man pages and
-# the changelog compressed, the licence by its name. CPack runs it over the tree it is about to pack.
+# the changelog compressed, the licence by its name, the static library without what only a debugger
+# reads, most of it and with the paths of whoever built it. CPack runs it over the tree it is about to
+# pack.
 set(root ${CPACK_TEMPORARY_DIRECTORY})
 set(documents ${root}/usr/share/doc/peal)
 # Files of a checkout may be anybody's to write; those of a package are not.
@@ -17,3 +19,7 @@ file(CHMOD ${root}/etc ${root}/etc/peal ${documents} DIRECTORY_PERMISSIONS
 
 file(GLOB pages ${root}/usr/share/man/man*/*.[0-9])
 execute_process(COMMAND gzip -9n ${documents}/changelog ${pages} COMMAND_ERROR_IS_FATAL ANY)
+# CPack strips programs and shared libraries itself.
+file(GLOB_RECURSE archives ${root}/usr/lib/libpeal.a)
+execute_process(COMMAND strip --strip-debug --enable-deterministic-archives ${archives}
+    COMMAND_ERROR_IS_FATAL ANY)
