@@ -83,9 +83,6 @@ bool session_may_publish(const struct service_session *session, const char *type
 
 void session_send(struct service_session *session, struct service_bytes *message)
 {
-    if (!message) {
-        return;
-    }
     size_t waiting = 0;
     pthread_mutex_lock(&session->lock);
     unsigned emptied = session->emptied;

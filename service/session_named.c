@@ -145,7 +145,9 @@ static bool say_settled(struct session_named *named, uint64_t settled)
         pl_protocol_head_write(message->bytes, &kind);
         memcpy(message->bytes + PL_PROTOCOL_HEAD, numbers, sizeof numbers);
     }
-    session_send(named->session, message);
+    if (message) {
+        session_send(named->session, message);
+    }
     return message != NULL;
 }
 

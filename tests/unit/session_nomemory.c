@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 // ctest: threaded wrap=service_bytes_create,peal_subscription_pull
 //
-// A durable name that a client of peal.v1 has, where memory is short: what the service could not
-// say it says again, and what it could not take it takes later. Which memory fails is the test's
-// choice, by the linker's --wrap.
+// A session of peal.v1 where memory is short: what the service could not say it says again, or ends
+// the connection, so that it is asked again; what it could not take it takes later. Which memory
+// fails is the test's choice, by the linker's --wrap.
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,14 +17,24 @@
 #include "service/session_inside.h"
 #include "support/crowd.h"
 #include "support/folder.h"
+#include "support/stand.h"
 
 #define MINE 5 // what the client calls its subscription
 
 // ---- memory -------------------------------------------------------------------------------------
 
-static atomic_uint unsayable;  // so many SETTLED from now on have no memory
-static atomic_uint unpullable; // so many pulls
-static const size_t settled_size = PL_PROTOCOL_HEAD + 2 * sizeof(uint64_t);
+// So many messages of this size from now on have no memory, and so many pulls.
+static atomic_size_t unsayable_size;
+static atomic_uint unsayable, unpullable;
+
+#define SETTLED_SIZE (PL_PROTOCOL_HEAD + 2 * sizeof(uint64_t))
+#define OUTCOME_SIZE (PL_PROTOCOL_HEAD + PL_OUTCOME_SIZE + sizeof(uint64_t)) // the answer for one
+
+static void refuse_messages(size_t size, unsigned count)
+{
+    atomic_store(&unsayable_size, size);
+    atomic_store(&unsayable, count);
+}
 
 static bool take_one(atomic_uint *left)
 {
@@ -47,7 +57,8 @@ enum peal_err __wrap_peal_subscription_pull(peal_delivery **out, size_t *out_cou
 
 struct service_bytes *__wrap_service_bytes_create(size_t size)
 {
-    return size == settled_size && take_one(&unsayable) ? NULL : __real_service_bytes_create(size);
+    bool fails = size == atomic_load(&unsayable_size) && take_one(&unsayable);
+    return fails ? NULL : __real_service_bytes_create(size);
 }
 
 enum peal_err __wrap_peal_subscription_pull(peal_delivery **out, size_t *out_count,
@@ -68,6 +79,7 @@ struct desk {
     struct service_tail *feed;
     struct service_session *session;
     struct tally answers, deliveries, settled; // that were sent
+    unsigned ends;                             // how often the connection was to be ended
     atomic_ullong delivery, request;           // of the last DELIVERY, and the last SETTLED
     void (*job)(void *job);
     void *argument;
@@ -76,6 +88,10 @@ struct desk {
 static size_t take_message(void *context, struct service_bytes *message)
 {
     struct desk *desk = context;
+    if (!message) {
+        desk->ends++;
+        return 0;
+    }
     struct pl_protocol_head head;
     struct pl_unpack unpack = { message->bytes + PL_PROTOCOL_HEAD, message->size - PL_PROTOCOL_HEAD,
                                 false };
@@ -193,7 +209,7 @@ static void what_is_saved_and_could_not_be_said_is_said_though_nothing_more_is_s
     (void)state;
     struct desk desk;
     desk_open(&desk);
-    atomic_store(&unsayable, 3);
+    refuse_messages(SETTLED_SIZE, 3);
     publish(desk.bus, "a", "1");
     assert_true(tally_reaches(&desk.deliveries, 1));
 
@@ -226,12 +242,77 @@ static void a_pull_without_memory_is_made_again(void **state)
     desk_close(&desk);
 }
 
+static void an_answer_that_cannot_be_made_ends_the_connection(void **state)
+{
+    (void)state;
+    struct desk desk;
+    struct pl_pack pack;
+    desk_open(&desk);
+    pl_pack_begin(&pack, &pl_seams_real);
+    pl_pack_number(&pack, 1);    // from
+    pl_pack_number(&pack, 4096); // bytes
+    refuse_messages(PL_EVENTS_HEAD, 1);
+
+    receive(&desk, PL_PROTOCOL_STRETCH, 3, &pack);
+
+    assert_int_equal(desk.ends, 1);
+    assert_int_equal(tally_read(&desk.answers), 2); // none for this one
+    desk_close(&desk);
+}
+
+struct publisher {
+    peal_bus *bus;
+    struct peal_receipt receipt;
+    enum peal_err err;
+    struct tally done;
+};
+
+static void *publish_one(void *context)
+{
+    struct publisher *publisher = context;
+    const struct peal_message message = { .type = "a" };
+    publisher->err = peal_publish(publisher->bus, &message, &publisher->receipt);
+    tally_add(&publisher->done, 1);
+    return NULL;
+}
+
+static void who_publishes_is_answered_though_the_first_answer_is_lost(void **state)
+{
+    (void)state;
+    static struct stand stand;
+    struct folder folder;
+    peal_bus *bus;
+    struct publisher publisher = { .done = TALLY };
+    folder_open(&folder, "");
+    assert_int_equal(peal_bus_open(&bus, folder.url, NULL), PEAL_OK);
+    stand_open(&stand, bus, 0);
+    assert_int_equal(peal_bus_open(&publisher.bus, stand.url, NULL), PEAL_OK);
+    refuse_messages(OUTCOME_SIZE, 1);
+
+    pthread_t thread = begin(publish_one, &publisher);
+
+    assert_true(tally_reaches(&publisher.done, 1));
+    end(thread);
+    assert_int_equal(publisher.err, PEAL_OK);
+    assert_int_equal(publisher.receipt.position, 1);
+    assert_int_equal(stand_accepted(&stand), 2);
+    struct peal_bus_stats stats;
+    assert_int_equal(peal_bus_stats(&stats, bus), PEAL_OK);
+    assert_int_equal(stats.last_position, 1); // it is there once
+    peal_bus_close(publisher.bus);
+    stand_close(&stand);
+    peal_bus_close(bus);
+    folder_close(&folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(
             what_is_saved_and_could_not_be_said_is_said_though_nothing_more_is_settled),
         cmocka_unit_test(a_pull_without_memory_is_made_again),
+        cmocka_unit_test(an_answer_that_cannot_be_made_ends_the_connection),
+        cmocka_unit_test(who_publishes_is_answered_though_the_first_answer_is_lost),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
