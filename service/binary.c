@@ -119,7 +119,7 @@ static size_t on_send(void *context, struct service_bytes *message)
 {
     struct binary *binary = context;
     bool here = gathers(binary);
-    struct outgoing *outgoing = malloc(sizeof *outgoing);
+    struct outgoing *outgoing = message ? malloc(sizeof *outgoing) : NULL;
     (void)pthread_mutex_lock(&binary->lock);
     if (outgoing) {
         *outgoing = (struct outgoing){ NULL, message };

@@ -6,8 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/seams.h"
-#include "base/url.h"
 #include "net/tls.h"
 #include "service/address.h"
 #include "service/config_inside.h"
@@ -134,35 +132,22 @@ static void check_allowed(struct service_config *config)
     }
 }
 
-// What the library has to say of a URL and options, before it opens anything: an empty source is
-// the last thing it looks at before it does. A URL that brings a source of its own is not asked
-// about. NULL: nothing.
-static const char *bus_refusal(const char *text, struct peal_bus_options options)
+// What the library has to say of a URL and options. NULL: nothing.
+static const char *bus_refusal(const char *url, const struct peal_bus_options *options)
 {
-    struct pl_url *url = NULL;
-    peal_bus *bus = NULL;
-    enum peal_err err = pl_url_create(&url, &pl_seams_real, text);
-    bool sourced = !err && pl_url_parameter(url, "source");
-    pl_url_destroy(url);
-    if (sourced) {
-        return NULL;
-    }
-    options.source = "";
-    err = err ? err : peal_bus_open(&bus, text, &options);
-    peal_bus_close(bus); // there is none
-    bool reached = err == PEAL_EINVAL && strncmp(peal_error_sentence(), "source:", 7) == 0;
-    return reached || err == PEAL_ENOMEM ? NULL : peal_error_sentence();
+    enum peal_err err = peal_bus_check(url, options);
+    return err && err != PEAL_ENOMEM ? peal_error_sentence() : NULL;
 }
 
 static void check_bus(struct service_config *config)
 {
     struct peal_bus_options options = { 0 };
-    const char *refusal = bus_refusal(config->url, options);
+    const char *refusal = bus_refusal(config->url, NULL);
     if (refusal) {
         config_fault(config, place_of(config, "url"), "url: %s", refusal);
     } else if (config->fault_count == 0) { // else an option of the bus may have the wrong value
         service_config_bus(&options, config);
-        refusal = bus_refusal(config->url, options);
+        refusal = bus_refusal(config->url, &options);
     }
     if (refusal && config->fault_count == 0) {
         config_fault(config, place_of(config, "url"), "bus, with this url: %s", refusal);

@@ -89,9 +89,6 @@ bool session_is_over(const struct service_session *session)
 
 void session_send(struct service_session *session, struct service_bytes *message)
 {
-    if (!message) {
-        return;
-    }
     size_t waiting = 0;
     pthread_mutex_lock(&session->lock);
     unsigned emptied = session->emptied;

@@ -70,9 +70,9 @@ struct service_session_config {
     struct service_tail *feed; // of that bus
     struct service_rights rights;
 
-    // Takes a message to be sent: one reference is *given*. How many bytes wait now; when they are
-    // more than waiting_max, nothing more of what is followed is sent until
-    // service_session_writable.
+    // Takes a message to be sent: one reference is *given*. NULL: there was no memory for one, so
+    // the connection is to be ended, soon. How many bytes wait now; when they are more than
+    // waiting_max, nothing more of what is followed is sent until service_session_writable.
     size_t (*send)(void *context, struct service_bytes *message);
     // There is room for more requests again, after receive has said that there was none.
     void (*drained)(void *context);

@@ -433,7 +433,9 @@ static enum step pump_once(struct service_session *session, enum where where)
         message = tell_next(NULL, cursor);
     }
     int64_t size = message ? (int64_t)message->size : 0;
-    session_send(session, message);
+    if (!nothing) {
+        session_send(session, message);
+    }
     pthread_mutex_lock(&session->lock);
     session->cursor = cursor;
     session->credit -= size;

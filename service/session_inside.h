@@ -62,7 +62,8 @@ struct service_session {
 void session_ref(struct service_session *session);
 void session_unref(struct service_session *session);
 
-// Gives a message away to be sent. NULL: there was no memory, and the client is told nothing.
+// Gives a message away to be sent. NULL: there was no memory for one, which the client would wait
+// for: its connection ends, so that it asks again.
 void session_send(struct service_session *session, struct service_bytes *message);
 
 // Sends an answer: what is packed, or of an error the sentence. The pack is finished.

@@ -147,7 +147,9 @@ static bool say_settled(struct session_named *named, uint64_t settled)
         pl_protocol_head_write(message->bytes, &kind);
         memcpy(message->bytes + PL_PROTOCOL_HEAD, numbers, sizeof numbers);
     }
-    session_send(named->session, message);
+    if (message) {
+        session_send(named->session, message);
+    }
     return message != NULL;
 }
 
@@ -205,6 +207,17 @@ static uint64_t patience(struct session_named *named)
     return wait_ms;
 }
 
+// There was no memory to pull with: others may give some back meanwhile.
+static void wait_for_memory(struct session_named *named)
+{
+    pthread_mutex_lock(&named->lock);
+    const struct timespec then = soon();
+    while (!named->leaving && !is_over(&then)) {
+        (void)pthread_cond_timedwait(&named->room, &named->lock, &then);
+    }
+    pthread_mutex_unlock(&named->lock);
+}
+
 static void *pull_all(void *context)
 {
     struct session_named *named = context;
@@ -224,7 +237,9 @@ static void *pull_all(void *context)
         for (size_t i = 0; i < count && !err; i++) {
             give(named, deliveries[i]);
         }
-        if (err && err != PEAL_ETIMEDOUT) {
+        if (err == PEAL_ENOMEM) {
+            wait_for_memory(named);
+        } else if (err && err != PEAL_ETIMEDOUT) {
             break; // the bus stops
         }
     }

@@ -172,6 +172,11 @@ struct peal_bus_options {
 PEAL_API enum peal_err peal_bus_open(peal_bus **out, const char *url,
                                      const struct peal_bus_options *options);
 
+// Says what peal_bus_open would say of a URL and options before it opens anything: the same codes
+// and sentences, and PEAL_OK where it would go on. Nothing is looked for or made; so whether there
+// is such a directory, or a service, only opening tells. For who reads a configuration.
+PEAL_API enum peal_err peal_bus_check(const char *url, const struct peal_bus_options *options);
+
 // What was left when the bus stopped.
 struct peal_leftover {
     uint64_t undelivered; // events waiting for a subscription, each counted for each

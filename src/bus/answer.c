@@ -3,6 +3,13 @@
 // The one that is asked: a thread behind the door of the log takes one request after the other and
 // does what it says, by the functions that everybody calls.
 //
+//     door ─► read ─┬─► done ─────────────────────► answer
+//                   └─► line ─► another thread ───► answer       erasing, archiving:
+//                   PL_ASK_LINE_MAX
+//
+// What may take minutes goes on a line, so that others are heard meanwhile. A second thread does
+// what is on it, one after the other, and lives as long as there is something.
+//
 // It sleeps in the kernel until somebody knocks, and costs publishers nothing. Memory for a request
 // grows as its bytes come, so that a large number alone takes none. Whatever goes wrong with an
 // asker ends its connection, and nothing else.
@@ -19,10 +26,22 @@
 
 #define PIECE 65536 // bytes that memory is taken for before they are there
 
+struct request {
+    struct request *next; // on the line
+    int connection;
+    struct pl_ask_head head;
+    char *body;
+};
+
 struct pl_answer {
     struct peal_bus *bus;
     struct pl_thread *thread;
+    struct pl_thread *worker; // the last one; NULL: there was none. Of `thread`, until it has ended
     int door;
+
+    struct pl_mutex lock; // guards the line
+    struct request *first, **last;
+    size_t working; // those on it, and the one that is being done
 };
 
 // ---- what is asked ------------------------------------------------------------------------------
@@ -266,38 +285,141 @@ static void send_reply(const struct pl_answer *answer, int connection, enum peal
     }
 }
 
-static void serve(const struct pl_answer *answer, int connection)
+// *Taken*: the connection ends.
+static void finish(const struct pl_answer *answer, struct request *request)
+{
+    pl_door_close(request->connection);
+    pl_release(answer->bus->seams, request->body);
+    pl_release(answer->bus->seams, request);
+}
+
+static void refuse(const struct pl_answer *answer, const struct request *request, enum peal_err err)
+{
+    struct pl_pack reply;
+    pl_pack_begin(&reply, answer->bus->seams);
+    send_reply(answer, request->connection, err, &reply);
+    pl_pack_finish(&reply);
+}
+
+// Does what is asked, and answers. The request is *taken*.
+static void serve(const struct pl_answer *answer, struct request *request)
 {
     struct peal_bus *bus = answer->bus;
-    char bytes[PL_ASK_HEAD];
-    struct pl_ask_head head = { 0 };
-    int64_t deadline = pl_deadline(bus, PL_ASK_PATIENCE_MS);
-    if (pl_door_read(connection, answer->door, bytes, sizeof bytes, deadline) ||
-        !pl_unpack_head(&head, bytes)) {
-        return; // it has gone, or is none of ours
-    }
+    struct pl_unpack unpack = { .at = request->body, .left = request->head.size };
     struct pl_pack reply;
     pl_pack_begin(&reply, bus->seams);
-    enum peal_err err = check_head(&head);
-    char *body = err ? NULL : read_body(answer, connection, head.size, deadline);
-    if (body) {
-        struct pl_unpack request = { .at = body, .left = head.size };
-        err = kinds[head.code](bus, &request, &reply);
-    }
-    if (body || err) {
-        send_reply(answer, connection, err, &reply);
-    }
+    enum peal_err err = kinds[request->head.code](bus, &unpack, &reply);
+    send_reply(answer, request->connection, err, &reply);
     pl_pack_finish(&reply);
-    pl_release(bus->seams, body);
+    finish(answer, request);
+}
+
+// ---- the line -----------------------------------------------------------------------------------
+
+// The next one, after `done` of those before; NULL: there is none, and the worker ends.
+static struct request *next_of_line(struct pl_answer *answer, size_t done)
+{
+    pl_mutex_lock(&answer->lock, answer->bus->seams);
+    struct request *request = answer->first;
+    answer->working -= done;
+    if (request) {
+        answer->first = request->next;
+        answer->last = answer->first ? answer->last : &answer->first;
+    }
+    pl_mutex_unlock(&answer->lock, answer->bus->seams);
+    return request;
+}
+
+static void work(void *context)
+{
+    struct pl_answer *answer = context;
+    struct request *request = next_of_line(answer, 0);
+    while (request) {
+        serve(answer, request);
+        request = next_of_line(answer, 1);
+    }
+}
+
+// Puts it on the line. False: that is full. *out_begin: nobody is at it.
+static bool line_up(struct pl_answer *answer, struct request *request, bool *out_begin)
+{
+    pl_mutex_lock(&answer->lock, answer->bus->seams);
+    bool full = answer->working > PL_ASK_LINE_MAX;
+    *out_begin = answer->working == 0;
+    if (!full) {
+        *answer->last = request;
+        answer->last = &request->next;
+        answer->working++;
+    }
+    pl_mutex_unlock(&answer->lock, answer->bus->seams);
+    return !full;
+}
+
+// The request is *taken*. By the thread behind the door.
+static void leave_to_worker(struct pl_answer *answer, struct request *request)
+{
+    const struct pl_seams *seams = answer->bus->seams;
+    bool begin;
+    if (!line_up(answer, request, &begin)) {
+        refuse(answer, request,
+               pl_fail(PEAL_ELIMIT,
+                       "%d others wait for the process that has the log to erase or archive; "
+                       "nothing was done: try again when it has",
+                       PL_ASK_LINE_MAX));
+        finish(answer, request);
+        return;
+    }
+    if (!begin) {
+        return;
+    }
+    if (answer->worker) {
+        seams->join(seams->world, answer->worker); // it has found nothing more, and ends
+        answer->worker = NULL;
+    }
+    if (seams->start(seams->world, &answer->worker, work, answer)) {
+        answer->worker = NULL;
+        work(answer); // others have to wait
+    }
+}
+
+// ---- one after the other ------------------------------------------------------------------------
+
+// Reads what is asked. False: it has gone, is none of ours, or was refused.
+static bool hear(const struct pl_answer *answer, struct request *request)
+{
+    char bytes[PL_ASK_HEAD];
+    int64_t deadline = pl_deadline(answer->bus, PL_ASK_PATIENCE_MS);
+    if (pl_door_read(request->connection, answer->door, bytes, sizeof bytes, deadline) ||
+        !pl_unpack_head(&request->head, bytes)) {
+        return false;
+    }
+    enum peal_err err = check_head(&request->head);
+    if (err) {
+        refuse(answer, request, err);
+        return false;
+    }
+    request->body = read_body(answer, request->connection, request->head.size, deadline);
+    return request->body != NULL;
 }
 
 static void answer_all(void *context)
 {
-    const struct pl_answer *answer = context;
+    struct pl_answer *answer = context;
     int connection;
     while ((connection = pl_door_wait(answer->door)) >= 0) {
-        serve(answer, connection);
-        pl_door_close(connection);
+        struct request *request = pl_new(answer->bus->seams, sizeof *request);
+        if (!request) {
+            pl_door_close(connection); // it is told nothing, and knows that it does not know
+            continue;
+        }
+        request->connection = connection;
+        if (!hear(answer, request)) {
+            finish(answer, request);
+        } else if (pl_ask_works(request->head.code)) {
+            leave_to_worker(answer, request);
+        } else {
+            serve(answer, request);
+        }
     }
 }
 
@@ -325,6 +447,7 @@ void pl_answer_start(struct peal_bus *bus)
     enum peal_err err = answer ? PEAL_OK : pl_fail(PEAL_ENOMEM, "no memory");
     if (answer) {
         answer->bus = bus;
+        answer->last = &answer->first;
         err = open_door(answer);
     }
     if (err) {
@@ -347,6 +470,9 @@ void pl_answer_stop(struct peal_bus *bus)
     if (answer) {
         pl_door_shut(answer->door);
         bus->seams->join(bus->seams->world, answer->thread);
+        if (answer->worker) { // what is on the line is refused by now
+            bus->seams->join(bus->seams->world, answer->worker);
+        }
         pl_door_close(answer->door);
         pl_release(bus->seams, answer);
         bus->answer = NULL;

@@ -100,8 +100,7 @@ static enum peal_err call(struct answer *out, struct peal_bus *bus, enum pl_ask_
 
 static unsigned wait_of(enum pl_ask_kind kind)
 {
-    bool works = kind == PL_ASK_ERASE || kind == PL_ASK_ARCHIVE;
-    return works ? PL_ASK_WORK_MS : PL_ASK_WAIT_MS;
+    return pl_ask_works(kind) ? PL_ASK_WORK_MS : PL_ASK_WAIT_MS;
 }
 
 // The pack is finished either way.

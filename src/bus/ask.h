@@ -24,8 +24,8 @@
 // who is silent or gone holds up others no longer than that, and nobody else. It remembers nothing
 // of an asker. Who asks waits PL_ASK_WAIT_MS; after that the outcome is unknown, and said so. To
 // erase and to archive takes longer, and is waited for as long as the owner lives, up to
-// PL_ASK_WORK_MS; others who ask meanwhile are told that they were not listened to. Archiving is
-// cut into requests of some seconds, so that they need not be.
+// PL_ASK_WORK_MS; these wait for each other, and others are answered meanwhile. Archiving is cut
+// into requests of some seconds, so that nobody waits for all of it.
 #ifndef PL_BUS_ASK_H
 #define PL_BUS_ASK_H
 
@@ -39,6 +39,7 @@
 #define PL_ASK_WAIT_MS     30000
 #define PL_ASK_WORK_MS     3600000
 #define PL_ASK_PIECE_MS    2000 // of archiving; a file is never left in its middle
+#define PL_ASK_LINE_MAX    16   // who wait to erase or archive; one more is PEAL_ELIMIT
 
 enum pl_ask_kind {
     PL_ASK_WHO = 1, // nothing: is somebody there?
@@ -63,6 +64,12 @@ enum pl_ask_kind {
     PL_ASK_ARCHIVE,
     PL_ASK_KINDS,
 };
+
+// Does it take minutes, perhaps?
+static inline bool pl_ask_works(unsigned kind)
+{
+    return kind == PL_ASK_ERASE || kind == PL_ASK_ARCHIVE;
+}
 
 // ---- bytes (ask_bytes.c) ------------------------------------------------------------------------
 

@@ -163,7 +163,10 @@ static void init(struct peal_bus *bus, const struct pl_seams *seams)
     bus->runs.sleep_until = PL_FOREVER;
 }
 
-static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
+// The engine that a URL means, static, and what its bus is opened with, of which texts are
+// *borrowed*. Nothing is opened.
+static enum peal_err choose(const struct pl_engine_ops **out, struct peal_bus_options *options,
+                            struct pl_retention *retention, const struct pl_url *url)
 {
     const struct pl_engine_ops *ops = pl_engine_find(url->scheme);
     if (!ops && strcmp(url->scheme, "https") == 0) {
@@ -175,16 +178,27 @@ static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
         return pl_fail(PEAL_EURL, "\"%s:\" is not an engine; there are %s", url->scheme,
                        pl_engine_schemes());
     }
-    struct pl_retention retention = { 0 };
-    enum peal_err err = pl_options_fill(&bus->options, &retention, url, ops);
+    enum peal_err err = pl_options_fill(options, retention, url, ops);
     if (err) {
         return err;
     }
-    if (!*bus->options.source) {
+    if (!*options->source) {
         return pl_fail(PEAL_EINVAL, "source: must not be empty; NULL is the default");
     }
-    if (strnlen(bus->options.source, PEAL_ATTRIBUTE_MAX + 1) > PEAL_ATTRIBUTE_MAX) {
+    if (strnlen(options->source, PEAL_ATTRIBUTE_MAX + 1) > PEAL_ATTRIBUTE_MAX) {
         return pl_fail(PEAL_ELIMIT, "source: longer than %d bytes", PEAL_ATTRIBUTE_MAX);
+    }
+    *out = ops;
+    return PEAL_OK;
+}
+
+static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
+{
+    const struct pl_engine_ops *ops;
+    struct pl_retention retention = { 0 };
+    enum peal_err err = choose(&ops, &bus->options, &retention, url);
+    if (err) {
+        return err;
     }
     bus->options.source =
         pl_copy_bytes(bus->seams, bus->options.source, strlen(bus->options.source));
@@ -217,23 +231,55 @@ static enum peal_err open_with(struct peal_bus *bus, const struct pl_url *url)
     return err;
 }
 
+static enum peal_err copy_options(struct peal_bus_options *out,
+                                  const struct peal_bus_options *options)
+{
+    *out = (struct peal_bus_options){ 0 };
+    if (options) {
+        size_t size = options->struct_size ? options->struct_size : sizeof *out;
+        if (size > sizeof *out) {
+            return pl_fail(PEAL_EINVAL,
+                           "options of %zu bytes: from a newer header than this library", size);
+        }
+        memcpy(out, options, size);
+    }
+    return PEAL_OK;
+}
+
+static const struct pl_seams *seams_of(const struct peal_bus_options *options)
+{
+    return options->world ? pl_world_seams(options->world) : &pl_seams_real;
+}
+
+enum peal_err peal_bus_check(const char *url, const struct peal_bus_options *options)
+{
+    if (!url) {
+        return pl_fail(PEAL_EINVAL, "peal_bus_check needs a URL (\"mem:\")");
+    }
+    const struct pl_engine_ops *ops;
+    struct peal_bus_options wanted;
+    struct pl_retention retention = { 0 };
+    struct pl_url *parsed = NULL;
+    enum peal_err err = copy_options(&wanted, options);
+    err = err ? err : pl_url_create(&parsed, seams_of(&wanted), url);
+    err = err ? err : choose(&ops, &wanted, &retention, parsed);
+    pl_url_destroy(parsed);
+    return err;
+}
+
 enum peal_err peal_bus_open(peal_bus **out, const char *url, const struct peal_bus_options *options)
 {
     if (!out || !url) {
         return pl_fail(PEAL_EINVAL, "peal_bus_open needs a URL (\"mem:\") and a place for the bus");
     }
-    struct peal_bus_options wanted = { 0 };
-    if (options) {
-        size_t size = options->struct_size ? options->struct_size : sizeof wanted;
-        if (size > sizeof wanted) {
-            return pl_fail(PEAL_EINVAL,
-                           "options of %zu bytes: from a newer header than this library", size);
-        }
-        memcpy(&wanted, options, size);
+    struct peal_bus_options wanted;
+    enum peal_err err = copy_options(&wanted, options);
+    if (err) {
+        return err;
     }
-    const struct pl_seams *seams = wanted.world ? pl_world_seams(wanted.world) : &pl_seams_real;
+    const struct pl_seams *seams = seams_of(&wanted);
     struct pl_url *parsed;
-    enum peal_err err = pl_url_create(&parsed, seams, url);
+    err = pl_url_create(&parsed, seams, url);
     if (err) {
         return err;
     }

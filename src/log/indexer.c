@@ -209,19 +209,21 @@ static bool digest_of(struct pl_catalog *catalog, uint64_t position, struct pl_d
 }
 
 // A damaged event, by the subject that can be seen in it: whoever looks for the newest version of a
-// stream finds that there was one. What cannot be seen is left out.
+// stream finds that there was one. What cannot be seen is left out; what there was no memory to
+// look at is looked at again, or its version would be given once more.
 static enum peal_err add_damaged(struct pl_catalog *catalog, uint64_t position)
 {
     const struct pl_catalog_config *config = &catalog->config;
     struct pl_glimpse glimpse;
-    if (config->glimpse(config->store_context, &glimpse, position) || !*glimpse.subject) {
-        return PEAL_OK;
+    enum peal_err err = config->glimpse(config->store_context, &glimpse, position);
+    if (err || !*glimpse.subject) {
+        return err == PEAL_ENOMEM ? err : PEAL_OK;
     }
     struct pl_index_event event = { .position = position, .time = glimpse.near };
     event.keys[PL_KEY_SUBJECT] =
         pl_index_hash(config->seed, glimpse.subject, strlen(glimpse.subject));
-    enum peal_err err = pl_index_number(catalog->tail, PL_CATALOG_DAMAGED,
-                                        sizeof PL_CATALOG_DAMAGED - 1, &event.type);
+    err = pl_index_number(catalog->tail, PL_CATALOG_DAMAGED, sizeof PL_CATALOG_DAMAGED - 1,
+                          &event.type);
     return err ? err : pl_index_add(catalog->tail, &event);
 }
 

@@ -9,6 +9,7 @@ import json
 import re
 import signal
 import socket
+import struct
 import subprocess
 import threading
 import time
@@ -33,6 +34,65 @@ def is_refused(service):
     except (OSError, http.client.HTTPException):
         pass
     return False
+
+
+class Follower:
+    """Follows by peal.v1 over a socket that is read when the test says so: what is not taken waits
+    in the service."""
+    HELLO, FOLLOW, ANSWER, EVENTS = 1, 3, 64, 65
+
+    def __init__(self, service):
+        self.socket = socket.socket()
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self.socket.settimeout(PATIENCE)
+        self.socket.connect(("127.0.0.1", service.port))
+        self.bytes = b""
+        self.socket.sendall(b"GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\n"
+                            b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+                            b"Sec-WebSocket-Protocol: peal.v1\r\n\r\n")
+        while b"\r\n\r\n" not in self.bytes:
+            self.bytes += self.socket.recv(65536)
+        head, _, self.bytes = self.bytes.partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 101 "), head
+        self.ask(self.HELLO, struct.pack("<Q4sx", 5, b"test"))
+        self.ask(self.FOLLOW, struct.pack("<QQQ", 1, 1 << 30, 0))  # from 1 on, with credit, all
+
+    def close(self):
+        self.socket.close()
+
+    def ask(self, kind, body):
+        message = struct.pack("<BBHIQ", 1, 0, kind, 0, kind) + body
+        self.socket.sendall(struct.pack("!BB4s", 0x82, 0x80 | len(message), b"\0\0\0\0") + message)
+        said = self.next()
+        assert (struct.unpack_from("<H", said[1], 2)[0], said[1][4:8]) == (self.ANSWER, bytes(4)), said
+
+    def take(self, size):
+        while len(self.bytes) < size:
+            piece = self.socket.recv(65536)
+            assert piece, "the connection has ended without a word"
+            self.bytes += piece
+        taken, self.bytes = self.bytes[:size], self.bytes[size:]
+        return taken
+
+    def next(self):
+        """The opcode and the bytes of the next frame."""
+        first, size = struct.unpack("!BB", self.take(2))
+        size = struct.unpack("!H", self.take(2))[0] if size == 126 else \
+            struct.unpack("!Q", self.take(8))[0] if size == 127 else size
+        return first & 15, self.take(size)
+
+    def rest(self):
+        """How many events come until the service says goodbye, and what it says."""
+        events = 0
+        while True:
+            opcode, message = self.next()
+            if opcode == 8:
+                return events, struct.unpack_from("!H", message)[0]
+            at = 32
+            while opcode == 2 and struct.unpack_from("<H", message, 2)[0] == self.EVENTS and at < len(message):
+                at += struct.unpack_from("<I", message, at)[0]
+                events += 1
 
 
 class Drain(Outside):
@@ -69,6 +129,24 @@ class Drain(Outside):
         self.assertEqual(service.stop(), 0)
         self.assertLess(time.monotonic() - began, 15)  # drain_ms is 20 s: nobody was waited for
         self.assertIn('"message":"has stopped"', service.log)
+
+    def test_who_follows_by_peal_v1_gets_what_was_acknowledged_before_goodbye(self):
+        service = self.serve()
+        follower = Follower(service)
+        self.addCleanup(follower.close)
+        batch = json.dumps([{"specversion": "1.0", "type": "a", "source": "/test", "id": f"{{}}-{i}",
+                             "data": "x" * 60000} for i in range(64)])
+        for turn in range(8):  # 30 MB: more than sockets and the connection's queue keep
+            answer = service.ask("POST", "/v1/events", batch.replace("{}", str(turn)),
+                                 {"Content-Type": "application/cloudevents-batch+json"})
+            self.assertEqual(answer.status, 201, answer.text)
+
+        service.process.send_signal(signal.SIGTERM)
+        service.says('"message":"stops"')
+
+        self.assertEqual(follower.rest(), (8 * 64, 1001))
+        follower.close()
+        self.assertEqual(service.stop(), 0)
 
     def test_who_comes_while_it_stops_is_refused_and_readyz_says_why(self):
         service = self.serve()

@@ -437,6 +437,9 @@ static void a_url_and_the_options_of_its_bus_are_checked_without_opening_it(void
     expect_only("url: events\n", "peal.yaml:1:1: url: the URL is wrong at character");
     expect_only("url: \"mem:?foo=1\"\n", "peal.yaml:1:1: url: mem: has no parameter 'foo'");
     expect_only("url: \"mem:?workers=many\"\n", "peal.yaml:1:1: url: ");
+    expect_only("url: \"mem:?source=/shop&workers=many\"\n", "peal.yaml:1:1: url: ");
+    expect_only("url: \"mem:?source=/shop\"\nbus: {segment_bytes: 1MiB}\n",
+                "peal.yaml:1:1: bus, with this url: mem: has memory only");
     expect_only("url: \"mem:\"\nbus: {segment_bytes: 1MiB}\n",
                 "peal.yaml:1:1: bus, with this url: mem: has memory only");
     expect_only("url: \"mem:\"\nbus: {memory_max: 1MiB, history_bytes: 8MiB}\n",

@@ -81,6 +81,10 @@ static void work(void *context, void (*run)(void *job), void *argument)
 static size_t queue_message(void *context, struct service_bytes *message)
 {
     struct connection *connection = context;
+    if (!message) {
+        (void)shutdown(connection->socket, SHUT_RDWR);
+        return 0;
+    }
     pthread_mutex_lock(&connection->lock);
     if (connection->count == connection->room) {
         connection->room = connection->room ? connection->room * 2 : 64;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// ctest: threaded
+// ctest: threaded wrap=rename
 //
 // Asking the process that has a log: each thing that can be asked, nobody there to be asked, and
 // askers that are silent, gone, of another version or talk nonsense. Both buses live in one
@@ -19,8 +19,34 @@
 #include "base/door.h"
 #include "base/seams.h"
 #include "bus/ask.h"
+#include "log/internal.h"
 #include "support/crowd.h"
 #include "support/folder.h"
+
+// ---- a disk that takes its time -----------------------------------------------------------------
+
+// While it is held, the copy of a file without what is erased does not take its place.
+static struct {
+    atomic_bool held;
+    struct tally come, released;
+} renaming = { .come = TALLY, .released = TALLY };
+
+// The linker chooses these names.
+// NOLINTBEGIN(bugprone-reserved-identifier,readability-identifier-naming)
+int __real_rename(const char *from, const char *to);
+int __wrap_rename(const char *from, const char *to);
+
+int __wrap_rename(const char *from, const char *to)
+{
+    if (strstr(from, PL_NAME_ERASING) && atomic_exchange(&renaming.held, false)) {
+        tally_add(&renaming.come, 1);
+        (void)tally_reaches(&renaming.released, tally_read(&renaming.come));
+    }
+    return __real_rename(from, to);
+}
+// NOLINTEND(bugprone-reserved-identifier,readability-identifier-naming)
+
+// ---- two buses ----------------------------------------------------------------------------------
 
 struct pair {
     struct folder folder;
@@ -566,6 +592,142 @@ static void several_ask_at_once(void **state)
     pair_close(&pair);
 }
 
+// ---- while it works -----------------------------------------------------------------------------
+
+#define SUBJECT "user-1"
+
+static void *erase_it(void *asker)
+{
+    struct peal_erased erased = { 0 };
+    assert_int_equal(peal_log_erase(&erased, asker, SUBJECT, NULL), PEAL_OK);
+    return NULL;
+}
+
+// The owner is in the middle of an erasure, and stays there.
+static pthread_t begin_erasing(struct pair *pair)
+{
+    const struct peal_message message = { .type = "a", .subject = SUBJECT };
+    pair_open(pair);
+    assert_int_equal(peal_publish(pair->owner, &message, NULL), PEAL_OK);
+    uint64_t before = tally_read(&renaming.come);
+    atomic_store(&renaming.held, true);
+    pthread_t thread = begin(erase_it, pair->asker);
+    assert_true(tally_reaches(&renaming.come, before + 1));
+    return thread;
+}
+
+static void others_are_answered_while_the_owner_erases(void **state)
+{
+    (void)state;
+    struct pair pair;
+    pthread_t first = begin_erasing(&pair);
+    const struct peal_message message = { .type = "b" };
+    struct peal_receipt receipt = { .position = 0 };
+    struct peal_bus_stats stats;
+
+    assert_int_equal(peal_publish(pair.asker, &message, &receipt), PEAL_OK);
+    assert_int_equal(receipt.position, 2);
+    assert_int_equal(peal_bus_stats(&stats, pair.asker), PEAL_OK);
+    assert_int_equal(stats.published, 2);
+    pthread_t second = begin(erase_it, pair.asker); // waits for the first, and no other for it
+    assert_int_equal(peal_publish(pair.asker, &message, &receipt), PEAL_OK);
+
+    tally_add(&renaming.released, 1);
+    end(first);
+    end(second);
+    struct peal_erased left = { .events = 77 };
+    const struct peal_erase dry = { .dry_run = true };
+    assert_int_equal(peal_log_erase(&left, pair.asker, SUBJECT, &dry), PEAL_OK);
+    assert_int_equal(left.events, 0);
+    pair_close(&pair);
+}
+
+// Asks to erase what there is none of, and does not wait for the answer.
+static int ask_to_erase(const struct pair *pair)
+{
+    struct pl_pack pack;
+    pl_pack_begin(&pack, &pl_seams_real);
+    pl_pack_text(&pack, "nobody");
+    pl_pack_number(&pack, 1);
+    pl_pack_head(&pack, PL_ASK_ERASE);
+    int connection = knock(pair);
+    assert_int_equal(pl_door_write(connection, -1, pack.bytes, pack.size, in_s(PATIENCE_S)), 0);
+    pl_pack_finish(&pack);
+    return connection;
+}
+
+static unsigned code_of_answer(int connection)
+{
+    char bytes[PL_ASK_HEAD];
+    struct pl_ask_head head = { 0 };
+    assert_int_equal(pl_door_read(connection, -1, bytes, sizeof bytes, in_s(PATIENCE_S)), 0);
+    assert_true(pl_unpack_head(&head, bytes));
+    pl_door_close(connection);
+    return head.code;
+}
+
+static void so_many_may_wait_to_erase_and_one_more_is_told_to_come_again(void **state)
+{
+    (void)state;
+    struct pair pair;
+    int waiting[PL_ASK_LINE_MAX];
+    pthread_t first = begin_erasing(&pair);
+    for (size_t i = 0; i < PL_ASK_LINE_MAX; i++) {
+        waiting[i] = ask_to_erase(&pair);
+    }
+
+    assert_int_equal(code_of_answer(ask_to_erase(&pair)), PEAL_ELIMIT);
+
+    tally_add(&renaming.released, 1);
+    end(first);
+    for (size_t i = 0; i < PL_ASK_LINE_MAX; i++) {
+        assert_int_equal(code_of_answer(waiting[i]), PEAL_OK);
+    }
+    assert_int_equal(code_of_answer(ask_to_erase(&pair)), PEAL_OK);
+    pair_close(&pair);
+}
+
+static void *close_owner(void *context)
+{
+    struct pair *pair = context;
+    peal_bus_close(pair->owner);
+    return NULL;
+}
+
+static void *erase_in_vain(void *asker)
+{
+    struct peal_erased erased = { 0 };
+    enum peal_err err = peal_log_erase(&erased, asker, SUBJECT, NULL);
+    assert_true(err == PEAL_OK || err == PEAL_ECLOSED || err == PEAL_EIO || err == PEAL_ESTATE);
+    return NULL;
+}
+
+static void an_owner_that_is_closed_leaves_nobody_on_the_line(void **state)
+{
+    (void)state;
+    struct pair pair;
+    const struct peal_message message = { .type = "a", .subject = SUBJECT };
+    pair_open(&pair);
+    assert_int_equal(peal_publish(pair.owner, &message, NULL), PEAL_OK);
+    uint64_t before = tally_read(&renaming.come);
+    atomic_store(&renaming.held, true);
+    pthread_t first = begin(erase_in_vain, pair.asker);
+    assert_true(tally_reaches(&renaming.come, before + 1));
+    int waiting = ask_to_erase(&pair);
+    assert_true(still_answers(&pair)); // so it was read, and is on the line
+
+    pthread_t closing = begin(close_owner, &pair);
+    tally_add(&renaming.released, 1);
+    end(first);
+    end(closing);
+    char byte;
+    while (pl_door_read(waiting, -1, &byte, 1, in_s(PATIENCE_S)) == 0) {
+    }
+    pl_door_close(waiting);
+    pair.owner = NULL;
+    pair_close(&pair);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -586,6 +748,9 @@ int main(void)
         cmocka_unit_test(a_request_that_is_cut_or_changed_is_refused_or_done),
         cmocka_unit_test(who_says_nothing_or_goes_holds_up_neither_others_for_long_nor_the_end),
         cmocka_unit_test(several_ask_at_once),
+        cmocka_unit_test(others_are_answered_while_the_owner_erases),
+        cmocka_unit_test(so_many_may_wait_to_erase_and_one_more_is_told_to_come_again),
+        cmocka_unit_test(an_owner_that_is_closed_leaves_nobody_on_the_line),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -163,6 +163,31 @@ static void a_stream_of_which_nothing_is_whole_goes_on_behind_what_is_damaged(vo
     scene_close(&scene);
 }
 
+// Whether it was there is looked for when an index is made, which takes memory.
+static void without_memory_a_version_is_not_given_again_either(void **state)
+{
+    (void)state;
+    unsigned failed = 0;
+    for (uint64_t nth = 1; nth <= 40; nth++) {
+        struct scene scene;
+        write_shape(&scene, &shapes[2]);
+        close_bus(&scene);
+        damage(&scene, 5);
+        damage(&scene, 4);
+        scene_again(&scene, LOG, NULL);
+        uint64_t version = 77;
+        peal_world_fail_allocation(scene.world, nth, false);
+        enum peal_err err = peal_stream_version(&version, scene.bus, "s");
+        peal_world_fail_allocation(scene.world, 0, false);
+        failed += err != PEAL_OK;
+        assert_true(err == PEAL_OK || err == PEAL_ENOMEM);
+        assert_int_equal(version, err ? 77 : 5);
+        assert_int_equal(version_of(&scene, "s"), 5);
+        scene_close(&scene);
+    }
+    assert_in_range(failed, 1, 39);
+}
+
 #define SHORT "file:./events?segment_bytes=64k&history_events=3000"
 
 static void no_version_is_lower_than_one_that_was_given_when_the_rest_is_forgotten(void **state)
@@ -262,6 +287,7 @@ int main(void)
         cmocka_unit_test(a_version_whose_event_is_damaged_is_not_given_again),
         cmocka_unit_test(an_index_that_is_a_file_knows_of_what_nobody_can_read),
         cmocka_unit_test(a_stream_of_which_nothing_is_whole_goes_on_behind_what_is_damaged),
+        cmocka_unit_test(without_memory_a_version_is_not_given_again_either),
         cmocka_unit_test(no_version_is_lower_than_one_that_was_given_when_the_rest_is_forgotten),
         cmocka_unit_test(an_aggregate_says_that_its_newest_event_is_damaged),
         cmocka_unit_test(what_an_index_has_of_damage_is_no_event),

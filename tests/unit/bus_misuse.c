@@ -13,16 +13,26 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "bus_misuse_table.h"
 
 // ---- opening and closing ------------------------------------------------------------------------
 
+// Opening says so, and who only asks is told the same.
 static void open_refuses(struct kit *kit, enum peal_err expected, const char *url,
                          const struct peal_bus_options *options)
 {
+    char sentence[PL_SENTENCE_MAX];
     peal_bus *bus = kit_nowhere();
+    assert_int_equal(peal_bus_open(&bus, url, options), expected);
+    (void)snprintf(sentence, sizeof sentence, "%s", peal_error_sentence());
     kit_refused(kit, expected, peal_bus_open(&bus, url, options));
     assert_ptr_equal(bus, kit_nowhere());
+    assert_int_equal(peal_bus_check(url, options), expected);
+    if (url) { // else it says which function wants one
+        assert_string_equal(peal_error_sentence(), sentence);
+    }
+    kit_refused(kit, expected, peal_bus_check(url, options));
 }
 
 static void misuse_bus_open(struct kit *kit)
@@ -63,9 +73,12 @@ static void misuse_bus_open(struct kit *kit)
     open_refuses(kit, PEAL_ELIMIT, "mem:", &(struct peal_bus_options){ .source = source });
     source[sizeof source - 2] = '\0'; // just fits
     peal_bus *bus;
+    assert_int_equal(peal_bus_check("noop:", &(struct peal_bus_options){ .source = source }),
+                     PEAL_OK);
     assert_int_equal(peal_bus_open(&bus, "noop:", &(struct peal_bus_options){ .source = source }),
                      PEAL_OK);
     peal_bus_close(bus);
+    assert_int_equal(peal_bus_check("file:/nowhere/at/all", NULL), PEAL_OK); // not looked for
 }
 
 static void misuse_bus_stop(struct kit *kit)
@@ -627,6 +640,7 @@ static void misuse_stats(struct kit *kit)
 
 static const struct misuse_row table[] = {
     { "peal_bus_open", misuse_bus_open },
+    { "peal_bus_check", misuse_bus_open },
     { "peal_bus_stop", misuse_bus_stop },
     { "peal_bus_close", misuse_bus_close },
     { "peal_publish", misuse_publish },

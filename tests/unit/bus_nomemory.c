@@ -115,6 +115,12 @@ static void *nowhere(void)
 typedef enum peal_err call(struct ground *ground);
 typedef void arrange(struct ground *ground);
 
+static enum peal_err check_a_bus(struct ground *ground)
+{
+    struct peal_bus_options options = { .world = ground->scene.world, .source = "/here" };
+    return peal_bus_check("mem:?workers=2&history_events=100", &options);
+}
+
 static enum peal_err open_a_bus(struct ground *ground)
 {
     peal_bus *bus = nowhere();
@@ -693,6 +699,7 @@ static const struct trial {
     bool never_fails; // by its documentation
 } trials[] = {
     { "peal_bus_open", NULL, open_a_bus, false },
+    { "peal_bus_check", NULL, check_a_bus, false },
     { "peal_topic_open", NULL, open_a_topic, false },
     { "peal_publish, a known type", NULL, publish_a_known_type, true }, // it has all it needs
     { "peal_publish, a new type", NULL, publish_a_new_type, false },
