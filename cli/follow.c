@@ -75,6 +75,12 @@ static enum peal_err reopen(struct follow *follow)
     return err;
 }
 
+// The service has the log, and does not answer: it is waited for, and says itself that it is away.
+static bool is_away(const struct follow *follow, enum peal_err err)
+{
+    return follow->live && err == PEAL_ETIMEDOUT;
+}
+
 enum peal_err follow_next(const peal_event **out, struct follow *follow)
 {
     const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000L };
@@ -86,7 +92,8 @@ enum peal_err follow_next(const peal_event **out, struct follow *follow)
         if (!err) {
             follow->given++;
         }
-        if (err != PEAL_ENOTFOUND || !follow->live) {
+        bool away = is_away(follow, err);
+        if (!away && (err != PEAL_ENOTFOUND || !follow->live)) {
             return err;
         }
         (void)fflush(follow->cli->out); // whoever looks on has waited long enough
@@ -97,8 +104,9 @@ enum peal_err follow_next(const peal_event **out, struct follow *follow)
         if (is_lost(follow)) {
             return PEAL_ENOTFOUND;
         }
+        follow->ended = away ? 0 : follow->ended; // the reader has not come so far
         err = reopen(follow);
-        if (err) {
+        if (err && !is_away(follow, err)) {
             return err;
         }
     }
